@@ -1,0 +1,1 @@
+"""handmesh: from a picture of a hand to its mesh and joint angles. The trainer follows; see README.md."""

@@ -1,0 +1,62 @@
+"""Orders, names and tables that every dataset shares: the constants behind CONVENTIONS.md."""
+
+SCHEMA = "handsynth/1"
+"""Name and version of the sample schema. A reader refuses another one."""
+
+JOINT_NAMES = (
+    "wrist",
+    "index1", "index2", "index3",
+    "middle1", "middle2", "middle3",
+    "pinky1", "pinky2", "pinky3",
+    "ring1", "ring2", "ring3",
+    "thumb1", "thumb2", "thumb3",
+)  # fmt: skip
+"""The 16 joints of the kinematic tree in MANO's order (Romero et al. 2017): pinky comes before ring."""
+
+PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+"""Parent of each joint in MANO's order; -1 marks the root."""
+
+FINGER_JOINTS = {"index": (1, 2, 3), "middle": (4, 5, 6), "pinky": (7, 8, 9), "ring": (10, 11, 12), "thumb": (13, 14, 15)}
+"""Joints of each finger, from the palm outwards, in MANO's order."""
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+"""Order of the fingers in keypoints and in fingertip tables."""
+
+KEYPOINT_NAMES = (
+    "wrist",
+    "thumb1", "thumb2", "thumb3", "thumb_tip",
+    "index1", "index2", "index3", "index_tip",
+    "middle1", "middle2", "middle3", "middle_tip",
+    "ring1", "ring2", "ring3", "ring_tip",
+    "pinky1", "pinky2", "pinky3", "pinky_tip",
+)  # fmt: skip
+"""The 21 evaluated points in FreiHAND's order (Zimmermann et al. 2019)."""
+
+KEYPOINT_SOURCE = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""Keypoint k is row KEYPOINT_SOURCE[k] of [16 joints, then tips of thumb, index, middle, ring, pinky]."""
+
+KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
+"""Bones of the 21 keypoints, for drawing and for bone lengths."""
+
+FINGERTIP_TABLES = {
+    "freihand": (744, 320, 443, 555, 672),
+    "smplx": (744, 320, 443, 554, 671),
+    "manopth": (745, 317, 444, 556, 673),
+}
+"""Tip vertices of MANO's right hand (thumb, index, middle, ring, pinky), by the project that uses them.
+
+`freihand` is `lmb-freiburg/freihand:utils/mano_utils.py` and our default; a hand of another topology brings its own table.
+"""
+
+VISIBLE_TOLERANCE_M = 0.02
+"""A keypoint is visible when nothing lies more than this in front of it [m].
+
+Joints lie inside the flesh: half a finger is about 8 mm and half a palm about 15 mm thick, while another finger in
+front adds its whole thickness, so 20 mm parts one's own flesh from an occluder.
+"""
+
+DEPTH_UNIT_M = 1e-4
+"""One grey level of a 16-bit depth picture [m]; 0 means background."""
+
+LABEL_GRID_M = 1e-6
+"""Labels in metres are rounded to this grid, so that last-bit differences between processors never reach a file."""

@@ -1,0 +1,208 @@
+"""The hand model: arrays in MANO's layout, and how they make posed vertices, joints and keypoints."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handsynth.core.conventions import KEYPOINT_SOURCE
+from handsynth.core.errors import AssetError
+from handsynth.core.rotation import rotvec_to_rotmat
+
+
+@dataclass(frozen=True, eq=False)
+class HandModel:
+    """A right hand in MANO's layout (Romero et al. 2017). V vertices, F faces, J = 16 joints, S shape components.
+
+    Frame: the template's own, metres; fingers along -x, palm towards -y, thumb side +z. Left hands are mirrored
+    right ones and exist only at the border (`mirror_theta`, `mirror_points`).
+    """
+
+    name: str  # "embedded", "mano", "toy"
+    licence: str  # one line, carried into every dataset
+    v_template: np.ndarray  # (V, 3) rest vertices [m]
+    shapedirs: np.ndarray  # (V, 3, S) offsets per standard deviation of beta [m]
+    posedirs: np.ndarray  # (V, 3, 9 (J - 1)) offsets per entry of R - I, joints 1.., row-major [m]
+    J_regressor: np.ndarray  # (J, V) rows sum to 1
+    weights: np.ndarray  # (V, J) skinning weights, rows sum to 1
+    parents: np.ndarray  # (J,) parent of each joint, -1 for the root
+    faces: np.ndarray  # (F, 3) int32, counter-clockwise seen from outside
+    hands_mean: np.ndarray  # (J - 1, 3) axis-angle of the mean pose relative to the flat hand [rad]
+    fingertips: np.ndarray  # (5,) tip vertices of thumb, index, middle, ring, pinky
+    fingertip_table: str  # name of that set of vertices
+    joint_axes: np.ndarray  # (J, 3, 3) rows: flexion (positive bends to the palm), abduction (positive to the thumb), twist
+    joint_limits: np.ndarray  # (J, 3, 2) least and greatest angle about those axes [rad]
+    uv: np.ndarray  # (T, 2) texture coordinates in [0, 1], v up; (0, 2) where the model has none
+    uv_faces: np.ndarray  # (F, 3) int32 rows of `uv`, aligned with `faces`; (0, 3) where the model has none
+
+    def __post_init__(self) -> None:
+        """Raises AssetError naming the first array whose shape, type or content cannot be a hand."""
+        check_hand(self)
+
+    @property
+    def num_vertices(self) -> int:
+        """V."""
+        return len(self.v_template)
+
+    @property
+    def num_joints(self) -> int:
+        """J."""
+        return len(self.parents)
+
+    @property
+    def num_shapes(self) -> int:
+        """S."""
+        return self.shapedirs.shape[2]
+
+    @cached_property
+    def rest_joints(self) -> np.ndarray:
+        """(J, 3) joints of the template, beta = 0 [m]."""
+        return self.J_regressor @ self.v_template
+
+    @cached_property
+    def joint_shapedirs(self) -> np.ndarray:
+        """(J, 3, S) how the rest joints move with beta [m]."""
+        return np.einsum("jv,vcs->jcs", self.J_regressor, self.shapedirs)
+
+    @cached_property
+    def parts(self) -> np.ndarray:
+        """(F,) joint that moves each face most: the labels of the parts pass are these plus one."""
+        return self.weights[self.faces].sum(1).argmax(1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class PosedHand:
+    """What posing gives. Metres, in the frame that `trans` is in (the world, unless said otherwise)."""
+
+    vertices: np.ndarray  # (..., V, 3)
+    joints: np.ndarray  # (..., J, 3) nodes of the kinematic tree
+    keypoints: np.ndarray  # (..., 21, 3) FreiHAND's points: J_regressor on the posed vertices, and the tip vertices
+
+
+def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.ndarray | None = None) -> PosedHand:
+    """Linear blend skinning with shape and pose blend shapes: equations 1 and 2 of the paper, MANO's M(theta, beta).
+
+    Args:
+        model: the hand.
+        theta: (..., J, 3) axis-angle relative to the flat hand [rad]; row 0 turns the whole hand about its wrist.
+        beta: (..., S) shape [standard deviations].
+        trans: (..., 3) added after posing [m]; None means zero.
+
+    Float64 throughout; agrees with smplx's MANO layer (flat_hand_mean=True) on the same arrays.
+    """
+    theta, beta = np.asarray(theta, np.float64), np.asarray(beta, np.float64)
+    batch = theta.shape[:-2]
+    theta, beta = theta.reshape((-1,) + theta.shape[-2:]), np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(-1, beta.shape[-1])
+    count, num_v, num_j = len(theta), model.num_vertices, model.num_joints
+
+    rotmat = rotvec_to_rotmat(theta)  # (B, J, 3, 3)
+    pose_feature = (rotmat[:, 1:] - np.eye(3)).reshape(count, -1)  # (B, 9 (J - 1))
+    v_rest = model.v_template + _blend(model.shapedirs, beta) + _blend(model.posedirs, pose_feature)  # (B, V, 3)
+    rest_joints = model.rest_joints + _blend(model.joint_shapedirs, beta)  # (B, J, 3)
+
+    # Transform of each joint in the hand's frame, by walking the tree from the root.
+    rotation, joints = np.empty_like(rotmat), np.empty_like(rest_joints)
+    for j, parent in enumerate(model.parents):
+        if parent < 0:
+            rotation[:, j], joints[:, j] = rotmat[:, j], rest_joints[:, j]
+        else:
+            rotation[:, j] = rotation[:, parent] @ rotmat[:, j]
+            bone = rest_joints[:, j] - rest_joints[:, parent]
+            joints[:, j] = joints[:, parent] + (rotation[:, parent] @ bone[..., None])[..., 0]
+
+    # Skinning: blend the 3 x 4 transforms that carry rest points to posed points.
+    offset = joints - (rotation @ rest_joints[..., None])[..., 0]  # (B, J, 3)
+    transform = np.concatenate([rotation, offset[..., None]], -1).reshape(count, num_j, 12)
+    blended = (model.weights @ transform).reshape(count, num_v, 3, 4)
+    vertices = (blended[..., :3] @ v_rest[..., None])[..., 0] + blended[..., 3]
+
+    if trans is not None:
+        shift = np.broadcast_to(np.asarray(trans, np.float64), batch + (3,)).reshape(-1, 1, 3)
+        vertices, joints = vertices + shift, joints + shift
+    keypoints = keypoints_from_vertices(model, vertices)
+    return PosedHand(*(a.reshape(batch + a.shape[1:]) for a in (vertices, joints, keypoints)))
+
+
+def keypoints_from_vertices(model: HandModel, vertices: np.ndarray) -> np.ndarray:
+    """(..., V, 3) posed vertices -> (..., 21, 3) keypoints as FreiHAND defines them, in the same unit and frame."""
+    points = np.concatenate([model.J_regressor @ vertices, vertices[..., model.fingertips, :]], -2)
+    return points[..., KEYPOINT_SOURCE, :]
+
+
+def mirror_theta(theta: np.ndarray) -> np.ndarray:
+    """(..., 3) axis-angle of a right hand -> that of its mirror image in x = 0 (a left hand), and back."""
+    return np.asarray(theta) * np.array([1.0, -1.0, -1.0])
+
+
+def mirror_points(points: np.ndarray) -> np.ndarray:
+    """(..., 3) points of a right hand -> those of its mirror image in x = 0, and back."""
+    return np.asarray(points) * np.array([-1.0, 1.0, 1.0])
+
+
+def _blend(directions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """(N, 3, C) directions times (B, C) coefficients -> (B, N, 3), as one matrix product."""
+    flat = directions.reshape(-1, directions.shape[-1])
+    return (coefficients @ flat.T).reshape(len(coefficients), -1, 3)
+
+
+def check_hand(model: HandModel) -> None:
+    """Raises AssetError naming the first array whose shape or content cannot be a hand."""
+    num_v, num_j, num_f, num_s = len(model.v_template), len(model.parents), len(model.faces), model.shapedirs.shape[-1]
+    expected = {
+        "v_template": (num_v, 3), "shapedirs": (num_v, 3, num_s), "posedirs": (num_v, 3, 9 * (num_j - 1)),
+        "J_regressor": (num_j, num_v), "weights": (num_v, num_j), "faces": (num_f, 3), "hands_mean": (num_j - 1, 3),
+        "fingertips": (5,), "joint_axes": (num_j, 3, 3), "joint_limits": (num_j, 3, 2),
+    }  # fmt: skip
+    for name, shape in expected.items():
+        found = getattr(model, name)
+        if found.shape != shape:
+            raise AssetError(f"hand model {model.name!r}: {name} has shape {found.shape}, expected {shape}")
+        if not np.isfinite(found).all():
+            raise AssetError(f"hand model {model.name!r}: {name} holds NaN or infinity")
+    if num_j != len(KEYPOINT_SOURCE) - 5:
+        raise AssetError(f"hand model {model.name!r}: {num_j} joints, expected 16 (MANO's layout)")
+    for name, limit in (("faces", num_v), ("fingertips", num_v), ("uv_faces", max(len(model.uv), 1))):
+        found = getattr(model, name)
+        if found.size and (found.min() < 0 or found.max() >= limit):
+            raise AssetError(f"hand model {model.name!r}: {name} points outside its {limit} rows")
+    if len(model.uv_faces) not in (0, num_f):
+        raise AssetError(f"hand model {model.name!r}: uv_faces has {len(model.uv_faces)} rows, expected {num_f} or none")
+    for name, rows in (("weights", model.weights), ("J_regressor", model.J_regressor)):
+        if np.abs(rows.sum(1) - 1).max() > 1e-3:
+            raise AssetError(f"hand model {model.name!r}: the rows of {name} do not sum to 1")
+    if model.parents[0] != -1 or any(not 0 <= p < j for j, p in enumerate(model.parents) if j):
+        raise AssetError(f"hand model {model.name!r}: parents is not a tree in MANO's order (root first, parents before children)")
+
+
+_TEXT = {"name", "licence", "fingertip_table"}
+_INTEGER = {"faces": np.int32, "uv_faces": np.int32, "fingertips": np.int64, "parents": np.int64}
+
+
+def load_hand(path: Path) -> HandModel:
+    """Reads a plain `.npz` written by `save_hand`; no pickle is ever run. Raises AssetError when it is not a hand."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            values: dict[str, Any] = {f.name: data[f.name] for f in fields(HandModel)}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise AssetError(f"{path} is not a hand model written by `handsynth assets prepare`: {error}") from None
+    except Exception as error:  # zipfile raises its own kinds on damaged archives
+        raise AssetError(f"{path} is damaged: {error}") from None
+    for name, value in values.items():
+        if name in _TEXT:
+            values[name] = str(value)
+        elif value.dtype.kind not in "fiu":
+            raise AssetError(f"{path}: {name} holds {value.dtype}, expected numbers")
+        else:
+            values[name] = value.astype(_INTEGER.get(name, np.float64))
+    return HandModel(**values)
+
+
+def save_hand(path: Path, model: HandModel) -> None:
+    """Writes the model as a compressed `.npz` of plain arrays (float32, indices as int32)."""
+    values = {}
+    for f in fields(HandModel):
+        value = getattr(model, f.name)
+        values[f.name] = np.array(value) if f.name in _TEXT else value.astype(np.int32 if f.name in _INTEGER else np.float32)
+    np.savez_compressed(path, **values)

@@ -1,0 +1,41 @@
+"""Triangle meshes: faces, vertex normals, boundary loops."""
+
+import numpy as np
+
+
+def face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(..., V, 3) vertices, (F, 3) faces -> (..., F, 3) outward normals, of length twice the triangle's area."""
+    a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
+    return np.cross(b - a, c - a)
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(..., V, 3) vertices, (F, 3) faces -> (..., V, 3) unit normals, area-weighted over the faces around each vertex.
+
+    The slow readable twin of the renderer's sparse product (`pose.py`).
+    """
+    normals = np.zeros_like(vertices)
+    per_face = face_normals(vertices, faces)
+    for k in range(3):
+        for f, v in enumerate(faces[:, k]):
+            normals[..., v, :] += per_face[..., f, :]
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    return normals / np.where(length > 0, length, 1.0)
+
+
+def boundary_loop(faces: np.ndarray) -> np.ndarray:
+    """(F, 3) faces of a mesh with one hole -> vertex indices around it, in the order of the faces' own edges.
+
+    Raises ValueError when the mesh is closed or has more than one hole.
+    """
+    directed = {(int(a), int(b)) for f in faces for a, b in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))}
+    following = {a: b for a, b in directed if (b, a) not in directed}
+    if not following:
+        raise ValueError("the mesh is closed: it has no boundary")
+    start = min(following)
+    loop = [start]
+    while (nxt := following[loop[-1]]) != start:
+        loop.append(nxt)
+    if len(loop) != len(following):
+        raise ValueError(f"the mesh has more than one hole: {len(following)} boundary edges, {len(loop)} in the first loop")
+    return np.array(loop)
