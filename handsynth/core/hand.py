@@ -205,4 +205,4 @@ def save_hand(path: Path, model: HandModel) -> None:
     for f in fields(HandModel):
         value = getattr(model, f.name)
         values[f.name] = np.array(value) if f.name in _TEXT else value.astype(np.int32 if f.name in _INTEGER else np.float32)
-    np.savez_compressed(path, **values)
+    np.savez_compressed(path, **values)  # type: ignore[arg-type]

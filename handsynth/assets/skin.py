@@ -1,0 +1,104 @@
+"""The skin model: a mean texture and its principal components on the used texels, with the layout that carries them."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handsynth.core.errors import AssetError
+
+
+@dataclass(frozen=True, eq=False)
+class SkinModel:
+    """A PCA texture: colour of the used texels = clip(mean + alpha . components, 0, 255), alpha ~ N(0, 1).
+
+    U used texels, C components, T texture coordinates, F faces of the hand that the layout was made for.
+    """
+
+    name: str
+    licence: str
+    size: int  # side of the square texture [px]
+    mean: np.ndarray  # (U, 3) float32, sRGB 0..255
+    components: np.ndarray  # (C, U, 3) float32 (or float16), sRGB levels per standard deviation of alpha
+    texels: np.ndarray  # (U,) int32 row-major index of each used texel in the (size, size) picture, row 0 at the top
+    uv: np.ndarray  # (T, 2) float32 texture coordinates in [0, 1], v up
+    uv_faces: np.ndarray  # (F, 3) int32 rows of `uv`, aligned with the hand's faces
+
+    def __post_init__(self) -> None:
+        """Raises AssetError naming the first array whose shape, type or content cannot be a skin."""
+        check_skin(self)
+
+
+def check_skin(skin: SkinModel) -> None:
+    """Raises AssetError naming the first array whose shape or content cannot be a skin."""
+    where = f"skin model {skin.name!r}"
+    if skin.size < 1:
+        raise AssetError(f"{where}: size is {skin.size}, expected at least 1")
+    used, count, num_uv, num_f = len(skin.texels), len(skin.components), len(skin.uv), len(skin.uv_faces)
+    expected = {"mean": (used, 3), "components": (count, used, 3), "texels": (used,), "uv": (num_uv, 2), "uv_faces": (num_f, 3)}
+    for name, shape in expected.items():
+        found = getattr(skin, name)
+        if found.shape != shape:
+            raise AssetError(f"{where}: {name} has shape {found.shape}, expected {shape}")
+        if not found.size:
+            raise AssetError(f"{where}: {name} is empty")
+        if found.dtype.kind == "f":
+            _check_finite(where, name, found)
+    for name, limit in (("texels", skin.size**2), ("uv_faces", num_uv)):
+        found = getattr(skin, name)
+        if found.min() < 0 or found.max() >= limit:
+            raise AssetError(f"{where}: {name} points outside its {limit} entries")
+    if len(np.unique(skin.texels)) != used:
+        raise AssetError(f"{where}: texels names a texel twice")
+    if skin.uv.min() < -1e-6 or skin.uv.max() > 1 + 1e-6:
+        raise AssetError(f"{where}: uv leaves [0, 1]")
+
+
+def _check_finite(where: str, name: str, values: np.ndarray) -> None:
+    """Raises AssetError on NaN or infinity; row by row, so that a big basis needs no mask of its own size."""
+    if not all(np.isfinite(row).all() for row in values):
+        raise AssetError(f"{where}: {name} holds NaN or infinity")
+
+
+_TEXT = ("name", "licence")
+_INTEGER = ("texels", "uv_faces")
+
+
+def load_skin(path: Path) -> SkinModel:
+    """Reads a plain `.npz` written by `save_skin`; no pickle is ever run. Raises AssetError when it is not a skin."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            values: dict[str, Any] = {f.name: data[f.name] for f in fields(SkinModel)}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise AssetError(f"{path} is not a skin model written by `handsynth assets prepare`: {error}") from None
+    except Exception as error:  # zipfile and zlib raise their own kinds on damaged archives
+        raise AssetError(f"{path} is damaged: {error}") from None
+    for name, value in values.items():
+        if name in _TEXT:
+            values[name] = str(value)
+        elif value.dtype.kind not in "fiu":
+            raise AssetError(f"{path}: {name} holds {value.dtype}, expected numbers")
+        elif name == "size":
+            if value.size != 1:
+                raise AssetError(f"{path}: size has shape {value.shape}, expected one number")
+            values[name] = int(value.item())
+        elif name in _INTEGER:
+            values[name] = value.astype(np.int32)
+        else:
+            values[name] = value.astype(np.float32)
+    return SkinModel(**values)
+
+
+def save_skin(path: Path, skin: SkinModel) -> None:
+    """Writes the skin as a compressed `.npz` of plain arrays; `components` keep their type (float16 halves the file)."""
+    values: dict[str, np.ndarray] = {}
+    for f in fields(SkinModel):
+        value = getattr(skin, f.name)
+        if f.name in (*_TEXT, "size"):
+            values[f.name] = np.array(value)
+        elif f.name in _INTEGER:
+            values[f.name] = value.astype(np.int32)
+        else:
+            values[f.name] = value if f.name == "components" else value.astype(np.float32)
+    np.savez_compressed(path, **values)  # type: ignore[arg-type]
