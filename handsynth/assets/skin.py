@@ -61,6 +61,17 @@ def _check_finite(where: str, name: str, values: np.ndarray) -> None:
         raise AssetError(f"{where}: {name} holds NaN or infinity")
 
 
+def layout_fits(faces: np.ndarray, uv_faces: np.ndarray) -> bool:
+    """Whether a texture layout, (F, 3) rows of texture coordinates, was made for these (F, 3) faces in this order.
+
+    It was when every texture coordinate belongs to one vertex, however many coordinates a vertex has at seams.
+    """
+    if faces.shape != uv_faces.shape:
+        return False
+    pairs = np.unique(np.stack([uv_faces.ravel(), faces.ravel()], -1), axis=0)
+    return len(pairs) == len(np.unique(uv_faces))
+
+
 _TEXT = ("name", "licence")
 _INTEGER = ("texels", "uv_faces")
 
