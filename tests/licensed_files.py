@@ -12,6 +12,7 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -171,7 +172,7 @@ def _old_modules() -> Iterator[tuple[type, type, type]]:
 class _Python2Pickler(pickle._Pickler):  # the Python one can be taught to write another way
     """Protocol 2 as Python 2 wrote it: text and arrays' bytes as byte strings, numpy under its old name."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def _save_string(self, text: str) -> None:
         self._save_bytes(text.encode("latin1"))

@@ -57,7 +57,7 @@ class _DType(_Record):
         code = self.args[0] if self.args else None
         order: Any = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "|"
         if not isinstance(code, str) or not _PLAIN_TYPE.fullmatch(code) or order not in ("<", ">", "=", "|"):
-            raise _Refused(f"holds an array of type {code!r}, expected plain numbers")
+            raise _Refused(f"holds an array of type {ascii(code)[:20]}, expected plain numbers")
         return np.dtype(code).newbyteorder(order)
 
 
@@ -124,7 +124,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         found = _KNOWN_GLOBALS.get((module, name))
         if found is None:
-            raise _Refused(f"names {module}.{name}, which the official files do not hold: refused, and nothing of it was run")
+            shown = ascii(f"{module}.{name}"[:80])[1:-1]  # the file chose these characters
+            raise _Refused(f"names {shown}, which the official files do not hold: refused, and nothing of it was run")
         return found
 
     def persistent_load(self, pid: Any) -> Any:
