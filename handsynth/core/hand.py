@@ -1,5 +1,6 @@
 """The hand model: arrays in MANO's layout, and how they make posed vertices, joints and keypoints."""
 
+import hashlib
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +66,17 @@ class HandModel:
     def joint_shapedirs(self) -> np.ndarray:
         """(J, 3, S) how the rest joints move with beta [m]."""
         return np.einsum("jv,vcs->jcs", self.J_regressor, self.shapedirs)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every array: the identity of the hand, whatever file it came from."""
+        digest = hashlib.sha256()
+        for f in fields(self):
+            if f.name not in _TEXT:
+                value = getattr(self, f.name)
+                digest.update(f"{f.name} {value.shape};".encode())
+                digest.update(value.astype("<i4" if f.name in _INTEGER else "<f4").tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def parts(self) -> np.ndarray:

@@ -1,0 +1,91 @@
+"""Stage 5, annotate: labels from geometry alone, never from the picture, so that they are equal on every machine."""
+
+from typing import Any
+
+import numpy as np
+
+from handsynth.core.camera import project
+from handsynth.core.conventions import SCHEMA, VISIBLE_TOLERANCE_M
+from handsynth.core.hand import mirror_points, mirror_theta
+from handsynth.pose import CameraHands
+from handsynth.recipe.recipe import Recipe
+
+
+def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Depth of the nearest surface behind the centres of some pixels: what a depth picture holds there.
+
+    Args:
+        vertices: (V, 3) camera frame [m].
+        faces: (F, 3), of a closed surface.
+        K: (3, 3) [px].
+        pixels: (P, 2) column and row, whole numbers.
+
+    Returns:
+        (P,) depth along the axis [m], infinity where the pixel shows background.
+    """
+    xy = project(vertices, K)[faces]  # (F, 3, 2)
+    centre = pixels + 0.5
+    low, high = xy.min(1), xy.max(1)
+    near = ((centre[:, None] >= low) & (centre[:, None] <= high)).all(-1)  # (P, F)
+    point, face = np.nonzero(near)
+    a, b, c = xy[face, 0], xy[face, 1], xy[face, 2]
+    p = centre[point]
+    # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
+    areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
+    total = areas.sum(1)
+    inside = ((areas >= 0).all(1) | (areas <= 0).all(1)) & (total != 0)
+    point, face, areas, total = point[inside], face[inside], areas[inside], total[inside]
+    inverse_depth = (areas / total[:, None] / vertices[faces[face], 2]).sum(1)  # 1/z is linear on the screen
+    nearest = np.zeros(len(pixels))
+    np.maximum.at(nearest, point, inverse_depth)
+    return np.divide(1.0, nearest, out=np.full(len(pixels), np.inf), where=nearest > 0)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def keypoint_visibility(keypoints: np.ndarray, xy: np.ndarray, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int):
+    """(21,) bool: in the picture, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
+    inside = ((xy >= 0) & (xy < size)).all(1)
+    pixels = np.floor(np.where(inside[:, None], xy, 0))
+    depth = depth_at_pixels(vertices.astype(np.float64), faces, K, pixels)
+    return inside & (depth + VISIBLE_TOLERANCE_M >= keypoints[:, 2])
+
+
+def annotate(recipe: Recipe, hands: CameraHands, row: int, faces: np.ndarray, size: int, dataset: str, tips: str) -> dict[str, Any]:
+    """Labels of one sample, row `row` of the batch: the fields of core.sample.FIELDS as plain values.
+
+    Args:
+        recipe: its decisions.
+        hands: the posed batch.
+        row: which of the batch.
+        faces: (F, 3) the closed surface, cap included.
+        size: side of the picture [px].
+        dataset: identity of the dataset.
+        tips: name of the fingertip table.
+    """
+    vertices, keypoints, K = hands.vertices[row], hands.keypoints[row], np.round(hands.K[row], 6)
+    xy = np.round(project(keypoints, K), 4)
+    outline = project(vertices.astype(np.float64), K)
+    theta, trans = np.array(recipe.theta).reshape(-1, 3), np.array(recipe.trans)
+    if recipe.side == "left":
+        theta, trans = mirror_theta(theta), mirror_points(trans)
+    return {
+        "schema": SCHEMA,
+        "index": recipe.index,
+        "dataset": dataset,
+        "side": recipe.side,
+        "image_size": size,
+        "K": K.tolist(),
+        "T_cam_world": np.round(hands.T_cam_world[row], 9).tolist(),
+        "theta": (theta.ravel() + 0.0).tolist(),
+        "beta": list(recipe.beta),
+        "trans": (trans + 0.0).tolist(),
+        "keypoints_cam": np.round(keypoints, 6).tolist(),
+        "keypoints_xy": xy.tolist(),
+        "keypoints_visible": keypoint_visibility(keypoints, xy, vertices, faces, K, size).astype(int).tolist(),
+        "bbox_xyxy": np.round(np.concatenate([outline.min(0), outline.max(0)]), 4).tolist(),
+        "fingertip_table": tips,
+        "recipe": recipe.to_dict(),
+    }

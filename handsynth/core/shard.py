@@ -1,0 +1,149 @@
+"""Shards: deterministic WebDataset tars, written whole or not at all, and the index beside them."""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handsynth.core.errors import HandsynthError
+
+Members = dict[str, bytes]
+"""One encoded sample: file extension ("jpg", "mask.png", "json", "vertices.npy", ...) -> bytes."""
+
+MAX_MEMBER_BYTES = 1 << 26
+"""A member of a shard above this size (64 MiB) is taken for damage or malice, and refused."""
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the index says of one shard."""
+
+    name: str
+    count: int
+    bytes: int
+    sha256: str
+    first: int  # dataset index of the first sample
+    last: int  # dataset index of the last sample
+    replaced_backgrounds: int = 0
+
+
+def shard_name(number: int) -> str:
+    """File name of shard `number`."""
+    return f"shard-{number:06d}.tar"
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a process writes `path` before renaming it; the process id lets a later run know leftovers by their dead owner."""
+    return path.with_name(f".tmp-{os.uname().nodename}-{os.getpid()}-{path.name}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes temporary files left in `folder` by processes of this machine that are no longer alive."""
+    host = os.uname().nodename
+    for path in folder.glob(f".tmp-{host}-*"):
+        pid = path.name.removeprefix(f".tmp-{host}-").split("-")[0]
+        if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+            path.unlink(missing_ok=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes `data` under a temporary name, syncs it and renames it to `path`."""
+    temporary = temporary_name(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_shard(path: Path, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
+    """Writes samples as a tar with fixed owner, mode and time; the same samples give the same bytes.
+
+    Members are named `000000123.jpg` and so on: nine digits, no dot in the key. The file appears under its own name only
+    when it is whole and on disk.
+    """
+    temporary = temporary_name(path)
+    digest, count, size, indices = hashlib.sha256(), 0, 0, []
+    try:
+        with open(temporary, "wb", buffering=1 << 20) as file:
+
+            def put(data: bytes) -> None:
+                nonlocal size
+                digest.update(data)
+                file.write(data)
+                size += len(data)
+
+            for index, members in samples:
+                for extension, data in members.items():
+                    header = tarfile.TarInfo(f"{index:09d}.{extension}")
+                    header.size, header.mode, header.uname, header.gname = len(data), 0o444, "hand", "hand"
+                    put(header.tobuf(tarfile.USTAR_FORMAT))
+                    put(data + b"\0" * (-len(data) % tarfile.BLOCKSIZE))
+                count += 1
+                indices.append(index)
+            end = 2 * tarfile.BLOCKSIZE
+            put(b"\0" * (end + -(size + end) % tarfile.RECORDSIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return ShardInfo(path.name, count, size, digest.hexdigest(), indices[0], indices[-1])
+
+
+def read_shard(source: Path | bytes) -> Iterator[tuple[int, Members]]:
+    """Yields (index, members) of each sample of a shard, in order. Reads names and bytes only: nothing is extracted.
+
+    Raises HandsynthError naming the shard when it is truncated, is not a tar, or holds what no shard of ours holds.
+    """
+    name = source.name if isinstance(source, Path) else "shard"
+    key: str | None = None
+    members: Members = {}
+    try:
+        opened = tarfile.open(source, "r:") if isinstance(source, Path) else tarfile.open(fileobj=io.BytesIO(source), mode="r:")
+        with opened as tar:
+            for entry in tar:
+                stem, _, extension = entry.name.partition(".")
+                if not (entry.isreg() and stem.isdigit() and extension) or entry.size > MAX_MEMBER_BYTES:
+                    raise HandsynthError(f"{name} holds {entry.name[:80]!r}, which is no sample of a handsynth shard")
+                if key is not None and stem != key:
+                    yield int(key), members
+                    members = {}
+                key = stem
+                data = tar.extractfile(entry).read()  # type: ignore[union-attr]
+                if len(data) != entry.size or extension in members:
+                    raise HandsynthError(f"{name} is damaged at {entry.name}")
+                members[extension] = data
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise HandsynthError(f"{name} is truncated or is not a tar: {error}") from None
+    if key is not None:
+        yield int(key), members
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes. Refuses NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Reads `index.json` of a dataset. Raises HandsynthError in one sentence when it is missing or damaged."""
+    path = folder / "index.json"
+    try:
+        index = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise HandsynthError(
+            f"{folder} holds no index.json: it is no finished dataset; run `handsynth generate SPEC {folder}` to finish it"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise HandsynthError(f"{path} is damaged: {error}; `handsynth generate` with the same arguments writes it again") from None
+    if not isinstance(index, dict) or not isinstance(index.get("shards"), list):
+        raise HandsynthError(f"{path} is no index of a handsynth dataset")
+    return index

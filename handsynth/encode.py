@@ -1,0 +1,62 @@
+"""Stage 6, encode: pictures and labels -> the members of a shard, and back for those who look at them."""
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from handsynth.core.conventions import DEPTH_UNIT_M
+from handsynth.core.errors import HandsynthError
+from handsynth.core.sample import Sample, encode_npy
+from handsynth.core.shard import Members, canonical_json
+from handsynth.render.layers import Layers
+
+PNG_FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+
+
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """(H, W, 3) uint8 sRGB -> JPEG bytes, 4:2:0."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, "RGB", "420")
+
+
+def decode_jpeg(data: bytes, where: str) -> np.ndarray:
+    """JPEG bytes -> (H, W, 3) uint8 sRGB. Raises HandsynthError naming `where`."""
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError as error:
+        raise HandsynthError(f"{where}: the JPEG is damaged: {error}") from None
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """(H, W) or (H, W, 3) RGB, uint8 or uint16 -> PNG bytes, quick rather than small."""
+    if picture.ndim == 3:
+        picture = picture[..., ::-1]  # OpenCV writes BGR
+    return cv2.imencode(".png", np.ascontiguousarray(picture), PNG_FAST)[1].tobytes()
+
+
+def decode_png(data: bytes, where: str) -> np.ndarray:
+    """PNG bytes -> array of the same depth and channels (RGB). Raises HandsynthError naming `where`."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if picture is None:
+        raise HandsynthError(f"{where}: the PNG is damaged")
+    return picture[..., ::-1] if picture.ndim == 3 else picture
+
+
+def encode_passes(layers: Layers, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Rendered passes -> the pictures that core.sample.PASSES describes."""
+    encoded = {}
+    for name in passes:
+        layer = getattr(layers, name)
+        if name == "depth":
+            layer = np.round(layer / np.float32(DEPTH_UNIT_M)).astype(np.uint16)
+        encoded[name] = layer
+    return encoded
+
+
+def encode_sample(sample: Sample) -> Members:
+    """A sample -> its members, in the order in which they stand in the shard."""
+    members = {"jpg": sample.jpg, "mask.png": encode_png(sample.mask.astype(np.uint8) * 255)}
+    members["json"] = canonical_json(sample.labels)
+    members["vertices.npy"] = encode_npy(sample.vertices)
+    for name, picture in sample.passes.items():
+        members[f"{name}.png"] = encode_png(picture)
+    return members

@@ -1,0 +1,94 @@
+"""The pipeline on one screen: what a worker holds open, and how a batch of recipes becomes samples."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from handsynth.annotate import annotate
+from handsynth.assets.backgrounds import crop_background, read_usable
+from handsynth.assets.library import Library, open_library
+from handsynth.composite import CompositeStage, mean_light
+from handsynth.core.errors import HandsynthError
+from handsynth.core.sample import Sample
+from handsynth.encode import encode_jpeg, encode_passes
+from handsynth.pose import CameraHands, PoseStage
+from handsynth.recipe.recipe import Recipe
+from handsynth.recipe.spec import DatasetSpec, dataset_identity
+from handsynth.render.layers import Renderer, View
+from handsynth.render.surface import make_surface, sphere_centres
+from handsynth.texture import TextureStage
+
+BATCH = 32
+"""Samples posed and textured together: large enough for matrix products, small enough for the cache."""
+
+
+class Studio:
+    """What a worker keeps for its life: the library's arrays, the stages, one OpenGL context."""
+
+    def __init__(self, spec: DatasetSpec, library: Library) -> None:
+        """Opens everything; raises AssetError when OpenGL or an asset is missing."""
+        self.spec, self.library = spec, library
+        self.dataset = dataset_identity(spec, library.digests)
+        skin = library.skin
+        self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
+        self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
+        self.renderer = _make_renderer(spec, library, self.surface, skin.size)
+
+    def make_samples(self, recipes: Sequence[Recipe]) -> Iterator[Sample]:
+        """Yields the samples of some recipes, in order: pose -> texture -> render -> composite -> annotate."""
+        for start in range(0, len(recipes), BATCH):
+            batch = recipes[start : start + BATCH]
+            hands = self.poses.pose(batch, self.spec.image_size)
+            albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
+            for row, recipe in enumerate(batch):
+                yield self._make_sample(recipe, hands, row, albedos[row])
+
+    def _make_sample(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray) -> Sample:
+        spec, size = self.spec, self.spec.image_size
+        picture, used = read_usable(self.library.backgrounds, recipe.background.index)
+        background = crop_background(picture, vars(recipe.background), size)
+        layers = self.renderer.render(self._view(recipe, hands, row, albedo, background), spec.passes)
+        mask = layers.encoded[..., 3] >= 128
+        if not mask.any():
+            raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
+        rgb = self.compositor.composite(layers.encoded, background, recipe.sensor)
+        labels = annotate(recipe, hands, row, self.surface.closed_faces, size, self.dataset, self.library.hand.fingertip_table)
+        labels["background"] = self.library.backgrounds.label(used) | {"replaced": used != recipe.background.index}
+        jpg = encode_jpeg(rgb, recipe.sensor.jpeg_quality)
+        return Sample(labels, jpg, mask, hands.vertices[row], encode_passes(layers, spec.passes))
+
+    def _view(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, background: np.ndarray) -> View:
+        """The batch's row as a renderer takes it. The ambient light takes the background's colour in part."""
+        ambient = np.array(recipe.ambient.color)
+        behind = mean_light(background)
+        tint = behind / max(float(behind.mean()), 1e-3) * ambient.mean()
+        tips = hands.vertices[row, self.library.hand.fingertips]
+        return View(
+            vertices=hands.vertices[row],
+            normals=hands.normals[row],
+            spheres=sphere_centres(self.surface, hands.joints[row], tips),
+            albedo=albedo,
+            K=hands.K[row],
+            light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
+            light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
+            ambient=ambient + recipe.ambient.background_tint * (tint - ambient),
+            up=np.array(recipe.ambient.up_cam),
+            is_left=bool(hands.is_left[row]),
+        )
+
+
+def library_of(spec: DatasetSpec, assets: Path) -> Library:
+    """The library that a spec names."""
+    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives)
+
+
+def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int) -> Renderer:
+    """The backend that the spec names."""
+    if spec.renderer == "pyrender":
+        from handsynth.render.pyrender_backend import PyrenderRenderer
+
+        return PyrenderRenderer(surface, spec.image_size)
+    from handsynth.render.gl import GlRenderer
+
+    return GlRenderer(library.hand, surface, texture_size, spec.image_size)

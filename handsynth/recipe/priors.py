@@ -1,0 +1,148 @@
+"""Distributions: each takes a generator and settings and gives the values of one decision."""
+
+import numpy as np
+
+from handsynth.core.camera import intrinsics, orbit_T_cam_world, project, transform
+from handsynth.core.conventions import FINGERS
+from handsynth.recipe.proxy import HandProxy
+from handsynth.recipe.recipe import Ambient, BackgroundChoice, CameraChoice, Light, PoseChoice, SensorChoice
+from handsynth.recipe.spec import BackgroundSpec, CameraSpec, LightSpec, PoseSpec, SensorSpec, grid_axes
+
+UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
+"""Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
+
+SWAP_TRIES = 32
+"""Draws of swapped fingers before the unswapped pose is kept; about one draw in five collides."""
+
+DECIMALS = 6
+"""Decimals kept of every drawn number: what JSON stores is exactly what is used."""
+
+
+def rounded(values: np.ndarray) -> tuple[float, ...]:
+    """Plain floats with DECIMALS decimals; -0.0 becomes 0.0."""
+    return tuple(float(v) for v in np.round(np.asarray(values, np.float64), DECIMALS).ravel() + 0.0)
+
+
+def uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """One rounded draw between two limits."""
+    return round(float(rng.uniform(*limits)), DECIMALS)
+
+
+def sample_pose(rng: np.random.Generator, spec: PoseSpec, proxy: HandProxy, bank_size: int, index: int, draw: int) -> PoseChoice:
+    """A pose of the bank, some of whose fingers come from other poses, none running through each other.
+
+    With order "bank", sample `index` shows pose index // draws; its draw 0 is the pose itself and in every other draw at
+    least one finger is swapped (section 3.2.3, after Zhou et al. 2020).
+    """
+    if spec.order == "bank":
+        base = (index // spec.draws) * bank_size // spec.bank_poses % bank_size
+        least = 1
+        if draw == 0:
+            return PoseChoice(base, draw, {})
+    else:
+        base = int(rng.integers(bank_size))
+        least = 0
+    for _ in range(SWAP_TRIES):
+        swapped = rng.random(5) < spec.swap_probability
+        if least and not swapped.any():
+            swapped[rng.integers(5)] = True
+        rows = np.where(swapped, rng.integers(bank_size, size=5), base)
+        if not swapped.any() or not proxy.collides(rows):
+            return PoseChoice(base, draw, {name: int(rows[k]) for k, name in enumerate(FINGERS) if swapped[k]})
+    return PoseChoice(base, draw, {})
+
+
+def sample_camera(
+    rng: np.random.Generator, spec: CameraSpec, points: np.ndarray, image_size: int, index: int, margin: float
+) -> CameraChoice:
+    """A camera that sees all of `points` (N, 3) [m, world], framed by its focal length and principal point.
+
+    `margin` [m] is added around the points for the surface between them.
+    """
+    if spec.order == "grid":
+        elevations, azimuths = grid_axes(spec)
+        position = index // spec.draws
+        elevation, azimuth = elevations[position // len(azimuths)], azimuths[position % len(azimuths)]
+    else:
+        low, high = np.sin(np.deg2rad(spec.elevation_deg))
+        elevation = round(float(np.rad2deg(np.arcsin(rng.uniform(low, high)))), DECIMALS)
+        azimuth = uniform(rng, spec.azimuth_deg)
+    roll = round(float(rng.normal(0, 1) * spec.roll_std_deg), DECIMALS)
+    distance = uniform(rng, spec.distance_m)
+    fill = rng.uniform(*spec.fill)
+    offset = rng.uniform(-spec.offset, spec.offset, 2)
+
+    low_xyz, high_xyz = points.min(0), points.max(0)
+    target = np.round((low_xyz + high_xyz) / 2, DECIMALS)
+    T = orbit_T_cam_world(*np.deg2rad([elevation, azimuth, roll]), distance, target)
+    seen = transform(T, points)
+    unit = project(seen, np.eye(3))  # image plane at focal length 1
+    pad = margin / seen[:, 2:]
+    low, high = (unit - pad).min(0), (unit + pad).max(0)
+    focal = fill * image_size / (high - low).max()
+    room = (image_size - focal * (high - low)) / 2  # on each side of the hand in the middle
+    principal = image_size / 2 - focal * (low + high) / 2 + offset * room
+    return CameraChoice(
+        elevation, azimuth, roll, distance, rounded(target), round(float(focal), DECIMALS), rounded(principal)
+    )  # type: ignore[arg-type]
+
+
+def camera_matrices(camera: CameraChoice) -> tuple[np.ndarray, np.ndarray]:
+    """K (3, 3) [px] and T_cam_world (4, 4) of a camera choice."""
+    angles = np.deg2rad([camera.elevation_deg, camera.azimuth_deg, camera.roll_deg])
+    return intrinsics(camera.focal_px, camera.principal_xy), orbit_T_cam_world(*angles, camera.distance_m, np.array(camera.target))
+
+
+def blackbody_rgb(temperature_k: float) -> np.ndarray:
+    """(3,) linear sRGB of a black body, scaled to a luminance of 1; 6600 K is nearly white.
+
+    Helland's fit (2012) to Mitchell Charity's black-body table, 1000 to 40000 K, sRGB-decoded.
+    """
+    t = temperature_k / 100
+    red = 255.0 if t <= 66 else 329.698727446 * (t - 60) ** -0.1332047592
+    green = 99.4708025861 * np.log(t) - 161.1195681661 if t <= 66 else 288.1221695283 * (t - 60) ** -0.0755148492
+    blue = 255.0 if t >= 66 else (0.0 if t <= 19 else 138.5177312231 * np.log(t - 10) - 305.0447927307)
+    srgb = np.clip(np.array([red, green, blue]) / 255, 0, 1)
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return linear / (linear @ [0.2126, 0.7152, 0.0722])
+
+
+def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Light, ...], Ambient]:
+    """Lights from above and before the hand first, then from anywhere in front or at the side; and the ambient term."""
+    count = int(rng.integers(spec.count[0], spec.count[1] + 1))
+    lights = []
+    for k in range(count):
+        # Angle from the viewing axis, and clock position around it (-90 degrees is up in the picture).
+        away = np.deg2rad(rng.uniform(15, 75) if k == 0 else rng.uniform(25, 115))
+        clock = np.deg2rad(rng.normal(-90, 50) if k == 0 else rng.uniform(-180, 180))
+        direction = np.array([np.sin(away) * np.cos(clock), np.sin(away) * np.sin(clock), -np.cos(away)])
+        temperature = uniform(rng, spec.temperature_k)
+        intensity = rng.uniform(*(spec.key_intensity if k == 0 else spec.fill_intensity))
+        lights.append(Light(rounded(direction), rounded(intensity * _softened(blackbody_rgb(temperature))), temperature))  # type: ignore[arg-type]
+    up = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.35, 3)
+    color = rng.uniform(*spec.ambient) * _softened(blackbody_rgb(rng.uniform(*spec.temperature_k)))
+    return tuple(lights), Ambient(rounded(color), rounded(up / np.linalg.norm(up)), uniform(rng, spec.background_tint))  # type: ignore[arg-type]
+
+
+def _softened(color: np.ndarray) -> np.ndarray:
+    """Half-way to white: a camera's white balance takes out most of a lamp's colour."""
+    return 0.5 + 0.5 * color
+
+
+def sample_background(rng: np.random.Generator, spec: BackgroundSpec, count: int) -> BackgroundChoice:
+    """One of `count` pictures and a random square of it."""
+    index = int(rng.integers(count))
+    flip = bool(rng.random() < 0.5) and spec.flip
+    return BackgroundChoice(index, uniform(rng, spec.scale), uniform(rng, (0, 1)), uniform(rng, (0, 1)), flip)
+
+
+def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
+    """Exposure, white balance, blur, noise and JPEG quality of one picture."""
+    exposure = 2.0 ** rng.uniform(*spec.exposure_stops)
+    red, blue = np.exp(rng.normal(0, spec.white_balance, 2))
+    blurred = rng.random() < spec.blur_probability
+    blur = uniform(rng, spec.blur_px)
+    quality = int(rng.integers(spec.jpeg_quality[0], spec.jpeg_quality[1] + 1))
+    noise = uniform(rng, spec.noise)
+    gains = rounded(exposure * np.array([red, 1.0, blue]))
+    return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)  # type: ignore[arg-type]

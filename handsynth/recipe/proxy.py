@@ -1,0 +1,93 @@
+"""A light stand-in for the posed hand, quick enough to frame it and to see whether fingers collide while deciding."""
+
+import numpy as np
+
+from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.rotation import rotvec_to_rotmat
+
+HULL_POINTS = 64
+"""Vertices that stand for the whole surface when a hand is framed; farthest-point sampling leaves gaps of about 1 cm."""
+
+SOFTNESS = 0.75
+"""Two fingers collide when their axes come nearer than this share of the sum of their radii: flesh gives way a little."""
+
+
+class HandProxy:
+    """Rigid points on bones for framing, and capsules along phalanges for collisions."""
+
+    def __init__(self, model: HandModel, bank_theta: np.ndarray) -> None:
+        """Precomputes from the model and from (N, 15, 3) finger angles of a pose bank [rad]."""
+        self.model = model
+        self.hull = _farthest_points(model.v_template, HULL_POINTS, start=model.fingertips)
+        self.hull_joint = model.weights[self.hull].argmax(1)
+        theta = np.concatenate([np.zeros((len(bank_theta), 1, 3)), bank_theta], 1)
+        posed = pose_hand(model, theta, np.zeros(model.num_shapes))
+        tips = posed.vertices[:, model.fingertips]  # (N, 5, 3)
+        chains = [posed.joints[:, list(FINGER_JOINTS[f])] for f in FINGERS]
+        self.chains = np.stack([np.concatenate([c, tips[:, k : k + 1]], 1) for k, c in enumerate(chains)], 1)  # (N, 5, 4, 3)
+        self.radii = np.array([[_radius(model, j) for j in FINGER_JOINTS[f]] for f in FINGERS])  # (5, 3)
+
+    def points(self, theta: np.ndarray, beta: np.ndarray) -> np.ndarray:
+        """(16, 3) theta [rad], (S,) beta -> (HULL_POINTS, 3) world points [m], each carried rigidly by its joint."""
+        model = self.model
+        rotmat = rotvec_to_rotmat(theta)
+        rest = model.rest_joints + model.joint_shapedirs @ beta
+        rotation, joints = rotmat.copy(), rest.copy()
+        for j, parent in enumerate(model.parents[1:], 1):
+            rotation[j] = rotation[parent] @ rotmat[j]
+            joints[j] = joints[parent] + rotation[parent] @ (rest[j] - rest[parent])
+        surface = model.v_template[self.hull] + model.shapedirs[self.hull] @ beta - rest[self.hull_joint]
+        return joints[self.hull_joint] + (rotation[self.hull_joint] @ surface[..., None])[..., 0]
+
+    def collides(self, rows: np.ndarray) -> bool:
+        """(5,) row of the bank for each finger (order FINGERS) -> whether any two fingers run through each other."""
+        chain = self.chains[rows, np.arange(5)]  # (5, 4, 3)
+        first, second = _PAIRS.T
+        starts, ends = chain[:, :-1].reshape(-1, 3), chain[:, 1:].reshape(-1, 3)  # 15 phalanges
+        gap = segment_distance(starts[first], ends[first], starts[second], ends[second])
+        radii = self.radii.ravel()
+        return bool((gap < SOFTNESS * (radii[first] + radii[second])).any())
+
+
+def _phalanx_pairs() -> np.ndarray:
+    """(P, 2) pairs of phalanges of different fingers, leaving out pairs of proximal ones, whose roots share the palm."""
+    pairs = [(a, b) for a in range(15) for b in range(a + 1, 15) if a // 3 != b // 3 and not (a % 3 == 0 and b % 3 == 0)]
+    return np.array(pairs)
+
+
+_PAIRS = _phalanx_pairs()
+
+
+def segment_distance(p0: np.ndarray, p1: np.ndarray, q0: np.ndarray, q1: np.ndarray) -> np.ndarray:
+    """Least distance between segments p0-p1 and q0-q1, each (N, 3) -> (N,) (Ericson, Real-Time Collision Detection, 5.1.9)."""
+    d1, d2, r = p1 - p0, q1 - q0, p0 - q0
+    a, e = np.maximum((d1 * d1).sum(-1), 1e-12), np.maximum((d2 * d2).sum(-1), 1e-12)
+    b, c, f = (d1 * d2).sum(-1), (d1 * r).sum(-1), (d2 * r).sum(-1)
+    denominator = a * e - b * b
+    parallel = denominator < 1e-9 * a * e
+    s = np.where(parallel, 0.0, np.clip((b * f - c * e) / np.where(parallel, 1.0, denominator), 0, 1))
+    t = np.clip((b * s + f) / e, 0, 1)
+    s = np.clip((b * t - c) / a, 0, 1)
+    return np.linalg.norm(r + s[:, None] * d1 - t[:, None] * d2, axis=-1)
+
+
+def _radius(model: HandModel, joint: int) -> float:
+    """Median distance [m] of a phalanx's vertices from its axis."""
+    own = model.v_template[model.weights.argmax(1) == joint]
+    start = model.rest_joints[joint]
+    children = np.flatnonzero(model.parents == joint)
+    end = model.rest_joints[children[0]] if len(children) else own[np.argmax(np.linalg.norm(own - start, axis=1))]
+    axis = (end - start) / np.linalg.norm(end - start)
+    along = (own - start) @ axis
+    return float(np.median(np.linalg.norm(own - start - along[:, None] * axis, axis=1)))
+
+
+def _farthest_points(points: np.ndarray, count: int, start: np.ndarray) -> np.ndarray:
+    """Indices of `count` points that are far from each other, beginning with `start`."""
+    chosen = [int(i) for i in start]
+    distance = np.linalg.norm(points[:, None] - points[chosen], axis=-1).min(1)
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=-1))
+    return np.array(chosen)

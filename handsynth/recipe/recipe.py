@@ -1,0 +1,112 @@
+"""The recipe: every decision behind one sample, as values that JSON can hold. Rendering draws no random number."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from handsynth.core.errors import HandsynthError
+from handsynth.recipe.fields import build
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class PoseChoice:
+    """Where the finger angles come from. `theta` of the recipe is what counts; this says why."""
+
+    bank_index: int  # row of the pose bank
+    draw: int  # number of the draw among those of this pose or camera position
+    fingers: dict[str, int]  # finger -> row of the bank from which it was taken instead
+
+
+@dataclass(frozen=True)
+class CameraChoice:
+    """A camera on a sphere around the hand (see core.camera.orbit_T_cam_world)."""
+
+    elevation_deg: float
+    azimuth_deg: float
+    roll_deg: float
+    distance_m: float
+    target: Vector  # middle of the hand, world frame [m]
+    focal_px: float
+    principal_xy: tuple[float, float]  # [px]
+
+
+@dataclass(frozen=True)
+class Light:
+    """A distant light."""
+
+    direction_cam: Vector  # unit vector towards the light, camera frame
+    color: Vector  # linear RGB times intensity; 1 shows a facing surface at its albedo
+    temperature_k: float
+
+
+@dataclass(frozen=True)
+class Ambient:
+    """Light from everywhere, stronger from above."""
+
+    color: Vector  # linear RGB times intensity
+    up_cam: Vector  # unit vector, camera frame
+    background_tint: float  # 0: own colour, 1: the background's mean colour at the same brightness
+
+
+@dataclass(frozen=True)
+class BackgroundChoice:
+    """A square cut from a background picture (see assets.backgrounds.crop_background)."""
+
+    index: int
+    scale: float
+    x: float
+    y: float
+    flip: bool
+
+
+@dataclass(frozen=True)
+class SensorChoice:
+    """What the camera does to the picture, in this order: gains, blur, noise, JPEG."""
+
+    gains: Vector  # linear RGB: exposure and white balance
+    blur_px: float  # standard deviation, 0 for none
+    noise: float  # standard deviation at mid grey, of full scale
+    noise_key: int  # names the noise field
+    jpeg_quality: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One sample, decided. Angles in radians, lengths in metres, unless the name says otherwise."""
+
+    index: int
+    side: str
+    theta: tuple[float, ...]  # (48,) of the right hand, before mirroring
+    beta: tuple[float, ...]  # (10,)
+    trans: Vector
+    alpha: tuple[float, ...]  # skin coefficients [standard deviations]
+    pose: PoseChoice
+    camera: CameraChoice
+    lights: tuple[Light, ...]
+    ambient: Ambient
+    background: BackgroundChoice
+    sensor: SensorChoice
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `recipe_from_dict` is the inverse."""
+        return dataclasses.asdict(self)
+
+
+def recipe_from_dict(values: Any, where: str) -> Recipe:
+    """Plain values -> Recipe, every key and type checked. Raises HandsynthError."""
+    recipe = build(Recipe, values, where, HandsynthError)
+    sensor, camera = recipe.sensor, recipe.camera
+    sane = {
+        "side": recipe.side in ("right", "left"),
+        "theta": len(recipe.theta) == 48,
+        "lights": len(recipe.lights) <= 3,
+        "camera": 0 < camera.focal_px < 1e6 and 0 < camera.distance_m < 100,
+        "background": 0 < recipe.background.scale <= 1 and recipe.background.index >= 0,
+        "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and sensor.noise_key >= 0,
+    }
+    for key, good in sane.items():
+        if not good:
+            raise HandsynthError(f"{where}: {key} of the recipe is out of range")
+    return recipe

@@ -1,0 +1,248 @@
+"""The spec: everything that decides the pixels of a dataset, as frozen dataclasses read from YAML."""
+
+import dataclasses
+import difflib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from handsynth.core.conventions import SCHEMA
+from handsynth.core.errors import UsageError
+from handsynth.core.sample import PASSES
+from handsynth.core.shard import canonical_json
+from handsynth.recipe.fields import build
+
+Range = tuple[float, float]
+"""Least and greatest value of a uniform draw."""
+
+
+@dataclass(frozen=True)
+class PoseSpec:
+    """Which pose a sample shows."""
+
+    order: str = "random"  # "bank": pose = (index // draws) of the bank, "random": a pose of the bank drawn for each sample
+    bank_poses: int = 895  # poses taken from the bank; a bank of another size is thinned or repeated evenly
+    draws: int = 64  # samples of each pose when order is "bank"; draw 0 is the pose itself
+    swap_probability: float = 0.5  # each finger takes its angles from another pose of the bank with this probability
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """Where the camera stands and what it sees."""
+
+    order: str = "random"  # "grid": position given by the index, "random": drawn over the sphere, uniform in area
+    draws: int = 32  # samples of each grid position
+    elevation_deg: Range = (-90.0, 90.0)  # limits, both included in a grid
+    azimuth_deg: Range = (0.0, 360.0)  # limits, the upper one excluded in a grid
+    step_deg: float = 5.0  # of the grid
+    roll_std_deg: float = 0.0  # turn of the camera about its axis, normal
+    distance_m: Range = (0.45, 0.9)  # from the camera to the middle of the hand
+    fill: Range = (0.55, 0.85)  # longer side of the hand's box as a share of the picture's side; sets the focal length
+    offset: float = 0.5  # 0: hand in the middle, 1: anywhere as long as it stays inside the picture
+
+
+@dataclass(frozen=True)
+class LightSpec:
+    """One to a few distant lights and an ambient term."""
+
+    count: tuple[int, int] = (1, 3)
+    key_intensity: Range = (0.6, 1.3)  # of the first light, times pi: 1 shows a facing surface at its albedo
+    fill_intensity: Range = (0.1, 0.6)  # of the others
+    temperature_k: Range = (3000.0, 7500.0)  # colour of each light, black body
+    ambient: Range = (0.25, 0.6)  # light from everywhere, more from above
+    background_tint: Range = (0.2, 0.8)  # how far the ambient light takes the background's mean colour
+
+
+@dataclass(frozen=True)
+class BackgroundSpec:
+    """How a square is cut from a background picture."""
+
+    scale: Range = (0.45, 1.0)  # side of the square as a share of the picture's shorter side
+    flip: bool = True  # mirrored with probability 1/2
+
+
+@dataclass(frozen=True)
+class SensorSpec:
+    """What a camera does to a picture."""
+
+    exposure_stops: Range = (-0.3, 0.3)
+    white_balance: float = 0.06  # standard deviation of the gains of red and blue
+    blur_probability: float = 0.5
+    blur_px: Range = (0.3, 0.9)  # standard deviation of the blur
+    noise: Range = (0.0, 0.02)  # standard deviation at mid grey, of full scale
+    jpeg_quality: tuple[int, int] = (88, 97)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset: distributions, counts, sizes, assets. What is here, and only that, decides its bytes."""
+
+    name: str
+    samples: int
+    seed: int = 0
+    image_size: int = 256
+    shard_size: int = 512
+    left_fraction: float = 0.0  # share of left hands, made by mirroring
+    beta_std: float = 1.0  # shape coefficients ~ N(0, beta_std^2)
+    alpha_std: float = 1.0  # skin coefficients ~ N(0, alpha_std^2), section 3.2.3
+    hand: str = "auto"  # "auto" (MANO when prepared, else embedded), "mano", "embedded", "toy" or a file
+    textures: str = "auto"  # "auto" (HTML when prepared and the hand is MANO, else embedded), "html", "embedded" or a file
+    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of pictures, with COCO's annotations or without
+    exclude_no_derivatives: bool = False  # leave out backgrounds whose licence forbids derivatives
+    renderer: str = "moderngl"
+    passes: tuple[str, ...] = ()
+    pose: PoseSpec = field(default_factory=PoseSpec)
+    camera: CameraSpec = field(default_factory=CameraSpec)
+    light: LightSpec = field(default_factory=LightSpec)
+    background: BackgroundSpec = field(default_factory=BackgroundSpec)
+    sensor: SensorSpec = field(default_factory=SensorSpec)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError naming the key whose value is out of range."""
+        _check(self)
+
+
+SHIPPED = ("manorender", "angrender", "default")
+"""Specs that come with the package."""
+
+
+def load_spec(name_or_path: str) -> DatasetSpec:
+    """A shipped spec by name, or a YAML file. Raises UsageError naming what is unknown, and what is known."""
+    if name_or_path in SHIPPED:
+        return parse_spec(spec_text(name_or_path), f"spec {name_or_path}")
+    path = Path(name_or_path)
+    if not path.suffix and not path.exists():
+        close = difflib.get_close_matches(name_or_path, SHIPPED, 1)
+        hint = f"did you mean {close[0]!r}?" if close else "a YAML file ends in .yaml"
+        raise UsageError(f"no spec is called {name_or_path!r}: there are {', '.join(SHIPPED)}; {hint}")
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"spec {path} cannot be read: {error}") from None
+    return parse_spec(text, f"spec {path}")
+
+
+def spec_text(name: str) -> str:
+    """The YAML text of a shipped spec, with its comments."""
+    return (resources.files("handsynth.recipe") / "specs" / f"{name}.yaml").read_text()
+
+
+def parse_spec(text: str, where: str) -> DatasetSpec:
+    """YAML text -> spec. `where` names it in errors. Raises UsageError."""
+    if len(text) > 1 << 20 or any(isinstance(event, yaml.AliasEvent) for event in _events(text, where)):
+        raise UsageError(f"{where} is larger than 1 MiB or uses YAML aliases, which a spec never needs")
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{where} is not a mapping of keys to values")
+    return build(DatasetSpec, values, where, UsageError)
+
+
+def _events(text: str, where: str) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def spec_to_dict(spec: DatasetSpec) -> dict[str, Any]:
+    """The spec as plain JSON values; `spec_from_dict` is its inverse."""
+    return dataclasses.asdict(spec)
+
+
+def spec_from_dict(values: dict[str, Any], where: str) -> DatasetSpec:
+    """Plain JSON values -> spec, checked like YAML. Raises UsageError."""
+    return build(DatasetSpec, values, where, UsageError)
+
+
+def dataset_identity(spec: DatasetSpec, assets: dict[str, str]) -> str:
+    """SHA-256 over schema, spec and asset digests: equal identities mean equal samples (on one OpenGL driver).
+
+    Paths and "auto" do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
+    """
+    values = {k: v for k, v in spec_to_dict(spec).items() if k not in ("hand", "textures", "backgrounds")}
+    return hashlib.sha256(canonical_json({"schema": SCHEMA, "spec": values, "assets": assets})).hexdigest()
+
+
+def _check(spec: DatasetSpec) -> None:
+    """Bounds that keep every later stage meaningful."""
+
+    def require(condition: bool, key: str, what: str) -> None:
+        if not condition:
+            value: Any = spec
+            for part in key.split("."):
+                value = getattr(value, part)
+            raise UsageError(f"spec {spec.name}: {key} must be {what}, found {value!r:.60}")
+
+    for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor):
+        for f in dataclasses.fields(owner):
+            value = getattr(owner, f.name)
+            if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
+                raise UsageError(f"spec {spec.name}: {f.name} must go from the lower to the higher value, found {list(value)}")
+    require(bool(spec.name) and all(c.isalnum() or c in "-_" for c in spec.name), "name", "letters, digits, '-' and '_'")
+    require(0 < spec.samples < 10**9, "samples", "between 1 and 999,999,999")
+    require(0 <= spec.seed < 2**63, "seed", "a whole number from 0")
+    require(32 <= spec.image_size <= 2048, "image_size", "between 32 and 2048 pixels")
+    require(0 < spec.shard_size <= 100_000, "shard_size", "between 1 and 100,000")
+    require(0 <= spec.left_fraction <= 1, "left_fraction", "between 0 and 1")
+    require(0 <= spec.beta_std <= 5, "beta_std", "between 0 and 5")
+    require(0 <= spec.alpha_std <= 5, "alpha_std", "between 0 and 5")
+    require(spec.renderer in ("moderngl", "pyrender"), "renderer", "moderngl or pyrender")
+    require(set(spec.passes) <= set(PASSES), "passes", f"among {', '.join(PASSES)}")
+    require(len(set(spec.passes)) == len(spec.passes), "passes", "free of repetitions")
+    require(spec.pose.order in ("bank", "random"), "pose.order", "bank or random")
+    require(spec.pose.bank_poses > 0, "pose.bank_poses", "positive")
+    require(spec.pose.draws > 0, "pose.draws", "positive")
+    require(0 <= spec.pose.swap_probability <= 1, "pose.swap_probability", "between 0 and 1")
+    camera = spec.camera
+    require(camera.order in ("grid", "random"), "camera.order", "grid or random")
+    require(camera.draws > 0, "camera.draws", "positive")
+    require(-90 <= camera.elevation_deg[0] <= camera.elevation_deg[1] <= 90, "camera.elevation_deg", "within -90 and 90")
+    require(camera.step_deg > 0, "camera.step_deg", "positive")
+    require(0 <= camera.roll_std_deg <= 360, "camera.roll_std_deg", "between 0 and 360")
+    require(0.3 <= camera.distance_m[0] and camera.distance_m[1] <= 10, "camera.distance_m", "within 0.3 and 10 metres")
+    require(0.05 <= camera.fill[0] and camera.fill[1] <= 0.95, "camera.fill", "within 0.05 and 0.95")
+    require(0 <= camera.offset <= 1, "camera.offset", "between 0 and 1")
+    require(1 <= spec.light.count[0] and spec.light.count[1] <= 3, "light.count", "within 1 and 3")
+    require(1000 <= spec.light.temperature_k[0] and spec.light.temperature_k[1] <= 20000, "light.temperature_k", "within 1000 and 20000")
+    for key in ("key_intensity", "fill_intensity", "ambient"):
+        require(0 <= getattr(spec.light, key)[0] and getattr(spec.light, key)[1] <= 10, f"light.{key}", "within 0 and 10")
+    require(0 <= spec.light.background_tint[0] and spec.light.background_tint[1] <= 1, "light.background_tint", "within 0 and 1")
+    require(0 < spec.background.scale[0] and spec.background.scale[1] <= 1, "background.scale", "within 0 (excluded) and 1")
+    require(abs(spec.sensor.exposure_stops[0]) <= 4 and abs(spec.sensor.exposure_stops[1]) <= 4, "sensor.exposure_stops", "within -4 and 4")
+    require(0 <= spec.sensor.white_balance <= 0.5, "sensor.white_balance", "between 0 and 0.5")
+    require(0 <= spec.sensor.blur_probability <= 1, "sensor.blur_probability", "between 0 and 1")
+    require(0 < spec.sensor.blur_px[0] and spec.sensor.blur_px[1] <= 20, "sensor.blur_px", "within 0 (excluded) and 20 pixels")
+    require(0 <= spec.sensor.noise[0] and spec.sensor.noise[1] <= 0.5, "sensor.noise", "within 0 and 0.5")
+    require(1 <= spec.sensor.jpeg_quality[0] and spec.sensor.jpeg_quality[1] <= 100, "sensor.jpeg_quality", "within 1 and 100")
+    capacity = spec_capacity(spec)
+    require(capacity is None or spec.samples == capacity, "samples", f"{capacity}: the order of its poses or cameras counts so many")
+
+
+def grid_axes(camera: CameraSpec) -> tuple[list[float], list[float]]:
+    """Elevations (both limits included) and azimuths (upper limit excluded) of a camera grid [deg]."""
+    low, high = camera.elevation_deg
+    elevations = [low + i * camera.step_deg for i in range(int((high - low) / camera.step_deg + 1e-9) + 1)]
+    low, high = camera.azimuth_deg
+    azimuths = [low + i * camera.step_deg for i in range(int(-(-(high - low) // camera.step_deg)))]
+    return elevations, azimuths
+
+
+def spec_capacity(spec: DatasetSpec) -> int | None:
+    """How many samples the spec's orders count: 895 x 64, or 31 x 72 x 32; None when everything is drawn."""
+    counts = set()
+    if spec.pose.order == "bank":
+        counts.add(spec.pose.bank_poses * spec.pose.draws)
+    if spec.camera.order == "grid":
+        elevations, azimuths = grid_axes(spec.camera)
+        counts.add(len(elevations) * len(azimuths) * spec.camera.draws)
+    if len(counts) > 1:
+        raise UsageError(f"spec {spec.name}: pose.order bank and camera.order grid count differently: {sorted(counts)} samples")
+    return counts.pop() if counts else None

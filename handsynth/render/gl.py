@@ -1,0 +1,143 @@
+"""The OpenGL renderer: moderngl on EGL, colour and coverage in one antialiased draw, the passes in a second."""
+
+from importlib import resources
+
+import moderngl
+import numpy as np
+
+from handsynth.core.hand import HandModel
+from handsynth.render.context import driver_name, make_context
+from handsynth.render.layers import HEADROOM, Layers, View
+from handsynth.render.projection import clip_from_camera
+from handsynth.render.surface import Surface
+
+SAMPLES = 4
+"""Samples per pixel of the antialiased draw; every driver that OpenGL 3.3 allows has four."""
+
+MAX_SPHERES = 64
+"""Size of the sphere array in hand.vert."""
+
+
+class GlRenderer:
+    """Draws one hand model on one context. Vertices, texture and uniforms are streamed; everything else is uploaded once."""
+
+    def __init__(self, model: HandModel, surface: Surface, texture_size: int, image_size: int, device: int = 0) -> None:
+        """Makes the context (raises AssetError without one), compiles the shaders and allocates every buffer."""
+        self._ctx = make_context(device)
+        self.driver = f"moderngl {moderngl.__version__}; {driver_name(self._ctx)}"
+        self._surface, self._size = surface, image_size
+        ctx = self._ctx
+        self._color_program = ctx.program(_shader("hand.vert"), _shader("hand.frag"))
+        self._pass_program = ctx.program(_shader("passes.vert"), _shader("passes.frag"))
+
+        corners = len(surface.corner_vertex)
+        self._stream = ctx.buffer(reserve=corners * 24, dynamic=True)
+        self._stream_host = np.zeros((corners, 6), np.float32)
+        uv = ctx.buffer(np.ascontiguousarray(surface.corner_uv))
+        foreign = ctx.buffer(_foreign_bits(model, surface))
+        triangles = ctx.buffer(np.ascontiguousarray(surface.triangles))
+        stream = (self._stream, "3f 3f", "in_position", "in_normal")
+        self._color_draw = ctx.vertex_array(
+            self._color_program, [stream, (uv, "2f", "in_uv"), (foreign, "2u4", "in_foreign")], index_buffer=triangles
+        )
+        self._pass_draw = ctx.vertex_array(self._pass_program, [stream, (uv, "2f", "in_uv")], index_buffer=triangles)
+
+        self._albedo = ctx.texture((texture_size, texture_size), 3, alignment=1)
+        self._albedo.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        self._parts = ctx.texture((len(surface.triangles), 1), 1, surface.triangle_part.tobytes(), alignment=1)
+        self._parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
+
+        square = (image_size, image_size)
+        self._multisampled = ctx.framebuffer(
+            [ctx.renderbuffer(square, 4, samples=SAMPLES)], ctx.depth_renderbuffer(square, samples=SAMPLES)
+        )
+        self._resolved = ctx.framebuffer([ctx.renderbuffer(square, 4)])
+        self._pass_target: moderngl.Framebuffer | None = None
+        self._color_program["headroom"].value = HEADROOM
+        ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+
+    def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
+        """Draws one view. See Renderer.render."""
+        ctx, surface = self._ctx, self._surface
+        self._upload_corners(view)
+        clip = np.ascontiguousarray(clip_from_camera(view.K, self._size).T)
+        ctx.front_face = "ccw" if view.is_left else "cw"
+
+        program = self._color_program
+        program["clip_from_camera"].write(clip)
+        spheres = np.zeros((MAX_SPHERES, 4), np.float32)
+        count = len(surface.sphere_radius)
+        spheres[:count, :3], spheres[:count, 3] = view.spheres, surface.sphere_radius
+        program["num_spheres"].value = count
+        program["spheres"].write(spheres)
+        lights = np.zeros((2, 3, 3), np.float32)
+        num_lights = len(view.light_directions)
+        if num_lights:
+            lights[0, :num_lights], lights[1, :num_lights] = view.light_directions, view.light_colors
+        program["num_lights"].value = num_lights
+        program["light_directions"].write(lights[0])
+        program["light_colors"].write(lights[1])
+        program["ambient"].write(np.asarray(view.ambient, np.float32))
+        program["up"].write(np.asarray(view.up, np.float32))
+        self._albedo.write(np.ascontiguousarray(view.albedo))
+        self._albedo.use(0)
+        self._multisampled.use()
+        self._multisampled.clear()
+        self._color_draw.render()
+        ctx.copy_framebuffer(self._resolved, self._multisampled)
+        data = self._resolved.read(components=4, alignment=1)
+        encoded = np.frombuffer(data, np.uint8).reshape(self._size, self._size, 4)
+        return Layers(encoded, **(self._render_passes(clip, passes) if passes else {}))
+
+    def _upload_corners(self, view: View) -> None:
+        """Streams positions and normals; the cap's corners share one normal, that of its plane, bulged a little."""
+        surface, host = self._surface, self._stream_host
+        host[:, :3] = view.vertices[surface.corner_vertex]
+        host[:, 3:] = view.normals[surface.corner_vertex]
+        rim = view.vertices[surface.rim].astype(np.float64)
+        following = np.roll(rim, -1, 0)
+        normal = np.cross(following, rim).sum(0) * (-1 if view.is_left else 1)
+        radial = rim - rim.mean(0)
+        bulged = normal / np.linalg.norm(normal) + 0.6 * radial / np.linalg.norm(radial, axis=1, keepdims=True)
+        host[-surface.num_cap_corners :, 3:] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)
+        self._stream.write(host)
+
+    def _render_passes(self, clip: np.ndarray, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Depth, parts, normals and texture coordinates at pixel centres."""
+        if self._pass_target is None:
+            square = (self._size, self._size)
+            attachments = [self._ctx.texture(square, 4, dtype="f4"), self._ctx.texture(square, 4)]
+            self._pass_target = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(square))
+        self._pass_program["clip_from_camera"].write(clip)
+        self._parts.use(0)
+        self._pass_target.use()
+        self._pass_target.clear()
+        self._pass_draw.render()
+        found: dict[str, np.ndarray] = {}
+        if "depth" in passes or "uv" in passes:
+            geometry = np.frombuffer(self._pass_target.read(components=4, attachment=0, dtype="f4"), np.float32)
+            geometry = geometry.reshape(self._size, self._size, 4)
+            found["depth"] = geometry[..., 0]
+            found["uv"] = np.round(np.clip(geometry[..., 1:], 0, 1) * 65535).astype(np.uint16)
+        if "parts" in passes or "normal" in passes:
+            labels = np.frombuffer(self._pass_target.read(components=4, attachment=1, alignment=1), np.uint8)
+            labels = labels.reshape(self._size, self._size, 4)
+            found["normal"], found["parts"] = labels[..., :3], labels[..., 3]
+        return {name: found[name] for name in passes}
+
+
+def _shader(name: str) -> str:
+    """Text of a shader that ships with the package."""
+    return (resources.files("handsynth.render") / "shaders" / name).read_text()
+
+
+def _foreign_bits(model: HandModel, surface: Surface) -> np.ndarray:
+    """(C, 2) uint32: bit s says that sphere s belongs to a part that is neither the corner's own nor its neighbour."""
+    related = np.eye(model.num_joints, dtype=bool)
+    for j, parent in enumerate(model.parents):
+        if parent >= 0:
+            related[j, parent] = related[parent, j] = True
+    foreign = ~related[surface.corner_part][:, surface.sphere_part]  # (C, S)
+    padded = np.zeros((len(foreign), MAX_SPHERES), bool)
+    padded[:, : foreign.shape[1]] = foreign
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.uint32)

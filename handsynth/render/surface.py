@@ -1,0 +1,87 @@
+"""The hand's surface as a renderer draws it: corners split at texture seams, a cap on the wrist, spheres that cast shade."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from handsynth.core.hand import HandModel
+from handsynth.core.mesh import boundary_loop
+
+SPHERES_PER_BONE = ((0.2, 0.5, 0.8), (0.3, 0.75))
+"""Places of the shading spheres along metacarpals, and along phalanges, as shares of the bone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Static arrays of one hand model with one texture layout. C corners, V vertices."""
+
+    corner_vertex: np.ndarray  # (C,) int32 vertex of each corner
+    corner_uv: np.ndarray  # (C, 2) float32 texture coordinates, v DOWN: row 0 of the texture is v = 0
+    corner_part: np.ndarray  # (C,) int32 joint that moves the corner most
+    triangles: np.ndarray  # (F + cap, 3) int32 corners; the cap comes last
+    triangle_part: np.ndarray  # (F + cap,) uint8 value in the parts pass
+    num_cap_corners: int  # the last corners belong to the cap
+    rim: np.ndarray  # (R,) vertices around the wrist
+    closed_faces: np.ndarray  # (F + cap, 3) int32 vertices: the model's faces and the cap
+    bone_start: np.ndarray  # (S,) joint at the start of each sphere's bone
+    bone_end: np.ndarray  # (S,) row of [joints, fingertips] at its end
+    bone_share: np.ndarray  # (S,) place along the bone
+    sphere_radius: np.ndarray  # (S,) [m], beta = 0
+    sphere_part: np.ndarray  # (S,) joint that moves the sphere
+
+
+def make_surface(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray) -> Surface:
+    """Builds the drawing arrays. `uv` (T, 2) has v up, `uv_faces` (F, 3) is aligned with `model.faces`."""
+    pairs = np.stack([model.faces.ravel(), uv_faces.ravel()], 1)
+    corners, triangles = np.unique(pairs, axis=0, return_inverse=True)
+    triangles = triangles.reshape(-1, 3)
+    corner_uv = uv[corners[:, 1]] * [1, -1] + [0, 1]
+
+    rim = boundary_loop(model.faces)
+    fan = np.stack([np.zeros(len(rim) - 2, int), np.arange(2, len(rim)), np.arange(1, len(rim) - 1)], 1)
+    # One texture coordinate for the whole cap: a fan across the atlas would cross foreign islands.
+    rim_corner = np.flatnonzero(corners[:, 0] == rim[0])[0]
+    corner_vertex = np.concatenate([corners[:, 0], rim])
+    dominant = model.weights.argmax(1)
+    parts = model.parts
+    return Surface(
+        corner_vertex=corner_vertex.astype(np.int32),
+        corner_uv=np.concatenate([corner_uv, np.tile(corner_uv[rim_corner], (len(rim), 1))]).astype(np.float32),
+        corner_part=dominant[corner_vertex].astype(np.int32),
+        triangles=np.concatenate([triangles, fan + len(corners)]).astype(np.int32),
+        triangle_part=np.concatenate([parts + 1, np.ones(len(fan), int)]).astype(np.uint8),
+        num_cap_corners=len(rim),
+        rim=rim,
+        closed_faces=np.concatenate([model.faces, rim[fan]]).astype(np.int32),
+        **_spheres(model),
+    )
+
+
+def _spheres(model: HandModel) -> dict[str, np.ndarray]:
+    """Spheres along the bones, as thick as the flesh around them."""
+    nodes = np.concatenate([model.rest_joints, model.v_template[model.fingertips]])
+    tip_of = {int(model.weights[v].argmax()): model.num_joints + k for k, v in enumerate(model.fingertips)}
+    start, end, share, radius, part = [], [], [], [], []
+    dominant = model.weights.argmax(1)
+    for j in range(model.num_joints):
+        children = [int(c) for c in np.flatnonzero(model.parents == j)] or [tip_of[j]]
+        for child in children:
+            a, b = nodes[j], nodes[child]
+            own = model.v_template[dominant == j] if j else model.v_template
+            for s in SPHERES_PER_BONE[0 if j == 0 else 1]:
+                centre = a + s * (b - a)
+                # The nearest tenth of the flesh: of the palm, this is its thickness and not its width.
+                distance = np.sort(np.linalg.norm(own - centre, axis=1))
+                start.append(j), end.append(child), share.append(s), part.append(j)
+                radius.append(0.95 * distance[: max(6, len(own) // 10)].mean() if j else 0.95 * distance[:12].mean())
+    return {
+        "bone_start": np.array(start), "bone_end": np.array(end), "bone_share": np.array(share),
+        "sphere_radius": np.array(radius), "sphere_part": np.array(part, np.int32),
+    }  # fmt: skip
+
+
+def sphere_centres(surface: Surface, joints: np.ndarray, tips: np.ndarray) -> np.ndarray:
+    """(J, 3) posed joints and (5, 3) tips -> (S, 3) centres of the shading spheres, same frame and unit."""
+    nodes = np.concatenate([joints, tips])
+    a, b = nodes[surface.bone_start], nodes[surface.bone_end]
+    return a + surface.bone_share[:, None] * (b - a)
