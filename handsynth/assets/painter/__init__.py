@@ -1,0 +1,1 @@
+"""Procedural skin: paints the albedo of many different people onto any hand with texture coordinates, and their PCA."""
