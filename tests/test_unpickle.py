@@ -157,6 +157,13 @@ def test_garbage_is_one_sentence(raw, file):
     assert "\n" not in str(caught.value)
 
 
+def test_lying_memory_number_claims_nothing(file):
+    """A memory number far beyond the program's length is refused before the unpickler makes room for it."""
+    file.write_bytes(P2 + b"}r\x00\x00\x00\x01.")
+    with pytest.raises(AssetError, match="too long a program"):
+        read(file)
+
+
 def test_every_truncation_is_an_error(tmp_path):
     """A real structure cut anywhere is an AssetError, never another exception and never a half-read model."""
     whole, cut = tmp_path / "whole.pkl", tmp_path / "cut.pkl"
@@ -168,6 +175,7 @@ def test_every_truncation_is_an_error(tmp_path):
             read(cut, *_SHAPES)
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
 def test_damaged_bytes_never_escape(tmp_path):
     """Bytes changed at random give arrays or an AssetError, never another exception."""
     path, rng = tmp_path / "file.pkl", np.random.default_rng(0)
