@@ -26,15 +26,15 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     xy = project(vertices, K)[faces]  # (F, 3, 2)
     centre = pixels + 0.5
     low, high = xy.min(1), xy.max(1)
-    near = ((centre[:, None] >= low) & (centre[:, None] <= high)).all(-1)  # (P, F)
+    near = ((centre[:, None] >= low) * (centre[:, None] <= high)).all(-1)  # (P, F)
     point, face = np.nonzero(near)
     a, b, c = xy[face, 0], xy[face, 1], xy[face, 2]
     p = centre[point]
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
     total = areas.sum(1)
-    inside = ((areas >= 0).all(1) | (areas <= 0).all(1)) & (total != 0)
-    point, face, areas, total = point[inside], face[inside], areas[inside], total[inside]
+    inside = (areas * np.sign(total)[:, None] >= 0).all(1) * (total != 0)
+    point, face, areas, total = (a[inside] for a in (point, face, areas, total))
     inverse_depth = (areas / total[:, None] / vertices[faces[face], 2]).sum(1)  # 1/z is linear on the screen
     nearest = np.zeros(len(pixels))
     np.maximum.at(nearest, point, inverse_depth)

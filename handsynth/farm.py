@@ -86,10 +86,12 @@ def generate(spec: DatasetSpec, out: Path, selection: Selection, run: RunConfig,
     shards = plan_shards(spec, selection)
     with _disk_errors(out):
         _claim(out, plan, run.overwrite)
-        remove_leftovers(out), remove_leftovers(out / NOTES)
+        remove_leftovers(out)
+        remove_leftovers(out / NOTES)
         done = {k for k in range(len(shards)) if shard_is_whole(out, k, identity)}
     mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if k not in done]
-    library.skin if mine else None  # painted once here rather than in every worker
+    if mine:
+        _ = library.skin  # painted once here rather than in every worker
     spec_json = json.dumps(spec_to_dict(spec))
     tasks = [ShardTask(k, shards[k], spec_json, str(assets), str(out)) for k in mine]
     total = sum(len(t.indices) for t in tasks)
@@ -249,5 +251,7 @@ def _disk_errors(out: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HandsynthError(f"the disk of {out} is full: free some space ({again})") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise HandsynthError(f"{out} cannot be written to ({os.strerror(error.errno)}): name another folder ({again})") from None
+            raise HandsynthError(
+                f"{out} cannot be written to ({os.strerror(error.errno)}): name another folder ({again})"
+            ) from None
         raise

@@ -76,6 +76,18 @@ def _open_hand(name: str, assets: Path) -> tuple[HandModel, PoseBank]:
     return load_hand(path), load_poses(beside if beside.exists() else embedded_poses)
 
 
+def find_hand(digest: str, assets: Path) -> HandModel | None:
+    """The hand of that digest, if it is on this machine."""
+    for name in ("embedded", "mano", "toy"):
+        try:
+            model = _open_hand(name, assets)[0]
+        except AssetError:
+            continue
+        if model.digest == digest:
+            return model
+    return None
+
+
 def _open_skin(name: str, hand: HandModel, assets: Path) -> tuple[Callable[[], SkinModel], str, int, str]:
     """How to get the skin, its digest, its number of components and its licence."""
     html = assets / "html" / "skin.npz"

@@ -106,7 +106,10 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     """
     theta, beta = np.asarray(theta, np.float64), np.asarray(beta, np.float64)
     batch = theta.shape[:-2]
-    theta, beta = theta.reshape((-1,) + theta.shape[-2:]), np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(-1, beta.shape[-1])
+    theta, beta = (
+        theta.reshape((-1, *theta.shape[-2:])),
+        np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(-1, beta.shape[-1]),
+    )
     count, num_v, num_j = len(theta), model.num_vertices, model.num_joints
 
     rotmat = rotvec_to_rotmat(theta)  # (B, J, 3, 3)
@@ -131,7 +134,7 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     vertices = (blended[..., :3] @ v_rest[..., None])[..., 0] + blended[..., 3]
 
     if trans is not None:
-        shift = np.broadcast_to(np.asarray(trans, np.float64), batch + (3,)).reshape(-1, 1, 3)
+        shift = np.broadcast_to(np.asarray(trans, np.float64), (*batch, 3)).reshape(-1, 1, 3)
         vertices, joints = vertices + shift, joints + shift
     keypoints = keypoints_from_vertices(model, vertices)
     return PosedHand(*(a.reshape(batch + a.shape[1:]) for a in (vertices, joints, keypoints)))

@@ -13,7 +13,7 @@ def rotvec_to_rotmat(rotvec: np.ndarray) -> np.ndarray:
     # sin(t)/t and (1-cos(t))/t^2, by their Taylor series near zero where the quotients lose digits.
     sinc = np.where(small, 1.0 - angle_sq / 6.0, np.sin(angle) / angle)
     cosc = np.where(small, 0.5 - angle_sq / 24.0, (1.0 - np.cos(angle)) / angle_sq_safe)
-    skew = np.zeros(rotvec.shape[:-1] + (3, 3))
+    skew = np.zeros((*rotvec.shape[:-1], 3, 3))
     x, y, z = rotvec[..., 0], rotvec[..., 1], rotvec[..., 2]
     skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -z, y, -x
     skew[..., 1, 0], skew[..., 2, 0], skew[..., 2, 1] = z, -y, x
@@ -28,7 +28,7 @@ def rotmat_to_rotvec(rotmat: np.ndarray) -> np.ndarray:
     m = np.asarray(rotmat, np.float64)
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
     # Four times the outer product of the quaternion (w, x, y, z) with itself; its best-scaled row is the quaternion.
-    outer = np.empty(m.shape[:-2] + (4, 4))
+    outer = np.empty((*m.shape[:-2], 4, 4))
     outer[..., 0, 0] = 1 + trace
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3

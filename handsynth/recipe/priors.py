@@ -1,5 +1,7 @@
 """Distributions: each takes a generator and settings and gives the values of one decision."""
 
+from typing import Any
+
 import numpy as np
 
 from handsynth.core.camera import intrinsics, orbit_T_cam_world, project, transform
@@ -18,8 +20,8 @@ DECIMALS = 6
 """Decimals kept of every drawn number: what JSON stores is exactly what is used."""
 
 
-def rounded(values: np.ndarray) -> tuple[float, ...]:
-    """Plain floats with DECIMALS decimals; -0.0 becomes 0.0."""
+def rounded(values: np.ndarray) -> Any:
+    """Tuple of plain floats with DECIMALS decimals; -0.0 becomes 0.0."""
     return tuple(float(v) for v in np.round(np.asarray(values, np.float64), DECIMALS).ravel() + 0.0)
 
 
@@ -74,7 +76,7 @@ def sample_camera(
 
     low_xyz, high_xyz = points.min(0), points.max(0)
     target = np.round((low_xyz + high_xyz) / 2, DECIMALS)
-    T = orbit_T_cam_world(*np.deg2rad([elevation, azimuth, roll]), distance, target)
+    T = orbit_T_cam_world(np.deg2rad(elevation), np.deg2rad(azimuth), np.deg2rad(roll), distance, target)
     seen = transform(T, points)
     unit = project(seen, np.eye(3))  # image plane at focal length 1
     pad = margin / seen[:, 2:]
@@ -82,15 +84,14 @@ def sample_camera(
     focal = fill * image_size / (high - low).max()
     room = (image_size - focal * (high - low)) / 2  # on each side of the hand in the middle
     principal = image_size / 2 - focal * (low + high) / 2 + offset * room
-    return CameraChoice(
-        elevation, azimuth, roll, distance, rounded(target), round(float(focal), DECIMALS), rounded(principal)
-    )  # type: ignore[arg-type]
+    return CameraChoice(elevation, azimuth, roll, distance, rounded(target), round(float(focal), DECIMALS), rounded(principal))
 
 
 def camera_matrices(camera: CameraChoice) -> tuple[np.ndarray, np.ndarray]:
     """K (3, 3) [px] and T_cam_world (4, 4) of a camera choice."""
-    angles = np.deg2rad([camera.elevation_deg, camera.azimuth_deg, camera.roll_deg])
-    return intrinsics(camera.focal_px, camera.principal_xy), orbit_T_cam_world(*angles, camera.distance_m, np.array(camera.target))
+    elevation, azimuth, roll = np.deg2rad(camera.elevation_deg), np.deg2rad(camera.azimuth_deg), np.deg2rad(camera.roll_deg)
+    T = orbit_T_cam_world(elevation, azimuth, roll, camera.distance_m, np.array(camera.target))
+    return intrinsics(camera.focal_px, camera.principal_xy), T
 
 
 def blackbody_rgb(temperature_k: float) -> np.ndarray:
@@ -118,10 +119,10 @@ def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Ligh
         direction = np.array([np.sin(away) * np.cos(clock), np.sin(away) * np.sin(clock), -np.cos(away)])
         temperature = uniform(rng, spec.temperature_k)
         intensity = rng.uniform(*(spec.key_intensity if k == 0 else spec.fill_intensity))
-        lights.append(Light(rounded(direction), rounded(intensity * _softened(blackbody_rgb(temperature))), temperature))  # type: ignore[arg-type]
+        lights.append(Light(rounded(direction), rounded(intensity * _softened(blackbody_rgb(temperature))), temperature))
     up = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.35, 3)
     color = rng.uniform(*spec.ambient) * _softened(blackbody_rgb(rng.uniform(*spec.temperature_k)))
-    return tuple(lights), Ambient(rounded(color), rounded(up / np.linalg.norm(up)), uniform(rng, spec.background_tint))  # type: ignore[arg-type]
+    return tuple(lights), Ambient(rounded(color), rounded(up / np.linalg.norm(up)), uniform(rng, spec.background_tint))
 
 
 def _softened(color: np.ndarray) -> np.ndarray:
@@ -145,4 +146,4 @@ def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
     quality = int(rng.integers(spec.jpeg_quality[0], spec.jpeg_quality[1] + 1))
     noise = uniform(rng, spec.noise)
     gains = rounded(exposure * np.array([red, 1.0, blue]))
-    return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)  # type: ignore[arg-type]
+    return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)

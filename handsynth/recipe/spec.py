@@ -211,19 +211,27 @@ def _check(spec: DatasetSpec) -> None:
     require(0.05 <= camera.fill[0] and camera.fill[1] <= 0.95, "camera.fill", "within 0.05 and 0.95")
     require(0 <= camera.offset <= 1, "camera.offset", "between 0 and 1")
     require(1 <= spec.light.count[0] and spec.light.count[1] <= 3, "light.count", "within 1 and 3")
-    require(1000 <= spec.light.temperature_k[0] and spec.light.temperature_k[1] <= 20000, "light.temperature_k", "within 1000 and 20000")
+    require(
+        1000 <= spec.light.temperature_k[0] and spec.light.temperature_k[1] <= 20000, "light.temperature_k", "within 1000 and 20000"
+    )
     for key in ("key_intensity", "fill_intensity", "ambient"):
         require(0 <= getattr(spec.light, key)[0] and getattr(spec.light, key)[1] <= 10, f"light.{key}", "within 0 and 10")
     require(0 <= spec.light.background_tint[0] and spec.light.background_tint[1] <= 1, "light.background_tint", "within 0 and 1")
     require(0 < spec.background.scale[0] and spec.background.scale[1] <= 1, "background.scale", "within 0 (excluded) and 1")
-    require(abs(spec.sensor.exposure_stops[0]) <= 4 and abs(spec.sensor.exposure_stops[1]) <= 4, "sensor.exposure_stops", "within -4 and 4")
+    require(
+        abs(spec.sensor.exposure_stops[0]) <= 4 and abs(spec.sensor.exposure_stops[1]) <= 4,
+        "sensor.exposure_stops",
+        "within -4 and 4",
+    )
     require(0 <= spec.sensor.white_balance <= 0.5, "sensor.white_balance", "between 0 and 0.5")
     require(0 <= spec.sensor.blur_probability <= 1, "sensor.blur_probability", "between 0 and 1")
     require(0 < spec.sensor.blur_px[0] and spec.sensor.blur_px[1] <= 20, "sensor.blur_px", "within 0 (excluded) and 20 pixels")
     require(0 <= spec.sensor.noise[0] and spec.sensor.noise[1] <= 0.5, "sensor.noise", "within 0 and 0.5")
     require(1 <= spec.sensor.jpeg_quality[0] and spec.sensor.jpeg_quality[1] <= 100, "sensor.jpeg_quality", "within 1 and 100")
     capacity = spec_capacity(spec)
-    require(capacity is None or spec.samples == capacity, "samples", f"{capacity}: the order of its poses or cameras counts so many")
+    require(
+        capacity is None or spec.samples == capacity, "samples", f"{capacity}: the order of its poses or cameras counts so many"
+    )
 
 
 def grid_axes(camera: CameraSpec) -> tuple[list[float], list[float]]:

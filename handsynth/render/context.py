@@ -1,6 +1,7 @@
 """A headless OpenGL context through EGL: made on first use, one per process."""
 
 import os
+from typing import Any
 
 from handsynth.core.errors import AssetError
 
@@ -18,13 +19,14 @@ def make_context(device: int = 0):
     prepare_environment()
     import moderngl
 
+    settings: dict[str, Any] = {"standalone": True, "backend": "egl", "device_index": device}
     try:
-        context = moderngl.create_context(standalone=True, backend="egl", device_index=device)
+        context = moderngl.create_context(**settings)
     except Exception as error:  # glcontext raises bare Exceptions
         try:
-            context = moderngl.create_context(
-                standalone=True, backend="egl", device_index=device, libgl="libGL.so.1", libegl="libEGL.so.1"
-            )
+            # Where only the run-time libraries are installed, they are found by their exact names.
+            settings |= {"libgl": "libGL.so.1", "libegl": "libEGL.so.1"}
+            context = moderngl.create_context(**settings)
         except Exception:
             raise AssetError(f"no OpenGL through EGL on this machine ({error}); {INSTALL_HINT}") from None
     if context.version_code < 330:

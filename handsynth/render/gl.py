@@ -1,6 +1,6 @@
 """The OpenGL renderer: moderngl on EGL, colour and coverage in one antialiased draw, the passes in a second."""
 
-from importlib import resources
+from importlib import metadata, resources
 
 import moderngl
 import numpy as np
@@ -24,7 +24,7 @@ class GlRenderer:
     def __init__(self, model: HandModel, surface: Surface, texture_size: int, image_size: int, device: int = 0) -> None:
         """Makes the context (raises AssetError without one), compiles the shaders and allocates every buffer."""
         self._ctx = make_context(device)
-        self.driver = f"moderngl {moderngl.__version__}; {driver_name(self._ctx)}"
+        self.driver = f"moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
         self._surface, self._size = surface, image_size
         ctx = self._ctx
         self._color_program = ctx.program(_shader("hand.vert"), _shader("hand.frag"))

@@ -22,7 +22,7 @@ class PyrenderRenderer:
         prepare_environment()
         os.environ["PYOPENGL_PLATFORM"] = "egl"
         if not hasattr(np, "infty"):
-            np.infty = np.inf  # type: ignore[attr-defined]  # pyrender 0.1.45 predates numpy 2
+            np.inf = np.inf  # type: ignore[misc]  # pyrender 0.1.45 predates numpy 2
         import pyrender
 
         self._pyrender, self._surface, self._size = pyrender, surface, image_size

@@ -61,7 +61,7 @@ def _spheres(model: HandModel) -> dict[str, np.ndarray]:
     """Spheres along the bones, as thick as the flesh around them."""
     nodes = np.concatenate([model.rest_joints, model.v_template[model.fingertips]])
     tip_of = {int(model.weights[v].argmax()): model.num_joints + k for k, v in enumerate(model.fingertips)}
-    start, end, share, radius, part = [], [], [], [], []
+    rows: list[tuple[int, int, float, float]] = []  # joint at the start, node at the end, share of the bone, radius
     dominant = model.weights.argmax(1)
     for j in range(model.num_joints):
         children = [int(c) for c in np.flatnonzero(model.parents == j)] or [tip_of[j]]
@@ -72,11 +72,11 @@ def _spheres(model: HandModel) -> dict[str, np.ndarray]:
                 centre = a + s * (b - a)
                 # The nearest tenth of the flesh: of the palm, this is its thickness and not its width.
                 distance = np.sort(np.linalg.norm(own - centre, axis=1))
-                start.append(j), end.append(child), share.append(s), part.append(j)
-                radius.append(0.95 * distance[: max(6, len(own) // 10)].mean() if j else 0.95 * distance[:12].mean())
+                nearest = distance[: max(6, len(own) // 10)] if j else distance[:12]
+                rows.append((j, child, s, 0.95 * nearest.mean()))
+    start, end, share, radius = (np.array(column) for column in zip(*rows, strict=True))
     return {
-        "bone_start": np.array(start), "bone_end": np.array(end), "bone_share": np.array(share),
-        "sphere_radius": np.array(radius), "sphere_part": np.array(part, np.int32),
+        "bone_start": start, "bone_end": end, "bone_share": share, "sphere_radius": radius, "sphere_part": start.astype(np.int32),
     }  # fmt: skip
 
 

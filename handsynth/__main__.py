@@ -1,0 +1,5 @@
+"""python -m handsynth."""
+
+from handsynth.cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""Doctor: what this machine has for rendering, and what to install where something is missing."""
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from handsynth.assets.manifest import check_assets
+from handsynth.assets.store import EMBEDDED, cache_dir
+from handsynth.core.errors import AssetError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    good: bool
+    needed: bool  # without it nothing can be rendered
+    detail: str
+
+
+def examine(assets: Path) -> list[Check]:
+    """Looks at OpenGL, the embedded assets, cores, disk and licensed assets."""
+    checks = [
+        Check("python", True, True, f"{platform.python_version()} on {platform.machine()}"),
+        _opengl(),
+        Check("embedded hand", *_present(EMBEDDED / "hand.npz"), f"{EMBEDDED / 'hand.npz'}"),
+        Check("embedded poses", *_present(EMBEDDED / "poses.npz"), f"{EMBEDDED / 'poses.npz'}"),
+        Check(
+            "cores",
+            True,
+            False,
+            f"{len(os.sched_getaffinity(0))} usable: handsynth generate ... --jobs {len(os.sched_getaffinity(0))}",
+        ),
+        Check("cache", True, False, f"{cache_dir()} (embedded skin and scenes are made there once, about 300 MB)"),
+    ]
+    free = shutil.disk_usage(_existing(cache_dir())).free
+    checks.append(Check("disk", free > 2e9, False, f"{free / 1e9:.0f} GB free for the cache"))
+    for status in check_assets(assets):
+        checks.append(Check(status.asset.name, status.state in ("prepared", "used in place"), False, status.detail))
+    return checks
+
+
+def _opengl() -> Check:
+    """Makes a context and says which driver drew."""
+    from handsynth.render.context import driver_name, make_context
+
+    try:
+        return Check("opengl", True, True, driver_name(make_context()))
+    except AssetError as error:
+        return Check("opengl", False, True, str(error))
+
+
+def _present(path: Path) -> tuple[bool, bool]:
+    return path.is_file(), True
+
+
+def _existing(path: Path) -> Path:
+    """The path or its nearest parent that exists."""
+    return path if path.exists() else _existing(path.parent)

@@ -1,0 +1,228 @@
+"""Verify: a dataset against its index, its labels against their geometry, its geometry against its pixels."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handsynth.annotate import depth_at_pixels
+from handsynth.assets.library import find_hand
+from handsynth.core.camera import project
+from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA, VISIBLE_TOLERANCE_M
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.sample import decode_labels, decode_npy
+from handsynth.core.shard import Members, read_index, read_shard, shard_name
+from handsynth.encode import decode_jpeg, decode_png
+from handsynth.recipe.spec import dataset_identity, spec_from_dict
+from handsynth.render.surface import make_surface
+from handsynth.replay import replay
+from handsynth.selection import parse_selection
+
+REPROJECTION_PX = 0.01
+"""keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
+
+SILHOUETTES = 256
+"""So many samples, evenly spread, have their mask compared with a silhouette drawn from vertices.npy."""
+
+LEAST_IOU = 0.98
+"""Least overlap of mask and silhouette: both are drawn at pixel precision, and a thin hand is mostly border."""
+
+MAX_FAULTS = 100
+"""After so many faults the search stops."""
+
+
+@dataclass
+class Findings:
+    """What verify found."""
+
+    faults: list[str] = field(default_factory=list)
+    samples: int = 0
+    silhouettes: int = 0
+    replayed: int = 0
+
+    def add(self, fault: str) -> None:
+        """Records a fault."""
+        self.faults.append(fault)
+
+    @property
+    def full(self) -> bool:
+        """Whether enough faults were found to stop."""
+        return len(self.faults) >= MAX_FAULTS
+
+
+def verify(out: Path, assets: Path, replays: int = 0) -> Findings:
+    """Checks a whole dataset; every fault becomes one sentence that names shard and sample.
+
+    With `replays` N, N samples are made again and compared: bytes on the same driver, labels and vertices on another.
+    Raises HandsynthError when there is no readable index at all.
+    """
+    index = read_index(out)
+    findings = Findings()
+    expected = _check_index(index, out, findings)
+    faces = closed_faces(index, assets)
+    stride = max(1, index.get("samples", 1) // SILHOUETTES)
+    position = 0
+    for number, entry in enumerate(index["shards"]):
+        if findings.full:
+            break
+        wanted = expected[position : position + entry["count"]]
+        for k, (where, members) in enumerate(_read_checked(out, number, entry, wanted, findings)):
+            silhouette = faces if (position + k) % stride == 0 else None
+            try:
+                findings.silhouettes += _check_sample(members, where, index, silhouette)
+                findings.samples += 1
+            except HandsynthError as error:
+                findings.add(str(error))
+            if findings.full:
+                break
+        position += entry["count"]
+    if replays and not findings.faults:
+        _replay_some(out, expected, replays, assets, findings)
+    return findings
+
+
+def _check_index(index: dict[str, Any], out: Path, findings: Findings) -> list[int]:
+    """Schema, identity, counts and stray files; returns the indices that the dataset must hold."""
+    if index.get("schema") != SCHEMA:
+        raise HandsynthError(f"{out}/index.json has schema {index.get('schema')!r:.60}, this version reads {SCHEMA!r}")
+    try:
+        spec = spec_from_dict(index["spec"], f"{out}/index.json")
+        expected = parse_selection(index["selection"]).indices(spec.samples)
+        entries = [(e["name"], e["count"], e["bytes"], e["sha256"]) for e in index["shards"]]
+        if dataset_identity(spec, index["assets"]) != index["dataset"]:
+            findings.add("index.json: the dataset's identity does not follow from its spec and assets")
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        raise HandsynthError(f"{out}/index.json is damaged: {error!r:.200}") from None
+    names = [name for name, *_ in entries]
+    if names != [shard_name(k) for k in range(len(names))]:
+        findings.add(f"index.json: shards are not named {shard_name(0)} and on without gaps")
+    if not all(isinstance(c, int) and c >= 0 for _, c, *_ in entries) or sum(c for _, c, *_ in entries) != len(expected):
+        raise HandsynthError(f"{out}/index.json: its shards do not hold {len(expected)} samples in all")
+    for stray in sorted({p.name for p in out.glob("*.tar")} - set(names)):
+        findings.add(f"{stray} lies in the folder but not in index.json")
+    return expected
+
+
+def _read_checked(
+    out: Path, number: int, entry: dict[str, Any], wanted: list[int], findings: Findings
+) -> Iterator[tuple[str, Members]]:
+    """Yields the samples of a shard whose bytes are those of the index; otherwise records the fault."""
+    path = out / shard_name(number)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        findings.add(f"{path.name} cannot be read: {error.strerror}")
+        return
+    if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        findings.add(f"{path.name} has other bytes than index.json says: run `handsynth generate` again to mend it")
+        return
+    found = []
+    try:
+        for sample_index, members in read_shard(data):
+            found.append(sample_index)
+            yield f"{path.name}, sample {sample_index}", members
+    except HandsynthError as error:
+        findings.add(f"{path.name}: {error}")
+        return
+    if found != wanted:
+        missing = sorted(set(wanted) - set(found))[:3]
+        findings.add(f"{path.name} holds other samples than its place in the dataset asks for (first missing: {missing})")
+
+
+def _check_sample(members: Members, where: str, index: dict[str, Any], faces: np.ndarray | None) -> bool:
+    """Labels against geometry and pixels. Raises HandsynthError on the first fault; says whether a silhouette was compared."""
+    labels = decode_labels(members, where)
+    if labels["dataset"] != index["dataset"]:
+        raise HandsynthError(f"{where}: belongs to another dataset")
+    size, K = labels["image_size"], np.array(labels["K"])
+    picture = decode_jpeg(members.get("jpg", b""), where)
+    mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
+    if picture.shape != (size, size, 3) or mask.shape != (size, size) or not np.isin(mask, (0, 255)).all():
+        raise HandsynthError(
+            f"{where}: picture {picture.shape} or mask {mask.shape} is not {size} px wide, or the mask is not 0/255"
+        )
+    vertices = decode_npy(members.get("vertices.npy", b""))
+    if vertices.shape != (index["num_vertices"], 3) or vertices.dtype != np.float32 or not np.isfinite(vertices).all():
+        raise HandsynthError(f"{where}: vertices.npy is not {index['num_vertices']} finite float32 points")
+    if vertices[:, 2].min() <= 0:
+        raise HandsynthError(f"{where}: vertices lie behind the camera")
+
+    keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
+    error_px = np.abs(project(keypoints, K) - xy).max()
+    if error_px > REPROJECTION_PX:
+        raise HandsynthError(f"{where}: keypoints_cam projects {error_px:.3f} px away from keypoints_xy")
+    if np.abs(keypoints[4::4] - vertices[index["fingertips"]]).max() > 2e-6:
+        raise HandsynthError(f"{where}: fingertips are not the vertices of table {labels['fingertip_table']!r}")
+    outline = project(vertices.astype(np.float64), K)
+    if np.abs(np.concatenate([outline.min(0), outline.max(0)]) - labels["bbox_xyxy"]).max() > REPROJECTION_PX:
+        raise HandsynthError(f"{where}: bbox_xyxy does not bound the projected vertices")
+    rows, columns = np.nonzero(mask)
+    low, high = outline.min(0) - 1, outline.max(0) + 1
+    if not len(rows) or columns.min() < low[0] or columns.max() + 1 > high[0] or rows.min() < low[1] or rows.max() + 1 > high[1]:
+        raise HandsynthError(f"{where}: the mask is empty or leaves the vertices' bounds")
+    visible = np.array(labels["keypoints_visible"], bool)
+    if (visible & ((xy < 0) | (xy >= size)).any(1)).any():
+        raise HandsynthError(f"{where}: a keypoint outside the picture is called visible")
+    for name in index["spec"]["passes"]:
+        layer = decode_png(members.get(f"{name}.png", b""), f"{where}, {name}")
+        if layer.shape[:2] != (size, size):
+            raise HandsynthError(f"{where}: pass {name} has shape {layer.shape}")
+        if name == "depth":
+            _check_depth(layer, xy, keypoints, visible, where)
+    if faces is not None:
+        _check_silhouette(vertices, faces, K, mask > 0, labels, where)
+    return faces is not None
+
+
+def _check_depth(layer: np.ndarray, xy: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, where: str) -> None:
+    """A keypoint is visible exactly when the depth picture has nothing nearer in front of it; one grey level of slack."""
+    inside = ((xy >= 0) & (xy < len(layer))).all(1)
+    column, row = np.floor(xy[inside]).astype(int).T
+    depth = layer[row, column] * DEPTH_UNIT_M
+    gap = np.where(depth == 0, np.inf, depth + VISIBLE_TOLERANCE_M - keypoints[inside, 2])
+    wrong = (visible[inside] != (gap >= 0)) & (np.abs(gap) > DEPTH_UNIT_M)
+    if wrong.any():
+        first = np.flatnonzero(inside)[wrong][0]
+        raise HandsynthError(f"{where}: keypoints_visible disagrees with the depth pass at keypoint {first}")
+
+
+def _check_silhouette(
+    vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, mask: np.ndarray, labels: dict[str, Any], where: str
+) -> None:
+    """The mask against triangles filled by OpenCV, and visibility against depths computed anew."""
+    fixed_point = 4  # bits behind the point of OpenCV's coordinates, whose pixel centres are integers
+    xy = np.round((project(vertices.astype(np.float64), K) - 0.5) * (1 << fixed_point)).astype(np.int32)
+    drawn = np.zeros(mask.shape, np.uint8)
+    for triangle in xy[faces]:
+        cv2.fillConvexPoly(drawn, triangle, 1, cv2.LINE_8, fixed_point)
+    eroded = cv2.erode(drawn, np.ones((3, 3), np.uint8)) > 0  # OpenCV also fills every pixel that the border touches
+    both, either = (mask & (drawn > 0)).sum(), (mask | eroded).sum()
+    if both < LEAST_IOU * mask.sum() or (eroded & ~mask).sum() > (1 - LEAST_IOU) * either:
+        raise HandsynthError(f"{where}: mask and projected vertices do not cover the same pixels")
+    size, keypoints, points = labels["image_size"], np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
+    inside = ((points >= 0) & (points < size)).all(1)
+    depth = depth_at_pixels(vertices.astype(np.float64), faces, K, np.floor(np.where(inside[:, None], points, 0)))
+    gap = depth + VISIBLE_TOLERANCE_M - keypoints[:, 2]
+    wrong = (np.array(labels["keypoints_visible"], bool) != (inside & (gap >= 0))) & (np.abs(gap) > 1e-6)
+    if wrong.any():
+        raise HandsynthError(f"{where}: keypoints_visible is wrong at keypoint {np.flatnonzero(wrong)[0]}")
+
+
+def closed_faces(index: dict[str, Any], assets: Path) -> np.ndarray | None:
+    """(F + cap, 3) faces of the dataset's hand, when that hand is on this machine; else None, and silhouettes are left out."""
+    hand = find_hand(index["assets"]["hand"], assets)
+    return None if hand is None else make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
+
+
+def _replay_some(out: Path, indices: list[int], count: int, assets: Path, findings: Findings) -> None:
+    """Replays `count` samples, evenly spread."""
+    count = min(count, len(indices))
+    chosen = [indices[k * len(indices) // count] for k in range(count)]
+    for sample_index, result in zip(chosen, replay(out, chosen, assets), strict=True):
+        findings.replayed += 1
+        if not result.faithful:
+            findings.add(f"sample {sample_index} made again differs in {', '.join(result.different)}")
