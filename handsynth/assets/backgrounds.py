@@ -110,7 +110,7 @@ def crop_background(picture: np.ndarray, box: Mapping[str, Any], size: int) -> n
         # Averaging takes six times as long as interpolation, which is as good until every other pixel would be left out.
         averaged = side > SHARP_RATIO * size
         square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if averaged else cv2.INTER_LINEAR)
-    return np.ascontiguousarray(square[:, ::-1] if box["flip"] else square)
+    return cv2.flip(square, 1) if box["flip"] else np.ascontiguousarray(square)
 
 
 def describe_skipped(backgrounds: Backgrounds) -> str | None:
