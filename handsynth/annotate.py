@@ -23,18 +23,18 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     Returns:
         (P,) depth along the axis [m], infinity where the pixel shows background.
     """
-    xy = project(vertices, K)[faces]  # (F, 3, 2)
-    centre = pixels + 0.5
-    low, high = xy.min(1), xy.max(1)
-    near = ((centre[:, None] >= low) * (centre[:, None] <= high)).all(-1)  # (P, F)
+    xy = project(vertices, K)
+    a, b, c = (xy[faces[:, k]] for k in range(3))  # (F, 2) each
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    column, row = (pixels + 0.5).T[..., None]  # (P, 1) each
+    near = (column >= low[:, 0]) & (column <= high[:, 0]) & (row >= low[:, 1]) & (row <= high[:, 1])  # (P, F)
     point, face = np.nonzero(near)
-    a, b, c = xy[face, 0], xy[face, 1], xy[face, 2]
-    p = centre[point]
+    a, b, c, p = a[face], b[face], c[face], pixels[point] + 0.5
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
     total = areas.sum(1)
     inside = (areas * np.sign(total)[:, None] >= 0).all(1) * (total != 0)
-    point, face, areas, total = (a[inside] for a in (point, face, areas, total))
+    point, face, areas, total = (found[inside] for found in (point, face, areas, total))
     inverse_depth = (areas / total[:, None] / vertices[faces[face], 2]).sum(1)  # 1/z is linear on the screen
     nearest = np.zeros(len(pixels))
     np.maximum.at(nearest, point, inverse_depth)

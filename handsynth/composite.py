@@ -46,19 +46,28 @@ class CompositeStage:
         Coverage 0 gives the background and coverage 1 the hand, exactly; between them light adds up linearly.
         """
         gains = np.array(sensor.gains, np.float32)
-        tables = LINEAR_OF_BYTE[:, None] * gains  # (256, 3) linear light of each background byte behind this sensor
-        rows, columns = _covered_box(encoded[..., 3])
-        codes = np.sqrt(np.clip(tables, 0, 1))
-        picture = cv2.LUT(background, BYTE_OF_LINEAR[np.round(codes * _TABLE).astype(np.int32)][:, None])
-        if rows.stop > rows.start:
-            hand = encoded[rows, columns].astype(np.float32) * np.float32(1 / 255)
-            coverage = hand[..., 3:]
-            behind = background[rows, columns]
-            light = np.stack([tables[:, c][behind[..., c]] for c in range(3)], -1)
-            # `hand` is coverage times the square root of light: squared, it must be divided by coverage once.
-            front = hand[..., :3] ** 2 * (HEADROOM * gains) / np.maximum(coverage, 1 / 255)
-            linear = front + (1 - coverage) * light
-            picture[rows, columns] = encode_srgb(linear)
+        behind_table = LINEAR_OF_BYTE[:, None] * gains  # (256, 3) linear light of a background byte behind this sensor
+        front_table = (np.arange(256, dtype=np.float32) / 255)[:, None] ** 2 * (HEADROOM * gains)  # and of an encoded one
+        picture = cv2.LUT(background, encode_srgb(behind_table)[:, None])
+        coverage = cv2.extractChannel(encoded, 3)
+        x, y, width, height = cv2.boundingRect(coverage)
+        if not width:
+            return self._develop(picture, sensor)
+        box = (slice(y, y + height), slice(x, x + width))
+        hand, coverage, behind = encoded[box], coverage[box], background[box]
+        front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), encode_srgb(front_table)[:, None])
+        cv2.copyTo(front, cv2.compare(coverage, 255, cv2.CMP_EQ), picture[box])
+        row, column = np.nonzero(cv2.inRange(coverage, 1, 254))  # the border, where hand and background mix
+        share = coverage[row, column, None] / np.float32(255)
+        channel = np.arange(3)
+        # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.
+        light = front_table[hand[row, column, :3], channel] / share
+        light += (1 - share) * behind_table[behind[row, column], channel]
+        picture[box][row, column] = encode_srgb(light)
+        return self._develop(picture, sensor)
+
+    def _develop(self, picture: np.ndarray, sensor: SensorChoice) -> np.ndarray:
+        """Blur and noise of the sensor."""
         if sensor.blur_px > 0:
             picture = cv2.GaussianBlur(picture, (0, 0), sensor.blur_px, borderType=cv2.BORDER_REFLECT)
         if sensor.noise > 0:
@@ -73,8 +82,7 @@ class CompositeStage:
         field = self._noise[y : y + height, x : x + width]
         if field.shape[:2] != (height, width):
             field = np.resize(self._noise, (height, width, 3))
-        noisy = picture.astype(np.float32) + np.float32(255 * sensor.noise) * field
-        return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+        return cv2.addWeighted(picture.astype(np.float32), 1, field, 255 * sensor.noise, 0, dtype=cv2.CV_8U)
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
@@ -85,11 +93,3 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 def mean_light(background: np.ndarray) -> np.ndarray:
     """(3,) mean linear light of an sRGB picture, on every fourth pixel."""
     return LINEAR_OF_BYTE[background[::4, ::4]].mean((0, 1))
-
-
-def _covered_box(coverage: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns that hold any coverage."""
-    rows, columns = np.flatnonzero(coverage.any(1)), np.flatnonzero(coverage.any(0))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

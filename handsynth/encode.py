@@ -11,6 +11,8 @@ from handsynth.core.shard import Members, canonical_json
 from handsynth.render.layers import Layers
 
 PNG_FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+PNG_FLAT = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FIXED]
+"""For masks and parts, whose rows are mostly runs: half the time for a kilobyte more."""
 
 
 def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
@@ -26,11 +28,11 @@ def decode_jpeg(data: bytes, where: str) -> np.ndarray:
         raise HandsynthError(f"{where}: the JPEG is damaged: {error}") from None
 
 
-def encode_png(picture: np.ndarray) -> bytes:
+def encode_png(picture: np.ndarray, settings: list[int] = PNG_FAST) -> bytes:
     """(H, W) or (H, W, 3) RGB, uint8 or uint16 -> PNG bytes, quick rather than small."""
     if picture.ndim == 3:
         picture = picture[..., ::-1]  # OpenCV writes BGR
-    return cv2.imencode(".png", np.ascontiguousarray(picture), PNG_FAST)[1].tobytes()
+    return cv2.imencode(".png", np.ascontiguousarray(picture), settings)[1].tobytes()
 
 
 def decode_png(data: bytes, where: str) -> np.ndarray:
@@ -54,9 +56,9 @@ def encode_passes(layers: Layers, passes: tuple[str, ...]) -> dict[str, np.ndarr
 
 def encode_sample(sample: Sample) -> Members:
     """A sample -> its members, in the order in which they stand in the shard."""
-    members = {"jpg": sample.jpg, "mask.png": encode_png(sample.mask.astype(np.uint8) * 255)}
+    members = {"jpg": sample.jpg, "mask.png": encode_png(sample.mask.view(np.uint8) * np.uint8(255), PNG_FLAT)}
     members["json"] = canonical_json(sample.labels)
     members["vertices.npy"] = encode_npy(sample.vertices)
     for name, picture in sample.passes.items():
-        members[f"{name}.png"] = encode_png(picture)
+        members[f"{name}.png"] = encode_png(picture, PNG_FLAT if name == "parts" else PNG_FAST)
     return members

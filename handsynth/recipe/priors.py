@@ -20,9 +20,9 @@ DECIMALS = 6
 """Decimals kept of every drawn number: what JSON stores is exactly what is used."""
 
 
-def rounded(values: np.ndarray) -> Any:
+def rounded(values: np.ndarray | list[float]) -> Any:
     """Tuple of plain floats with DECIMALS decimals; -0.0 becomes 0.0."""
-    return tuple(float(v) for v in np.round(np.asarray(values, np.float64), DECIMALS).ravel() + 0.0)
+    return tuple((np.round(values, DECIMALS) + 0.0).ravel().tolist())
 
 
 def uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:

@@ -42,7 +42,7 @@ class GlRenderer:
         )
         self._pass_draw = ctx.vertex_array(self._pass_program, [stream, (uv, "2f", "in_uv")], index_buffer=triangles)
 
-        self._albedo = ctx.texture((texture_size, texture_size), 3, alignment=1)
+        self._albedo = ctx.texture((texture_size, texture_size), 4)
         self._albedo.filter = (moderngl.LINEAR, moderngl.LINEAR)
         self._parts = ctx.texture((len(surface.triangles), 1), 1, surface.triangle_part.tobytes(), alignment=1)
         self._parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
@@ -79,7 +79,7 @@ class GlRenderer:
         program["light_colors"].write(lights[1])
         program["ambient"].write(np.asarray(view.ambient, np.float32))
         program["up"].write(np.asarray(view.up, np.float32))
-        self._albedo.write(np.ascontiguousarray(view.albedo))
+        self._albedo.write(view.albedo)
         self._albedo.use(0)
         self._multisampled.use()
         self._multisampled.clear()
@@ -95,8 +95,10 @@ class GlRenderer:
         host[:, :3] = view.vertices[surface.corner_vertex]
         host[:, 3:] = view.normals[surface.corner_vertex]
         rim = view.vertices[surface.rim].astype(np.float64)
-        following = np.roll(rim, -1, 0)
-        normal = np.cross(following, rim).sum(0) * (-1 if view.is_left else 1)
+        x, y, z = rim.T
+        nx, ny, nz = np.roll(rim, -1, 0).T
+        normal = np.array([(ny * z - nz * y).sum(), (nz * x - nx * z).sum(), (nx * y - ny * x).sum()])
+        normal = -normal if view.is_left else normal
         radial = rim - rim.mean(0)
         bulged = normal / np.linalg.norm(normal) + 0.6 * radial / np.linalg.norm(radial, axis=1, keepdims=True)
         host[-surface.num_cap_corners :, 3:] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)

@@ -16,7 +16,7 @@ class View:
     vertices: np.ndarray  # (V, 3) float32
     normals: np.ndarray  # (V, 3) float32
     spheres: np.ndarray  # (S, 3) centres of the shading spheres
-    albedo: np.ndarray  # (A, A, 3) uint8 sRGB texture, row 0 at the top
+    albedo: np.ndarray  # (A, A, 4) uint8 sRGB texture, opaque, row 0 at the top
     K: np.ndarray  # (3, 3) [px]
     light_directions: np.ndarray  # (L, 3) unit, towards the lights; L <= 3
     light_colors: np.ndarray  # (L, 3) times intensity

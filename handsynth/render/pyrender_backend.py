@@ -40,7 +40,7 @@ class PyrenderRenderer:
         import trimesh
 
         faces = surface.triangles[:, ::-1] if view.is_left else surface.triangles
-        texture = pyrender.Texture(source=view.albedo[::-1], source_channels="RGB")
+        texture = pyrender.Texture(source=np.ascontiguousarray(view.albedo[::-1, :, :3]), source_channels="RGB")
         material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=0.55)
         mesh = pyrender.Primitive(
             positions=view.vertices[surface.corner_vertex] * GL_FROM_CV,

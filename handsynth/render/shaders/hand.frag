@@ -51,7 +51,8 @@ void main() {
         vec3 halfway = normalize(light_directions[k] + view);
         float spread = max(dot(n, halfway), 0.0);
         // Two lobes: oil on the skin and its rough relief (normalised Blinn-Phong).
-        float gloss = 0.45 * 6.0 * pow(spread, 40.0) + 0.55 * 1.9 * pow(spread, 11.0);
+        float s2 = spread * spread, s4 = s2 * s2, s8 = s4 * s4, s16 = s8 * s8;
+        float gloss = 2.7 * s16 * s16 * s8 + 1.05 * s8 * s2 * spread;   // exponents 40 and 11
         light += light_colors[k] * lit[k] * (color * diffuse + fresnel * gloss * clamp(cosine * 4.0, 0.0, 1.0));
     }
     encoded = vec4(sqrt(clamp(light / headroom, 0.0, 1.0)), 1.0);
