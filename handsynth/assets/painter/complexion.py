@@ -30,7 +30,7 @@ def complexion_layers(frames: Frames, palm: np.ndarray, nail: np.ndarray, people
         Layer(palm * skin, tone_absorbance(people.lightness * 0.34 + 43.5) + shifts(0.05, people, rng) * MELANIN),
         Layer(palm * skin, (0.30 + 0.15 * people.flush[:, None] + shifts(0.15, people, rng)) * BLOOD),
         Layer(skin, (0.15 + 0.20 * people.flush[:, None] + shifts(0.1, people, rng)) * BLOOD),
-        Layer(skin, shifts(0.3, people, rng) * CAROTENE),
+        Layer(skin, shifts(0.25, people, rng) * CAROTENE),
         # A tan, or its lack: the back alone, against the sides.
         Layer(back * smoothstep(frames.palmar, 0.0, -0.8), shifts(0.06, people, rng) * MELANIN),
         Layer(back * (1 - frames.hand_body), shifts(0.04, people, rng) * MELANIN),
@@ -49,7 +49,7 @@ def _redness(frames: Frames, palm: np.ndarray, back: np.ndarray, people: People,
     for k, finger in enumerate(frames.fingers):
         first, second, third = finger.joints
         thumb = finger.name == "thumb"
-        pip += finger.member * bump(finger.along - second, 0.0065) * (1.0 if not thumb else 0.7)
+        pip += finger.member * bump(finger.along - second, 0.0065) * (0.4 if thumb else 1.0)
         dip += finger.member * bump(finger.along - third, 0.0042)
         tips_back += finger.member * smoothstep(finger.along, third, finger.end)
         tips_palm += finger.member * smoothstep(finger.along, third - 0.002, finger.end - 0.004)
@@ -72,7 +72,7 @@ def _redness(frames: Frames, palm: np.ndarray, back: np.ndarray, people: People,
 
     dark = people.darkness
     return [
-        blood(pip * back, 0.8, 0.35),
+        blood(pip * back, 0.6, 0.3),
         blood(dip * back, 0.45, 0.25),
         blood(knuckles * back, 0.7, 0.35),
         blood(tips_back * back, 0.7, 0.3),
@@ -82,7 +82,7 @@ def _redness(frames: Frames, palm: np.ndarray, back: np.ndarray, people: People,
         blood(mounts * palm, 0.6, 0.3),
         Layer((hollow * palm * uneven).astype(np.float32), amounts(0.3, 0.2, people, rng) * PALLOR),
         Layer((middles * palm * uneven).astype(np.float32), amounts(0.3, 0.2, people, rng) * PALLOR),
-        Layer(((pip + 0.8 * dip) * back * uneven).astype(np.float32), amounts(0.02 + 0.20 * dark, 0.05, people, rng) * MELANIN),
+        Layer(((pip + 0.8 * dip) * back * uneven).astype(np.float32), amounts(0.02 + 0.13 * dark, 0.04, people, rng) * MELANIN),
         Layer((knuckles * back * uneven).astype(np.float32), amounts(0.01 + 0.12 * dark, 0.04, people, rng) * MELANIN),
         Layer((tips_back * back).astype(np.float32), amounts(0.01 + 0.06 * dark, 0.04, people, rng) * MELANIN),
     ]
@@ -92,18 +92,18 @@ def _blotches(frames: Frames, palm: np.ndarray, back: np.ndarray, people: People
     """Mottling at several scales: blood and pigment unevenly spread, and the grain that keeps skin from looking like plastic."""
     position = frames.surface.position
     layers = []
-    for cell, count, blood, pigment in ((0.030, 4, 0.11, 0.018), (0.014, 5, 0.10, 0.018), (0.007, 5, 0.10, 0.016)):
+    for cell, count, blood, pigment in ((0.030, 4, 0.08, 0.010), (0.014, 5, 0.065, 0.008), (0.007, 5, 0.06, 0.007)):
         for _ in range(count):
             layers.append(Layer(noise(position, cell, rng) * (palm + 0.75 * back), shifts(blood, people, rng) * BLOOD))
             layers.append(Layer(noise(position, cell, rng) * back, shifts(pigment, people, rng) * MELANIN))
     for _ in range(4):  # white and red marbling of the palm
         marble = np.tanh(1.5 * rough_noise(position, 0.0065, rng))
         layers.append(
-            Layer((marble * palm).astype(np.float32), shifts(0.11, people, rng) * BLOOD + shifts(0.03, people, rng) * PALLOR)
+            Layer((marble * palm).astype(np.float32), shifts(0.09, people, rng) * BLOOD + shifts(0.03, people, rng) * PALLOR)
         )
     for _ in range(5):
         layers.append(
-            Layer(noise(position, 0.0030, rng) * back, shifts(0.025, people, rng) * MELANIN + shifts(0.1, people, rng) * BLOOD)
+            Layer(noise(position, 0.0030, rng) * back, shifts(0.012, people, rng) * MELANIN + shifts(0.06, people, rng) * BLOOD)
         )
         layers.append(
             Layer(noise(position, 0.0028, rng) * palm, shifts(0.02, people, rng) * FURROW + shifts(0.1, people, rng) * BLOOD)

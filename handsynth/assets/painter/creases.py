@@ -59,7 +59,7 @@ def _palm_creases(frames: Frames, palm: np.ndarray, people: People, rng: np.rand
     layers = []
     for path in _MAIN_CREASES:
         points = frames.palm_path(path)
-        layers.append(_furrow(stroke(plane, points, 0.00065, 0.2) * where, 0.34, 0.10, people, rng))
+        layers.append(_furrow(stroke(plane, points, 0.00065, 0.2) * where, 0.42, 0.11, people, rng))
         layers.append(
             Layer((stroke(plane, points, 0.0022, 0.2) * where).astype(np.float32), amounts(0.6, 0.25, people, rng) * BLOOD)
         )
@@ -129,7 +129,7 @@ def _finger_creases(frames: Frames, palm: np.ndarray, people: People, rng: np.ra
 def _knuckle_wrinkles(frames: Frames, back: np.ndarray, people: People, rng: np.random.Generator) -> list[Layer]:
     """Folds across the backs of the finger joints, more and deeper with age."""
     position = frames.surface.position
-    wobble = 0.0009 * noise(position, 0.006, rng) + 0.0005 * noise(position, 0.0022, rng)
+    wobble = 0.0007 * noise(position, 0.007, rng) + 0.0003 * noise(position, 0.0025, rng)
     middle_folds, middle_fine, last_folds = (np.zeros(len(back)) for _ in range(3))
     for finger in frames.fingers:
         _, second, third = finger.joints
@@ -149,10 +149,10 @@ def _knuckle_wrinkles(frames: Frames, back: np.ndarray, people: People, rng: np.
         knuckles += bump(np.linalg.norm(frames.palm - frames.palm_knuckles[k], axis=1), 0.010)
     net = ridges(warp(position, 0.01, 0.001, rng), (0.0020, 0.0035, 0.0035), rng) * knuckles * frames.hand_body
     return [
-        _furrow(middle_folds * back, 0.24 + 0.05 * age, 0.06, people, rng),
-        _furrow(middle_fine * back, 0.12 + 0.05 * age, 0.05, people, rng),
-        _furrow(last_folds * back, 0.19 + 0.04 * age, 0.06, people, rng),
-        _furrow(net * back, 0.11 + 0.04 * age, 0.04, people, rng),
+        _furrow(middle_folds * back, 0.46 + 0.07 * age, 0.08, people, rng),
+        _furrow(middle_fine * back, 0.22 + 0.06 * age, 0.05, people, rng),
+        _furrow(last_folds * back, 0.33 + 0.05 * age, 0.06, people, rng),
+        _furrow(net * back, 0.15 + 0.04 * age, 0.04, people, rng),
     ]
 
 

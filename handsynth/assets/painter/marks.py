@@ -52,15 +52,15 @@ def _spots(frames: Frames, palm: np.ndarray, back: np.ndarray, people: People, r
     for _ in range(4):
         patchy = sun * np.exp(0.8 * noise(position, 0.02, rng))
         layers.append(
-            Layer(spots(position, patchy, (0.0006, 0.0012), 130, rng) * back, amounts(0.14 * light, 0.12, people, rng) * MELANIN)
+            Layer(spots(position, patchy, (0.0006, 0.0012), 130, rng) * back, amounts(0.10 * light, 0.06, people, rng) * MELANIN)
         )
     for _ in range(4):
         ragged = warp(position, 0.003, 0.0007, rng)
         pattern = spots(ragged, sun, (0.0012, 0.0032), 14, rng) * back
-        layers.append(Layer(pattern, amounts(0.08 + 0.12 * np.maximum(people.age, 0), 0.10, people, rng) * MELANIN))
+        layers.append(Layer(pattern, amounts(0.05 + 0.08 * np.maximum(people.age, 0), 0.05, people, rng) * MELANIN))
     for _ in range(4):
         pattern = spots(position, back + 0.15 * palm, (0.0006, 0.0012), 4, rng)
-        layers.append(Layer(pattern * (1 - 0.5 * palm), amounts(0.25, 0.3, people, rng) * MELANIN))
+        layers.append(Layer(pattern * (1 - 0.5 * palm), amounts(0.25, 0.2, people, rng) * MELANIN))
     return layers
 
 

@@ -20,7 +20,7 @@ def bump(x: np.ndarray, width: float | np.ndarray) -> np.ndarray:
 
 
 def noise(points: np.ndarray, cell: float | tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise of mean 0 and deviation 1: cubic B-splines over a lattice of white noise.
+    """Smooth noise of mean 0 and deviation 1: quadratic B-splines over a lattice of white noise.
 
     Args:
         points: (U, 3), or (U, 2) for a plane, in metres.
@@ -35,13 +35,13 @@ def noise(points: np.ndarray, cell: float | tuple[float, float, float], rng: np.
     if points.shape[1] == 2:
         points = np.pad(points, ((0, 0), (0, 1)))
     lattice_points = points @ turn.T / np.asarray(cell) + rng.uniform(0, _PERIOD, 3)
-    values = map_coordinates(lattice, lattice_points.T, order=3, mode="grid-wrap", prefilter=False)
+    values = map_coordinates(lattice, lattice_points.T, order=2, mode="grid-wrap", prefilter=False)
     return _normalised(values)
 
 
 def rough_noise(points: np.ndarray, cell: float, rng: np.random.Generator, octaves: int = 3, gain: float = 0.6) -> np.ndarray:
     """(U,) sum of noises, each half as wide and `gain` times as strong as the one before; mean 0, deviation 1."""
-    return _normalised(sum(gain**k * noise(points, cell / 2**k, rng) for k in range(octaves)))
+    return _normalised(np.sum([gain**k * noise(points, cell / 2**k, rng) for k in range(octaves)], axis=0))
 
 
 def ridges(points: np.ndarray, cell: float | tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
@@ -61,19 +61,20 @@ def stroke(points: np.ndarray, path: np.ndarray, width: float, taper: float = 0.
         points: (U, D) where to draw [m].
         path: (K, D) points that the curve passes, K >= 2 [m].
         width: standard deviation of the section [m].
-        taper: share of the length, 0..0.5.
+        taper: share of the length, above 0 and at most 0.5.
 
     Returns:
         (U,) strength in 0..1.
     """
     curve = smooth_curve(path, 160)
-    place, nearest = np.linspace(0.0, 1.0, len(curve)), cKDTree(curve)
-    distance, index = nearest.query(points, distance_upper_bound=4 * width + 0.002)
-    found = np.isfinite(distance)
+    reach = 4 * width
     strength = np.zeros(len(points), np.float32)
-    along = place[index[found]]
-    ends = smoothstep(along, 0.0, taper) * smoothstep(1.0 - along, 0.0, taper) if taper else 1.0
-    strength[found] = bump(distance[found], width * (0.45 + 0.55 * ends)) * ends
+    near = np.flatnonzero(((points > curve.min(0) - reach) & (points < curve.max(0) + reach)).all(1))
+    distance, index = cKDTree(curve).query(points[near], distance_upper_bound=reach)
+    found = np.isfinite(distance)
+    along = index[found] / (len(curve) - 1)
+    ends = smoothstep(along, 0.0, taper) * smoothstep(1.0 - along, 0.0, taper)
+    strength[near[found]] = bump(distance[found], width * (0.45 + 0.55 * ends)) * ends
     return strength
 
 

@@ -30,7 +30,7 @@ def draw_people(count: int, rng: np.random.Generator) -> People:
     """`count` people; the tones are spread evenly over their distribution rather than left to chance."""
     quantiles = (rng.permutation(count) + rng.uniform(size=count)) / count
     # A flattened bell: more of the very light and the very dark than a normal distribution of that deviation has.
-    lightness = 57.0 + 26.0 * (2 * quantiles - 1) * (0.8 + 0.2 * np.abs(2 * quantiles - 1))
+    lightness = 59.0 + 23.0 * (2 * quantiles - 1) * (0.8 + 0.2 * np.abs(2 * quantiles - 1))
     darkness = np.clip((78.0 - lightness) / 50.0, 0.0, 1.0)
     return People(lightness, darkness, rng.normal(size=count), rng.normal(size=count))
 
