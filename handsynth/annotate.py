@@ -33,7 +33,7 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
     total = areas.sum(1)
-    inside = (areas * np.sign(total)[:, None] >= 0).all(1) * (total != 0)
+    inside = np.logical_and((areas * np.sign(total)[:, None]).min(1, initial=np.inf) >= 0, total != 0)
     point, face, areas, total = (found[inside] for found in (point, face, areas, total))
     inverse_depth = (areas / total[:, None] / vertices[faces[face], 2]).sum(1)  # 1/z is linear on the screen
     nearest = np.zeros(len(pixels))
@@ -45,9 +45,11 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def keypoint_visibility(keypoints: np.ndarray, xy: np.ndarray, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int):
+def keypoint_visibility(
+    keypoints: np.ndarray, xy: np.ndarray, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int
+) -> np.ndarray:
     """(21,) bool: in the picture, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
-    inside = ((xy >= 0) & (xy < size)).all(1)
+    inside: np.ndarray = np.logical_and(xy >= 0, xy < size).all(1)
     pixels = np.floor(np.where(inside[:, None], xy, 0))
     depth = depth_at_pixels(vertices.astype(np.float64), faces, K, pixels)
     return inside & (depth + VISIBLE_TOLERANCE_M >= keypoints[:, 2])

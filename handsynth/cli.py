@@ -164,6 +164,7 @@ def preview(
     )  # fmt: skip
     selected = Selection(samples=number).indices(chosen.samples)
     library = library_of(chosen, _assets(assets))
+    library.prepare(lambda text: typer.echo(text, err=True))
     sampler = RecipeSampler(chosen, library)
     made = list(Studio(chosen, library).make_samples([sampler.sample(i) for i in selected]))
     save_picture(sheet, contact_sheet(made, zoom))

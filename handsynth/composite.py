@@ -56,8 +56,8 @@ class CompositeStage:
         box = (slice(y, y + height), slice(x, x + width))
         hand, coverage, behind = encoded[box], coverage[box], background[box]
         front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), encode_srgb(front_table)[:, None])
-        cv2.copyTo(front, cv2.compare(coverage, 255, cv2.CMP_EQ), picture[box])
-        row, column = np.nonzero(cv2.inRange(coverage, 1, 254))  # the border, where hand and background mix
+        cv2.copyTo(front, cv2.inRange(coverage, 255, 255), picture[box])  # type: ignore[call-overload]  # its stub knows no scalars
+        row, column = np.nonzero(cv2.inRange(coverage, 1, 254))  # type: ignore[call-overload]  # the border, where hand and background mix
         share = coverage[row, column, None] / np.float32(255)
         channel = np.arange(3)
         # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.

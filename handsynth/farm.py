@@ -91,7 +91,7 @@ def generate(spec: DatasetSpec, out: Path, selection: Selection, run: RunConfig,
         done = {k for k in range(len(shards)) if shard_is_whole(out, k, identity)}
     mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if k not in done]
     if mine:
-        _ = library.skin  # painted once here rather than in every worker
+        library.prepare(lambda text: print(text, file=sys.stderr))  # once here, rather than in every worker
     spec_json = json.dumps(spec_to_dict(spec))
     tasks = [ShardTask(k, shards[k], spec_json, str(assets), str(out)) for k in mine]
     total = sum(len(t.indices) for t in tasks)

@@ -6,13 +6,17 @@ from functools import cached_property
 from pathlib import Path
 
 from handsynth.assets.backgrounds import Backgrounds, open_backgrounds
-from handsynth.assets.painter.basis import COMPONENTS, embedded_skin, skin_identity
+from handsynth.assets.painter.basis import COMPONENTS, embedded_skin, skin_identity, skin_path
 from handsynth.assets.poses import PoseBank, load_poses
-from handsynth.assets.skin import SkinModel, load_skin
+from handsynth.assets.scenes import Scenes
+from handsynth.assets.skin import SkinModel, layout_fits, load_skin
 from handsynth.assets.store import EMBEDDED, file_sha256
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, load_hand
 from handsynth.core.toy import toy_hand, toy_poses
+
+PAINTED = "Apache-2.0 (painted by handsynth)"
+"""Licence of the embedded skin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,17 @@ class Library:
     num_skin_components: int
     digests: dict[str, str]  # "hand", "poses", "skin", "backgrounds" -> SHA-256
     licences: dict[str, str]  # the same names -> one line each
+    skin_is_painted: bool  # made by the painter, and not read from a file
     _make_skin: Callable[[], SkinModel]
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Makes what is made once and kept in the cache: the embedded skin and scenes. `say` tells people why they wait."""
+        if isinstance(self.backgrounds, Scenes) and not self.backgrounds.path.exists():
+            say("painting the background scenes, once (about 40 s)")
+            self.backgrounds.prepare()
+        if self.skin_is_painted and not skin_path(self.hand).exists():
+            say("painting the skin, once (about 30 s)")
+        _ = self.skin
 
     @cached_property
     def skin(self) -> SkinModel:
@@ -46,6 +60,7 @@ def open_library(hand: str, textures: str, backgrounds: str, assets: Path, exclu
         backgrounds=pictures,
         num_skin_components=num_components,
         digests={"hand": model.digest, "poses": bank.digest, "skin": skin_digest, "backgrounds": pictures.digest},
+        skin_is_painted=skin_licence == PAINTED,
         licences={"hand": model.licence, "skin": skin_licence, "backgrounds": pictures.licence},
         _make_skin=make_skin,
     )
@@ -96,7 +111,7 @@ def _open_skin(name: str, hand: HandModel, assets: Path) -> tuple[Callable[[], S
     if name == "embedded":
         if not len(hand.uv):
             raise AssetError(f"hand model {hand.name!r} has no texture coordinates: use --textures html, or prepare it again")
-        return lambda: embedded_skin(hand), skin_identity(hand), COMPONENTS, "Apache-2.0 (painted by handsynth)"
+        return lambda: embedded_skin(hand), skin_identity(hand), COMPONENTS, PAINTED
     if name == "html" and not html.exists():
         raise AssetError(
             f"HTML is not prepared: looked for {html}. Register at handtracker.mpi-inf.mpg.de (research only), download the HTML "
@@ -106,9 +121,9 @@ def _open_skin(name: str, hand: HandModel, assets: Path) -> tuple[Callable[[], S
     if not path.exists():
         raise AssetError(f"no skin is called {name!r} and no such file exists: use auto, html, embedded or a prepared .npz")
     skin = load_skin(path)
-    if len(skin.uv_faces) != len(hand.faces):
+    if not layout_fits(hand.faces, skin.uv_faces):
         raise AssetError(
-            f"skin {path} belongs to a hand of {len(skin.uv_faces)} faces, hand {hand.name!r} has {len(hand.faces)}: "
+            f"skin {path} belongs to another hand ({len(skin.uv_faces)} faces), hand {hand.name!r} has other faces: "
             "use --textures embedded, or the hand that it was made for"
         )
     return lambda: skin, file_sha256(path), len(skin.components), skin.licence

@@ -5,6 +5,7 @@ from importlib import metadata, resources
 import moderngl
 import numpy as np
 
+from handsynth.core.camera import project
 from handsynth.core.hand import HandModel
 from handsynth.render.context import driver_name, make_context
 from handsynth.render.layers import HEADROOM, Layers, View
@@ -13,6 +14,9 @@ from handsynth.render.surface import Surface
 
 SAMPLES = 4
 """Samples per pixel of the antialiased draw; every driver that OpenGL 3.3 allows has four."""
+
+WINDOW_STEPS = 16
+"""Targets come in multiples of 1/16 of the picture's side."""
 
 MAX_SPHERES = 64
 """Size of the sphere array in hand.vert."""
@@ -47,12 +51,7 @@ class GlRenderer:
         self._parts = ctx.texture((len(surface.triangles), 1), 1, surface.triangle_part.tobytes(), alignment=1)
         self._parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
 
-        square = (image_size, image_size)
-        self._multisampled = ctx.framebuffer(
-            [ctx.renderbuffer(square, 4, samples=SAMPLES)], ctx.depth_renderbuffer(square, samples=SAMPLES)
-        )
-        self._resolved = ctx.framebuffer([ctx.renderbuffer(square, 4)])
-        self._pass_target: moderngl.Framebuffer | None = None
+        self._targets: dict[int, _Targets] = {}
         self._color_program["headroom"].value = HEADROOM
         ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
@@ -60,7 +59,12 @@ class GlRenderer:
         """Draws one view. See Renderer.render."""
         ctx, surface = self._ctx, self._surface
         self._upload_corners(view)
-        clip = np.ascontiguousarray(clip_from_camera(view.K, self._size).T)
+        x, y, side = self._window(view)
+        if side not in self._targets:
+            self._targets[side] = _Targets(ctx, side)
+        targets = self._targets[side]
+        K = view.K - [[0, 0, x], [0, 0, y], [0, 0, 0]]
+        clip = np.ascontiguousarray(clip_from_camera(K, side).T)
         ctx.front_face = "ccw" if view.is_left else "cw"
 
         program = self._color_program
@@ -81,13 +85,24 @@ class GlRenderer:
         program["up"].write(np.asarray(view.up, np.float32))
         self._albedo.write(view.albedo)
         self._albedo.use(0)
-        self._multisampled.use()
-        self._multisampled.clear()
+        targets.multisampled.use()
+        targets.multisampled.clear()
         self._color_draw.render()
-        ctx.copy_framebuffer(self._resolved, self._multisampled)
-        data = self._resolved.read(components=4, alignment=1)
-        encoded = np.frombuffer(data, np.uint8).reshape(self._size, self._size, 4)
-        return Layers(encoded, **(self._render_passes(clip, passes) if passes else {}))
+        ctx.copy_framebuffer(targets.resolved, targets.multisampled)
+        encoded = np.zeros((self._size, self._size, 4), np.uint8)
+        window = (slice(y, y + side), slice(x, x + side))
+        encoded[window] = np.frombuffer(targets.resolved.read(components=4), np.uint8).reshape(side, side, 4)
+        return Layers(encoded, **(self._render_passes(clip, targets, window, passes) if passes else {}))
+
+    def _window(self, view: View) -> tuple[int, int, int]:
+        """Left, top and side [px] of the smallest square target that holds the hand: clearing and resolving cost by area."""
+        xy = project(view.vertices, view.K)
+        low = np.clip(np.floor(xy.min(0)) - 1, 0, self._size - 1).astype(int)
+        high = np.clip(np.ceil(xy.max(0)) + 1, low + 1, self._size).astype(int)
+        step = max(1, self._size // WINDOW_STEPS)
+        side = min(self._size, int(-(-(high - low).max() // step)) * step)
+        x, y = np.minimum(low, self._size - side)
+        return int(x), int(y), side
 
     def _upload_corners(self, view: View) -> None:
         """Streams positions and normals; the cap's corners share one normal, that of its plane, bulged a little."""
@@ -104,28 +119,43 @@ class GlRenderer:
         host[-surface.num_cap_corners :, 3:] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)
         self._stream.write(host)
 
-    def _render_passes(self, clip: np.ndarray, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _render_passes(
+        self, clip: np.ndarray, targets: "_Targets", window: tuple[slice, slice], passes: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
         """Depth, parts, normals and texture coordinates at pixel centres."""
-        if self._pass_target is None:
-            square = (self._size, self._size)
-            attachments = [self._ctx.texture(square, 4, dtype="f4"), self._ctx.texture(square, 4)]
-            self._pass_target = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(square))
         self._pass_program["clip_from_camera"].write(clip)
         self._parts.use(0)
-        self._pass_target.use()
-        self._pass_target.clear()
+        target = targets.passes
+        target.use()
+        target.clear()
         self._pass_draw.render()
+        side = targets.side
         found: dict[str, np.ndarray] = {}
         if "depth" in passes or "uv" in passes:
-            geometry = np.frombuffer(self._pass_target.read(components=4, attachment=0, dtype="f4"), np.float32)
-            geometry = geometry.reshape(self._size, self._size, 4)
+            geometry = np.frombuffer(target.read(components=4, attachment=0, dtype="f4"), np.float32).reshape(side, side, 4)
             found["depth"] = geometry[..., 0]
             found["uv"] = np.round(np.clip(geometry[..., 1:], 0, 1) * 65535).astype(np.uint16)
         if "parts" in passes or "normal" in passes:
-            labels = np.frombuffer(self._pass_target.read(components=4, attachment=1, alignment=1), np.uint8)
-            labels = labels.reshape(self._size, self._size, 4)
+            labels = np.frombuffer(target.read(components=4, attachment=1), np.uint8).reshape(side, side, 4)
             found["normal"], found["parts"] = labels[..., :3], labels[..., 3]
-        return {name: found[name] for name in passes}
+        layers = {}
+        for name in passes:
+            layers[name] = np.zeros((self._size, self._size, *found[name].shape[2:]), found[name].dtype)
+            layers[name][window] = found[name]
+        return layers
+
+
+class _Targets:
+    """Framebuffers of one size: the antialiased one, the one it is resolved into, and that of the passes."""
+
+    def __init__(self, ctx: moderngl.Context, side: int) -> None:
+        square = (side, side)
+        self.side = side
+        depth = ctx.depth_renderbuffer(square, samples=SAMPLES)
+        self.multisampled = ctx.framebuffer([ctx.renderbuffer(square, 4, samples=SAMPLES)], depth)
+        self.resolved = ctx.framebuffer([ctx.renderbuffer(square, 4)])
+        attachments = [ctx.texture(square, 4, dtype="f4"), ctx.texture(square, 4)]
+        self.passes = ctx.framebuffer(attachments, ctx.depth_renderbuffer(square))
 
 
 def _shader(name: str) -> str:

@@ -33,7 +33,7 @@ class Layers:
     depth: np.ndarray | None = None  # (H, W) float32 along the axis at pixel centres [m], 0 = background
     parts: np.ndarray | None = None  # (H, W) uint8, 0 = background
     normal: np.ndarray | None = None  # (H, W, 3) uint8
-    uv: np.ndarray | None = None  # (H, W, 2) uint16
+    uv: np.ndarray | None = None  # (H, W, 3) uint16
 
 
 class Renderer(Protocol):
