@@ -49,7 +49,7 @@ def keypoint_visibility(
     keypoints: np.ndarray, xy: np.ndarray, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int
 ) -> np.ndarray:
     """(21,) bool: in the picture, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
-    inside: np.ndarray = np.logical_and(xy >= 0, xy < size).all(1)
+    inside = np.asarray(((xy >= 0) & (xy < size)).all(1))
     pixels = np.floor(np.where(inside[:, None], xy, 0))
     depth = depth_at_pixels(vertices.astype(np.float64), faces, K, pixels)
     return inside & (depth + VISIBLE_TOLERANCE_M >= keypoints[:, 2])
