@@ -49,14 +49,13 @@ class Studio:
         picture, used = read_usable(self.library.backgrounds, recipe.background.index)
         background = crop_background(picture, vars(recipe.background), size)
         layers = self.renderer.render(self._view(recipe, hands, row, albedo, background), spec.passes)
-        mask = layers.encoded[..., 3] >= 128
-        if not mask.any():
+        if not layers.mask.any():
             raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
         rgb = self.compositor.composite(layers.encoded, background, recipe.sensor)
         labels = annotate(recipe, hands, row, self.surface.closed_faces, size, self.dataset, self.library.hand.fingertip_table)
         labels["background"] = self.library.backgrounds.label(used) | {"replaced": used != recipe.background.index}
         jpg = encode_jpeg(rgb, recipe.sensor.jpeg_quality)
-        return Sample(labels, jpg, mask, hands.vertices[row], encode_passes(layers, spec.passes))
+        return Sample(labels, jpg, layers.mask, hands.vertices[row], encode_passes(layers, spec.passes))
 
     def _view(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, background: np.ndarray) -> View:
         """The batch's row as a renderer takes it. The ambient light takes the background's colour in part."""

@@ -46,7 +46,7 @@ class Sample:
 
     labels: dict[str, Any]
     jpg: bytes  # the picture, sRGB JPEG
-    mask: np.ndarray  # (H, W) bool, more than half of the pixel is hand
+    mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
     vertices: np.ndarray  # (V, 3) float32, camera frame [m]
     passes: dict[str, np.ndarray]  # name of PASSES -> encoded picture (uint8 or uint16)
 

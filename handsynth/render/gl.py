@@ -1,4 +1,4 @@
-"""The OpenGL renderer: moderngl on EGL, colour and coverage in one antialiased draw, the passes in a second."""
+"""The OpenGL renderer: moderngl on EGL; colour and coverage in one antialiased draw, mask and passes at pixel centres."""
 
 from importlib import metadata, resources
 
@@ -33,6 +33,7 @@ class GlRenderer:
         ctx = self._ctx
         self._color_program = ctx.program(_shader("hand.vert"), _shader("hand.frag"))
         self._pass_program = ctx.program(_shader("passes.vert"), _shader("passes.frag"))
+        self._mask_program = ctx.program(_shader("passes.vert"), _shader("mask.frag"))
 
         corners = len(surface.corner_vertex)
         self._stream = ctx.buffer(reserve=corners * 24, dynamic=True)
@@ -45,6 +46,7 @@ class GlRenderer:
             self._color_program, [stream, (uv, "2f", "in_uv"), (foreign, "2u4", "in_foreign")], index_buffer=triangles
         )
         self._pass_draw = ctx.vertex_array(self._pass_program, [stream, (uv, "2f", "in_uv")], index_buffer=triangles)
+        self._mask_draw = ctx.vertex_array(self._mask_program, [(self._stream, "3f 12x", "in_position")], index_buffer=triangles)
 
         self._albedo = ctx.texture((texture_size, texture_size), 4)
         self._albedo.filter = (moderngl.LINEAR, moderngl.LINEAR)
@@ -92,7 +94,9 @@ class GlRenderer:
         encoded = np.zeros((self._size, self._size, 4), np.uint8)
         window = (slice(y, y + side), slice(x, x + side))
         encoded[window] = np.frombuffer(targets.resolved.read(components=4), np.uint8).reshape(side, side, 4)
-        return Layers(encoded, **(self._render_passes(clip, targets, window, passes) if passes else {}))
+        mask = np.zeros((self._size, self._size), bool)
+        mask[window] = self._render_mask(clip, targets)
+        return Layers(encoded, mask, **(self._render_passes(clip, targets, window, passes) if passes else {}))
 
     def _window(self, view: View) -> tuple[int, int, int]:
         """Left, top and side [px] of the smallest square target that holds the hand: clearing and resolving cost by area."""
@@ -118,6 +122,14 @@ class GlRenderer:
         bulged = normal / np.linalg.norm(normal) + 0.6 * radial / np.linalg.norm(radial, axis=1, keepdims=True)
         host[-surface.num_cap_corners :, 3:] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)
         self._stream.write(host)
+
+    def _render_mask(self, clip: np.ndarray, targets: "_Targets") -> np.ndarray:
+        """(side, side) bool: the pixel's centre is on the hand. Coverage, of four samples only, would be 1/8 px too wide."""
+        self._mask_program["clip_from_camera"].write(clip)
+        targets.mask.use()
+        targets.mask.clear()
+        self._mask_draw.render()
+        return np.frombuffer(targets.mask.read(components=1, alignment=1), np.uint8).reshape(targets.side, targets.side) > 0
 
     def _render_passes(
         self, clip: np.ndarray, targets: "_Targets", window: tuple[slice, slice], passes: tuple[str, ...]
@@ -146,7 +158,7 @@ class GlRenderer:
 
 
 class _Targets:
-    """Framebuffers of one size: the antialiased one, the one it is resolved into, and that of the passes."""
+    """Framebuffers of one size: the antialiased one, the one it is resolved into, those of the mask and of the passes."""
 
     def __init__(self, ctx: moderngl.Context, side: int) -> None:
         square = (side, side)
@@ -154,6 +166,7 @@ class _Targets:
         depth = ctx.depth_renderbuffer(square, samples=SAMPLES)
         self.multisampled = ctx.framebuffer([ctx.renderbuffer(square, 4, samples=SAMPLES)], depth)
         self.resolved = ctx.framebuffer([ctx.renderbuffer(square, 4)])
+        self.mask = ctx.framebuffer([ctx.renderbuffer(square, 1)])  # without depth: whatever is hit is hand
         attachments = [ctx.texture(square, 4, dtype="f4"), ctx.texture(square, 4)]
         self.passes = ctx.framebuffer(attachments, ctx.depth_renderbuffer(square))
 

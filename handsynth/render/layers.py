@@ -30,6 +30,7 @@ class Layers:
     """A rendered hand, not yet on a background."""
 
     encoded: np.ndarray  # (H, W, 4) uint8: square root of linear colour / HEADROOM, times coverage; and coverage
+    mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
     depth: np.ndarray | None = None  # (H, W) float32 along the axis at pixel centres [m], 0 = background
     parts: np.ndarray | None = None  # (H, W) uint8, 0 = background
     normal: np.ndarray | None = None  # (H, W, 3) uint8

@@ -21,8 +21,6 @@ class PyrenderRenderer:
         """Makes the context. Raises AssetError without EGL."""
         prepare_environment()
         os.environ["PYOPENGL_PLATFORM"] = "egl"
-        if not hasattr(np, "infty"):
-            np.inf = np.inf  # type: ignore[misc]  # pyrender 0.1.45 predates numpy 2
         import pyrender
 
         self._pyrender, self._surface, self._size = pyrender, surface, image_size
@@ -51,20 +49,22 @@ class PyrenderRenderer:
             mode=pyrender.GLTF.TRIANGLES,
         )
         scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=np.asarray(view.ambient))
-        scene.add(pyrender.Mesh([mesh]))
+        node = scene.add(pyrender.Mesh([mesh]))
         for direction, color in zip(view.light_directions * GL_FROM_CV, view.light_colors, strict=True):
             strength = float(np.max(color))
             light = pyrender.DirectionalLight(color=color / max(strength, 1e-6), intensity=np.pi * strength)
             scene.add(light, pose=trimesh.geometry.align_vectors([0, 0, 1], direction))
         fx, fy, cx, cy = view.K[0, 0], view.K[1, 1], view.K[0, 2], view.K[1, 2]
         scene.add(pyrender.IntrinsicsCamera(fx, fy, cx, cy, znear=NEAR_M, zfar=FAR_M))
-        color, depth = self._renderer.render(scene, flags=pyrender.RenderFlags.RGBA)
+        color, _ = self._renderer.render(scene, flags=pyrender.RenderFlags.RGBA)
+        # Its antialiased depth belongs to the first of four samples; only drawn as a segmentation does it belong to the centre.
+        _, depth = self._renderer.render(scene, flags=pyrender.RenderFlags.SEG, seg_node_map={node: (255, 255, 255)})
         # pyrender writes (linear colour)^(1/2.2), premultiplied: back to our encoding.
         coverage = color[..., 3:].astype(np.float32) / 255
         straight = color[..., :3] / 255 / np.maximum(coverage, 1 / 255)
         root = np.sqrt(np.clip(straight, 0, 1) ** 2.2 / HEADROOM) * coverage
         encoded = np.round(255 * np.concatenate([root, coverage], -1)).astype(np.uint8)
-        return Layers(encoded, depth=depth if "depth" in passes else None)
+        return Layers(encoded, depth > 0, depth=depth if "depth" in passes else None)
 
 
 def _gl_string() -> str:

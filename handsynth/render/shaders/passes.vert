@@ -1,11 +1,13 @@
 #version 330 core
-// Places a corner of the hand for the passes.
+// Places a corner of the hand for the mask and the passes.
 
 uniform mat4 clip_from_camera;
 
 in vec3 in_position;   // [m, camera frame]
 in vec3 in_normal;
 in vec2 in_uv;
+
+invariant gl_Position;                  // mask and passes cover the same pixels
 
 out float depth;
 out vec3 normal;
