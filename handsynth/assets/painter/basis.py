@@ -11,7 +11,7 @@ from handsynth.assets.store import cache_dir, write_atomically
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel
 
-PAINTER_VERSION = 1
+PAINTER_VERSION = 2
 """Goes up whenever the painter would paint otherwise: it names the cached file and is part of a dataset's identity."""
 
 DEFAULT_SIZE = 320

@@ -56,8 +56,9 @@ def _redness(frames: Frames, palm: np.ndarray, back: np.ndarray, people: People,
         middles += finger.member * (
             bump(finger.along - 0.5 * (first + second) - 0.002, 0.007) + bump(finger.along - 0.5 * (second + third), 0.005)
         )
-        away = np.linalg.norm(frames.palm - frames.palm_knuckles[k], axis=1)
-        knuckles += bump(away, 0.009) * np.maximum(frames.hand_body, 0.3) * (0.5 if thumb else 1.0)
+        if not thumb:  # whose first joint lies deep in the palm
+            away = np.linalg.norm(frames.palm - frames.palm_knuckles[k], axis=1)
+            knuckles += bump(away, 0.009) * np.maximum(frames.hand_body, 0.3)
     length, width = frames.palm_length, frames.palm_width
     along, across = frames.palm[:, 0] / length, frames.palm[:, 1] / width
     body = frames.hand_body
