@@ -58,7 +58,12 @@ class GlRenderer:
         ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
-        """Draws one view. See Renderer.render."""
+        """Draws one view. See Renderer.render. Works beside other renderers in the process: OpenGL knows one current context."""
+        with self._ctx:
+            return self._render(view, passes)
+
+    def _render(self, view: View, passes: tuple[str, ...]) -> Layers:
+        """Draws one view on the current context."""
         ctx, surface = self._ctx, self._surface
         self._upload_corners(view)
         x, y, side = self._window(view)
