@@ -42,7 +42,7 @@ class Selection:
         chosen = self._slice()
         if chosen.stop is not None and chosen.stop > total:
             raise UsageError(f"--indices {self.slice_text} goes beyond the spec's {total} samples")
-        found = list(range(total))[chosen]
+        found = list(range(total)[chosen])
         if not found:
             raise UsageError(f"--indices {self.slice_text} selects nothing of the spec's {total} samples")
         return found

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-import math
+import sys
 import typing
 from typing import Any
 
@@ -53,6 +53,8 @@ def _convert(hint: Any, value: Any, where: str, error: type[HandsynthError], key
             raise error(f"{where}: {key} must be a list of {len(arguments)}, found {value!r:.60}")
         return tuple(_convert(a, v, where, error, key) for a, v in zip(arguments, value, strict=True))
     good = isinstance(value, _ACCEPTED[hint]) and isinstance(value, bool) == (hint is bool)
-    if not good or (hint is float and not math.isfinite(value)):
+    if good and hint is float:
+        good = abs(value) <= sys.float_info.max  # neither NaN, nor infinite, nor a whole number too long for a float
+    if not good:
         raise error(f"{where}: {key} must be {_NAMES[hint]}, found {value!r:.60}")
     return hint(value)
