@@ -1,0 +1,103 @@
+"""A tiny world for tests of the farm: toy hand, a small skin, a few pictures and a small spec; nothing is painted or fetched."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handsynth.assets.skin import SkinModel, save_skin
+from handsynth.core.toy import toy_hand
+from handsynth.farm import RunConfig, generate
+from handsynth.recipe.spec import DatasetSpec, parse_spec
+from handsynth.selection import Selection
+
+SPEC = """
+name: tiny
+samples: 40
+image_size: 64
+shard_size: 4
+left_fraction: 0.5
+hand: toy
+textures: {textures}
+backgrounds: {backgrounds}
+passes: [{passes}]
+pose:
+  swap_probability: 0.3
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder with everything that a small dataset needs."""
+
+    folder: Path
+
+    @property
+    def spec_path(self) -> Path:
+        return self.folder / "tiny.yaml"
+
+    @property
+    def assets(self) -> Path:
+        """No prepared asset lies here."""
+        return self.folder / "assets"
+
+    @property
+    def pictures(self) -> Path:
+        return self.folder / "pictures"
+
+    def spec(self, passes: str = "", **changes: Any) -> DatasetSpec:
+        text = SPEC.format(textures=self.folder / "skin.npz", backgrounds=self.pictures, passes=passes)
+        for key, value in changes.items():
+            text = "\n".join(line for line in text.splitlines() if not line.startswith(f"{key}:")) + f"\n{key}: {value}\n"
+        return parse_spec(text, "tiny")
+
+    def generate(
+        self, out: Path, selection: str | None = "0:12", *, passes: str = "", run: RunConfig | None = None, **changes: Any
+    ):
+        """Makes the tiny dataset, or a part of it, in this process."""
+        return generate(self.spec(passes, **changes), out, Selection(slice_text=selection), run or RunConfig(), self.assets)
+
+
+def make_world(folder: Path) -> World:
+    """Writes skin, pictures and spec into `folder`."""
+    rng = np.random.default_rng(0)
+    hand, size = toy_hand(), 16
+    skin = SkinModel(
+        name="flat",
+        licence="test",
+        size=size,
+        mean=np.tile(np.array([[200, 150, 130]], np.float32), (size * size, 1)),
+        components=rng.normal(0, 8, (3, size * size, 3)).astype(np.float32),
+        texels=np.arange(size * size, dtype=np.int32),
+        uv=hand.uv,
+        uv_faces=hand.uv_faces,
+    )
+    world = World(folder)
+    world.pictures.mkdir(parents=True)
+    world.assets.mkdir()
+    save_skin(folder / "skin.npz", skin)
+    for k in range(4):
+        cv2.imwrite(str(world.pictures / f"picture{k}.png"), rng.integers(0, 256, (48 + 8 * k, 60, 3), np.uint8))
+    world.spec_path.write_text(SPEC.format(textures=folder / "skin.npz", backgrounds=world.pictures, passes=""))
+    return world
+
+
+def environment(cache: Path, **more: str) -> dict[str, str]:
+    """Environment of a `handsynth` that finds no file of the user's."""
+    return os.environ | {"HANDSYNTH_CACHE": str(cache), "HANDSYNTH_ASSETS": str(cache / "assets"), "OMP_NUM_THREADS": "1"} | more
+
+
+def handsynth(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user would, in a process of its own."""
+    command = [sys.executable, "-m", "handsynth", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300, check=False)
+
+
+def dataset_bytes(out: Path) -> dict[str, bytes]:
+    """Every visible file of a dataset."""
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and not path.name.startswith(".")}
