@@ -39,16 +39,22 @@ def shard_name(number: int) -> str:
 
 def temporary_name(path: Path) -> Path:
     """Where a process writes `path` before renaming it; the process id lets a later run know leftovers by their dead owner."""
-    return path.with_name(f".tmp-{os.uname().nodename}-{os.getpid()}-{path.name}")
+    return path.with_name(f"{_process_space()}{os.getpid()}-{path.name}")
+
+
+def _process_space() -> str:
+    """Prefix of temporary names within which process ids mean something: machine and, for containers, pid namespace."""
+    return f".tmp-{os.uname().nodename}-{os.stat('/proc/self/ns/pid').st_ino}-"
 
 
 def remove_leftovers(folder: Path) -> None:
     """Deletes temporary files left in `folder` by processes of this machine that are no longer alive."""
-    host = os.uname().nodename
-    for path in folder.glob(f".tmp-{host}-*"):
-        pid = path.name.removeprefix(f".tmp-{host}-").split("-")[0]
-        if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
-            path.unlink(missing_ok=True)
+    space = _process_space()
+    for path in folder.glob(".tmp-*"):
+        if path.name.startswith(space):
+            pid = path.name.removeprefix(space).split("-")[0]
+            if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+                path.unlink(missing_ok=True)
 
 
 def write_file(path: Path, data: bytes) -> None:
