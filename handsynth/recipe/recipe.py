@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from handsynth.core.conventions import FINGERS
 from handsynth.core.errors import HandsynthError
 from handsynth.recipe.fields import build
 
@@ -106,14 +107,18 @@ def _plain(value: Any) -> Any:
 def recipe_from_dict(values: Any, where: str) -> Recipe:
     """Plain values -> Recipe, every key and type checked. Raises HandsynthError."""
     recipe = build(Recipe, values, where, HandsynthError)
-    sensor, camera = recipe.sensor, recipe.camera
+    sensor, camera, background = recipe.sensor, recipe.camera, recipe.background
     sane = {
+        "index": recipe.index >= 0,
         "side": recipe.side in ("right", "left"),
         "theta": len(recipe.theta) == 48,
+        "beta": len(recipe.beta) == 10,
         "lights": len(recipe.lights) <= 3,
+        "pose": set(recipe.pose.fingers) <= set(FINGERS),
         "camera": 0 < camera.focal_px < 1e6 and 0 < camera.distance_m < 100,
-        "background": 0 < recipe.background.scale <= 1 and recipe.background.index >= 0,
-        "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and sensor.noise_key >= 0,
+        "background": 0 < background.scale <= 1 and 0 <= background.x <= 1 and 0 <= background.y <= 1 and background.index >= 0,
+        "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and 0 <= sensor.noise <= 1,
+        "sensor.gains": min(sensor.gains) >= 0 and sensor.noise_key >= 0,
     }
     for key, good in sane.items():
         if not good:

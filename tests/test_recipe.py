@@ -1,0 +1,350 @@
+"""Recipes: pure, one stream per purpose, inside the spec's bounds, faithful to the paper's counts, and framed."""
+
+import copy
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handsynth.assets.library import Library, open_library
+from handsynth.assets.poses import PoseBank
+from handsynth.assets.store import EMBEDDED
+from handsynth.core.camera import project
+from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.errors import HandsynthError
+from handsynth.core.hand import load_hand
+from handsynth.core.rotation import rotvec_to_rotmat
+from handsynth.core.shard import canonical_json
+from handsynth.core.toy import toy_poses
+from handsynth.pose import PoseStage
+from handsynth.recipe.priors import SWAP_TRIES, UPRIGHT, blackbody_rgb
+from handsynth.recipe.proxy import HandProxy, segment_distance
+from handsynth.recipe.recipe import Recipe, recipe_from_dict
+from handsynth.recipe.sampling import RecipeSampler
+from handsynth.recipe.spec import SHIPPED, load_spec
+
+NOWHERE = Path("/nonexistent")
+
+
+def toy_library() -> Library:
+    """Toy hand, embedded skin and scenes: a recipe needs their numbers only, so nothing is painted."""
+    return open_library("toy", "embedded", "scenes", NOWHERE)
+
+
+def embedded_library() -> Library:
+    """The embedded hand; with the toy hand's poses as long as it has no bank of its own."""
+    if (EMBEDDED / "poses.npz").is_file():
+        return open_library("embedded", "embedded", "scenes", NOWHERE)
+    bank = PoseBank(toy_poses(), tuple(map(str, range(len(toy_poses())))))
+    return dataclasses.replace(toy_library(), hand=load_hand(EMBEDDED / "hand.npz"), bank=bank)
+
+
+@pytest.fixture(params=[toy_library, embedded_library], ids=["toy", "embedded"], scope="module")
+def library(request) -> Library:
+    return request.param()
+
+
+@pytest.fixture(scope="module")
+def toy() -> Library:
+    return toy_library()
+
+
+def spread(sampler: RecipeSampler, count: int) -> list[Recipe]:
+    """`count` recipes, evenly spread over the spec."""
+    return [sampler.sample(k * sampler.spec.samples // count) for k in range(count)]
+
+
+def as_bytes(recipe: Recipe) -> bytes:
+    return canonical_json(recipe.to_dict())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_recipe_is_a_pure_function_of_spec_and_index(name, toy):
+    """Any order, any sampler, any neighbour: the same bytes; another index or seed: others."""
+    indices = [0, 1, 31, 32, 5000, 57279]
+    spec = load_spec(name)
+    first, second = RecipeSampler(spec, toy), RecipeSampler(spec, toy)
+    forwards = {i: as_bytes(first.sample(i)) for i in indices}
+    backwards = {i: as_bytes(second.sample(i)) for i in reversed(indices)}
+    assert forwards == backwards
+    assert len(set(forwards.values())) == len(indices)
+    other = RecipeSampler(dataclasses.replace(spec, seed=spec.seed + 1), toy)
+    assert all(as_bytes(other.sample(i)) != forwards[i] for i in indices)
+
+
+def test_a_recipe_is_the_same_in_another_process(toy):
+    """Nothing of a recipe hangs on this process: not on hash seeds, threads or what was drawn before."""
+    code = (
+        "from handsynth.assets.library import open_library; from handsynth.recipe.sampling import RecipeSampler\n"
+        "from handsynth.recipe.spec import load_spec; from handsynth.core.shard import canonical_json; from pathlib import Path\n"
+        "s = RecipeSampler(load_spec('default'), open_library('toy', 'embedded', 'scenes', Path('/nonexistent')))\n"
+        "print(*[canonical_json(s.sample(i).to_dict()).decode() for i in (99, 7, 4321)], sep='\\n')"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    sampler = RecipeSampler(load_spec("default"), toy)
+    assert printed == [as_bytes(sampler.sample(i)).decode() for i in (99, 7, 4321)]
+
+
+CHANGES = {
+    "light": ({"count": (1, 1), "temperature_k": (2000.0, 9000.0)}, {"lights", "ambient"}),
+    "camera": ({"roll_std_deg": 10.0, "offset": 0.1}, {"camera"}),
+    "background": ({"scale": (0.2, 0.3), "flip": False}, {"background"}),
+    "sensor": ({"blur_probability": 1.0, "noise": (0.3, 0.4)}, {"sensor"}),
+    # The camera frames the hand, so it follows the pose.
+    "pose": ({"swap_probability": 1.0}, {"pose", "theta", "camera"}),
+    "beta_std": (0.5, {"beta", "camera"}),
+    "alpha_std": (0.5, {"alpha"}),
+    "left_fraction": (1.0, {"side"}),
+}
+"""Part of a spec, a change of it -> the fields of a recipe that may follow."""
+
+
+@pytest.mark.parametrize("part", CHANGES)
+def test_a_change_of_one_purpose_leaves_the_others_alone(part, toy):
+    """One named stream per purpose: another light moves no camera, pose, background or noise."""
+    change, may_change = CHANGES[part]
+    spec = dataclasses.replace(load_spec("default"), left_fraction=0.5)
+    changed = dataclasses.replace(getattr(spec, part), **change) if isinstance(change, dict) else change
+    before = spread(RecipeSampler(spec, toy), 40)
+    after = spread(RecipeSampler(dataclasses.replace(spec, **{part: changed}), toy), 40)
+    followed = {
+        f.name for f in dataclasses.fields(Recipe) for a, b in zip(before, after, strict=True) if vars(a)[f.name] != vars(b)[f.name]
+    }
+    assert followed == may_change
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_json_and_back_is_the_same_recipe(name, toy):
+    """What a dataset stores of a recipe is the recipe, to the last bit."""
+    for recipe in spread(RecipeSampler(load_spec(name), toy), 30):
+        assert recipe_from_dict(json.loads(as_bytes(recipe)), "sample") == recipe
+
+
+def _set(values: dict, path: str, value: object) -> None:
+    *owners, leaf = path.split(".")
+    for owner in owners:
+        values = values[owner]
+    values[leaf] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("theta", [0.0] * 47),
+        ("theta", [float("nan")] * 48),
+        ("theta", "0" * 48),
+        ("beta", [0.0] * 9),
+        ("beta", [10**400] + [0] * 9),
+        ("trans", [0, 0]),
+        ("side", "middle"),
+        ("index", -1),
+        ("index", "7"),
+        ("lights", [{"direction_cam": [0, 0, 1], "color": [1, 1, 1], "temperature_k": 5000}] * 4),
+        ("lights", [{}]),
+        ("camera.focal_px", 0),
+        ("camera.focal_px", float("inf")),
+        ("camera.distance_m", -1),
+        ("camera.target", None),
+        ("background.scale", 0),
+        ("background.x", 1.5),
+        ("background.y", -0.5),
+        ("background.index", -1),
+        ("background.flip", 1),
+        ("sensor.jpeg_quality", 0),
+        ("sensor.jpeg_quality", 101),
+        ("sensor.blur_px", 1e9),
+        ("sensor.noise", -0.1),
+        ("sensor.gains", [1, 1, -1]),
+        ("sensor.noise_key", -1),
+        ("pose.fingers", ["thumb"]),
+        ("pose.fingers", {"tail": 3}),
+        ("pose.bank_index", True),
+        ("__class__", "os.system"),
+    ],
+)
+def test_a_hostile_recipe_is_refused_in_one_sentence(path, value, toy):
+    """A stored recipe is input: values that no sampler draws are refused before they reach a renderer."""
+    values = json.loads(as_bytes(RecipeSampler(load_spec("default"), toy).sample(0)))
+    assert recipe_from_dict(copy.deepcopy(values), "sample 0")
+    _set(values, path, value)
+    with pytest.raises(HandsynthError, match="sample 0: ") as raised:
+        recipe_from_dict(values, "sample 0")
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("values", [None, [], "recipe", 3, {}])
+def test_something_else_than_a_recipe_is_refused(values):
+    with pytest.raises(HandsynthError, match="sample 0"):
+        recipe_from_dict(values, "sample 0")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_draws_stay_inside_the_declared_ranges(name, toy):
+    """Every drawn value lies in the range that the spec declares, and the draws use most of that range."""
+    spec = load_spec(name)
+    recipes = spread(RecipeSampler(spec, toy), 400)
+
+    def check(values: list[float], limits: tuple[float, float]) -> None:
+        low, high = limits
+        assert low - 1e-6 <= min(values) <= low + 0.15 * (high - low)
+        assert high - 0.15 * (high - low) <= max(values) <= high + 1e-6
+
+    cameras, sensors = [r.camera for r in recipes], [r.sensor for r in recipes]
+    check([c.azimuth_deg for c in cameras], spec.camera.azimuth_deg)
+    check([c.elevation_deg for c in cameras], spec.camera.elevation_deg)
+    check([c.distance_m for c in cameras], spec.camera.distance_m)
+    check([s.noise for s in sensors], spec.sensor.noise)
+    check([s.jpeg_quality for s in sensors], spec.sensor.jpeg_quality)
+    check([s.blur_px for s in sensors if s.blur_px], spec.sensor.blur_px)
+    check([float(np.log2(s.gains[1])) for s in sensors], spec.sensor.exposure_stops)
+    check([r.background.scale for r in recipes], spec.background.scale)
+    check([light.temperature_k for r in recipes for light in r.lights], spec.light.temperature_k)
+    assert {len(r.lights) for r in recipes} == {1, 2, 3}
+    assert {r.side for r in recipes} == ({"left", "right"} if spec.left_fraction else {"right"})
+    assert all(0 <= r.background.index < len(toy.backgrounds) for r in recipes)
+    assert 0.4 < np.mean([r.background.flip for r in recipes]) < 0.6
+    assert 0.4 < np.mean([s.blur_px > 0 for s in sensors]) < 0.6
+    vectors = [v for r in recipes for v in (r.ambient.up_cam, *(light.direction_cam for light in r.lights))]
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shape_and_skin_are_standard_normal(name, toy):
+    """beta, alpha ~ N(0, 1): over 300 recipes mean and spread of all coefficients agree within five standard errors."""
+    recipes = spread(RecipeSampler(load_spec(name), toy), 300)
+    for values in (np.array([r.beta for r in recipes]), np.array([r.alpha for r in recipes])):
+        assert abs(values.mean()) < 5 / np.sqrt(values.size)
+        assert abs(values.std() - 1) < 5 / np.sqrt(2 * values.size)
+
+
+def test_random_cameras_are_uniform_in_area(toy):
+    """On a sphere the sine of the elevation is uniform: its quartiles are -1/2, 0 and 1/2."""
+    sines = np.sin(np.deg2rad([r.camera.elevation_deg for r in spread(RecipeSampler(load_spec("manorender"), toy), 800)]))
+    np.testing.assert_allclose(np.quantile(sines, (0.25, 0.5, 0.75)), (-0.5, 0, 0.5), atol=0.1)
+
+
+def test_draw_zero_is_the_pose_of_the_bank_itself(library):
+    """ManoRender: index = pose * 64 + draw; draw 0 of each pose carries its own fifteen finger angles."""
+    spec = load_spec("manorender")
+    sampler, bank = RecipeSampler(spec, library), library.bank.theta
+    for pose in range(0, spec.pose.bank_poses, 41):
+        recipe = sampler.sample(pose * spec.pose.draws)
+        assert recipe.pose.draw == 0
+        assert recipe.pose.fingers == {}
+        assert recipe.pose.bank_index == pose * len(bank) // spec.pose.bank_poses
+        np.testing.assert_allclose(np.array(recipe.theta).reshape(16, 3)[1:], bank[recipe.pose.bank_index], atol=1e-6)
+
+
+def test_the_bank_is_used_evenly(library):
+    """Over all 895 poses each row of the bank is the base equally often, or once more."""
+    spec = load_spec("manorender")
+    rows = [p * len(library.bank.theta) // spec.pose.bank_poses % len(library.bank.theta) for p in range(spec.pose.bank_poses)]
+    counts = np.bincount(rows, minlength=len(library.bank.theta))
+    if len(counts) <= spec.pose.bank_poses:
+        assert counts.max() - counts.min() <= 1
+
+
+def _other_draws(sampler: RecipeSampler, count: int) -> list[Recipe]:
+    """ManoRender's recipes other than draws 0."""
+    return [r for r in spread(sampler, count) if r.pose.draw > 0]
+
+
+def test_other_draws_swap_whole_fingers_and_never_collide(library):
+    """In every draw but 0 some finger comes from another row, joints and all; no two fingers of it run through each other.
+
+    Draws whose every try collided keep the pose itself: fewer than one in twenty.
+    """
+    sampler = RecipeSampler(load_spec("manorender"), library)
+    recipes = _other_draws(sampler, 500)
+    assert sum(not r.pose.fingers for r in recipes) < len(recipes) / 20
+    for recipe in recipes:
+        rows = np.array([recipe.pose.fingers.get(finger, recipe.pose.bank_index) for finger in FINGERS])
+        theta = np.array(recipe.theta).reshape(16, 3)
+        for finger, row in zip(FINGERS, rows, strict=True):
+            joints = np.array(FINGER_JOINTS[finger])
+            np.testing.assert_allclose(theta[joints], library.bank.theta[row][joints - 1], atol=1e-6)
+        assert not recipe.pose.fingers or not sampler.proxy.collides(rows)
+
+
+def test_the_collision_test_can_fail(library):
+    """A finger put into another's place always collides; of a real bank's combinations, drawn without looking, some do."""
+    proxy = HandProxy(library.hand, library.bank.theta)
+    rng = np.random.default_rng(0)
+    share = np.mean([proxy.collides(rng.integers(len(library.bank.theta), size=5)) for _ in range(300)])
+    assert share < 0.9
+    assert share > 0.01 or library.hand.name == "toy"  # whose thin fingers stand apart
+    assert share**SWAP_TRIES < 0.05
+    proxy.chains[:, 1] = proxy.chains[:, 2]
+    assert proxy.collides(np.zeros(5, int))
+
+
+def test_segment_distance_is_the_least_over_points_of_both(toy):
+    """The closed form equals the least distance over a fine grid of points, crossing, parallel and degenerate cases included."""
+    rng = np.random.default_rng(1)
+    p0, p1, q0, q1 = rng.normal(size=(4, 200, 3))
+    p1[:20], q1[:20] = p0[:20] + np.eye(3)[0], q0[:20] + 2 * np.eye(3)[0]  # parallel
+    p1[20:40] = p0[20:40]  # a point
+    q0[40:60] = p0[40:60]  # touching
+    t = np.linspace(0, 1, 201)
+    p, q = p0[:, None] + t[:, None] * (p1 - p0)[:, None], q0[:, None] + t[:, None] * (q1 - q0)[:, None]
+    grid = np.array([np.linalg.norm(a[:, None] - b[None], axis=-1).min() for a, b in zip(p, q, strict=True)])
+    exact = segment_distance(p0, p1, q0, q1)
+    assert (exact <= grid + 1e-9).all()
+    np.testing.assert_allclose(exact, grid, atol=0.03)
+
+
+def test_angrender_visits_each_position_once(toy):
+    """0:71424:32 are the 2,232 positions, elevation by elevation, each once; a position's 32 draws share it."""
+    sampler = RecipeSampler(load_spec("angrender"), toy)
+    recipes = [sampler.sample(i) for i in range(0, 71424, 32 * 31)]  # every 31st: the whole list is the command line's test
+    for recipe in recipes:
+        elevation, azimuth = divmod(recipe.index // 32, 72)
+        assert (recipe.camera.elevation_deg, recipe.camera.azimuth_deg) == (-60 + 5 * elevation, 5 * azimuth)
+        assert recipe.camera.roll_deg == 0
+    start = 32 * 1000
+    assert len({(r.camera.elevation_deg, r.camera.azimuth_deg) for r in map(sampler.sample, range(start, start + 32))}) == 1
+    assert [sampler.sample(i).pose.draw for i in range(start, start + 32)] == list(range(32))
+
+
+def test_angrender_stands_upright(toy):
+    """The hand's own rotation is the same in every recipe: the template's fingers (-x) point up (+y), its palm (-y) to +z."""
+    for recipe in spread(RecipeSampler(load_spec("angrender"), toy), 20):
+        rotation = rotvec_to_rotmat(np.array(recipe.theta[:3]))
+        np.testing.assert_allclose(rotation, UPRIGHT, atol=1e-5)
+        np.testing.assert_allclose(rotation @ [[-1, 0], [0, -1], [0, 0]], [[0, 0], [1, 0], [0, 1]], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_vertex_lies_inside_the_picture(name, library):
+    """Framing works on a stand-in for the hand; every vertex of the hand itself still projects inside, a pixel from the edge."""
+    spec = load_spec(name)
+    recipes = spread(RecipeSampler(spec, library), 300)
+    hands = PoseStage(library.hand).pose(recipes, spec.image_size)
+    for row, recipe in enumerate(recipes):
+        xy = project(hands.vertices[row].astype(np.float64), hands.K[row])
+        assert xy.min() >= 1, recipe.index
+        assert xy.max() <= spec.image_size - 1, recipe.index
+        assert hands.vertices[row, :, 2].min() > 0.1, recipe.index
+        side = (xy.max(0) - xy.min(0)).max() / spec.image_size
+        assert 0.8 * spec.camera.fill[0] < side <= spec.camera.fill[1] + 0.02, recipe.index
+
+
+def test_an_index_outside_the_spec_is_refused(toy):
+    sampler = RecipeSampler(load_spec("angrender"), toy)
+    for index in (-1, 71424):
+        with pytest.raises(IndexError):
+            sampler.sample(index)
+
+
+def test_a_black_body_reddens_as_it_cools():
+    """Luminance is 1 at every temperature; red over blue falls as it gets hotter and is about 1 near 6600 K."""
+    temperatures = np.array([1000, 2000, 3000, 4500, 6600, 8000, 12000, 20000])
+    colours = np.array([blackbody_rgb(t) for t in temperatures])
+    np.testing.assert_allclose(colours @ [0.2126, 0.7152, 0.0722], 1, atol=1e-9)
+    ratio = colours[:, 2] / colours[:, 0]
+    assert (np.diff(ratio) > 0).all()
+    assert abs(ratio[4] - 1) < 0.03
