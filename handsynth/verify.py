@@ -11,9 +11,10 @@ import numpy as np
 
 from handsynth.annotate import depth_at_pixels
 from handsynth.assets.library import find_hand
-from handsynth.core.camera import project
+from handsynth.core.camera import project, transform
 from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import HandModel, keypoints_from_vertices, mirror_points, mirror_theta, pose_hand
 from handsynth.core.sample import decode_labels, decode_npy
 from handsynth.core.shard import Members, read_index, read_shard, shard_name
 from handsynth.encode import decode_jpeg, decode_png
@@ -25,8 +26,11 @@ from handsynth.selection import parse_selection
 REPROJECTION_PX = 0.01
 """keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
 
+POSED_M = 5e-6
+"""Labels posed anew must give the vertices to this [m]; both are rounded to 1e-6."""
+
 SILHOUETTES = 256
-"""So many samples, evenly spread, have their mask compared with a silhouette drawn from vertices.npy."""
+"""So many samples, evenly spread, are posed anew and have their mask compared with a silhouette drawn from vertices.npy."""
 
 LEAST_IOU = 0.98
 """Least overlap of mask and silhouette: both are drawn at pixel precision, and a thin hand is mostly border."""
@@ -63,17 +67,21 @@ def verify(out: Path, assets: Path, replays: int = 0) -> Findings:
     index = read_index(out)
     findings = Findings()
     expected = _check_index(index, out, findings)
-    faces = closed_faces(index, assets)
-    stride = max(1, index.get("samples", 1) // SILHOUETTES)
+    hand = find_hand(str(index["assets"].get("hand")), assets)
+    faces = None if hand is None else closed_faces(hand)
+    stride = max(1, len(expected) // SILHOUETTES)
     position = 0
     for number, entry in enumerate(index["shards"]):
         if findings.full:
             break
         wanted = expected[position : position + entry["count"]]
         for k, (where, members) in enumerate(_read_checked(out, number, entry, wanted, findings)):
-            silhouette = faces if (position + k) % stride == 0 else None
             try:
-                findings.silhouettes += _check_sample(members, where, index, silhouette)
+                labels, mask, vertices = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
+                if hand is not None and faces is not None and (position + k) % stride == 0:
+                    _check_pose(labels, vertices, hand, where)
+                    _check_silhouette(vertices, faces, mask, labels, where)
+                    findings.silhouettes += 1
                 findings.samples += 1
             except HandsynthError as error:
                 findings.add(str(error))
@@ -97,6 +105,11 @@ def _check_index(index: dict[str, Any], out: Path, findings: Findings) -> list[i
             findings.add("index.json: the dataset's identity does not follow from its spec and assets")
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         raise HandsynthError(f"{out}/index.json is damaged: {error!r:.200}") from None
+    if (
+        not all(type(tip) is int and 0 <= tip < index["num_vertices"] for tip in index["fingertips"])
+        or len(index["fingertips"]) != 5
+    ):
+        raise HandsynthError(f"{out}/index.json is damaged: fingertips {index['fingertips']!r:.60}")
     names = [name for name, *_ in entries]
     if names != [shard_name(k) for k in range(len(names))]:
         findings.add(f"index.json: shards are not named {shard_name(0)} and on without gaps")
@@ -133,11 +146,13 @@ def _read_checked(
         findings.add(f"{path.name} holds other samples than its place in the dataset asks for (first missing: {missing})")
 
 
-def _check_sample(members: Members, where: str, index: dict[str, Any], faces: np.ndarray | None) -> bool:
-    """Labels against geometry and pixels. Raises HandsynthError on the first fault; says whether a silhouette was compared."""
+def _check_sample(
+    members: Members, where: str, index: dict[str, Any], number: int
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Labels against geometry and pixels: returns labels, (H, W) bool mask and (V, 3) vertices. Raises HandsynthError."""
     labels = decode_labels(members, where)
-    if labels["dataset"] != index["dataset"]:
-        raise HandsynthError(f"{where}: belongs to another dataset")
+    if labels["dataset"] != index["dataset"] or labels["index"] != number:
+        raise HandsynthError(f"{where}: belongs to another dataset or is another sample ({labels['index']!r:.20})")
     size, K = labels["image_size"], np.array(labels["K"])
     picture = decode_jpeg(members.get("jpg", b""), where)
     mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
@@ -145,7 +160,7 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], faces: np
         raise HandsynthError(
             f"{where}: picture {picture.shape} or mask {mask.shape} is not {size} px wide, or the mask is not 0/255"
         )
-    vertices = decode_npy(members.get("vertices.npy", b""))
+    vertices = decode_npy(members.get("vertices.npy", b""), f"{where}, vertices")
     if vertices.shape != (index["num_vertices"], 3) or vertices.dtype != np.float32 or not np.isfinite(vertices).all():
         raise HandsynthError(f"{where}: vertices.npy is not {index['num_vertices']} finite float32 points")
     if vertices[:, 2].min() <= 0:
@@ -173,9 +188,7 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], faces: np
             raise HandsynthError(f"{where}: pass {name} has shape {layer.shape}")
         if name == "depth":
             _check_depth(layer, xy, keypoints, visible, where)
-    if faces is not None:
-        _check_silhouette(vertices, faces, K, mask > 0, labels, where)
-    return faces is not None
+    return labels, mask > 0, vertices
 
 
 def _check_depth(layer: np.ndarray, xy: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, where: str) -> None:
@@ -190,10 +203,23 @@ def _check_depth(layer: np.ndarray, xy: np.ndarray, keypoints: np.ndarray, visib
         raise HandsynthError(f"{where}: keypoints_visible disagrees with the depth pass at keypoint {first}")
 
 
-def _check_silhouette(
-    vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, mask: np.ndarray, labels: dict[str, Any], where: str
-) -> None:
+def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, where: str) -> None:
+    """theta, beta, trans and T_cam_world, posed anew, give the vertices; the vertices give the keypoints."""
+    theta, trans, is_left = np.array(labels["theta"]).reshape(-1, 3), np.array(labels["trans"]), labels["side"] == "left"
+    if is_left:
+        theta, trans = mirror_theta(theta), mirror_points(trans)
+    world = pose_hand(hand, theta, np.array(labels["beta"]), trans).vertices
+    posed = transform(np.array(labels["T_cam_world"]), mirror_points(world) if is_left else world)
+    if np.abs(posed - vertices).max() > POSED_M:
+        raise HandsynthError(f"{where}: theta, beta, trans, side and T_cam_world do not give the vertices")
+    keypoints = keypoints_from_vertices(hand, vertices.astype(np.float64))
+    if np.abs(keypoints - np.array(labels["keypoints_cam"])).max() > POSED_M:
+        raise HandsynthError(f"{where}: keypoints_cam are not those of the vertices")
+
+
+def _check_silhouette(vertices: np.ndarray, faces: np.ndarray, mask: np.ndarray, labels: dict[str, Any], where: str) -> None:
     """The mask against triangles filled by OpenCV, and visibility against depths computed anew."""
+    K = np.array(labels["K"])
     fixed_point = 4  # bits behind the point of OpenCV's coordinates, whose pixel centres are integers
     xy = np.round((project(vertices.astype(np.float64), K) - 0.5) * (1 << fixed_point)).astype(np.int32)
     drawn = np.zeros(mask.shape, np.uint8)
@@ -212,10 +238,9 @@ def _check_silhouette(
         raise HandsynthError(f"{where}: keypoints_visible is wrong at keypoint {np.flatnonzero(wrong)[0]}")
 
 
-def closed_faces(index: dict[str, Any], assets: Path) -> np.ndarray | None:
-    """(F + cap, 3) faces of the dataset's hand, when that hand is on this machine; else None, and silhouettes are left out."""
-    hand = find_hand(index["assets"]["hand"], assets)
-    return None if hand is None else make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
+def closed_faces(hand: HandModel) -> np.ndarray:
+    """(F + cap, 3) faces of the hand with its wrist closed, as it is drawn."""
+    return make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
 
 
 def _replay_some(out: Path, indices: list[int], count: int, assets: Path, findings: Findings) -> None:

@@ -63,12 +63,15 @@ def encode_npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode_npy(data: bytes) -> np.ndarray:
-    """Array of a `.npy` file; no pickle is ever run. Raises HandsynthError on damage."""
+def decode_npy(data: bytes, where: str) -> np.ndarray:
+    """Array of a `.npy` file; no pickle is ever run. Raises HandsynthError naming `where` on damage."""
     try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise HandsynthError(f"a .npy member is damaged: {error}") from None
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # a damaged header makes numpy raise almost anything, MemoryError included
+        raise HandsynthError(f"{where}: the .npy is damaged: {' '.join(str(error).split()):.100}") from None
+    if not isinstance(array, np.ndarray):
+        raise HandsynthError(f"{where}: the .npy is a zip archive")
+    return array
 
 
 def decode_labels(members: Members, where: str) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def decode_labels(members: Members, where: str) -> dict[str, Any]:
         if shape is not None:
             try:
                 value = np.asarray(labels[name], np.float64)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 value = np.empty(0)
             if value.shape != shape or not np.isfinite(value).all():
                 raise HandsynthError(f"{where}: field {name} is not {shape} finite numbers")

@@ -4,9 +4,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from handsynth.core.errors import HandsynthError
 
 Members = dict[str, bytes]
 """One encoded sample: file extension ("jpg", "mask.png", "json", "vertices.npy", ...) -> bytes."""
+
+_MEMBER_NAME = re.compile(r"[0-9]{9}(\.[a-z]+)+")
 
 MAX_MEMBER_BYTES = 1 << 26
 """A member of a shard above this size (64 MiB) is taken for damage or malice, and refused."""
@@ -118,7 +121,7 @@ def read_shard(source: Path | bytes) -> Iterator[tuple[int, Members]]:
         with opened as tar:
             for entry in tar:
                 stem, _, extension = entry.name.partition(".")
-                if not (entry.isreg() and stem.isdigit() and extension) or entry.size > MAX_MEMBER_BYTES:
+                if not (entry.isreg() and _MEMBER_NAME.fullmatch(entry.name)) or entry.size > MAX_MEMBER_BYTES:
                     raise HandsynthError(f"{name} holds {entry.name[:80]!r}, which is no sample of a handsynth shard")
                 if key is not None and stem != key:
                     yield int(key), members
@@ -150,6 +153,18 @@ def read_index(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise HandsynthError(f"{path} is damaged: {error}; `handsynth generate` with the same arguments writes it again") from None
-    if not isinstance(index, dict) or not isinstance(index.get("shards"), list):
+    if not isinstance(index, dict) or not all(isinstance(index.get(key), kind) for key, kind in _INDEX_KEYS.items()):
         raise HandsynthError(f"{path} is no index of a handsynth dataset")
+    for entry in index["shards"]:
+        good = isinstance(entry, dict) and all(type(entry.get(key)) is kind for key, kind in _SHARD_KEYS.items())
+        if not good or not _SHARD_NAME.fullmatch(entry["name"]):
+            raise HandsynthError(f"{path} is damaged: it describes a shard as {entry!r:.100}")
     return index
+
+
+_SHARD_NAME = re.compile(r"shard-\d{6,9}\.tar", re.ASCII)
+_SHARD_KEYS = {f.name: f.type for f in fields(ShardInfo)}
+_INDEX_KEYS: dict[str, type] = {
+    "schema": str, "name": str, "dataset": str, "spec": dict, "selection": str, "assets": dict, "drivers": list,
+    "samples": int, "num_vertices": int, "fingertips": list, "shards": list,
+}  # fmt: skip

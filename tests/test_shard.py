@@ -1,0 +1,309 @@
+"""Shards: the same samples give the same bytes, nothing half-written is ever seen, and no foreign tar gets through."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tarfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handsynth.core.conventions import SCHEMA
+from handsynth.core.errors import HandsynthError
+from handsynth.core.sample import FIELDS, decode_labels, decode_npy, encode_npy
+from handsynth.core.shard import (
+    Members,
+    canonical_json,
+    read_index,
+    read_shard,
+    remove_leftovers,
+    shard_name,
+    temporary_name,
+    write_file,
+    write_shard,
+)
+
+
+def _members(index: int) -> dict[str, bytes]:
+    """Fields of several lengths, an empty one among them."""
+    npy = random.Random(index).randbytes(513)
+    return {"jpg": bytes([index % 256]) * (index % 700), "mask.png": b"", "json": b"{}", "vertices.npy": npy}
+
+
+SAMPLES = [(index, _members(index)) for index in (0, 3, 511, 512, 71423, 999_999_999)]
+
+
+@pytest.fixture
+def shard(tmp_path):
+    path = tmp_path / shard_name(0)
+    write_shard(path, SAMPLES)
+    return path
+
+
+def test_what_is_written_is_read(shard):
+    """Reading is the inverse of writing, in order, whether from a file or from its bytes."""
+    assert list(read_shard(shard)) == SAMPLES
+    assert list(read_shard(shard.read_bytes())) == SAMPLES
+
+
+def test_the_summary_is_true(tmp_path):
+    path = tmp_path / shard_name(7)
+    info = write_shard(path, iter(SAMPLES))
+    data = path.read_bytes()
+    assert (info.name, info.count, info.bytes) == ("shard-000007.tar", len(SAMPLES), len(data))
+    assert (info.first, info.last) == (0, 999_999_999)
+    assert info.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_it_is_a_tar_that_any_tar_reader_takes(shard):
+    """The standard library agrees with us member by member; keys have nine digits and no dot; nothing tells who wrote it when."""
+    with tarfile.open(shard) as tar:
+        entries = tar.getmembers()
+        contents = {e.name: tar.extractfile(e).read() for e in entries}  # type: ignore[union-attr]
+    assert contents == {f"{index:09d}.{ext}": data for index, members in SAMPLES for ext, data in members.items()}
+    assert all(re.fullmatch(r"\d{9}\.[a-z.]+", e.name) for e in entries)
+    assert {(e.mtime, e.uid, e.gid, e.uname, e.gname, e.mode) for e in entries} == {(0, 0, 0, "hand", "hand", 0o444)}
+    assert len(shard.read_bytes()) % tarfile.RECORDSIZE == 0
+
+
+def test_bytes_do_not_depend_on_clock_locale_place_or_user(shard, tmp_path):
+    """Another process at another time, in another time zone, locale, folder, umask and hash seed writes the same file."""
+    code = (
+        f"import os, sys; os.umask(0o077); sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+        "from test_shard import SAMPLES; from handsynth.core.shard import write_shard; from pathlib import Path\n"
+        "print(write_shard(Path('other.tar'), SAMPLES).sha256)"
+    )
+    odd = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "77", "USER": "someone", "SOURCE_DATE_EPOCH": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | odd, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == hashlib.sha256(shard.read_bytes()).hexdigest()
+    assert (tmp_path / "other.tar").read_bytes() == shard.read_bytes()
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    """A fault in the middle of a shard leaves neither the shard nor a temporary file, and an older shard as it was."""
+    path = tmp_path / shard_name(0)
+
+    def failing():
+        yield SAMPLES[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(path, failing())
+    assert list(tmp_path.iterdir()) == []
+    write_file(path, b"older")
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(path, failing())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"older"
+
+
+def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path):
+    """A temporary file goes once its writer is gone; that of a living process, and every other file, stays."""
+    code = "from handsynth.core.shard import *; from pathlib import Path; temporary_name(Path('a.tar')).touch()"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert len(list(tmp_path.iterdir())) == 1
+    mine, other = temporary_name(tmp_path / "b.tar"), tmp_path / ".tmp-of-someone-else"
+    mine.touch()
+    other.touch()
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, other])
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 511, 512, 700, 1024, 2000, 5000])
+def test_a_truncated_shard_is_never_read_as_whole(shard, keep):
+    """Cut anywhere before its last sample's end, a shard raises an error or lacks samples or fields: all but the last are true."""
+    data = shard.read_bytes()[:keep]
+    found: list[tuple[int, Members]] = []
+    with contextlib.suppress(HandsynthError):
+        found.extend(read_shard(data))
+    complete = [s for s in found if s in SAMPLES]
+    assert found[:-1] == complete[: max(len(found) - 1, 0)]
+    assert found != SAMPLES
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x1f\x8b" + b"x" * 2000, b"PK\x03\x04" * 400, random.Random(0).randbytes(4096)])
+def test_no_tar_no_samples(data, tmp_path):
+    """What is no tar is refused in one sentence with its name."""
+    path = tmp_path / shard_name(3)
+    path.write_bytes(data)
+    with pytest.raises(HandsynthError, match=r"shard-000003\.tar is truncated or is not a tar"):
+        list(read_shard(path))
+
+
+def hostile_tar(*entries: tuple[tarfile.TarInfo, bytes], format: int = tarfile.USTAR_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
+        for info, data in entries:
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def entry(name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE, link: str = "") -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info, data
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        entry("../000000001.jpg"),
+        entry("/etc/000000001.jpg"),
+        entry("folder/000000001.jpg"),
+        entry("000000001"),
+        entry("000000001."),
+        entry(".jpg"),
+        entry("sample.jpg"),
+        entry("-00000001.jpg"),
+        entry("٠٠٠٠٠٠٠٠١.jpg"),
+        entry("²³.jpg"),
+        entry("9" * 60 + ".jpg"),
+        entry("000000001./../../x"),
+        entry("000000001.jpg", b"", tarfile.DIRTYPE),
+        entry("000000001.jpg", b"", tarfile.SYMTYPE, "/etc/passwd"),
+        entry("000000001.jpg", b"", tarfile.LNKTYPE, "000000000.jpg"),
+        entry("000000001.jpg", b"", tarfile.CHRTYPE),
+        entry("000000001.jpg", b"", tarfile.BLKTYPE),
+        entry("000000001.jpg", b"", tarfile.FIFOTYPE),
+    ],
+    ids=lambda bad: f"{bad[0].name[:24]!a}-{bad[0].type.decode()}",
+)
+def test_members_that_are_no_samples_are_refused(bad):
+    """Paths, links, devices, folders and foreign names raise; nothing is ever written or followed."""
+    data = hostile_tar(entry("000000000.jpg"), bad, format=tarfile.PAX_FORMAT)
+    with pytest.raises(HandsynthError, match="no sample of a handsynth shard"):
+        list(read_shard(data))
+
+
+def test_a_field_given_twice_is_damage():
+    with pytest.raises(HandsynthError, match=r"damaged at 000000001\.jpg"):
+        list(read_shard(hostile_tar(entry("000000001.jpg"), entry("000000001.jpg", b"y"))))
+
+
+@pytest.mark.parametrize("size", [1 << 27, 1 << 33, 1 << 60, -512])
+def test_a_member_that_claims_a_huge_size_is_refused_unread(size):
+    """A header may claim any size; nothing of that size is allocated."""
+    info = tarfile.TarInfo("000000001.jpg")
+    info.size = size
+    with pytest.raises(HandsynthError):
+        list(read_shard(info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 4096))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_damage_raises_only_our_error(shard, seed):
+    """Whatever bytes are overwritten, reading gives samples or HandsynthError, never another exception."""
+    rng = random.Random(seed)
+    data = bytearray(shard.read_bytes())
+    for _ in range(rng.choice([1, 3, 30])):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    with contextlib.suppress(HandsynthError):
+        for index, members in read_shard(bytes(data)):
+            assert isinstance(index, int)
+            assert all(isinstance(value, bytes) for value in members.values())
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 3), np.float32), np.arange(12.0).reshape(4, 3), np.ones((1, 3), np.int64)])
+def test_npy_and_back(array):
+    again = decode_npy(encode_npy(array), "sample")
+    assert again.dtype == array.dtype
+    np.testing.assert_array_equal(again, array)
+
+
+def _npy(header: bytes, body: bytes = b"") -> bytes:
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"not numpy at all",
+        _npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"\x80\x04cos\nsystem\n."),
+        _npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000, 1000000), }"),
+        _npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-5,), }"),
+        _npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999999999999,), }"),
+        _npy(b"(" * 3000),
+        _npy(b"__import__('os')"),
+        b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        encode_npy(np.zeros((100, 3)))[:500],
+    ],
+)
+def test_a_damaged_npy_is_one_sentence(data):
+    """No pickle is run and no header is believed."""
+    with pytest.raises(HandsynthError, match="sample 3") as raised:
+        decode_npy(data, "sample 3")
+    assert "\n" not in str(raised.value)
+
+
+def _labels() -> dict:
+    labels = {name: np.zeros(shape).tolist() for name, (shape, _) in FIELDS.items() if shape}
+    return labels | {
+        "schema": SCHEMA,
+        "index": 0,
+        "dataset": "",
+        "side": "right",
+        "image_size": 64,
+        "fingertip_table": "t",
+        "recipe": {},
+    }
+
+
+def test_labels_are_checked_field_by_field():
+    """Complete labels pass; without any one field, or with it in another shape or not finite, they are refused by its name."""
+    assert decode_labels({"json": canonical_json(_labels())}, "sample") == _labels()
+    for name, (shape, _) in FIELDS.items():
+        wrong: list[Any] = [None] if name == "schema" else []
+        if shape:
+            wrong += [[], "text", None, {}, [[1], [2, 3]], 10**400, np.full((*shape, 1), 0.0).tolist()]
+            wrong.append(np.full(shape, np.nan).tolist())
+        for value in wrong:
+            with pytest.raises(HandsynthError, match=name):
+                decode_labels({"json": json.dumps(_labels() | {name: value}).encode()}, "sample")
+        without = {k: v for k, v in _labels().items() if k != name}
+        with pytest.raises(HandsynthError, match=name):
+            decode_labels({"json": canonical_json(without)}, "sample")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema": "other/9"}'])
+def test_json_that_is_no_sample_is_one_sentence(data):
+    with pytest.raises(HandsynthError, match="sample 3: "):
+        decode_labels({"json": data}, "sample 3")
+
+
+def test_equal_values_give_equal_json():
+    """Sorted keys, no spaces, no NaN."""
+    assert canonical_json({"b": [1, 0.5], "a": {"d": None, "c": "ü"}}) == canonical_json(
+        {"a": {"c": "ü", "d": None}, "b": [1, 0.5]}
+    )
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "holds no index.json.*handsynth generate"),
+        (b"{", "damaged.*writes it again"),
+        (b"[" * 100_000, "damaged"),
+        (b"\xff", "damaged"),
+        (b"[]", "no index of a handsynth dataset"),
+        (b'{"shards": 5}', "no index of a handsynth dataset"),
+    ],
+)
+def test_an_index_that_is_none_says_what_to_do(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "index.json").write_bytes(content)
+    with pytest.raises(HandsynthError, match=said):
+        read_index(tmp_path)
