@@ -1,0 +1,184 @@
+"""How well a hand-landmark detector trained on photographs does on our pictures: whether it finds the hand, and where it sees it.
+
+It runs MediaPipe's Hands as it comes (one picture at a time, default thresholds, nothing tuned) over the shards of finished
+datasets. MediaPipe 0.10.21 needs numpy < 2, so it lives in an environment of its own, and this file reads shards with tarfile
+and json alone; it imports nothing of handsynth:
+
+    handsynth generate angrender out/ang --samples 300
+    python -m venv .detector && .detector/bin/pip install mediapipe==0.10.21
+    .detector/bin/python benchmarks/bench_detector.py out/ang
+
+The hand's size is the longer side of `bbox_xyxy`; a picture's error is the mean distance of the 21 landmarks, divided by that
+size, over pictures in which a hand was found. Nothing shows the detector which hand to look for: what it finds elsewhere in
+the picture counts as found, with the large error that it has.
+"""
+
+import argparse
+import io
+import itertools
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import print_table, provenance, results_path, write_csv
+from PIL import Image
+
+BANDS: dict[str, list[float]] = {
+    "elevation_deg": [-90, -60, -30, 0, 30, 60, 91],
+    "azimuth_deg": list(range(0, 361, 45)),
+    "hand_brightness_of_255": [0, 60, 90, 120, 150, 256],
+    "background_brightness_of_255": [0, 60, 90, 120, 150, 256],
+    "hand_size_of_picture_percent": [0, 50, 60, 70, 80, 101],
+    "keypoints_visible": [0, 10, 13, 16, 19, 22],
+}
+"""Edges of the bands by which results are told apart; each band holds its lower edge."""
+
+NAMES = ["wrist"] + [f"{finger}{k}" for finger in ("thumb", "index", "middle", "ring", "pinky") for k in ("1", "2", "3", "_tip")]
+"""The 21 points: FreiHAND's order, which is MediaPipe's too."""
+
+
+def read_samples(dataset: Path) -> Iterator[dict[str, bytes]]:
+    """Members of each sample of a dataset's shards, by extension."""
+    shards = sorted(dataset.glob("shard-*.tar"))
+    if not shards:
+        sys.exit(f"{dataset} holds no shard: make one with `handsynth generate angrender {dataset} --samples 300`")
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            key, members = None, {}
+            for entry in tar:
+                stem, _, extension = entry.name.partition(".")
+                if key is not None and stem != key:
+                    yield members
+                    members = {}
+                key = stem
+                members[extension] = tar.extractfile(entry).read()  # type: ignore[union-attr]
+            if members:
+                yield members
+
+
+class Detector:
+    """MediaPipe's Hands for single pictures: at most one hand, thresholds as they come."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        try:
+            import mediapipe
+        except ImportError:
+            sys.exit("this Python has no mediapipe: python -m venv .detector && .detector/bin/pip install mediapipe==0.10.21")
+        self.name = f"mediapipe {mediapipe.__version__} Hands"
+        self._hands = mediapipe.solutions.hands.Hands(static_image_mode=True, max_num_hands=1)
+
+    def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+        """(H, W, 3) uint8 RGB -> (21, 2) pixels, or None when it finds no hand."""
+        found = self._hands.process(picture).multi_hand_landmarks
+        if not found:
+            return None
+        height, width = picture.shape[:2]
+        return np.array([[point.x * width, point.y * height] for point in found[0].landmark])
+
+
+def examine(members: dict[str, bytes], detector: Detector) -> dict[str, Any]:
+    """One sample: what the bands need, whether it was found, and each landmark's offset over the hand's size."""
+    labels = json.loads(members["json"])
+    picture = np.array(Image.open(io.BytesIO(members["jpg"])).convert("RGB"))
+    mask = np.array(Image.open(io.BytesIO(members["mask.png"]))) > 127
+    grey = picture @ [0.299, 0.587, 0.114]
+    box = np.array(labels["bbox_xyxy"])
+    size = (box[2:] - box[:2]).max()
+    landmarks = detector.landmarks(picture)
+    offsets = None if landmarks is None else (landmarks - np.array(labels["keypoints_xy"])) / size
+    camera = labels["recipe"]["camera"]
+    return {
+        "index": labels["index"],
+        "elevation_deg": camera["elevation_deg"],
+        "azimuth_deg": camera["azimuth_deg"] % 360,
+        "hand_brightness_of_255": float(grey[mask].mean()),
+        "background_brightness_of_255": float(grey[~mask].mean()),
+        "hand_size_of_picture_percent": 100 * float(size) / labels["image_size"],
+        "keypoints_visible": sum(labels["keypoints_visible"]),
+        "found": int(landmarks is not None),
+        "error_percent": None if offsets is None else 100 * float(np.linalg.norm(offsets, axis=1).mean()),
+        "offsets": offsets,
+    }
+
+
+def summary(group: str, band: str, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Share found and error of some samples."""
+    errors = [s["error_percent"] for s in samples if s["found"]]
+    return {
+        "group": group,
+        "band": band,
+        "samples": len(samples),
+        "found_percent": 100 * len(errors) / len(samples),
+        "error_median_percent": float(np.median(errors)) if errors else float("nan"),
+        "error_p90_percent": float(np.percentile(errors, 90)) if errors else float("nan"),
+    }
+
+
+def by_band(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Summary of all samples, and of those in each band that is not empty."""
+    rows = [summary("all", "", samples)]
+    for group, edges in BANDS.items():
+        for low, high in itertools.pairwise(edges):
+            chosen = [s for s in samples if low <= s[group] < high]
+            if chosen:
+                rows.append(summary(group, f"{low} to {high}", chosen))
+    return rows
+
+
+def by_keypoint(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Median error of each landmark over the pictures in which a hand was found."""
+    offsets = np.array([s["offsets"] for s in samples if s["found"]]).reshape(-1, 21, 2)
+    if not len(offsets):
+        return []
+    median = 100 * np.median(np.linalg.norm(offsets, axis=-1), 0)
+    return [
+        {"group": "keypoint", "band": name, "samples": len(offsets), "found_percent": 100.0,
+         "error_median_percent": float(m), "error_p90_percent": float(p)}
+        for name, m, p in zip(NAMES, median, 100 * np.percentile(np.linalg.norm(offsets, axis=-1), 90, 0), strict=True)
+    ]  # fmt: skip
+
+
+def flat(sample: dict[str, Any]) -> dict[str, Any]:
+    """A sample as one row of a CSV: the offsets in columns of their own, empty where nothing was found."""
+    row = {key: value for key, value in sample.items() if key != "offsets"}
+    for k, name in enumerate(NAMES):
+        for axis, letter in enumerate("xy"):
+            offset = None if sample["offsets"] is None else 100 * float(sample["offsets"][k, axis])
+            row[f"{name}_d{letter}_percent"] = offset
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run a hand-landmark detector over finished datasets.")
+    parser.add_argument("datasets", nargs="+", type=Path, help="folders made by `handsynth generate`")
+    parser.add_argument("--samples", type=int, help="look at the first so many of each dataset only")
+    parser.add_argument("--per-sample", type=Path, help="folder for one more CSV of each dataset: a row for each sample")
+    parser.add_argument("--out", type=Path, help="folder of the CSV files (benchmarks/results)")
+    options = parser.parse_args()
+    detector = Detector()
+    for dataset in options.datasets:
+        found = []
+        for number, members in enumerate(read_samples(dataset)):
+            if number == options.samples:
+                break
+            found.append(examine(members, detector))
+        index_path = dataset / "index.json"
+        index = json.loads(index_path.read_text()) if index_path.exists() else {}
+        name = index.get("name", dataset.name)
+        origin = provenance(detector=detector.name, spec=name, dataset=index.get("dataset", "unfinished")[:16])
+        rows = by_band(found) + by_keypoint(found)
+        print_table(f"{dataset} ({name}): {detector.name}", rows)
+        path = results_path(f"detector_{name}")
+        write_csv((options.out / path.name) if options.out else path, rows, origin)
+        if options.per_sample:
+            write_csv(options.per_sample / f"{dataset.name}.csv", [flat(s) for s in found], {})
+
+
+if __name__ == "__main__":
+    main()

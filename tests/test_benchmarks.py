@@ -1,0 +1,82 @@
+"""The benchmarks run: every table is printed and written with its origin. Their speed is nobody's business here."""
+
+import csv
+import itertools
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import World
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
+    """`bench_generate.py --quick` writes three tables: all stages and pipelines, positive times, machine, commit and driver."""
+    command = [sys.executable, FOLDER / "bench_generate.py", "--quick", "--hand", "toy", "--out", tmp_path]
+    command += ["--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.pictures]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    tables = {path.name.split("-")[0]: rows_of(path) for path in tmp_path.glob("*.csv")}
+    assert set(tables) == {"generate_stages", "generate_pipelines", "generate_start"}
+    stages = [row["stage"] for row in tables["generate_stages"]]
+    assert stages == ["recipe", "pose", "texture", "background", "render", "composite", "annotate", "encode", "tar", "sum"]
+    assert len(tables["generate_pipelines"]) == 4
+    for row in itertools.chain(*tables.values()):
+        assert all(row[key] for key in ("command", "cpu", "cores", "python", "numpy", "commit", "driver"))
+        assert all(float(value) > 0 for key, value in row.items() if "_ms_" in key or key.endswith(("_s", "_MB")))
+
+
+class Answering:
+    """A detector that answers what it is told."""
+
+    answer: np.ndarray | None = None
+
+    def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+        return self.answer
+
+
+@pytest.fixture
+def detector_bench(monkeypatch: pytest.MonkeyPatch):
+    """The detector's benchmark as a module; it needs no mediapipe until a detector is made."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import bench_detector
+
+    return bench_detector
+
+
+def test_detector_error_is_in_hand_sizes(detector_bench: types.ModuleType, tiny_world: World, tmp_path: Path):
+    """Landmarks that are ours plus one tenth of the hand's size have an error of 10 %; hands not found have none."""
+    tiny_world.generate(tmp_path / "set", "0:6")
+
+    class Detector:
+        def __init__(self) -> None:
+            self.answer: np.ndarray | None = None
+
+        def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+            return self.answer
+
+    detector, found = Detector(), []
+    for number, members in enumerate(detector_bench.read_samples(tmp_path / "set")):
+        labels = json.loads(members["json"])
+        left, top, right, bottom = labels["bbox_xyxy"]
+        shift = [0.06 * max(right - left, bottom - top), 0.08 * max(right - left, bottom - top)]
+        detector.answer = np.array(labels["keypoints_xy"]) + shift if number % 2 else None
+        found.append(detector_bench.examine(members, detector))
+    assert [s["found"] for s in found] == [0, 1, 0, 1, 0, 1]
+    whole = detector_bench.by_band(found)[0]
+    assert whole["found_percent"] == pytest.approx(50)
+    assert whole["error_median_percent"] == pytest.approx(10)
+    for group in detector_bench.BANDS:
+        assert sum(row["samples"] for row in detector_bench.by_band(found) if row["group"] == group) == len(found), group
+    assert [row["band"] for row in detector_bench.by_keypoint(found)] == detector_bench.NAMES
