@@ -228,7 +228,8 @@ def _check(spec: DatasetSpec) -> None:
     require(-720 <= camera.azimuth_deg[0] and camera.azimuth_deg[1] <= 720, "camera.azimuth_deg", "within -720 and 720")
     require(camera.step_deg >= 0.1, "camera.step_deg", "at least 0.1")
     require(0 <= camera.roll_std_deg <= 360, "camera.roll_std_deg", "between 0 and 360")
-    require(0.3 <= camera.distance_m[0] and camera.distance_m[1] <= 10, "camera.distance_m", "within 0.3 and 10 metres")
+    # A 16-bit depth picture ends at 6.55 m.
+    require(0.3 <= camera.distance_m[0] and camera.distance_m[1] <= 6, "camera.distance_m", "within 0.3 and 6 metres")
     require(0.05 <= camera.fill[0] and camera.fill[1] <= 0.95, "camera.fill", "within 0.05 and 0.95")
     require(0 <= camera.offset <= 1, "camera.offset", "between 0 and 1")
     require(1 <= spec.light.count[0] and spec.light.count[1] <= 3, "light.count", "within 1 and 3")

@@ -1,0 +1,109 @@
+"""What tests share: their own cache and no assets of the user's, a tiny world, one renderer of each kind, two datasets."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import World, make_world
+from tiny import handsynth as run_handsynth
+
+from handsynth.assets.library import Library
+from handsynth.assets.store import EMBEDDED
+from handsynth.core.hand import save_hand
+from handsynth.core.sample import PASSES
+from handsynth.core.toy import toy_hand
+from handsynth.pipeline import Studio, library_of
+from handsynth.pose import CameraHands
+from handsynth.recipe.recipe import Recipe
+from handsynth.recipe.sampling import RecipeSampler
+from handsynth.recipe.spec import DatasetSpec
+from handsynth.render.layers import View
+
+BUILD = Path(__file__).parents[1] / "build"
+ALL_PASSES = tuple(PASSES)
+
+
+def pytest_configure() -> None:
+    """Before any test: painted skins are kept from run to run, and what the user has prepared or set is not seen."""
+    os.environ.setdefault("HANDSYNTH_CACHE", str(BUILD / "test-cache"))
+    os.environ["HANDSYNTH_ASSETS"] = str(BUILD / "no-assets")
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"):
+        os.environ.pop(name, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A studio of the toy hand with everything posed for the tests of rendering: 48 recipes, right and left hands."""
+
+    spec: DatasetSpec
+    library: Library
+    studio: Studio
+    recipes: list[Recipe]
+    hands: CameraHands
+    views: list[View]
+
+    @property
+    def closed_faces(self) -> np.ndarray:
+        return self.studio.surface.closed_faces
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory) -> World:
+    """Toy hand, flat skin, a few pictures."""
+    return make_world(tmp_path_factory.mktemp("world") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def stage(tiny_world) -> Stage:
+    spec = tiny_world.spec(", ".join(ALL_PASSES), image_size=256, samples=48)
+    library = library_of(spec, tiny_world.assets)
+    sampler, studio = RecipeSampler(spec, library), Studio(spec, library)
+    recipes = [sampler.sample(i) for i in range(spec.samples)]
+    hands = studio.poses.pose(recipes, spec.image_size)
+    albedos = studio.textures.albedos(np.array([r.alpha for r in recipes]))
+    grey = np.full((spec.image_size, spec.image_size, 3), 128, np.uint8)
+    views = [studio._view(r, hands, k, albedos[k], grey) for k, r in enumerate(recipes)]
+    return Stage(spec, library, studio, recipes, hands, views)
+
+
+@pytest.fixture(scope="session")
+def pyrender_renderer(stage):
+    """Kept for the whole run: deleting any of pyrender's renderers ends EGL for all."""
+    from handsynth.render.pyrender_backend import PyrenderRenderer
+
+    return PyrenderRenderer(stage.studio.surface, stage.spec.image_size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset made by the command, and the file of its hand, as a user has them."""
+
+    folder: Path
+    hand_file: Path
+
+
+def _make(world: World, name: str, hand_file: Path, samples: int, *options: object) -> Dataset:
+    out = world.folder / name
+    made = run_handsynth(
+        "generate", "default", out, "--samples", samples, "--shard-size", 16, "--passes", ",".join(ALL_PASSES),
+        "--backgrounds", world.pictures, "--assets", world.assets, *options,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return Dataset(out, hand_file)
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tiny_world) -> Dataset:
+    """48 samples of the toy hand with every pass, in three shards."""
+    hand_file = tiny_world.folder / "toy.npz"
+    save_hand(hand_file, toy_hand())
+    return _make(tiny_world, "toy", hand_file, 48, "--hand", "toy", "--textures", tiny_world.folder / "skin.npz")
+
+
+@pytest.fixture(scope="session")
+def embedded_dataset(tiny_world) -> Dataset:
+    """40 samples of the embedded hand in its painted skin."""
+    return _make(tiny_world, "embedded", EMBEDDED / "hand.npz", 40, "--hand", "embedded", "--textures", "embedded")

@@ -1,0 +1,141 @@
+"""The architecture: what may import what, what stays out until it is needed, and that these tests can fail."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "cv2", "moderngl", "OpenGL", "pyrender", "trimesh", "scipy", "matplotlib", "numpy", "yaml", "joblib", "PIL")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running `code`."""
+    ask = "\nimport sys; sys.stderr.write('\\nMODULES ' + ' '.join({m.partition('.')[0] for m in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code + ask], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(run.stderr.rpartition("MODULES ")[2].split())
+
+
+@pytest.mark.parametrize("code", ["import handsynth", "import handsynth.cli", "import handsynth.core"])
+def test_imports_are_light(code):
+    """Neither the package nor its command line loads numpy, OpenCV, OpenGL or torch."""
+    assert not loaded_after(code) & set(HEAVY)
+
+
+def test_help_is_light():
+    """`handsynth --help`, and that of every command, is printed without any heavy room."""
+    code = """
+import handsynth.cli
+for arguments in (["--help"], ["generate", "--help"], ["assets", "--help"]):
+    try:
+        handsynth.cli.app(arguments)
+    except SystemExit:
+        pass
+"""
+    assert not loaded_after(code) & set(HEAVY)
+
+
+def test_lightness_can_fail():
+    """The way of asking notices a heavy import."""
+    assert "cv2" in loaded_after("import handsynth.encode")
+
+
+def test_rendering_never_loads_torch():
+    """The modules behind `generate` run where torch is not installed."""
+    code = "import handsynth.farm, handsynth.render.gl, handsynth.render.pyrender_backend, handsynth.verify, handsynth.plan"
+    found = loaded_after(code)
+    assert not found & {"torch", "torchvision", "smplx", "handmesh"}
+    assert {"cv2", "moderngl"} <= found
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return grimp.build_graph("handsynth", "handmesh", include_external_packages=True, cache_dir=None)
+
+
+def test_core_imports_numpy_and_the_standard_library_only(graph):
+    """Read from the sources, so that imports inside functions count too."""
+    core = {"handsynth.core", *graph.find_descendants("handsynth.core")}
+    outside = {name.partition(".")[0] for module in core for name in graph.find_modules_directly_imported_by(module)} - {
+        "handsynth"
+    }
+    assert outside - set(sys.stdlib_module_names) == {"numpy"}
+
+
+def test_no_dependency_is_undeclared(graph):
+    """Whatever the package imports is named in pyproject.toml, or comes with what is."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {"".join(c if c.isalnum() or c in "-_" else " " for c in text).split()[0].lower() for text in declared}
+    module_of = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    known = {module_of.get(name, name) for name in names} | {"OpenGL", "mpl_toolkits"}  # with pyrender and matplotlib
+    modules = [m for m in graph.modules if m.startswith("handsynth")]
+    imported = {name.partition(".")[0] for m in modules for name in graph.find_modules_directly_imported_by(m)}
+    assert imported - set(sys.stdlib_module_names) - {"handsynth"} <= known
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter on the packages in `folder`, by the contracts of its pyproject.toml."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env={"PYTHONPATH": str(folder), "PATH": ""}, check=False
+    )
+
+
+def test_contracts_hold():
+    run = lint_imports(ROOT)
+    assert run.returncode == 0, run.stdout
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert f"{len(contracts)} kept, 0 broken" in run.stdout
+
+
+VIOLATIONS = {
+    "torch in a stage": ("handsynth/texture.py", "import torch", "neither the trainer nor torch"),
+    "the trainer in the generator": ("handsynth/pose.py", "import handmesh", "neither the trainer nor torch"),
+    "OpenCV in the core": ("handsynth/core/mesh.py", "import cv2", "numpy and nothing else"),
+    "the trainer past the door": ("handmesh/data.py", "from handsynth.recipe import spec", "One door"),
+    "a stage above its floor": ("handsynth/pose.py", "from handsynth import pipeline", "Floors"),
+    "a stage beside its own": ("handsynth/texture.py", "from handsynth import pose", "Floors"),
+    "a recipe in the renderer": ("handsynth/render/surface.py", "from handsynth.recipe import recipe", "Renderers see arrays"),
+    "a room without a floor": ("handsynth/utils.py", "", "Floors"),
+}
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    """The sources and their contracts, elsewhere."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for package in ("handsynth", "handmesh"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.npz", "__pycache__"))
+    return folder
+
+
+def test_the_copy_is_clean_and_the_door_is_open(copied):
+    """What follows is due to the planted lines alone, and handmesh may use handsynth.core."""
+    path = copied / "handmesh" / "data.py"
+    path.write_text("from handsynth.core import camera, shard\n")
+    try:
+        run = lint_imports(copied)
+    finally:
+        path.unlink()
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_a_planted_violation_is_reported(copied, name):
+    """Each contract breaks when a line is added that it forbids."""
+    file, line, contract = VIOLATIONS[name]
+    path = copied / file
+    before = path.read_text() if path.exists() else None
+    path.write_text(f"{before or ''}\n{line}\n")
+    try:
+        run = lint_imports(copied)
+    finally:
+        path.write_text(before) if before is not None else path.unlink()
+    assert run.returncode != 0
+    broken = [text for text in run.stdout.splitlines() if " BROKEN" in text]
+    assert any(contract in text for text in broken), run.stdout

@@ -1,0 +1,113 @@
+"""Encoding: pictures, passes and labels come back from a shard's bytes as they were, and damage is one sentence."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handsynth.core.conventions import DEPTH_UNIT_M
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.sample import PASSES, decode_labels, decode_npy
+from handsynth.encode import decode_jpeg, decode_png, encode_jpeg, encode_passes, encode_png, encode_sample
+from handsynth.recipe.spec import SHIPPED, load_spec
+from handsynth.render.layers import Layers
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3), (1, 1)])
+def test_png_is_lossless(rng, dtype, shape):
+    """Every depth and channel count comes back, also from arrays that are not contiguous."""
+    picture = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    for array in (picture, picture[::-1]):
+        again = decode_png(encode_png(array), "here")
+        np.testing.assert_array_equal(again, array)
+        assert again.dtype == dtype
+
+
+def test_png_is_rgb_for_others(rng):
+    """Pillow reads the channels in our order."""
+    picture = rng.integers(0, 256, (5, 6, 3), np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(picture)))), picture)
+
+
+def test_jpeg_is_rgb_and_near(rng):
+    """A smooth picture survives quality 95 within a few levels, here and in Pillow, red as red; less quality, fewer bytes."""
+    x, y = np.meshgrid(np.arange(64), np.arange(64))
+    picture = np.stack([200 - x, 40 + y, 3 * ((x + y) // 4)], -1).astype(np.uint8)
+    data = encode_jpeg(picture, 95)
+    for again in (decode_jpeg(data, "here"), np.asarray(Image.open(io.BytesIO(data)))):
+        assert np.abs(again.astype(int) - picture).mean() < 2
+    noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    assert len(encode_jpeg(noise, 50)) < len(encode_jpeg(noise, 95))
+
+
+@pytest.mark.parametrize("decode", [decode_jpeg, decode_png])
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe0\0\0", b"\x89PNG\r\n\x1a\n\0\0"])
+def test_damaged_pictures_name_their_place(decode, data):
+    with pytest.raises(HandsynthError, match="shard-000003"):
+        decode(data, "shard-000003, sample 5")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\0", b"junk"])
+def test_damaged_arrays_are_one_sentence(data):
+    with pytest.raises(HandsynthError, match="shard-000003"):
+        decode_npy(data, "shard-000003, sample 5")
+
+
+def test_arrays_never_unpickle():
+    """An object array in a .npy member is refused, not run."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(HandsynthError):
+        decode_npy(buffer.getvalue(), "here")
+
+
+def test_depth_is_written_in_tenths_of_a_millimetre(rng):
+    """Half a unit is the greatest error, 0 stays 0."""
+    depth = rng.uniform(0.2, 1.5, (8, 8)).astype(np.float32)
+    depth[0] = 0
+    encoded = encode_passes(Layers(np.zeros((8, 8, 4), np.uint8), depth > 0, depth=depth), ("depth",))["depth"]
+    assert encoded.dtype == np.uint16
+    assert np.abs(encoded * DEPTH_UNIT_M - depth).max() <= 0.51 * DEPTH_UNIT_M
+    assert not encoded[0].any()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_depth_never_overflows(name):
+    """The farthest camera that a spec may ask for, and a hand's length behind its middle, fit into 16 bits."""
+    with pytest.raises(UsageError, match=r"camera\.distance_m"):
+        replace(load_spec(name), camera=replace(load_spec(name).camera, distance_m=(0.5, 6.01)))
+    assert (6.0 + 0.3) / DEPTH_UNIT_M < 65535
+
+
+def test_a_sample_comes_back_from_its_members(stage):
+    """Picture, mask, labels, vertices and passes, decoded, are the sample's, in the order in which shards hold them."""
+    for sample in stage.studio.make_samples(stage.recipes[:4]):
+        members = encode_sample(sample)
+        assert list(members) == ["jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES)]
+        assert members["jpg"] == sample.jpg
+        np.testing.assert_array_equal(decode_png(members["mask.png"], ""), sample.mask * np.uint8(255))
+        assert decode_labels(members, "here") == json.loads(json.dumps(sample.labels))
+        vertices = decode_npy(members["vertices.npy"], "here")
+        np.testing.assert_array_equal(vertices, sample.vertices)
+        assert vertices.dtype == np.float32
+        for name in PASSES:
+            np.testing.assert_array_equal(decode_png(members[f"{name}.png"], ""), sample.passes[name])
+
+
+def test_samples_are_made_alike_in_any_batch(stage):
+    """The members of a sample have the same bytes alone, in a batch and in another order."""
+    together = {s.index: encode_sample(s) for s in stage.studio.make_samples(stage.recipes[:6])}
+    backwards = {s.index: encode_sample(s) for s in stage.studio.make_samples(stage.recipes[5:0:-1])}
+    for index, members in backwards.items():
+        assert members == together[index]
+    (alone,) = stage.studio.make_samples(stage.recipes[3:4])
+    assert encode_sample(alone) == together[alone.index]

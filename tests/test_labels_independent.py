@@ -1,0 +1,200 @@
+"""Labels hold without our code: read with tarfile, json, numpy and Pillow, drawn anew by pyrender, and nothing else.
+
+Nothing of handsynth is imported here. Each check also runs on labels made wrong on purpose, and must notice.
+"""
+
+import io
+import json
+import os
+import tarfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PROJECTION_PX = 0.01
+LEAST_IOU = 0.99
+DEPTH_M = 0.0005
+GREY_LEVEL_M = 1e-4  # of the depth pass
+POSED = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """One sample as a stranger reads it."""
+
+    key: str
+    labels: dict
+    vertices: np.ndarray  # (V, 3) camera frame [m]
+    mask: np.ndarray  # (H, W) bool
+    depth: np.ndarray  # (H, W) [m], 0 = background
+
+    @property
+    def K(self) -> np.ndarray:
+        return np.array(self.labels["K"])
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A whole dataset, and the faces of its hand."""
+
+    index: dict
+    samples: list[Read]
+    faces: np.ndarray
+
+
+def picture(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def read_dataset(folder: Path, hand_file: Path) -> Whole:
+    index = json.loads((folder / "index.json").read_text())
+    samples = []
+    for shard in index["shards"]:
+        files: dict[str, dict[str, bytes]] = {}
+        with tarfile.open(folder / shard["name"]) as tar:
+            for member in tar:
+                key, _, extension = member.name.partition(".")
+                files.setdefault(key, {})[extension] = tar.extractfile(member).read()
+        for key, found in files.items():
+            vertices = np.load(io.BytesIO(found["vertices.npy"]))
+            depth = picture(found["depth.png"]) * index["conventions"]["depth_unit_m"]
+            samples.append(Read(key, json.loads(found["json"]), vertices.astype(float), picture(found["mask.png"]) > 0, depth))
+    return Whole(index, samples, np.load(hand_file)["faces"])
+
+
+@pytest.fixture(scope="module", params=["toy", "embedded"])
+def whole(request) -> Whole:
+    made = request.getfixturevalue(f"{request.param}_dataset")
+    return read_dataset(made.folder, made.hand_file)
+
+
+@pytest.fixture(scope="module")
+def draw(pyrender_renderer):
+    """(vertices, faces, K, size) -> (size, size) depth at pixel centres, 0 = background.
+
+    The wrist is open, so both sides of every face are drawn. pyrender's pictures have four samples in a pixel, of which
+    its depth takes the first; drawn as a segmentation they have one, in the middle. (The fixture `pyrender_renderer` is
+    there so that no renderer is deleted while another works.)
+    """
+    os.environ["PYOPENGL_PLATFORM"] = "egl"
+    import pyrender
+
+    renderer = pyrender.OffscreenRenderer(64, 64)
+    KEPT.append(renderer)
+
+    def depth_of(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int) -> np.ndarray:
+        renderer.viewport_width = renderer.viewport_height = size
+        both = np.concatenate([faces, faces[:, ::-1]])
+        opengl = (vertices * [1, -1, -1]).astype(np.float32)  # y up, z backward
+        scene = pyrender.Scene()
+        node = scene.add(pyrender.Mesh([pyrender.Primitive(positions=opengl, indices=both, mode=pyrender.GLTF.TRIANGLES)]))
+        scene.add(pyrender.IntrinsicsCamera(K[0, 0], K[1, 1], K[0, 2], K[1, 2], znear=0.05, zfar=15))
+        return renderer.render(scene, flags=pyrender.RenderFlags.SEG, seg_node_map={node: (255, 255, 255)})[1]
+
+    return depth_of
+
+
+KEPT: list = []
+
+
+def project(points: np.ndarray, K: np.ndarray) -> np.ndarray:
+    xyz = points @ K.T
+    return xyz[:, :2] / xyz[:, 2:]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / (a | b).sum()
+
+
+def projections_agree(sample: Read, index: dict) -> bool:
+    """keypoints_cam, and the fingertips among the vertices, project onto keypoints_xy."""
+    xy = np.array(sample.labels["keypoints_xy"])
+    tips = sample.vertices[index["fingertips"]]
+    keypoints = np.abs(project(np.array(sample.labels["keypoints_cam"]), sample.K) - xy).max()
+    return max(keypoints, np.abs(project(tips, sample.K) - xy[4::4]).max()) <= PROJECTION_PX
+
+
+def box_bounds(sample: Read) -> bool:
+    """bbox_xyxy is the bounds of the projected vertices."""
+    xy = project(sample.vertices, sample.K)
+    return np.abs(np.array(sample.labels["bbox_xyxy"]) - [*xy.min(0), *xy.max(0)]).max() <= PROJECTION_PX
+
+
+def visibility_agrees(sample: Read, index: dict) -> bool:
+    """Visible exactly when in the picture and the depth pass has nothing more than the tolerance in front; one grey level free."""
+    z, size = np.array(sample.labels["keypoints_cam"])[:, 2], sample.labels["image_size"]
+    xy, visible = np.array(sample.labels["keypoints_xy"]), np.array(sample.labels["keypoints_visible"], bool)
+    inside = ((xy >= 0) & (xy < size)).all(1)
+    column, row = np.floor(xy).astype(int).clip(0, size - 1).T
+    depth = sample.depth[row, column]
+    in_front = np.where(depth > 0, z - depth, -np.inf)  # how far the surface stands before the keypoint
+    gap = in_front - index["conventions"]["visible_tolerance_m"]
+    return bool(np.all((visible == (inside & (gap <= 0))) | (inside & (np.abs(gap) <= GREY_LEVEL_M))))
+
+
+def test_the_dataset_is_large_enough(whole):
+    """At least 32 samples, right and left hands, every index once."""
+    assert len(whole.samples) == whole.index["samples"] >= POSED
+    assert {sample.labels["side"] for sample in whole.samples} == {"right", "left"}
+    assert len({sample.labels["index"] for sample in whole.samples}) == len(whole.samples)
+
+
+def test_points_project_onto_their_labels(whole):
+    """keypoints_cam and vertices.npy project through K onto keypoints_xy within 0.01 px."""
+    for sample in whole.samples:
+        assert sample.vertices.shape == (whole.index["num_vertices"], 3)
+        assert projections_agree(sample, whole.index), sample.key
+
+
+def test_boxes_bound_the_projected_vertices(whole):
+    for sample in whole.samples:
+        assert box_bounds(sample), sample.key
+
+
+def test_masks_and_depths_are_those_of_an_independent_rendering(whole, draw):
+    """On every sample mask IoU is at least 0.99, and depth within 0.5 mm at the median."""
+    for sample in whole.samples:
+        depth = draw(sample.vertices, whole.faces, sample.K, sample.labels["image_size"])
+        assert iou(sample.mask, depth > 0) >= LEAST_IOU, sample.key
+        assert iou(sample.mask, sample.depth > 0) == 1, sample.key
+        both = sample.mask & (depth > 0)
+        assert np.median(np.abs(sample.depth - depth)[both]) < DEPTH_M, sample.key
+
+
+def test_masks_are_those_of_a_finer_rendering(whole, draw):
+    """Drawn five times as large, more than half of a pixel is hand where the mask says so: IoU at least 0.99 again."""
+    fine = 5
+    for sample in whole.samples[::4]:
+        size = sample.labels["image_size"]
+        depth = draw(sample.vertices, whole.faces, np.diag([fine, fine, 1]) @ sample.K, fine * size)
+        share = (depth > 0).reshape(size, fine, size, fine).mean((1, 3))
+        assert iou(sample.mask, share > 0.5) >= LEAST_IOU, sample.key
+
+
+def test_visible_is_what_the_depth_pass_says(whole):
+    hidden = 0
+    for sample in whole.samples:
+        assert visibility_agrees(sample, whole.index), sample.key
+        hidden += sample.labels["keypoints_visible"].count(0)
+    assert hidden > len(whole.samples), "something is hidden"
+
+
+def test_every_check_notices_a_fault(whole, draw):
+    """Labels wrong by little more than the tolerance fail the check that they belong to."""
+    sample = min(whole.samples, key=lambda s: s.mask.sum())
+    labels, index = sample.labels, whole.index
+
+    def changed(name: str, change: float) -> Read:
+        return replace(sample, labels=labels | {name: (np.array(labels[name]) + change).tolist()})
+
+    assert not projections_agree(changed("keypoints_xy", 0.02), index)
+    assert not projections_agree(replace(sample, vertices=sample.vertices + np.array([1e-4, 0, 0])), index)
+    assert not box_bounds(changed("bbox_xyxy", 0.02))
+    inverted = [1 - v for v in labels["keypoints_visible"]]
+    assert not visibility_agrees(replace(sample, labels=labels | {"keypoints_visible": inverted}), index)
+    depth = draw(sample.vertices, whole.faces, sample.K, labels["image_size"])
+    assert iou(np.roll(sample.mask, 1, 1), depth > 0) < LEAST_IOU
+    assert np.median(np.abs(sample.depth + 0.001 - depth)[sample.mask & (depth > 0)]) > DEPTH_M

@@ -1,0 +1,244 @@
+"""The OpenGL renderer: against pyrender, against a rasteriser in numpy, and what its pictures promise."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pytest
+from rasteriser import rasterise
+
+from handsynth.core.camera import mirrored, project, resized, unproject
+from handsynth.core.errors import UsageError
+from handsynth.core.hand import mirror_points
+from handsynth.core.mesh import vertex_normals
+from handsynth.core.sample import PASSES
+from handsynth.render.gl import GlRenderer
+from handsynth.render.layers import View
+
+LEAST_IOU = 0.99
+DEPTH_M = 0.0005
+
+SLITS = 4
+"""Pixels of one picture that a gap between two fingers may cross between their centres."""
+
+NAMES = tuple(PASSES)
+
+
+@pytest.fixture(scope="module")
+def layers(stage):
+    """Every view with all passes."""
+    return [stage.studio.renderer.render(view, NAMES) for view in stage.views]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / max((a | b).sum(), 1)
+
+
+def test_agrees_with_pyrender(stage, layers, pyrender_renderer):
+    """Mask IoU of at least 0.99 and depth within 0.5 mm at the median on every view, right and left; coverage likewise."""
+    for view, found in zip(stage.views, layers, strict=True):
+        other = pyrender_renderer.render(view, ("depth",))
+        both = found.mask & other.mask
+        assert iou(found.mask, other.mask) >= LEAST_IOU
+        assert np.median(np.abs(found.depth - other.depth)[both]) < DEPTH_M
+        # pyrender's four samples lie elsewhere in the pixel: borders differ by a sample or two, areas do not.
+        ours, theirs = (layer.encoded[..., 3].astype(float) / 255 for layer in (found, other))
+        assert abs(ours.sum() / theirs.sum() - 1) < 0.005
+        assert (ours != theirs)[~dilated(border(found.mask), 2)].sum() <= SLITS
+
+
+def border(mask: np.ndarray) -> np.ndarray:
+    """Pixels with a neighbour on the other side."""
+    return dilated(mask, 1) & dilated(~mask, 1)
+
+
+def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
+    return cv2.dilate(mask.view(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0
+
+
+def test_pyrender_comparison_can_fail(stage, layers, pyrender_renderer):
+    """A principal point one pixel off is seen."""
+    k = next(k for k, found in enumerate(layers) if found.mask.sum() < 9000)
+    assert iou(layers[k].mask, pyrender_renderer.render(moved_by(stage.views[k], 1, 0)).mask) < LEAST_IOU
+
+
+def test_pyrender_draws_depth_only(stage, pyrender_renderer):
+    with pytest.raises(UsageError, match="moderngl"):
+        pyrender_renderer.render(stage.views[0], ("depth", "uv"))
+
+
+@pytest.mark.parametrize("k", [0, 3, 8, 21])
+def test_agrees_with_the_slow_twin(stage, k):
+    """Mask, depth, parts, texture coordinates and normals are those of a rasteriser in numpy, at 96 x 96 pixels.
+
+    OpenGL places corners on a grid of 1/256 px, so single pixels of edges may belong to the neighbouring triangle.
+    """
+    size, view = 96, stage.views[k]
+    view = replace(view, K=resized(view.K, size / stage.spec.image_size))
+    small = GlRenderer(stage.library.hand, stage.studio.surface, len(view.albedo), size)
+    found = small.render(view, NAMES)
+    slow = rasterise(stage.studio.surface, view.vertices, view.normals, view.K, size)
+    assert (found.mask != (slow.depth > 0)).sum() <= 3
+    both = found.mask & (slow.depth > 0)
+    skin = both & ~cap_pixels(stage, slow)
+
+    def share(wrong: np.ndarray, of: np.ndarray = both) -> float:
+        return (wrong & of).sum() / of.sum()
+
+    assert share(np.abs(found.depth - slow.depth) > 2e-5) < 0.01
+    assert share(found.parts != slow.parts) < 0.01
+    assert share((np.abs(found.uv[..., :2] / 65535 - slow.uv) > 1e-3).any(-1), skin) < 0.02
+    assert share((np.abs(found.normal / 255 * 2 - 1 - slow.normal) > 0.03).any(-1), skin) < 0.02
+
+
+def cap_pixels(stage, slow) -> np.ndarray:
+    """Pixels that show the cap, whose shading normals are its own: all its corners have one texture coordinate."""
+    surface = stage.studio.surface
+    u, v = surface.corner_uv[-1]
+    return (np.abs(slow.uv - [u, 1 - v]) < 1e-6).all(-1)
+
+
+def test_every_picture_tells_the_same_mask(layers):
+    """Mask, depth, parts and the texture pass's third channel cover the same pixels; elsewhere every pass is 0."""
+    for found in layers:
+        np.testing.assert_array_equal(found.mask, found.depth > 0)
+        np.testing.assert_array_equal(found.mask, found.parts > 0)
+        np.testing.assert_array_equal(found.mask, found.uv[..., 2] == 65535)
+        for name in NAMES:
+            assert not getattr(found, name)[~found.mask].any(), name
+
+
+def test_coverage_is_nothing_off_the_hand_and_everything_on_it(layers):
+    """More than a pixel outside the mask all four channels are 0, more than a pixel inside coverage is 255."""
+    for found in layers:
+        assert not found.encoded[~dilated(found.mask, 2)].any()
+        assert (found.encoded[~dilated(~found.mask, 2), 3] < 255).sum() <= SLITS
+
+
+def test_passes_never_change_the_picture(stage, layers):
+    """Each of the sixteen sets of passes gives the same picture, mask and passes, byte by byte."""
+    for k in (1, 6):
+        for names in (names for n in range(5) for names in combinations(NAMES, n)):
+            found = stage.studio.renderer.render(stage.views[k], names)
+            for name in ("encoded", "mask", *names):
+                np.testing.assert_array_equal(getattr(found, name), getattr(layers[k], name), f"{name} of {names}")
+            assert all(getattr(found, name) is None for name in set(NAMES) - set(names))
+
+
+def test_normals_face_the_camera(stage, layers):
+    """Decoded normals are unit vectors, turned towards the camera but at silhouettes, and agree with the slope of depth."""
+    for view, found in zip(stage.views[:16], layers[:16], strict=True):
+        rows, columns = np.nonzero(~dilated(~found.mask, 4))
+        normal = found.normal[rows, columns] / 255 * 2 - 1
+        assert np.abs(np.linalg.norm(normal, axis=1) - 1).max() < 0.02
+
+        def surface_point(row, column, depth=found.depth, K=view.K):
+            return unproject(np.stack([column + 0.5, row + 0.5], -1), depth[row, column].astype(float), K)
+
+        point = surface_point(rows, columns)
+        facing = -(normal * point).sum(1) / np.linalg.norm(point, axis=1)
+        assert (facing > 0).mean() > 0.98
+        across = surface_point(rows, columns + 1) - surface_point(rows, columns - 1)
+        along = surface_point(rows + 1, columns) - surface_point(rows - 1, columns)
+        slope = -np.cross(across, along)  # x right times y down points away from the camera
+        slope /= np.linalg.norm(slope, axis=1, keepdims=True)
+        assert np.median((slope * normal).sum(1)) > np.cos(np.deg2rad(15))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
+    """A red dot painted on a black texture at a vertex's coordinates shows where K projects that vertex, if it is seen."""
+    surface, texture = stage.studio.surface, 1024
+    renderer = GlRenderer(stage.library.hand, surface, texture, stage.spec.image_size)
+    seams = np.bincount(surface.corner_vertex, minlength=stage.library.hand.num_vertices) > 1
+    shown = 0
+    for k in np.flatnonzero(stage.hands.is_left == (side == "left"))[:6]:
+        view = stage.views[k]
+        view = replace(view, light_directions=np.zeros((0, 3)), light_colors=np.zeros((0, 3)), ambient=np.ones(3))
+        depth = renderer.render(replace(view, albedo=np.zeros((texture, texture, 4), np.uint8)), ("depth",)).depth
+        xy = project(view.vertices.astype(float), view.K)
+        column, row = np.floor(xy).astype(int).T
+        seen = (np.abs(depth[row, column] - view.vertices[:, 2]) < 0.001) & (view.normals[:, 2] < -0.7) & ~seams
+        for vertex in np.flatnonzero(seen)[::8]:
+            corner = np.flatnonzero(surface.corner_vertex == vertex)[0]
+            u, v = np.floor(surface.corner_uv[corner] * texture).astype(int)
+            albedo = np.zeros((texture, texture, 4), np.uint8)
+            albedo[v - 6 : v + 7, u - 6 : u + 7] = (255, 0, 0, 255)
+            encoded = renderer.render(replace(view, albedo=albedo)).encoded.astype(float)
+            red = np.clip(encoded[..., 0] - encoded[..., 1] - 40, 0, None)
+            assert red.sum() > 0, f"vertex {vertex} does not show"
+            rows, columns = np.nonzero(red)
+            centre = np.average(np.stack([columns, rows], 1) + 0.5, axis=0, weights=red[rows, columns])
+            assert np.abs(centre - xy[vertex]).max() < 1.5, f"vertex {vertex}"
+            shown += 1
+    assert shown > 15
+
+
+def test_a_left_hand_is_the_flipped_picture(stage):
+    """Hand, lights and camera mirrored give the picture mirrored: winding, cap and textures hold for left hands too."""
+    for view in (view for view in stage.views[:12] if not view.is_left):
+        flip = replace(
+            view,
+            vertices=mirror_points(view.vertices).astype(np.float32),
+            normals=mirror_points(view.normals).astype(np.float32),
+            spheres=mirror_points(view.spheres),
+            light_directions=mirror_points(view.light_directions),
+            up=mirror_points(view.up),
+            K=mirrored(view.K, stage.spec.image_size),
+            is_left=True,
+        )
+        straight, mirror = (stage.studio.renderer.render(v) for v in (view, flip))
+        assert iou(straight.mask, mirror.mask[:, ::-1]) > 0.999
+        inside = ~dilated(~straight.mask, 2)
+        difference = np.abs(straight.encoded.astype(int) - mirror.encoded[:, ::-1])[inside]
+        # Relief comes from differences within blocks of 2 x 2 pixels, which the flip cuts otherwise.
+        assert difference.mean() < 0.5
+        assert np.percentile(difference, 99) <= 6
+
+
+def moved_by(view: View, dx: int, dy: int) -> View:
+    """The view with its principal point moved [px]."""
+    return replace(view, K=view.K + np.array([[0, 0, dx], [0, 0, dy], [0, 0, 0]]))
+
+
+def test_a_hand_that_leaves_the_picture_is_cut_off(stage, layers):
+    """Moving the principal point by whole pixels moves the picture; what leaves it is gone, far out nothing is left."""
+    view, whole = stage.views[2], layers[2]
+    for dx, dy in ((-97, 0), (60, 110), (0, -150)):
+        shifted = stage.studio.renderer.render(moved_by(view, dx, dy), ("depth",))
+        moved = np.zeros_like(whole.mask)
+        size = len(moved)
+        to, of = (
+            (slice(max(dy, 0), size + min(dy, 0)), slice(max(dx, 0), size + min(dx, 0))),
+            (slice(max(-dy, 0), size + min(-dy, 0)), slice(max(-dx, 0), size + min(-dx, 0))),
+        )
+        moved[to] = whole.mask[of]
+        assert (shifted.mask != moved).sum() <= 3  # float32 positions shift by some 1e-5 px
+        np.testing.assert_array_equal(shifted.mask, shifted.depth > 0)
+    assert not stage.studio.renderer.render(moved_by(view, 1000, 0)).mask.any()
+
+
+def test_renderers_may_live_side_by_side(stage, layers, pyrender_renderer):
+    """A second OpenGL renderer and pyrender at work leave the first one's pictures alone."""
+    second = GlRenderer(stage.library.hand, stage.studio.surface, len(stage.views[0].albedo), stage.spec.image_size)
+    pyrender_renderer.render(stage.views[1])
+    for renderer in (stage.studio.renderer, second):
+        np.testing.assert_array_equal(renderer.render(stage.views[0]).encoded, layers[0].encoded)
+
+
+def test_the_surface_is_closed(stage):
+    """Every edge of the drawn surface belongs to two triangles, once in each direction, and normals point outwards."""
+    faces = stage.closed_faces
+    edges = {(int(a), int(b)) for f in faces for a, b in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))}
+    assert len(edges) == 3 * len(faces)
+    assert all((b, a) in edges for a, b in edges)
+    hand = stage.library.hand
+    grown = hand.v_template + 1e-4 * vertex_normals(hand.v_template, hand.faces)
+    assert 0 < volume(hand.v_template, faces) < volume(grown, faces)
+
+
+def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
+    """Of a closed surface; positive when faces are counter-clockwise seen from outside."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return (a * np.cross(b, c)).sum() / 6
