@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from embedded_hand import anatomy, decimate, flat, layout, seam, shape, source
+from embedded_hand import anatomy, correctives, decimate, flat, layout, seam, shape, source
 
 from handsynth.assets.store import EMBEDDED, write_atomically
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, PARENTS
@@ -51,15 +51,18 @@ def build(hands: source.SourceHands) -> HandModel:
     side = side if facing[side == 0].sum() > facing[side == 1].sum() else 1 - side  # 0 is the back
     uv, uv_faces = layout.lay_out(vertices[0], thin.faces, side, joints, tips)
 
-    shapedirs, _ = shape.shape_components(vertices)
+    all_joints = anatomy.sink_joints(flat_hands.joints, dorsal)
+    joints = all_joints[0]
+    dorsal = anatomy.dorsal_directions(normals, hands.uv, joints, vertices[0, tips])
+    axes = anatomy.joint_axes(dorsal, joints, vertices[0, tips])
     by_finger = dict(zip(FINGER_JOINTS, tips, strict=True))
     return HandModel(
         name="embedded",
         licence=LICENCE,
         v_template=vertices[0],
-        shapedirs=shapedirs,
-        posedirs=np.zeros((VERTICES, 3, 135)),
-        J_regressor=shape.fit_regressor(vertices, flat_hands.joints),
+        shapedirs=shape.shape_components(vertices),
+        posedirs=correctives.fit_correctives(vertices[0], thin.faces, weights, joints, tips, axes, anatomy.joint_limits()),
+        J_regressor=shape.fit_regressor(vertices, all_joints),
         weights=weights,
         parents=np.array(PARENTS),
         faces=thin.faces.astype(np.int32),

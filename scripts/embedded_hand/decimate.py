@@ -20,6 +20,9 @@ LEAST_SHAPE = 0.12
 """Least area over longest edge squared, relative to an equilateral triangle, that a collapse may make."""
 
 
+WALL = 0.3
+"""Weight of the walls that stand on seams and rim: less than one, so that the seam comes out smooth rather than exact."""
+
 JOINT_RADIUS_M = 0.010
 """Errors weigh up to five times as much this near to a joint: fingers bend there."""
 
@@ -39,7 +42,14 @@ def importance(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray) ->
 
 
 def thin_mesh(
-    poses: np.ndarray, faces: np.ndarray, weight: np.ndarray, path: np.ndarray, rim: np.ndarray, locked: np.ndarray, rim_count: int, count: int
+    poses: np.ndarray,
+    faces: np.ndarray,
+    weight: np.ndarray,
+    path: np.ndarray,
+    rim: np.ndarray,
+    locked: np.ndarray,
+    rim_count: int,
+    count: int,
 ) -> Thinned:
     """Collapses edges until `count` vertices and `rim_count` of them on the rim remain.
 
@@ -58,7 +68,7 @@ def thin_mesh(
     kept = np.array(sorted(mesh.alive))
     rows = np.full(poses.shape[1], -1)
     rows[kept] = np.arange(len(kept))
-    left = np.array([f for f in mesh.faces if f is not None])
+    left = np.array(list(mesh.faces.values()))
     return Thinned(kept, rows[left])
 
 
@@ -67,7 +77,7 @@ class _Mesh:
 
     def __init__(self, poses, faces, importance, lines, rim, locked):
         self.points = poses.transpose(1, 0, 2)  # (N, P, 3)
-        self.faces = [tuple(int(v) for v in f) for f in faces]
+        self.faces = {i: (int(a), int(b), int(c)) for i, (a, b, c) in enumerate(faces)}
         self.importance = importance
         self.rim = {int(v) for v in rim}
         self.rim_edges = {frozenset((int(a), int(b))) for a, b in zip(rim, np.roll(rim, -1), strict=True)}
@@ -76,8 +86,8 @@ class _Mesh:
         self.on_line = set(ends)
         # Where curves end or meet, and where told, nothing moves.
         self.locked = {int(v) for v in locked} | {v for v in self.on_line if ends.count(v) != 2}
-        self.around = [set() for _ in range(len(self.points))]
-        for i, f in enumerate(self.faces):
+        self.around: list[set[int]] = [set() for _ in range(len(self.points))]
+        for i, f in self.faces.items():
             for v in f:
                 self.around[v].add(i)
         self.alive = {v for v in range(len(self.points)) if self.around[v]}
@@ -86,8 +96,8 @@ class _Mesh:
 
     def _first_quadrics(self):
         """(N, P, 4, 4): squared distance to the planes around each vertex, and to walls standing on lines and rim."""
-        quadrics = np.zeros(self.points.shape[:2] + (4, 4))
-        for f in self.faces:
+        quadrics = np.zeros((*self.points.shape[:2], 4, 4))
+        for f in self.faces.values():
             a, b, c = (self.points[v] for v in f)
             normal = np.cross(b - a, c - a)
             area = np.linalg.norm(normal, axis=1, keepdims=True)
@@ -101,11 +111,11 @@ class _Mesh:
                     wall = np.cross(edge, normal / area)
                     length = np.linalg.norm(wall, axis=1, keepdims=True)
                     for w in (u, v):
-                        quadrics[w] += (length**2)[..., None] * _plane(wall / length, self.points[u])
+                        quadrics[w] += WALL * (length**2)[..., None] * _plane(wall / length, self.points[u])
         return quadrics
 
     def collapse_until(self, done, on_rim: bool) -> None:
-        heap = []
+        heap: list[tuple[float, int, int, tuple[int, int]]] = []
         for u in self.alive:
             self._push(heap, u, on_rim)
         while not done():
@@ -180,9 +190,10 @@ class _Mesh:
             for w in f:
                 self.around[w].discard(i)
             if v in f:
-                self.faces[i] = None
+                del self.faces[i]
             else:
-                self.faces[i] = tuple(v if w == u else w for w in f)
+                a, b, c = (v if w == u else w for w in f)
+                self.faces[i] = (a, b, c)
                 for w in self.faces[i]:
                     self.around[w].add(i)
         self.quadrics[v] += self.quadrics[u]

@@ -106,5 +106,3 @@ def _align(vertices: np.ndarray, joints: np.ndarray, palm: np.ndarray) -> tuple[
     u[..., -1] *= sign[:, None]
     turn = u @ vt  # row vectors times turn
     return (vertices - means) @ turn + centre, (joints - means) @ turn + centre
-
-

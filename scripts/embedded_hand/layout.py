@@ -5,19 +5,28 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import factorized
 
 from handsynth.core.conventions import FINGER_JOINTS
+from handsynth.core.mesh import boundary_loop
 
 ROUNDS = 150
 """Local-global rounds of the unrolling; it has settled long before."""
 
 
-def unroll(points: np.ndarray, faces: np.ndarray, start: np.ndarray, pins: np.ndarray, goals: np.ndarray, pull: float) -> np.ndarray:
+def unroll(
+    points: np.ndarray,
+    faces: np.ndarray,
+    start: np.ndarray,
+    pins: np.ndarray,
+    goals: np.ndarray,
+    pull: np.ndarray,
+    rounds: int = ROUNDS,
+) -> np.ndarray:
     """As-rigid-as-possible flattening (Liu et al. 2008) of one island.
 
     Args:
         points: (N, 3) island's vertices [m].
         faces: (M, 3).
         start: (N, 2) a first layout without flips [m].
-        pins: (K,) vertices drawn towards `goals` (K, 2) with weight `pull` relative to a vertex' own edges.
+        pins: (K,) vertices drawn towards `goals` (K, 2) with weights `pull` (K,), a vertex' own edges weighing about six.
 
     Returns:
         (N, 2) layout in metres.
@@ -40,13 +49,13 @@ def unroll(points: np.ndarray, faces: np.ndarray, start: np.ndarray, pins: np.nd
     i, j = faces.ravel(), np.roll(faces, -1, 1).ravel()
     w = cot.ravel()
     matrix = coo_matrix((np.r_[w, w, -w, -w], (np.r_[i, j, i, j], np.r_[i, j, j, i])), shape=(n, n)).tolil()
-    for p in pins:
-        matrix[p, p] += pull
+    for p, weight in zip(pins, pull, strict=True):
+        matrix[p, p] += weight
     matrix[0, 0] += 1e-9
     solve = factorized(matrix.tocsc())
     edge_flat = np.roll(flat, -1, 1) - flat  # (M, 3, 2)
     layout = start.copy()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         edge_now = np.roll(layout[faces], -1, 1) - layout[faces]
         spread = np.einsum("mk,mka,mkb->mab", cot, edge_now, edge_flat)
         u, _, vt = np.linalg.svd(spread)
@@ -55,7 +64,7 @@ def unroll(points: np.ndarray, faces: np.ndarray, start: np.ndarray, pins: np.nd
         right = np.zeros((n, 2))
         np.add.at(right, i, -want.reshape(-1, 2))
         np.add.at(right, j, want.reshape(-1, 2))
-        right[pins] += pull * goals
+        right[pins] += pull[:, None] * goals
         layout = np.stack([solve(right[:, 0]), solve(right[:, 1])], 1)
     return layout
 
@@ -67,8 +76,8 @@ def signed_areas(layout: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 FINGER_LEAN_DEG = (
-    {"index": 13, "middle": 1, "ring": -11, "pinky": -32, "thumb": 20},  # back
-    {"index": 0, "middle": 4, "ring": -9, "pinky": -26, "thumb": 32},  # palm
+    {"index": 10, "middle": 0, "ring": -10, "pinky": -26, "thumb": 12},  # back
+    {"index": 2, "middle": 4, "ring": -7, "pinky": -24, "thumb": 30},  # palm
 )
 """How far each finger leans from upright in the layout, positive to the thumb: together, so that little is wasted, yet apart."""
 
@@ -76,7 +85,19 @@ GAP = 0.012
 """Least distance between the islands and to the border, as a part of the square: six texels of 512 for the gutter."""
 
 
-def lay_out(vertices: np.ndarray, faces: np.ndarray, side: np.ndarray, joints: np.ndarray, tips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+FINGER_GAP_M = 0.0013
+"""Least distance between neighbouring fingers in the layout: three texels of 512."""
+
+PARTING_ROUNDS = 120
+"""Rounds of pushing neighbours apart."""
+
+PARTING_PULL = 3.0
+"""Weight of a pushed vertex; a vertex' own edges weigh about six."""
+
+
+def lay_out(
+    vertices: np.ndarray, faces: np.ndarray, side: np.ndarray, joints: np.ndarray, tips: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Texture coordinates of the whole hand.
 
     Args:
@@ -97,7 +118,7 @@ def lay_out(vertices: np.ndarray, faces: np.ndarray, side: np.ndarray, joints: n
         rows[ids] = np.arange(len(ids))
         islands.append(_unroll_upright(vertices[ids], rows[own], which, joints, rows[tips]))
         rows_of.append(rows)
-    left, right = _pack(islands[0], islands[1], faces[side == 0], rows_of[0], faces[side == 1], rows_of[1])
+    left, right = _pack(islands[0], islands[1], rows_of[0][faces[side == 0]], rows_of[1][faces[side == 1]])
     uv = np.concatenate([left, right])
     uv_faces = np.where((side == 0)[:, None], rows_of[0][faces], rows_of[1][faces] + len(left))
     return uv, uv_faces.astype(np.int32)
@@ -107,7 +128,7 @@ def _unroll_upright(points: np.ndarray, faces: np.ndarray, which: int, joints: n
     """Unrolls an island freely, then once more with the fingers drawn upright."""
     towards_thumb = -1.0 if which == 0 else 1.0  # seen from outside, fingers up: left on the back, right on the palm
     start = np.stack([points[:, 2] * towards_thumb, -points[:, 0]], 1)
-    free = unroll(points, faces, start, np.zeros(0, int), np.zeros((0, 2)), 0.0)
+    free = unroll(points, faces, start, np.zeros(0, int), np.zeros((0, 2)), np.zeros(0))
     middle = free[tips[1]] - free[_nearest(points, joints[4])]
     turn = np.arctan2(middle[0], middle[1])
     free = free @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
@@ -117,47 +138,126 @@ def _unroll_upright(points: np.ndarray, faces: np.ndarray, which: int, joints: n
         length = np.linalg.norm(free[tip] - base)
         lean = np.radians(FINGER_LEAN_DEG[which][finger]) * towards_thumb
         goals.append(base + length * np.array([np.sin(lean), np.cos(lean)]))
-    return unroll(points, faces, free, tips, np.array(goals), 5.0)
+    upright = unroll(points, faces, free, tips, np.array(goals), np.full(5, 5.0))
+    parted = _part_fingers(points, faces, upright, tips, np.array(goals))
+    return _smooth_crossings(points, faces, parted)
+
+
+def _part_fingers(points: np.ndarray, faces: np.ndarray, layout: np.ndarray, tips: np.ndarray, goals: np.ndarray) -> np.ndarray:
+    """Pushes stretches of the border apart that lie nearer than FINGER_GAP_M, or across each other, at the webs."""
+    loop = boundary_loop(faces)
+    ahead = np.roll(loop, -1)
+    steps = np.linalg.norm(layout[ahead] - layout[loop], axis=1)
+    along, total = np.r_[0, np.cumsum(steps)[:-1]], steps.sum()
+    apart = np.abs(along[:, None] - along[None])
+    apart = np.minimum(apart, total - apart)
+    apart = np.minimum(apart, np.roll(apart, -1, 1))  # (vertex, edge)
+    for _ in range(PARTING_ROUNDS):
+        a, b = layout[loop], layout[ahead]
+        edge = b - a
+        square = (edge**2).sum(1)
+        t = np.clip(((a[:, None] - a[None]) * edge).sum(2) / square, 0, 1)
+        off = a[:, None] - (a[None] + t[..., None] * edge)
+        outward = np.stack([edge[:, 1], -edge[:, 0]], 1) / np.sqrt(square)[:, None]
+        depth = (off * outward).sum(2)
+        near = (np.linalg.norm(off, axis=2) < 2 * FINGER_GAP_M) & (depth < FINGER_GAP_M) & (apart > 2 * FINGER_GAP_M)
+        if not near.any():
+            break
+        push, count = np.zeros_like(layout), np.zeros(len(layout))
+        for v, e in zip(*np.nonzero(near), strict=True):
+            step = outward[e] * (FINGER_GAP_M - depth[v, e]) / 2
+            for who, move in ((loop[v], step), (loop[e], -step), (ahead[e], -step)):
+                push[who] += move
+                count[who] += 1
+        moved = np.flatnonzero(count)
+        pins = np.r_[tips, moved]
+        pulls = np.r_[np.full(len(tips), 1.0), np.full(len(moved), PARTING_PULL)]
+        layout = unroll(
+            points, faces, layout, pins, np.r_[goals, layout[moved] + push[moved] / count[moved, None]], pulls, rounds=4
+        )
+    return layout
 
 
 def _nearest(points: np.ndarray, goal: np.ndarray) -> int:
     return int(np.argmin(np.linalg.norm(points - goal, axis=1)))
 
 
-def _pack(back, palm, back_faces, back_rows, palm_faces, palm_rows):
-    """Slides the palm beside the back (upright or turned about), as near as it goes, and fits both into the square."""
-    best = None
+def _smooth_crossings(points: np.ndarray, faces: np.ndarray, layout: np.ndarray) -> np.ndarray:
+    """Draws the border smooth where it still crosses itself, in the bottom of a web. Raises RuntimeError if that fails."""
+    loop = boundary_loop(faces)
+    count = len(loop)
+    for strength in range(1, PARTING_ROUNDS):
+        a, b = layout[loop], layout[np.roll(loop, -1)]
+        far = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+        first, second = np.nonzero(_cross(a, b) & (np.minimum(far, count - far) > 1))
+        if not len(first) and (signed_areas(layout, faces) > 0).all():
+            return layout
+        arc: list[int] = []
+        for i, j in zip(first.tolist(), second.tolist(), strict=True):
+            steps = (j - i) % count
+            if steps <= count // 2:
+                arc += [(i + k) % count for k in range(steps + 2)]
+        pins = np.unique(np.array(arc, int))
+        goals = 0.5 * (layout[loop[pins - 1]] + layout[loop[(pins + 1) % count]])
+        layout = unroll(points, faces, layout, loop[pins], goals, np.full(len(pins), strength * PARTING_PULL), rounds=4)
+    raise RuntimeError("the texture layout overlaps itself")
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(K, K) whether segment a[i] b[i] crosses segment a[j] b[j]."""
+
+    def turn(p, q, r):
+        return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
+
+    p, q, r, s = a[:, None], b[:, None], a[None], b[None]
+    return (turn(p, q, r) * turn(p, q, s) < 0) & (turn(r, s, p) * turn(r, s, q) < 0)
+
+
+def _pack(back: np.ndarray, palm: np.ndarray, back_faces: np.ndarray, palm_faces: np.ndarray) -> list[np.ndarray]:
+    """Turns both islands, slides the palm beside the back as near as it goes, and fits the pair into the square.
+
+    Of all tries, the one that fills most once stretched to the square wins, a stretch counting against it.
+    """
+    outlines = [_outline(p, f) for p, f in ((back, back_faces), (palm, palm_faces))]
     gap = GAP * 0.28  # the square stands for about 0.28 m
-    for turned in (False, True):
-        for palm_first in (False, True):
-            other = -palm if turned else palm
-            pair = [other, back] if palm_first else [back, other]
-            pair_faces = [palm_rows[palm_faces], back_rows[back_faces]]
-            pair_faces = pair_faces if palm_first else pair_faces[::-1]
-            pair = [p - p.min(0) for p in pair]
-            pair[1] = pair[1] + [_slide(pair[0], pair_faces[0], pair[1], pair_faces[1], gap), 0]
-            size = np.concatenate(pair).max(0)
-            if best is None or size.max() * size.prod() < best[0]:
-                best = (size.max() * size.prod(), pair, palm_first, size)
-    _, pair, palm_first, size = best
-    scaled = [GAP + p / size * (1 - 2 * GAP) for p in pair]
-    return scaled[::-1] if palm_first else scaled
+    best, choice = np.inf, (0.0, 0.0, np.zeros(2))
+    for first in np.radians(range(-30, 31, 10)):
+        still = outlines[0] @ _turn(first)
+        for second in np.radians(range(0, 360, 10)):
+            moving = outlines[1] @ _turn(second)
+            level = np.array([0.0, still[:, 1].min() - moving[:, 1].min()])
+            for lift in np.linspace(-0.06, 0.06, 13):
+                shift = level + np.array([0.0, lift])
+                shift[0] = _slide(still, moving + shift, gap)
+                size = np.ptp(np.concatenate([still, moving + shift]), axis=0)
+                cost = size.prod() * (size.max() / size.min()) ** 0.3
+                if cost < best:
+                    best, choice = cost, (first, second, shift)
+    first, second, shift = choice
+    pair = [back @ _turn(first), palm @ _turn(second) + shift]
+    low, high = (op(np.concatenate(pair), 0) for op in (np.min, np.max))
+    return [GAP + (p - low) / (high - low) * (1 - 2 * GAP) for p in pair]
 
 
-def _slide(first, first_faces, second, second_faces, gap) -> float:
-    """Least shift of `second` along x that keeps it `gap` to the right of `first` at every height."""
-    rows = np.linspace(0, max(first[:, 1].max(), second[:, 1].max()), 400)
+def _turn(angle: float) -> np.ndarray:
+    """(2, 2) matrix that turns row vectors counter-clockwise."""
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
-    def profile(points, faces, sign):
-        best = np.full(len(rows), -np.inf)
-        for f in faces:
-            for k in range(3):
-                a, b = points[f[k]], points[f[(k + 1) % 3]]
-                low, high = sorted((a[1], b[1]))
-                hit = (rows >= low - gap) & (rows <= high + gap)
-                t = np.clip((rows[hit] - a[1]) / (b[1] - a[1] if b[1] != a[1] else 1), 0, 1)
-                best[hit] = np.maximum(best[hit], sign * (a[0] + t * (b[0] - a[0])))
-        return best
 
-    need = profile(first, first_faces, 1) + profile(second, second_faces, -1)
-    return float(need[np.isfinite(need)].max() + gap)
+def _outline(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(K, 2) points 1 mm apart or less along the border of an island."""
+    loop = points[boundary_loop(faces)]
+    steps = np.linspace(0, 1, 16, endpoint=False)[:, None, None]
+    return (loop * (1 - steps) + np.roll(loop, -1, 0) * steps).reshape(-1, 2)
+
+
+def _slide(still: np.ndarray, moving: np.ndarray, gap: float) -> float:
+    """Least shift of `moving` along x that keeps it `gap` to the right of `still` at every height."""
+    low = min(still[:, 1].min(), moving[:, 1].min())
+    bins = int((max(still[:, 1].max(), moving[:, 1].max()) - low) / gap) + 3
+    right, left = np.full(bins, -np.inf), np.full(bins, np.inf)
+    np.maximum.at(right, ((still[:, 1] - low) / gap).astype(int) + 1, still[:, 0])
+    np.minimum.at(left, ((moving[:, 1] - low) / gap).astype(int) + 1, moving[:, 0])
+    right[1:-1] = np.maximum(right[1:-1], np.maximum(right[:-2], right[2:]))  # a gap above and below as well
+    need = right - left
+    return float(need[np.isfinite(need)].max(initial=0.0) + gap)

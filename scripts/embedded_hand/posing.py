@@ -3,6 +3,7 @@
 import numpy as np
 
 from handsynth.core.conventions import PARENTS
+from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 
 
 def joint_transforms(rotations: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +33,7 @@ def blend_dual_quaternion(vertices: np.ndarray, weights: np.ndarray, rot: np.nda
     for j, p in enumerate(PARENTS):
         if p >= 0:
             real[..., j, :] *= np.where((real[..., j, :] * real[..., p, :]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
-    dual = 0.5 * _product(np.concatenate([np.zeros(shift.shape[:-1] + (1,)), shift], -1), real)
+    dual = 0.5 * _product(np.concatenate([np.zeros((*shift.shape[:-1], 1)), shift], -1), real)
     real, dual = weights @ real, weights @ dual
     length = np.linalg.norm(real, axis=-1, keepdims=True)
     real, dual = real / length, dual / length
@@ -43,8 +44,6 @@ def blend_dual_quaternion(vertices: np.ndarray, weights: np.ndarray, rot: np.nda
 
 def _quaternions(rot: np.ndarray) -> np.ndarray:
     """(..., 3, 3) -> (..., 4) unit quaternions, real part first."""
-    from handsynth.core.rotation import rotmat_to_rotvec
-
     rotvec = rotmat_to_rotvec(rot)
     half = np.linalg.norm(rotvec, axis=-1, keepdims=True) / 2
     return np.concatenate([np.cos(half), rotvec * np.sinc(half / np.pi) / 2], -1)
@@ -58,8 +57,6 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def rotation_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(..., 3) directions a, b -> (..., 3, 3) smallest rotation that takes a to b."""
-    from handsynth.core.rotation import rotvec_to_rotmat
-
     a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
     axis = np.cross(a, b)
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)

@@ -1,14 +1,18 @@
 """Where the texture is cut: one curve along the sides of the hand, from rim to rim over all five tips."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-SIDE_PULL = 12.0
+SIDE_PULL = 5.0
 """How much dearer an edge is that faces up or down than one that faces sideways."""
 
 
-def side_seam(vertices: np.ndarray, normals: np.ndarray, dorsal: np.ndarray, faces: np.ndarray, tips: np.ndarray, rim: np.ndarray) -> np.ndarray:
+def side_seam(
+    vertices: np.ndarray, normals: np.ndarray, dorsal: np.ndarray, faces: np.ndarray, tips: np.ndarray, rim: np.ndarray
+) -> np.ndarray:
     """Cheapest path of edges: rim (thumb side), thumb, index, middle, ring, pinky tip, rim (little-finger side).
 
     Args:
@@ -37,7 +41,7 @@ def side_seam(vertices: np.ndarray, normals: np.ndarray, dorsal: np.ndarray, fac
     last = rim[np.argmin((vertices[rim] - middle_of_rim)[:, 2])]
     stops = [first, thumb, index, middle, ring, pinky, last]
     path = [int(first)]
-    for a, b in zip(stops[:-1], stops[1:], strict=True):
+    for a, b in pairwise(stops):
         banned = np.setdiff1d(np.array(path[:-1], int), [a, b])
         free = graph.copy().tolil()
         if len(banned):
@@ -53,7 +57,7 @@ def side_seam(vertices: np.ndarray, normals: np.ndarray, dorsal: np.ndarray, fac
 
 def split_faces(faces: np.ndarray, seam: np.ndarray) -> np.ndarray:
     """(F,) 0 or 1: the side of the seam that each face lies on; the caller says which is which."""
-    cut = {frozenset((int(a), int(b))) for a, b in zip(seam[:-1], seam[1:], strict=True)}
+    cut = {frozenset((int(a), int(b))) for a, b in pairwise(seam)}
     owner: dict[frozenset[int], int] = {}
     pairs = []
     for i, f in enumerate(faces):

@@ -10,8 +10,8 @@ REACH = 1.6
 """A joint is an average of the vertices within this many times the distance of the twentieth nearest."""
 
 
-def shape_components(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, V, 3) aligned hands -> (V, 3, 10) directions per standard deviation [m], and the part of the variance of each.
+def shape_components(vertices: np.ndarray) -> np.ndarray:
+    """(S, V, 3) aligned hands -> (V, 3, 10) directions per standard deviation [m].
 
     The template (hand 0) takes the place of the mean, so that beta = 0 is exactly the template; signs are such that the
     first component makes hands larger, and the others add to the first vertex that they move most.
@@ -23,7 +23,7 @@ def shape_components(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sign = np.sign(directions[np.arange(COMPONENTS), np.abs(directions).argmax(1)])
     sign[0] = np.sign((directions[0].reshape(-1, 3) * spread).sum())
     directions *= sign[:, None]
-    return directions.T.reshape(vertices.shape[1], 3, COMPONENTS), (s**2 / (s**2).sum())[:COMPONENTS]
+    return directions.T.reshape(vertices.shape[1], 3, COMPONENTS)
 
 
 def fit_regressor(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
@@ -38,6 +38,8 @@ def fit_regressor(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
         a = a.transpose(0, 2, 1).reshape(-1, len(near))
         unit = 10.0  # of metres: makes the sum's row outweigh the distances
         spread = 2e-4 * np.eye(len(near))  # many small weights rather than few large ones
-        solution, _ = nnls(np.concatenate([a, unit * np.ones((1, len(near))), spread]), np.r_[np.zeros(len(a)), unit, np.zeros(len(near))])
+        solution, _ = nnls(
+            np.concatenate([a, unit * np.ones((1, len(near))), spread]), np.r_[np.zeros(len(a)), unit, np.zeros(len(near))]
+        )
         out[j, near] = solution / solution.sum()
     return out
