@@ -55,7 +55,7 @@ def build(hands: source.SourceHands) -> HandModel:
     joints = all_joints[0]
     dorsal = anatomy.dorsal_directions(normals, hands.uv, joints, vertices[0, tips])
     axes = anatomy.joint_axes(dorsal, joints, vertices[0, tips])
-    by_finger = dict(zip(FINGER_JOINTS, tips, strict=True))
+    pads = anatomy.pad_tips(vertices[0], axes, dict(zip(FINGER_JOINTS, tips, strict=True)))
     return HandModel(
         name="embedded",
         licence=LICENCE,
@@ -67,7 +67,7 @@ def build(hands: source.SourceHands) -> HandModel:
         parents=np.array(PARENTS),
         faces=thin.faces.astype(np.int32),
         hands_mean=anatomy.relaxed_pose(axes),
-        fingertips=np.array([by_finger[f] for f in FINGERS]),
+        fingertips=np.array([pads[f] for f in FINGERS]),
         fingertip_table="embedded",
         joint_axes=axes,
         joint_limits=anatomy.joint_limits(),
