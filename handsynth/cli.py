@@ -346,6 +346,10 @@ def assets_prepare(
             typer.echo(f"wrote {path}")
 
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
 def main() -> None:
     """Entry point: every error that a user can cause is one sentence on stderr and its exit code."""
     try:
@@ -353,9 +357,11 @@ def main() -> None:
     except HandsynthError as error:
         print(f"handsynth: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and stop.code != STOPPED:  # typer turns Ctrl-C into this exit code, silently
+            raise
         print("handsynth: stopped; whole shards are kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+        sys.exit(STOPPED)
+    except OSError as error:
+        print(f"handsynth: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

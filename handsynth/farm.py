@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import json
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import joblib
 import threadpoolctl
 
 import handsynth
@@ -27,6 +25,7 @@ from handsynth.progress import Progress
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
 from handsynth.selection import Selection
+from handsynth.workers import run_in_workers
 
 NOTES = ".handsynth"
 """Hidden folder of a dataset: the plan, and one note per finished shard. Readers of the tars never see it."""
@@ -96,7 +95,7 @@ def generate(spec: DatasetSpec, out: Path, selection: Selection, run: RunConfig,
     tasks = [ShardTask(k, shards[k], spec_json, str(assets), str(out)) for k in mine]
     total = sum(len(t.indices) for t in tasks)
     with Progress(total, len(tasks)) as progress, _disk_errors(out):
-        for info in _run(tasks, run.jobs):
+        for info in run_in_workers(make_shard, tasks, run.jobs):
             progress.add(info.count)
     with _disk_errors(out):
         complete = merge_index(out, plan, len(shards))
@@ -163,10 +162,7 @@ def _claim(out: Path, plan: dict[str, Any], overwrite: bool) -> None:
     if out.exists() and not plan_path.exists() and any(p for p in out.iterdir() if p.name != NOTES):
         raise UsageError(f"{out} holds other files and is no dataset: name an empty or new folder")
     if plan_path.exists():
-        try:
-            found = json.loads(plan_path.read_bytes())
-        except ValueError:
-            found = {}
+        found = _read_plan(plan_path)
         if found.get("dataset") == plan["dataset"] and found.get("selection") == plan["selection"]:
             return
         if not overwrite:
@@ -178,13 +174,26 @@ def _claim(out: Path, plan: dict[str, Any], overwrite: bool) -> None:
     write_file(plan_path, canonical_json(plan))
 
 
+def _read_plan(path: Path) -> dict[str, Any]:
+    """The plan that lies in a folder; empty when it is damaged, so that it counts as another dataset's."""
+    try:
+        plan = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
 def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
     """The first thing in which two plans differ, for a message."""
+    if not found:
+        return "its plan is damaged"
     for key in ("name", "selection"):
         if found.get(key) != plan[key]:
             return f"{key} {found.get(key)!r}, not {plan[key]!r}"
     for group in ("spec", "assets"):
-        old, new = found.get(group) or {}, json.loads(json.dumps(plan[group]))
+        old, new = found.get(group), json.loads(json.dumps(plan[group]))
+        if not isinstance(old, dict):
+            break
         for key in new:
             if old.get(key) != new[key] and key not in ("hand", "textures", "backgrounds"):
                 return f"{group}.{key} {old.get(key)!r:.40}, not {new[key]!r:.40}"
@@ -197,17 +206,6 @@ def _remove_dataset(out: Path) -> None:
     """Deletes the files of a dataset, and nothing else, from its folder."""
     for path in [*out.glob("shard-[0-9]*.tar"), *out.glob(".tmp-*"), out / "index.json", *(out / NOTES).glob("*.json")]:
         path.unlink(missing_ok=True)
-
-
-def _run(tasks: list[ShardTask], jobs: int) -> Iterator[ShardInfo]:
-    """Makes shards in this process or in loky workers; yields each as it is finished."""
-    if jobs == 1 or len(tasks) < 2:
-        yield from map(make_shard, tasks)
-        return
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from joblib.Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered", batch_size=1)(
-            joblib.delayed(make_shard)(task) for task in tasks
-        )
 
 
 def make_shard(task: ShardTask) -> ShardInfo:
@@ -243,15 +241,14 @@ def _worker_state(spec_json: str, assets: str) -> tuple[RecipeSampler, Studio]:
 
 @contextlib.contextmanager
 def _disk_errors(out: Path) -> Iterator[None]:
-    """Turns a full or read-only disk into one sentence."""
+    """Turns a full or read-only disk, or a folder that cannot be one, into one sentence."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         again = "whole shards are kept: run the same command to go on"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HandsynthError(f"the disk of {out} is full: free some space ({again})") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise HandsynthError(
-                f"{out} cannot be written to ({os.strerror(error.errno)}): name another folder ({again})"
-            ) from None
-        raise
+        reason = error.strerror or str(error)
+        raise HandsynthError(f"{out} cannot be written to ({reason}): name another folder, or mend this one ({again})") from None

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from handsynth.annotate import depth_at_pixels
@@ -22,6 +21,7 @@ from handsynth.recipe.spec import dataset_identity, spec_from_dict
 from handsynth.render.surface import make_surface
 from handsynth.replay import replay
 from handsynth.selection import parse_selection
+from handsynth.silhouette import silhouette
 
 REPROJECTION_PX = 0.01
 """keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
@@ -32,8 +32,8 @@ POSED_M = 5e-6
 SILHOUETTES = 256
 """So many samples, evenly spread, are posed anew and have their mask compared with a silhouette drawn from vertices.npy."""
 
-LEAST_IOU = 0.98
-"""Least overlap of mask and silhouette: both are drawn at pixel precision, and a thin hand is mostly border."""
+STRAY_PIXELS, STRAY_SHARE = 4, 0.002
+"""So many pixels, and this share of the hand's, may differ between the two: OpenGL snaps vertices to 1/256 px."""
 
 MAX_FAULTS = 100
 """After so many faults the search stops."""
@@ -218,17 +218,11 @@ def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, w
 
 
 def _check_silhouette(vertices: np.ndarray, faces: np.ndarray, mask: np.ndarray, labels: dict[str, Any], where: str) -> None:
-    """The mask against triangles filled by OpenCV, and visibility against depths computed anew."""
+    """The mask against the pixel centres that triangles cover, and visibility against depths computed anew."""
     K = np.array(labels["K"])
-    fixed_point = 4  # bits behind the point of OpenCV's coordinates, whose pixel centres are integers
-    xy = np.round((project(vertices.astype(np.float64), K) - 0.5) * (1 << fixed_point)).astype(np.int32)
-    drawn = np.zeros(mask.shape, np.uint8)
-    for triangle in xy[faces]:
-        cv2.fillConvexPoly(drawn, triangle, 1, cv2.LINE_8, fixed_point)
-    eroded = cv2.erode(drawn, np.ones((3, 3), np.uint8)) > 0  # OpenCV also fills every pixel that the border touches
-    both, either = (mask & (drawn > 0)).sum(), (mask | eroded).sum()
-    if both < LEAST_IOU * mask.sum() or (eroded & ~mask).sum() > (1 - LEAST_IOU) * either:
-        raise HandsynthError(f"{where}: mask and projected vertices do not cover the same pixels")
+    drawn = silhouette(project(vertices.astype(np.float64), K), faces, labels["image_size"])
+    if (drawn != mask).sum() > STRAY_PIXELS + STRAY_SHARE * drawn.sum():
+        raise HandsynthError(f"{where}: mask and projected vertices do not cover the same pixels ({(drawn != mask).sum()} differ)")
     size, keypoints, points = labels["image_size"], np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
     inside = ((points >= 0) & (points < size)).all(1)
     depth = depth_at_pixels(vertices.astype(np.float64), faces, K, np.floor(np.where(inside[:, None], points, 0)))

@@ -1,6 +1,5 @@
 """A tiny world for tests of the farm: toy hand, a small skin, a few pictures and a small spec; nothing is painted or fetched."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -85,11 +84,6 @@ def make_world(folder: Path) -> World:
         cv2.imwrite(str(world.pictures / f"picture{k}.png"), rng.integers(0, 256, (48 + 8 * k, 60, 3), np.uint8))
     world.spec_path.write_text(SPEC.format(textures=folder / "skin.npz", backgrounds=world.pictures, passes=""))
     return world
-
-
-def environment(cache: Path, **more: str) -> dict[str, str]:
-    """Environment of a `handsynth` that finds no file of the user's."""
-    return os.environ | {"HANDSYNTH_CACHE": str(cache), "HANDSYNTH_ASSETS": str(cache / "assets"), "OMP_NUM_THREADS": "1"} | more
 
 
 def handsynth(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

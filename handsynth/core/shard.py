@@ -56,8 +56,16 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob(".tmp-*"):
         if path.name.startswith(space):
             pid = path.name.removeprefix(space).split("-")[0]
-            if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+            if not _is_alive(pid):
                 path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether a process of that id runs; a zombie, which a container without an init keeps for ever, does not."""
+    try:
+        return Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def write_file(path: Path, data: bytes) -> None:
