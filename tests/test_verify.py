@@ -1,0 +1,355 @@
+"""Verify and replay: no fault in a sound dataset, and every kind of damage found, named and mended."""
+
+import dataclasses
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import dataset_bytes
+
+from handsynth.annotate import depth_at_pixels
+from handsynth.core.camera import project
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.sample import decode_npy, encode_npy
+from handsynth.core.shard import canonical_json, read_shard, shard_name, write_shard
+from handsynth.core.toy import toy_hand
+from handsynth.encode import decode_png, encode_png
+from handsynth.farm import NOTES
+from handsynth.replay import find_sample, replay
+from handsynth.silhouette import silhouette
+from handsynth.verify import MAX_FAULTS, closed_faces, verify
+
+PASSES = "depth, parts"
+
+
+@pytest.fixture(scope="module")
+def made(tiny_world, tmp_path_factory) -> Path:
+    """Samples 0:12 in three shards, with depth and parts."""
+    out = tmp_path_factory.mktemp("verify") / "out"
+    tiny_world.generate(out, passes=PASSES)
+    return out
+
+
+@pytest.fixture
+def out(made, tmp_path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+@pytest.fixture
+def faults(out, tiny_world) -> Callable[[], list[str]]:
+    return lambda: verify(out, tiny_world.assets).faults
+
+
+def test_a_sound_dataset_has_no_fault(made, tiny_world):
+    """Every sample is read, posed anew and compared with its silhouette; samples made again are equal."""
+    findings = verify(made, tiny_world.assets, replays=5)
+    assert findings.faults == []
+    assert (findings.samples, findings.silhouettes, findings.replayed) == (12, 12, 5)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_flipped_byte_is_found_named_and_mended(out, faults, made, tiny_world, seed):
+    """A single flipped bit anywhere in any shard is found, its shard is named, and `generate` restores the bytes."""
+    rng = random.Random(seed)
+    path = rng.choice(sorted(out.glob("*.tar")))
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+    assert faults() == [f"{path.name} has other bytes than index.json says: run `handsynth generate` again to mend it"]
+    assert tiny_world.generate(out, passes=PASSES)["made"] == 1
+    assert faults() == []
+    assert dataset_bytes(out) == dataset_bytes(made)
+
+
+def test_missing_extra_and_swapped_shards_are_named(out, faults, made, tiny_world):
+    """A shard that is gone, one too many, and two that changed places are each named; `generate` mends gone and swapped."""
+    first, second = out / shard_name(0), out / shard_name(1)
+    second.unlink()
+    assert any(shard_name(1) in fault and "cannot be read" in fault for fault in faults())
+    shutil.copy(made / shard_name(1), second)
+    shutil.copy(first, out / shard_name(7))
+    assert faults() == [f"{shard_name(7)} lies in the folder but not in index.json"]
+    (out / shard_name(7)).unlink()
+    first.rename(out / "swap")
+    second.rename(first)
+    (out / "swap").rename(second)
+    assert [fault.split()[0] for fault in faults()] == [shard_name(0), shard_name(1)]
+    assert tiny_world.generate(out, passes=PASSES)["made"] == 2
+    assert faults() == []
+
+
+def edit_index(out: Path, change: Callable[[dict], None]) -> None:
+    index = json.loads((out / "index.json").read_bytes())
+    change(index)
+    (out / "index.json").write_text(json.dumps(index))
+
+
+def repack(out: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None], number: int = 1, position: int = 2) -> None:
+    """Changes one sample's labels or members, writes its shard anew, and makes the index agree with it: hashes tell nothing."""
+    path = out / shard_name(number)
+    samples = [(index, dict(members)) for index, members in read_shard(path)]
+    labels = json.loads(samples[position][1]["json"])
+    change(labels, samples[position][1])
+    if "json" in samples[position][1]:
+        samples[position][1]["json"] = canonical_json(labels)
+    info = write_shard(path, samples)
+    edit_index(out, lambda index: index["shards"][number].update(dataclasses.asdict(info)))
+
+
+def test_repacking_itself_is_no_fault(out, faults, made):
+    """A shard read and written again has the same bytes: what the next test finds is what it changed."""
+    repack(out, lambda labels, members: None)
+    assert (out / shard_name(1)).read_bytes() == (made / shard_name(1)).read_bytes()
+    assert faults() == []
+
+
+def _shift(name: str, by: float) -> Callable[[dict, dict], None]:
+    def change(labels: dict, members: dict) -> None:
+        labels[name] = (np.array(labels[name]) + by).tolist()
+
+    return change
+
+
+def _first(name: str, change: Callable[[Any], Any]) -> Callable[[dict, dict], None]:
+    def apply(labels: dict, members: dict) -> None:
+        labels[name][0] = change(labels[name][0])
+
+    return apply
+
+
+def _keypoints_together(labels: dict, members: dict) -> None:
+    """One keypoint, no fingertip, moved consistently in space and in the picture."""
+    point = np.array(labels["keypoints_cam"][6]) + 0.004 * np.eye(3)[0]
+    labels["keypoints_cam"][6] = point.tolist()
+    labels["keypoints_xy"][6] = project(point[None], np.array(labels["K"]))[0].tolist()
+
+
+def _vertices(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
+    def apply(labels: dict, members: dict) -> None:
+        members["vertices.npy"] = encode_npy(change(decode_npy(members["vertices.npy"], "")))
+
+    return apply
+
+
+def _picture(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
+    def apply(labels: dict, members: dict) -> None:
+        members[name] = encode_png(np.ascontiguousarray(change(decode_png(members[name], ""))))
+
+    return apply
+
+
+def _without(name: str) -> Callable[[dict, dict], None]:
+    return lambda labels, members: members.pop(name)  # type: ignore[return-value]
+
+
+def _set(name: str, value: Any) -> Callable[[dict, dict], None]:
+    return lambda labels, members: labels.update({name: value})
+
+
+def _member(name: str, data: bytes) -> Callable[[dict, dict], None]:
+    return lambda labels, members: members.update({name: data})
+
+
+def _nudged(vertices: np.ndarray) -> np.ndarray:
+    vertices[100] += np.float32(1e-4)
+    return vertices
+
+
+EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
+    "keypoints_xy shifted": (_shift("keypoints_xy", 0.02), "px away from keypoints_xy"),
+    "keypoints_cam shifted": (_shift("keypoints_cam", 0.0005), "px away from keypoints_xy"),
+    "one keypoint moved in both": (_keypoints_together, "keypoints_cam are not those of the vertices"),
+    "K changed": (lambda l, m: l["K"][0].__setitem__(0, l["K"][0][0] * 1.01), "px away from keypoints_xy"),
+    "bbox grown": (_first("bbox_xyxy", lambda x: x - 1), "bbox_xyxy does not bound"),
+    "visible flipped": (_first("keypoints_visible", lambda v: 1 - v), "keypoints_visible"),
+    "all visible flipped": (lambda l, m: l.update(keypoints_visible=[1 - v for v in l["keypoints_visible"]]), "keypoints_visible"),
+    "theta of a finger": (lambda l, m: l["theta"].__setitem__(20, l["theta"][20] + 0.01), "do not give the vertices"),
+    "beta": (_first("beta", lambda b: b + 0.1), "do not give the vertices"),
+    "trans": (_first("trans", lambda t: t + 0.001), "do not give the vertices"),
+    "camera moved": (lambda l, m: l["T_cam_world"][2].__setitem__(3, l["T_cam_world"][2][3] + 0.01), "do not give the vertices"),
+    "other side": (lambda l, m: l.update(side={"left": "right", "right": "left"}[l["side"]]), "do not give the vertices"),
+    "another index": (_set("index", 3), "is another sample"),
+    "another dataset": (_set("dataset", "0" * 64), "belongs to another dataset"),
+    "another schema": (_set("schema", "handsynth/99"), "schema is 'handsynth/99'"),
+    "field gone": (lambda l, m: l.pop("beta"), "field beta is missing"),
+    "field of another shape": (_set("keypoints_xy", [[1, 2]]), "field keypoints_xy is not"),
+    "number too long": (_set("trans", [10**400, 0, 0]), "field trans is not"),
+    "mask rolled": (_picture("mask.png", lambda mask: np.roll(mask, 1, 1)), "mask"),
+    "mask inverted": (_picture("mask.png", lambda mask: 255 - mask), "mask"),
+    "mask empty": (_picture("mask.png", np.zeros_like), "mask is empty"),
+    "mask grey": (_picture("mask.png", lambda mask: mask // 2), "not 0/255"),
+    "mask of another size": (_picture("mask.png", lambda mask: mask[:-1]), "is not 64 px wide"),
+    "depth nearer": (_picture("depth.png", lambda depth: depth // 2), "disagrees with the depth pass"),
+    "depth gone": (_without("depth.png"), "depth: the PNG is damaged"),
+    "parts cut": (_picture("parts.png", lambda parts: parts[:, :-1]), "pass parts has shape"),
+    "vertices scaled": (_vertices(lambda v: v * np.float32(1.001)), "fingertips are not the vertices"),
+    "a vertex nudged": (_vertices(_nudged), "do not give the vertices"),
+    "vertices of double precision": (_vertices(lambda v: v.astype(np.float64)), "finite float32"),
+    "vertices with NaN": (_vertices(lambda v: v * np.float32("nan")), "finite float32"),
+    "a vertex too few": (_vertices(lambda v: v[:-1]), "finite float32"),
+    "vertices behind the camera": (_vertices(lambda v: -v), "behind the camera"),
+    "vertices gone": (_without("vertices.npy"), "npy is damaged"),
+    "vertices a pickle": (_member("vertices.npy", b"\x80\x04cos\nsystem\n."), "npy is damaged"),
+    "picture gone": (_without("jpg"), "JPEG is damaged"),
+    "picture truncated": (lambda l, m: m.update(jpg=m["jpg"][:200]), "JPEG is damaged"),
+    "picture a PNG": (lambda l, m: m.update(jpg=m["mask.png"]), "JPEG is damaged"),
+    "labels gone": (_without("json"), "JSON is missing or damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edited_labels_are_caught_though_every_hash_agrees(out, faults, edit):
+    """Each edit of one sample is found, and that sample named, by what its labels, geometry and pixels say of each other."""
+    change, said = EDITS[edit]
+    repack(out, change)
+    found = faults()
+    assert len(found) == 1
+    assert found[0].startswith(f"{shard_name(1)}, sample 6: ") or found[0].startswith(f"{shard_name(1)}, sample 6, ")
+    assert said in found[0]
+
+
+def test_a_sample_too_few_too_many_or_out_of_place_is_found(out, faults):
+    """A shard must hold the samples that its place asks for."""
+    path = out / shard_name(2)
+    samples = list(read_shard(path))
+    for changed in (samples[:-1], [*samples[1:], samples[0]], [samples[0], *samples]):
+        info = write_shard(path, changed)
+        edit_index(out, lambda index, i=info: index["shards"][2].update(dataclasses.asdict(i) | {"count": 4}))
+        assert any(shard_name(2) in fault for fault in faults())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.pop("shards"),
+        lambda index: index.update(shards=[3]),
+        lambda index: index["shards"][0].pop("sha256"),
+        lambda index: index["shards"][0].update(count="4"),
+        lambda index: index["shards"][0].update(count=-4),
+        lambda index: index["shards"][0].update(name="../../etc/passwd"),
+        lambda index: index.update(schema="handsynth/99"),
+        lambda index: index.update(selection="0:9999"),
+        lambda index: index.update(selection="x"),
+        lambda index: index["spec"].update(colour=1),
+        lambda index: index["spec"].pop("name"),
+        lambda index: index.update(samples="many"),
+        lambda index: index.update(fingertips=[0, 1, 2, 3, 10**9]),
+        lambda index: index.update(num_vertices=None),
+        lambda index: index.update(assets=[]),
+    ],
+)
+def test_a_damaged_index_is_one_sentence(out, faults, change):
+    """An index that cannot be believed stops verify with one sentence that names it."""
+    edit_index(out, change)
+    with pytest.raises(HandsynthError, match=r"index\.json") as raised:
+        faults()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index["spec"].update(seed=5),
+        lambda index: index["assets"].update(hand="0" * 64),
+        lambda index: index.update(assets={}),
+        lambda index: index.update(dataset="0" * 64),
+        lambda index: index["shards"].reverse(),
+        lambda index: index["shards"][0].update(bytes=7),
+        lambda index: index["shards"][0].update(sha256=hashlib.sha256(b"").hexdigest()),
+        lambda index: index["shards"][1].update(count=5) or index["shards"][2].update(count=3),
+    ],
+)
+def test_an_index_that_lies_is_found_and_mended(out, faults, change, made, tiny_world):
+    """Spec, assets, identity, order, sizes, hashes and counts are each checked; `generate` writes the index anew."""
+    edit_index(out, change)
+    assert faults()
+    tiny_world.generate(out, passes=PASSES)
+    assert faults() == []
+    assert dataset_bytes(out) == dataset_bytes(made)
+
+
+def test_the_search_stops_after_many_faults(out, faults, monkeypatch):
+    monkeypatch.setattr("handsynth.verify.MAX_FAULTS", 2)
+    assert MAX_FAULTS > 2
+    for path in out.glob("*.tar"):
+        path.write_bytes(b"")
+    assert len(faults()) == 2
+
+
+def test_an_unfinished_dataset_says_so(out, faults):
+    (out / "index.json").unlink()
+    with pytest.raises(HandsynthError, match=r"no finished dataset; run `handsynth generate"):
+        faults()
+
+
+def test_a_stranger_without_notes_can_verify(out, faults, tiny_world):
+    """Shards and index are the dataset: without the hidden folder everything is checked just the same."""
+    shutil.rmtree(out / NOTES)
+    assert faults() == []
+    assert all(r.faithful for r in replay(out, [0, 11], tiny_world.assets))
+
+
+def test_replay_finds_a_changed_picture_and_a_changed_recipe(out, made, tiny_world):
+    """A sample made again from its recipe equals the stored one in every member; an edited member is named."""
+    names = ("depth.png", "jpg", "json", "mask.png", "parts.png", "vertices.npy")
+    assert [r.equal for r in replay(made, [0, 6, 11], tiny_world.assets)] == [names] * 3
+    repack(out, lambda labels, members: members.update(jpg=members["jpg"][:-2] + b"\0\0\xff\xd9"))
+    (found,) = replay(out, [6], tiny_world.assets)
+    assert (found.different, found.faithful, found.same_driver) == (("jpg",), False, True)
+    repack(out, lambda labels, members: labels["recipe"]["camera"].update(roll_deg=30.0))
+    (found,) = replay(out, [6], tiny_world.assets)
+    assert not found.faithful
+    assert {"jpg", "json", "vertices.npy"} <= set(found.different)
+    assert any("sample 6 made again differs" in f for f in verify(out, tiny_world.assets, replays=12).faults)
+
+
+def test_on_another_driver_pixels_may_differ_and_labels_may_not(out, tiny_world):
+    """Pixels are promised on one OpenGL driver; labels and vertices on every one."""
+    edit_index(out, lambda index: index.update(drivers=["another one"]))
+    repack(out, lambda labels, members: members.update(jpg=members["jpg"] + b"\0"))
+    (found,) = replay(out, [6], tiny_world.assets)
+    assert (found.different, found.faithful, found.same_driver) == (("jpg",), True, False)
+    repack(out, lambda labels, members: labels.update(keypoints_visible=[1 - v for v in labels["keypoints_visible"]]))
+    assert not replay(out, [6], tiny_world.assets)[0].faithful
+
+
+def test_replay_with_other_assets_is_refused(out, tiny_world):
+    edit_index(out, lambda index: index["assets"].update(skin="0" * 64))
+    with pytest.raises(UsageError, match=r"made with other assets \(skin\)"):
+        replay(out, [0], tiny_world.assets)
+
+
+def test_a_sample_that_is_not_there(made):
+    for index in (-1, 12, 10**12):
+        with pytest.raises(UsageError, match=rf"holds no sample {index}: its selection is '0:12', its last index 11"):
+            find_sample(made, index)
+    assert [find_sample(made, index)[0] for index in (0, 11)] == ["shard-000000.tar, sample 0", "shard-000002.tar, sample 11"]
+
+
+def test_silhouettes_are_the_pixel_centres_inside_triangles(made):
+    """The scan lines agree with the barycentric test of every pixel's centre."""
+    faces = closed_faces(toy_hand())
+    for _, members in list(read_shard(made / shard_name(0)))[:3]:
+        vertices, K = decode_npy(members["vertices.npy"], "").astype(np.float64), np.array(json.loads(members["json"])["K"])
+        pixels = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1).reshape(-1, 2)
+        slow = np.isfinite(depth_at_pixels(vertices, faces, K, pixels)).reshape(64, 64)
+        np.testing.assert_array_equal(silhouette(project(vertices, K), faces, 64), slow)
+
+
+def test_silhouettes_of_simple_triangles():
+    """A right triangle by hand; parts outside the picture are cut; degenerate triangles cover nothing; winding is nothing."""
+    corners = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [-9.0, -9.0], [20.0, 1.5], [2.0, 2.0]])
+    expected = np.add.outer(np.arange(6) + 0.5, np.arange(6) + 0.5) < 4
+    for face in ([0, 1, 2], [2, 1, 0]):
+        drawn = silhouette(corners, np.array([face]), 6)
+        assert (drawn ^ expected).sum() <= 4  # centres on the edge itself may go either way
+        assert not (drawn & ~(np.add.outer(np.arange(6) + 0.5, np.arange(6) + 0.5) <= 4)).any()
+    assert not silhouette(corners, np.array([[0, 0, 1], [1, 1, 1], [0, 5, 5]]), 6).any()
+    assert silhouette(corners, np.array([[3, 4, 2]]), 6).any()
