@@ -9,8 +9,8 @@ from handsynth.core.conventions import FINGER_JOINTS
 
 LOCAL_CHANGES = {
     "r-hand-trans-out": 0.3,
-    "r-hand-fingers-length-incr": 0.25,
-    "r-hand-scale-incr": 0.08,
+    "r-hand-fingers-length-incr": 0.2,
+    "r-hand-scale-incr": 0.05,
     "r-hand-fingers-diameter-incr": 0.5,
     "r-hand-fingers-distance-incr": 0.5,
     "measure-wrist-circ-incr": 0.5,
@@ -20,7 +20,7 @@ LOCAL_CHANGES = {
 Together with the phenotypes they make hand lengths vary by about 12 mm, as those of men and women taken together do.
 """
 
-SINGLE_FINGER_CHANGES = {"r-hand-fingers-length-incr": 0.35, "r-hand-fingers-diameter-incr": 0.35}
+SINGLE_FINGER_CHANGES = {"r-hand-fingers-length-incr": 0.1, "r-hand-fingers-diameter-incr": 0.2}
 """Sliders applied to one finger at a time besides, with the standard deviation of the draws: anny moves all five alike."""
 
 PHENOTYPE_RANGES = {
