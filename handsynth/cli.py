@@ -57,6 +57,14 @@ def _assets(folder: Path | None) -> Path:
     return folder or assets_dir()
 
 
+def _picture_path(path: Path, *more: str) -> Path:
+    """The path, when its suffix names a format that can be written: checked before any work is done for it."""
+    known = (".png", ".jpg", ".jpeg", *more)
+    if path.suffix.lower() not in known:
+        raise UsageError(f"{path} cannot be written: a picture's name ends in {', '.join(known)}")
+    return path
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
@@ -101,7 +109,7 @@ def plan(
     chosen = _spec(spec, passes=passes, shard_size=shard_size)
     found = estimate(chosen, Selection(samples, indices))
     if plot is not None:
-        plot_plan(plot, chosen, _assets(assets))
+        plot_plan(_picture_path(plot, ".pdf", ".svg"), chosen, _assets(assets))
         found["plot"] = str(plot)
     if as_json:
         _print_json(found)
@@ -162,6 +170,7 @@ def preview(
         spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures, renderer=renderer,
         exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
+    _picture_path(sheet)
     selected = Selection(samples=number).indices(chosen.samples)
     library = library_of(chosen, _assets(assets))
     library.prepare(lambda text: typer.echo(text, err=True))
@@ -246,7 +255,7 @@ def show(
     """One sample with everything drawn."""
     from handsynth.report import sample_sheet, save_picture
 
-    path = save or Path(f"sample-{index:09d}.png")
+    path = _picture_path(save or Path(f"sample-{index:09d}.png"))
     save_picture(path, sample_sheet(out, index))
     typer.echo(f"sample {index} of {out} drawn in {path}")
 
@@ -353,7 +362,7 @@ STOPPED = 130
 def main() -> None:
     """Entry point: every error that a user can cause is one sentence on stderr and its exit code."""
     try:
-        app()
+        app(prog_name="handsynth")
     except HandsynthError as error:
         print(f"handsynth: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -363,5 +372,5 @@ def main() -> None:
         print("handsynth: stopped; whole shards are kept, the same command goes on", file=sys.stderr)
         sys.exit(STOPPED)
     except OSError as error:
-        print(f"handsynth: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        print(f"handsynth: {f'{error.filename}: {error.strerror}' if error.filename else error}", file=sys.stderr)
         sys.exit(1)

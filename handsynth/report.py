@@ -11,6 +11,7 @@ from handsynth.core.sample import PASSES, Sample, decode_labels
 from handsynth.core.shard import read_index, read_shard
 from handsynth.draw import FINGER_COLORS, draw_labels
 from handsynth.encode import decode_jpeg, decode_png
+from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import DatasetSpec, grid_axes
 from handsynth.replay import find_sample
 
@@ -50,7 +51,8 @@ def sample_sheet(out: Path, index: int, zoom: int = 2) -> np.ndarray:
     """One stored sample as a row: the picture, its labels, its mask, and the passes that it has."""
     where, members = find_sample(out, index)
     labels = decode_labels(members, where)
-    picture, mask = decode_jpeg(members["jpg"], where), decode_png(members["mask.png"], where)
+    picture = decode_jpeg(members.get("jpg", b""), where)
+    mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
     tiles = [draw_labels(picture, labels, mask > 0, zoom)]
     layers = [picture, np.repeat(mask[..., None], 3, 2)]
     for name in PASSES:
@@ -138,23 +140,23 @@ def collect_stats(out: Path) -> dict[str, Any]:
     }
     sides: Counter[str] = Counter()
     poses: set[int] = set()
-    backgrounds: set[str] = set()
+    backgrounds: set[int] = set()
     lightness: list[float] = []
     for entry in index["shards"]:
         for number, members in read_shard(out / Path(entry["name"]).name):
             where = f"{entry['name']}, sample {number}"
             labels = decode_labels(members, where)
-            mask = decode_png(members["mask.png"], where) > 0
-            camera, box = labels["recipe"]["camera"], labels["bbox_xyxy"]
+            mask = decode_png(members.get("mask.png", b""), f"{where}, mask") > 0
+            recipe, box = recipe_from_dict(labels["recipe"], where), labels["bbox_xyxy"]
             for name in ("elevation_deg", "azimuth_deg", "distance_m"):
-                columns[name].append(camera[name])
+                columns[name].append(getattr(recipe.camera, name))
             columns["hand_px"].append(max(box[2] - box[0], box[3] - box[1]))
             columns["mask_share"].append(float(mask.mean()))
             columns["visible"].append(float(np.mean(labels["keypoints_visible"])))
-            lightness.append(float(decode_jpeg(members["jpg"], where)[mask].mean()))
-            sides[labels["side"]] += 1
-            poses.add(labels["recipe"]["pose"]["bank_index"])
-            backgrounds.add(labels["background"]["name"])
+            lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
+            sides[recipe.side] += 1
+            poses.add(recipe.pose.bank_index)
+            backgrounds.add(recipe.background.index)
     columns["hand_brightness"] = lightness
     quantiles = (0, 5, 50, 95, 100)
     return {

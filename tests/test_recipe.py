@@ -93,7 +93,7 @@ CHANGES = {
     "light": ({"count": (1, 1), "temperature_k": (2000.0, 9000.0)}, {"lights", "ambient"}),
     "camera": ({"roll_std_deg": 10.0, "offset": 0.1}, {"camera"}),
     "background": ({"scale": (0.2, 0.3), "flip": False}, {"background"}),
-    "sensor": ({"blur_probability": 1.0, "noise": (0.3, 0.4)}, {"sensor"}),
+    "sensor": ({"blur_probability": 0.3, "noise": (0.3, 0.4)}, {"sensor"}),
     # The camera frames the hand, so it follows the pose.
     "pose": ({"swap_probability": 1.0}, {"pose", "theta", "camera"}),
     "beta_std": (0.5, {"beta", "camera"}),
@@ -207,7 +207,7 @@ def test_draws_stay_inside_the_declared_ranges(name, toy):
     assert {r.side for r in recipes} == ({"left", "right"} if spec.left_fraction else {"right"})
     assert all(0 <= r.background.index < len(toy.backgrounds) for r in recipes)
     assert 0.4 < np.mean([r.background.flip for r in recipes]) < 0.6
-    assert 0.4 < np.mean([s.blur_px > 0 for s in sensors]) < 0.6
+    assert abs(np.mean([s.blur_px > 0 for s in sensors]) - spec.sensor.blur_probability) < 0.1
     vectors = [v for r in recipes for v in (r.ambient.up_cam, *(light.direction_cam for light in r.lights))]
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 

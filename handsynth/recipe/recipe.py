@@ -10,6 +10,9 @@ from handsynth.recipe.fields import build
 
 Vector = tuple[float, float, float]
 
+MAX_NUMBER = 1000.0
+"""No angle, coefficient, place [m], gain or light of a stored recipe is larger: far above all that is drawn."""
+
 
 @dataclass(frozen=True)
 class PoseChoice:
@@ -120,6 +123,10 @@ def recipe_from_dict(values: Any, where: str) -> Recipe:
         "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and 0 <= sensor.noise <= 1,
         "sensor.gains": min(sensor.gains) >= 0 and sensor.noise_key >= 0,
     }
+    numbers = {"theta": recipe.theta, "beta": recipe.beta, "alpha": recipe.alpha, "trans": recipe.trans, "camera": camera.target}
+    numbers |= {"sensor.gains": sensor.gains, "ambient": recipe.ambient.color + recipe.ambient.up_cam}
+    numbers |= {f"light {k}": light.color + light.direction_cam for k, light in enumerate(recipe.lights)}
+    sane |= {key: sane.get(key, True) and max(map(abs, values), default=0) <= MAX_NUMBER for key, values in numbers.items()}
     for key, good in sane.items():
         if not good:
             raise HandsynthError(f"{where}: {key} of the recipe is out of range")
