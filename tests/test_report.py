@@ -1,0 +1,153 @@
+"""Pictures and numbers about datasets: contact sheets, one sample drawn, camera plots, statistics, plans."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+from tiny import World
+
+from handsynth.core.errors import UsageError
+from handsynth.core.sample import Sample
+from handsynth.core.shard import read_index, read_shard
+from handsynth.draw import draw_labels
+from handsynth.encode import decode_jpeg
+from handsynth.pipeline import Studio, library_of
+from handsynth.plan import estimate, plot_plan
+from handsynth.recipe.sampling import RecipeSampler
+from handsynth.recipe.spec import load_spec
+from handsynth.report import GAP, collect_stats, contact_sheet, sample_sheet, save_picture
+from handsynth.selection import Selection
+
+PASSES = "depth, parts, normal, uv"
+
+
+@pytest.fixture(scope="module")
+def samples(tiny_world: World) -> list[Sample]:
+    spec = tiny_world.spec()
+    library = library_of(spec, tiny_world.assets)
+    sampler = RecipeSampler(spec, library)
+    return list(Studio(spec, library).make_samples([sampler.sample(i) for i in range(7)]))
+
+
+@pytest.fixture(scope="module")
+def made(tiny_world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "out"
+    tiny_world.generate(out, "0:12", passes=PASSES)
+    return out
+
+
+def tile(sheet: np.ndarray, k: int, columns: int, side: int) -> np.ndarray:
+    y, x = (GAP + n * (side + GAP) for n in divmod(k, columns))
+    return sheet[y : y + side, x : x + side]
+
+
+@pytest.mark.parametrize("zoom", [1, 2])
+@pytest.mark.parametrize(("number", "columns", "rows"), [(1, 1, 1), (4, 2, 2), (5, 3, 2), (7, 3, 3)])
+def test_a_contact_sheet_shows_every_sample(samples, number, columns, rows, zoom):
+    """The nearest square of tiles with white gaps; chequered, clean pictures to the pixel and drawn ones that differ."""
+    sheet, side = contact_sheet(samples[:number], zoom), 64 * zoom
+    assert sheet.shape == (rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3)
+    assert (sheet[:GAP] == 255).all()
+    assert (sheet[:, -GAP:] == 255).all()
+    for k, sample in enumerate(samples[:number]):
+        picture = decode_jpeg(sample.jpg, "").repeat(zoom, 0).repeat(zoom, 1)
+        clean = (k // columns + k % columns) % 2 == 0
+        assert np.array_equal(tile(sheet, k, columns, side), picture) == clean
+    for k in range(number, rows * columns):
+        assert (tile(sheet, k, columns, side) == 255).all()
+
+
+def test_labels_are_drawn_where_they_are(samples):
+    """Over a black picture, colour stands at every visible keypoint and on the box, and only near the hand."""
+    sample, zoom = samples[0], 4
+    drawn = draw_labels(np.zeros((64, 64, 3), np.uint8), sample.labels, None, zoom)
+    assert drawn.shape == (256, 256, 3)
+    xy = np.array(sample.labels["keypoints_xy"])[np.array(sample.labels["keypoints_visible"], bool)]
+    columns, rows = np.round(xy * zoom - 0.5).astype(int).T
+    assert drawn[rows, columns].any(1).all()
+    x0, y0, x1, y1 = np.array(sample.labels["bbox_xyxy"]) * zoom
+    assert drawn[int((y0 + y1) / 2), round(x0)].any()
+    rows, columns = np.nonzero(drawn.any(2))
+    assert columns.min() >= x0 - 3 * zoom
+    assert columns.max() <= x1 + 3 * zoom
+    assert rows.min() >= y0 - 3 * zoom
+    assert rows.max() <= y1 + 3 * zoom
+
+
+def test_one_sample_drawn_shows_every_pass(made):
+    """Picture, labels, mask and the four passes, side by side, none of them black."""
+    sheet = sample_sheet(made, 5, zoom=1)
+    assert sheet.shape == (64, 7 * 64, 3)
+    parts = sheet.reshape(64, 7, 64, 3).swapaxes(0, 1)
+    assert all(part.any() for part in parts)
+    assert set(np.unique(parts[2])) == {0, 255}
+    hand = parts[2][..., 0] > 0
+    assert (parts[4][hand].any(-1)).all()
+    assert not parts[4][~hand].any()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_pictures_are_saved_as_they_are(samples, tmp_path, suffix):
+    """PNG to the pixel, JPEG nearly; folders are made on the way."""
+    sheet = contact_sheet(samples[:4], 1)
+    path = tmp_path / "a" / "b" / f"sheet{suffix}"
+    save_picture(path, sheet)
+    again = cv2.imread(str(path))[..., ::-1]
+    assert again.shape == sheet.shape
+    difference = np.abs(again.astype(int) - sheet)
+    assert difference.max() == 0 if suffix == ".png" else difference.mean() < 15
+
+
+def test_stats_count_what_is_there(made):
+    """Every number of `stats` follows from the stored labels."""
+    stats, index = collect_stats(made), read_index(made)
+    assert json.loads(json.dumps(stats)) == stats
+    labels = [json.loads(m["json"]) for e in index["shards"] for _, m in read_shard(made / e["name"])]
+    assert (stats["samples"], stats["shards"], stats["dataset"]) == (12, 3, index["dataset"])
+    assert stats["bytes"] == sum(path.stat().st_size for path in made.glob("*.tar"))
+    assert stats["sides"] == {side: sum(sample["side"] == side for sample in labels) for side in stats["sides"]}
+    assert sum(stats["sides"].values()) == 12
+    assert stats["backgrounds"] == len({sample["recipe"]["background"]["index"] for sample in labels})
+    assert stats["bank_poses"] == len({sample["recipe"]["pose"]["bank_index"] for sample in labels})
+    elevations = [sample["recipe"]["camera"]["elevation_deg"] for sample in labels]
+    np.testing.assert_allclose(stats["elevation_deg"], np.percentile(elevations, stats["quantiles_percent"]), atol=1e-3)
+    shares = [np.mean(sample["keypoints_visible"]) for sample in labels]
+    np.testing.assert_allclose(stats["visible"][2], np.median(shares), atol=1e-3)
+    for name in ("distance_m", "hand_px", "mask_share", "visible", "hand_brightness"):
+        assert stats[name] == sorted(stats[name])
+    assert 0 < stats["mask_share"][0] < stats["mask_share"][-1] < 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+def test_camera_positions_are_drawn(tmp_path, suffix):
+    """`plan angrender --plot` writes the figure: a picture with the whole scale of elevations' colours on white."""
+    path = tmp_path / "figures" / f"cameras{suffix}"
+    plot_plan(path, dataclasses.replace(load_spec("angrender"), hand="toy"), tmp_path)
+    if suffix == ".pdf":
+        assert path.read_bytes().startswith(b"%PDF")
+        return
+    picture = cv2.imread(str(path))
+    assert min(picture.shape[:2]) > 500
+    assert (picture == 255).all(2).mean() > 0.3
+    hues = np.unique(cv2.cvtColor(picture, cv2.COLOR_BGR2HSV)[picture.std(2) > 30][:, 0])
+    assert len(hues) > 60
+
+
+def test_random_cameras_are_not_drawn(tmp_path):
+    with pytest.raises(UsageError, match="--plot is for grids"):
+        plot_plan(tmp_path / "x.png", load_spec("manorender"), tmp_path)
+
+
+def test_estimates_grow_with_what_is_asked():
+    """Twice the samples cost twice; every pass and every pixel costs more."""
+    spec = load_spec("angrender")
+    one, two = (estimate(spec, Selection(samples=n)) for n in (1000, 2000))
+    assert two["bytes_estimate"] == 2 * one["bytes_estimate"]
+    larger = estimate(dataclasses.replace(spec, image_size=512), Selection(samples=1000))
+    assert larger["bytes_estimate"] > 2 * one["bytes_estimate"]
+    for name in ("depth", "parts", "normal", "uv"):
+        more = estimate(dataclasses.replace(spec, passes=(name,)), Selection(samples=1000))
+        assert more["bytes_estimate"] > one["bytes_estimate"]
+        assert more["core_hours_estimate"] > 0
