@@ -37,7 +37,10 @@ def git_commit() -> str:
 
 
 def provenance(**more: Any) -> dict[str, Any]:
-    """Columns that every CSV ends with: command, machine, software and commit. `more` adds what a benchmark knows besides."""
+    """Columns that every CSV ends with: command, machine, software and commit. `more` adds what a benchmark knows besides.
+
+    The load average says how quiet the machine was: this process alone is 1.
+    """
     import numpy
 
     arguments = [Path(sys.argv[0]).name, *sys.argv[1:]]
@@ -46,6 +49,7 @@ def provenance(**more: Any) -> dict[str, Any]:
         "command": " ".join(["python", "benchmarks/" + arguments[0], *arguments[1:]]),
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "commit": git_commit(),
