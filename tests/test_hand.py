@@ -122,13 +122,16 @@ def test_mirror_commutes_with_posing():
 
 
 def test_keypoints_are_joints_and_tips(hand):
-    """In the rest pose, keypoints are the rest joints and the tip vertices, in FreiHAND's order."""
+    """In the rest pose, keypoints are the rest joints and the tip vertices, in FreiHAND's order.
+
+    To 1e-9 m: skinning weights kept as float32 sum to 1 within 1e-7.
+    """
     points = pose_hand(hand, np.zeros((16, 3)), np.zeros(hand.num_shapes)).keypoints
     for finger, chain in FINGER_JOINTS.items():
         for k, joint in enumerate(chain):
-            np.testing.assert_allclose(points[KEYPOINT_NAMES.index(f"{finger}{k + 1}")], hand.rest_joints[joint], atol=1e-12)
+            np.testing.assert_allclose(points[KEYPOINT_NAMES.index(f"{finger}{k + 1}")], hand.rest_joints[joint], atol=1e-9)
     tips = [points[KEYPOINT_NAMES.index(f"{finger}_tip")] for finger in FINGERS]
-    np.testing.assert_allclose(tips, hand.v_template[hand.fingertips], atol=1e-12)
+    np.testing.assert_allclose(tips, hand.v_template[hand.fingertips], atol=1e-9)
 
 
 def _smplx_layer(folder: Path, arrays: dict[str, np.ndarray], side: str):
