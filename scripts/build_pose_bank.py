@@ -1,12 +1,13 @@
-"""Builds handsynth/assets/embedded/poses.npz: 895 poses of the embedded hand.
+"""Builds handsynth/assets/embedded/poses.npz: 895 poses of the embedded hand, none with fingers running through each other.
 
     python scripts/build_pose_bank.py [--hand PATH] [--out PATH]
 
-It needs nothing but the package itself and the hand, takes about five minutes on one core, and gives the same bank on every run.
+It needs nothing but the package itself and the hand, takes about a minute and a half on one core, and gives the same bank on every run.
 """
 
 import argparse
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pose_bank.angles import pose_from_angles
 from pose_bank.design import Design, varied
 from pose_bank.gestures import COUNTS, GESTURES, LETTERS, RELAXED
+from pose_bank.grasps import grasp_wishes
 from pose_bank.natural import natural_wish
-from pose_bank.relax import Relaxer, Wish
+from pose_bank.relax import Relaxer
 from pose_bank.select import keypoints, spread_out
+from pose_bank.wish import Wish
 
 from handsynth.assets.poses import PoseBank, save_poses
 from handsynth.assets.store import EMBEDDED, write_atomically
@@ -32,61 +35,95 @@ GROUPS: tuple[tuple[str, tuple[Design, ...], int, float], ...] = (
     ("gesture", GESTURES, 4, 5.0),
     ("count", COUNTS, 3, 5.0),
     ("letter", LETTERS, 3, 5.0),
-    ("relaxed", RELAXED, 14, 7.0),
+    ("relaxed", RELAXED, 12, 7.0),
 )
 """(category, its designs, how many of each with variations, how much these differ [deg])."""
 
-CANDIDATES = 3000
-"""Random hands from which the spread-out ones are chosen."""
+GRASP_VARIATIONS, GRASP_AMOUNT_DEG = 3, 4.0
+"""How many hands hold each thing, and how much they differ."""
 
-BLENDS = 120
-"""Poses half-way between two designed ones, as a moving hand passes through them."""
+RETRIES, RETRY_DEG = 8, 3.0
+"""How often a design is tried, and how much the later attempts differ."""
+
+CANDIDATES = 700
+"""Random hands from which the spread-out ones are chosen; many more, and only the oddest would be."""
+
+DISTINCT_DEG = 1.0
+"""Two poses are the same when no angle differs by more than this: the letter V is also the number two, and peace."""
+
+BLENDS = 100
+"""Poses between two designed ones, as a moving hand passes through them."""
+
+Pose = tuple[str, np.ndarray]
 
 
 def build(model: HandModel, seed: int) -> PoseBank:
     """All poses, by category: designed ones, blends between them, and random ones far from all of these."""
     relaxer = Relaxer(model)
-    names, angles = ["flat"], [np.zeros((model.num_joints, 3))]
+    wanted = [(f"{category}: {d.name}", [d.wish()], count, amount) for category, ds, count, amount in GROUPS for d in ds]
+    wanted += [
+        (f"grasp: {name}", wishes, GRASP_VARIATIONS, GRASP_AMOUNT_DEG) for name, wishes in grasp_wishes(model, relaxer.places)
+    ]
+    poses: list[Pose] = [("flat", np.zeros((model.num_joints, 3)))]
+    for number, (name, wishes, count, amount) in enumerate(tqdm(wanted, desc="designed")):
+        made = designed(relaxer, poses, wishes, count, amount, np.random.default_rng([seed, 0, number]))
+        if not made:
+            tqdm.write(f"{name}: left out, no free pose near it")
+        poses += [(f"{name} {k}", angles) for k, angles in enumerate(made, 1)]
+    poses += blends(relaxer, poses, np.random.default_rng([seed, 1]))
+    poses += random_hands(relaxer, poses, POSES - len(poses), np.random.default_rng([seed, 2]))
+    theta = pose_from_angles(model, np.array([angles for _, angles in poses]))[:, 1:]
+    return PoseBank(theta, tuple(name for name, _ in poses))
 
-    for category, designs, count, amount in GROUPS:
-        for number, design in enumerate(tqdm(designs, desc=category)):
-            rng = np.random.default_rng([seed, GROUPS.index((category, designs, count, amount)), number])
-            wish = design.wish()
-            first = relaxer.settle(wish)
-            made = [] if first is None else [first]
-            for _ in range(2 * count):
-                if len(made) == count or first is None:
-                    break
-                found = relaxer.settle(varied(wish, rng, amount), first if wish.contacts else None)
-                if found is not None:
-                    made.append(found)
-            if first is None:
-                tqdm.write(f"left out: {category} {design.name}: no free pose near it")
-            names += [f"{category}: {design.name} {k}" for k in range(1, len(made) + 1)]
-            angles += made
 
-    rng = np.random.default_rng([seed, 100])
-    designed = len(angles)
-    while len(angles) < designed + BLENDS:
-        a, b = rng.choice(designed, 2, replace=False)
+def designed(
+    relaxer: Relaxer, poses: list[Pose], wishes: list[Wish], count: int, amount: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """`count` variations of each wish, the first of them as designed unless `poses` hold it already; fewer where none is free."""
+    made: list[np.ndarray] = []
+
+    def take(angles: np.ndarray | None, most: int) -> None:
+        known = [other for _, other in poses] + made
+        if (
+            angles is not None
+            and len(made) < most
+            and np.abs(np.array(known) - angles).max((1, 2)).min() > np.radians(DISTINCT_DEG)
+        ):
+            made.append(angles)
+
+    for wish in wishes:
+        most = len(made) + count
+        # Where the wish itself ends in a dead end, a slightly different one most often does not.
+        attempts = (relaxer.settle(varied(wish, rng, RETRY_DEG) if k else wish) for k in range(RETRIES))
+        first = next((angles for angles in attempts if angles is not None), None)
+        take(first, most)
+        for _ in range(2 * count if first is not None else 0):
+            if len(made) < most:
+                other = varied(wish, rng, amount)
+                take(relaxer.settle(other, first + other.angles - wish.angles if wish.contacts else None), most)
+    return made
+
+
+def blends(relaxer: Relaxer, poses: list[Pose], rng: np.random.Generator) -> list[Pose]:
+    """BLENDS poses somewhere between two of the given ones."""
+    out: list[Pose] = []
+    while len(out) < BLENDS:
+        (first, a), (second, b) = (poses[k] for k in rng.choice(len(poses), 2, replace=False))
         t = rng.uniform(0.3, 0.7)
-        found = relaxer.settle(varied(Wish((1 - t) * angles[a] + t * angles[b]), rng, 3.0))
-        if found is not None:
-            angles.append(found)
-            names.append(f"between: {names[a].partition(': ')[2] or names[a]} and {names[b].partition(': ')[2] or names[b]}")
+        angles = relaxer.settle(varied(Wish((1 - t) * a + t * b), rng, 3.0))
+        if angles is not None:
+            one, two = (name.partition(": ")[2] or name for name in (first, second))
+            out.append((f"between: {one} and {two}, {len(out) + 1}", angles))
+    return out
 
-    rng = np.random.default_rng([seed, 101])
+
+def random_hands(relaxer: Relaxer, poses: list[Pose], count: int, rng: np.random.Generator) -> list[Pose]:
+    """`count` random poses that lie far from the given ones and from each other."""
     wishes = [natural_wish(rng) for _ in range(CANDIDATES)]
-    points = keypoints(model, np.array([w.angles for w in wishes]))
-    before = len(angles)
-    for row in tqdm(spread_out(points, keypoints(model, np.array(angles)), 2 * (POSES - before)), desc="random"):
-        found = relaxer.settle(wishes[row])
-        if found is not None:
-            angles.append(found)
-            names.append(f"random {len(angles) - before}")
-        if len(angles) == POSES:
-            break
-    return PoseBank(pose_from_angles(model, np.array(angles))[:, 1:], tuple(names))
+    points, taken = (keypoints(relaxer.model, np.array(a)) for a in ([w.angles for w in wishes], [a for _, a in poses]))
+    settled = (relaxer.settle(wishes[row]) for row in spread_out(points, taken, CANDIDATES))
+    free = (angles for angles in settled if angles is not None)
+    return [(f"random {k}", angles) for k, angles in enumerate(tqdm(islice(free, count), desc="random", total=count), 1)]
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS
-from pose_bank.relax import Contact, Wish
+from pose_bank.wish import Contact, Wish
 
 DIP_PER_PIP = 2 / 3
 """The last joint follows the middle one through the oblique ligament and the common tendon (Rijpkema and Girard 1991)."""
@@ -39,6 +39,7 @@ class Design:
     pinky: Finger = STRAIGHT
     contacts: tuple[tuple[str, str], ...] = ()
     ball: float = 0.0  # radius of what is held between the contacts [mm]
+    team: tuple[str, ...] = ()  # fingers that bend together
     under: bool = False  # the thumb lies under the fingers
 
     def wish(self) -> Wish:
@@ -53,7 +54,7 @@ class Design:
             angles[first, 1] = values[2] if len(values) > 2 else 0.0
             angles[third, 0] = values[3] if len(values) > 3 else DIP_PER_PIP * values[1]
         contacts = tuple(Contact(a, b, self.ball * 1e-3) for a, b in self.contacts)
-        return Wish(np.radians(angles), contacts, under=self.under)
+        return Wish(np.radians(angles), contacts, team=self.team, under=self.under)
 
 
 def varied(wish: Wish, rng: np.random.Generator, amount: float) -> Wish:
@@ -79,5 +80,6 @@ def varied(wish: Wish, rng: np.random.Generator, amount: float) -> Wish:
         angles[second, 0] += np.radians(two)
         angles[third, 0] += np.radians(DIP_PER_PIP * two + rng.normal(0, 0.2 * amount))
         fan = {"index": 0.3, "middle": 0.0, "ring": -0.2, "pinky": -0.5}[finger]
-        angles[first, 1] += np.radians((fan * spread + rng.normal(0, 0.2 * amount)) * np.cos(np.clip(angles[first, 0], 0, np.pi / 2)))
+        room = np.cos(np.clip(angles[first, 0], 0, np.pi / 2))  # a bent knuckle leaves no room to spread
+        angles[first, 1] += np.radians(room * (fan * spread + rng.normal(0, 0.2 * amount)))
     return replace(wish, angles=angles)

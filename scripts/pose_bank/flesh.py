@@ -17,11 +17,11 @@ WEB_M = 0.014
 CREASE_M = 0.026
 """The same for parts of one finger and its root in the palm, where folding skin touches itself [m]."""
 
-REACH_M = 0.02
-"""Farther from a part's surface than this nothing can be inside it: more than the radius of a finger [m]."""
+REACH_M = 0.012
+"""Farther from a part's surface than this nothing can be inside it: more than a finger is thick to its bone [m]."""
 
 
-ALIGNED = 0.5
+ALIGNED = 0.7
 """A point inside a closed surface lies straight below the nearest point; parts are open shells, and this cosine tells."""
 
 DOUBT_M = 0.002
@@ -41,7 +41,7 @@ class Overlap:
 
 
 class Flesh:
-    """The parts of a hand (palm, five fingers, five first phalanges) and which skin must stay out of which."""
+    """The parts of a hand (palm with the ball of the thumb, fingers, first phalanges), and which skin must stay out of which."""
 
     def __init__(self, model: HandModel) -> None:
         """Precomputes the parts, the distances along the flat hand's skin, and the points that are tested."""
@@ -52,6 +52,7 @@ class Flesh:
         for k, members in enumerate(FINGER_JOINTS.values(), 1):
             owner[list(members)] = k
             rank[list(members)] = (1, 2, 3)
+        owner[FINGER_JOINTS["thumb"][0]] = 0  # the ball of the thumb is soft, and a part of the palm
         part = owner[model.parts]
         rows, cols = np.repeat(np.arange(len(faces)), 3), faces.ravel()
         self.around = scipy.sparse.csr_matrix((np.ones(len(rows)), (cols, rows)), shape=(num_v, len(faces)))
@@ -62,6 +63,7 @@ class Flesh:
 
         self.bodies = [np.flatnonzero(part == k) for k in range(6)]
         self.bodies += [np.flatnonzero((part == k) & (rank[model.parts] == 1)) for k in range(1, 6)]
+        self.bodies = [b for b in self.bodies if len(b)]  # the thumb's first bone lies in the palm
         edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
         length = np.linalg.norm(model.v_template[edges[:, 0]] - model.v_template[edges[:, 1]], axis=1)
         graph = scipy.sparse.csr_matrix((length, edges.T), shape=(num_v, num_v))
@@ -74,7 +76,7 @@ class Flesh:
             if b == 0:
                 mask = (self.point_owner > 0) & (skin > CREASE_M)
             elif b < 6:
-                mask = ~same & (skin > np.where(self.point_owner == 0, CREASE_M, WEB_M))
+                mask = ~same & (self.point_owner > 0) & (skin > WEB_M)
             else:
                 mask = same & (point_rank == 3) & (skin > CREASE_M / 2)
             self.body_vertices.append(own)
@@ -113,13 +115,13 @@ class Flesh:
             keep = (distance < REACH_M) & ~self.rims[b][first] & (height < (-ALIGNED * distance if rough else DOUBT_M))
             rows, first, height = rows[keep], first[keep], height[keep]
             if rough:
-                corner, mix, normal, depth = np.repeat(first[:, None], 3, 1), np.full((len(rows), 3), 1 / 3), normals[first], -height
+                corner, mix = np.repeat(first[:, None], 3, 1), np.full((len(rows), 3), 1 / 3)
+                normal, depth = normals[first], -height
             else:
                 corner, mix, normal, depth = self._nearest(vertices, normals, points[rows], self.tables[b][first])
                 inside = depth > 0
                 rows, corner, mix, normal, depth = rows[inside], corner[inside], mix[inside], normal[inside], depth[inside]
-            palm = (self.point_owner[rows] == 0) | (b == 0) | (b > 5)
-            found.append((rows, corner, mix, normal, depth, palm))
+            found.append((rows, corner, mix, normal, depth, np.full(len(rows), b == 0 or b > 5)))
         if not found:
             empty = np.zeros((0, 3))
             return Overlap(np.zeros(0, int), np.zeros((0, 3), int), empty, empty, np.zeros(0), np.zeros(0, bool))

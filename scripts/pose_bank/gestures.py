@@ -2,10 +2,11 @@
 
 from pose_bank.design import CURLED, EASY, FIST, OUT, ROUND, SIDE, STRAIGHT, TUCKED, Design
 
+FOUR = ("index", "middle", "ring", "pinky")
 OVER_INDEX = (("thumb3.pad", "index2.back"),)
 OVER_MIDDLE = (("thumb3.pad", "middle2.back"),)
 OVER_RING = (("thumb3.pad", "ring2.back"),)
-TOGETHER = (("index2.littleward", "middle2.thumbward"),)
+OVER_PINKY = (("thumb.tip", "pinky3.back"),)
 IN_PALM = (("thumb3.pad", "palm.ring"),)
 BESIDE_INDEX = (("thumb3.pad", "index1.thumbward"),)
 ON_SIDE = (("thumb3.pad", "index2.thumbward"),)
@@ -31,19 +32,19 @@ GESTURES = (
     Design("call me", (-14, 2, 0, -5, -5), CURLED, CURLED, CURLED, (-4, 2, -14)),
     Design("shaka, loose", (-14, 4, 0, -5, -5), (62, 70), (68, 74), (62, 70), (-4, 4, -16)),
     Design("finger gun", (-12, -8, 0, -5, -5), STRAIGHT, CURLED, CURLED, CURLED),
-    Design("two-finger gun", (-12, -8, 0, -5, -5), (0, 2, -3), (0, 2, 2), CURLED, CURLED),
+    Design("two-finger gun", (-12, -8, 0, -5, -5), (0, 2, -8), (0, 2, 7), CURLED, CURLED),
     Design("claw", (6, 26, 8, 6, 44), (6, 66, 8), (4, 68, 1), (4, 68, -6), (4, 62, -12)),
     Design("hook", SIDE, (4, 92), (4, 94), (4, 92), (4, 88)),
     Design("table top", (16, 14, 4, 6, 4), (84, 4), (86, 4), (86, 4), (84, 4)),
     Design("crossed fingers", TUCKED, (6, 4, -14), (24, 12, 14), CURLED, CURLED),
-    Design("vulcan", (-10, -4, 0, -5, 0), (0, 2, 6), (0, 2, 9), (0, 2, -9), (0, 2, -6)),
+    Design("vulcan", (-10, -4, 0, -5, 0), (0, 2, 2), (0, 2, 13), (0, 2, -13), (0, 2, 2)),
     Design("pinch", ROUND, (48, 42), (28, 30), (24, 26), (18, 22), (("thumb3.pad", "index3.pad"),)),
     Design("pinch, closed", ROUND, (48, 42), (62, 70), (66, 72), (66, 66), (("thumb3.pad", "index3.pad"),)),
     Design("pinch, open", (14, 24, 10, 8, 14), (40, 30), (34, 32), (30, 28), (24, 24)),
-    Design("pinch middle", ROUND, (14, 14), (50, 46), (30, 30), (24, 24), (("thumb3.pad", "middle3.pad"),)),
+    Design("pinch middle", ROUND, (14, 14), (52, 52), (30, 30), (24, 24), (("thumb3.pad", "middle3.pad"),)),
     Design("three-finger pinch", ROUND, (46, 40), (50, 44), (34, 36), (30, 32), (("thumb3.pad", "index3.pad"),)),
-    Design("all tips", ROUND, (50, 46, -4), (52, 48), (54, 48, 4), (56, 42, 10), (("thumb.tip", "middle.tip"),)),
-    Design("beak", (24, 20, 10, 8, 6), (62, 10, -4), (64, 10), (64, 10, 4), (66, 8, 8), (("thumb.tip", "middle.tip"),)),
+    Design("all tips", ROUND, (50, 46, -4), (52, 48), (54, 48, 4), (56, 42, 10), (("thumb.tip", "middle.tip"),), team=FOUR),
+    Design("beak", ROUND, (56, 26, -4), (58, 26), (58, 26, 4), (60, 24, 8), (("thumb.tip", "middle.tip"),), team=FOUR),
     Design("snap", ROUND, (30, 24), (56, 40), (64, 76), (66, 72), (("thumb.tip", "middle.tip"),)),
     Design("money", ROUND, (46, 40, -3), (48, 42, 2), (60, 70), (62, 66), (("thumb3.pad", "index3.pad"),)),
     Design("flick", ROUND, (40, 88), (20, 18), (14, 14), (10, 10, -6), (("thumb3.pad", "index3.back"),)),
@@ -69,7 +70,7 @@ COUNTS = (
     Design("zero", ROUND, (48, 52), (50, 54), (52, 54), (54, 50), (("thumb.tip", "index.tip"),)),
     Design("one", FIST, STRAIGHT, CURLED, CURLED, CURLED, OVER_MIDDLE),
     Design("two", FIST, (0, 2, 8), (0, 2, -6), CURLED, CURLED, OVER_RING),
-    Design("three", TUCKED, (0, 2, 8), (0, 2), (0, 4, -6), (70, 84), (("thumb.tip", "pinky2.back"),)),
+    Design("three", TUCKED, (0, 2, 8), (0, 2), (0, 4, -6), (62, 86), OVER_PINKY),
     Design("four", TUCKED, (0, 2, 6), (0, 2, 1), (0, 2, -4), (0, 2, -8), IN_PALM),
     Design("five", OUT, (0, 2, 8), (0, 2, 1), (0, 2, -5), (0, 2, -10)),
     Design("one with the thumb", (-12, -6, 0, -5, -5), CURLED, CURLED, CURLED, CURLED),
@@ -94,23 +95,23 @@ LETTERS = (
     Design("A", (14, -12, 0, 4, 4), CURLED, CURLED, CURLED, CURLED, BESIDE_INDEX),
     Design("B", TUCKED, (0, 2, -5), (0, 2), (0, 2, 5), (0, 2, 11), IN_PALM),
     Design("C", (12, 30, 12, 10, 24), (36, 44, -3), (38, 46), (40, 46, 3), (42, 42, 8)),
-    Design("D", ROUND, STRAIGHT, (54, 58), (58, 60), (60, 58), (("thumb.tip", "middle.tip"),)),
+    Design("D", (34, 20, 4, 24, 12), STRAIGHT, (48, 56), (50, 56, 2), (50, 54, 6), (("thumb.tip", "middle.tip"),)),
     Design("E", TUCKED, (40, 104, -3), (40, 104), (40, 104, 3), (40, 100, 8), (("middle.tip", "thumb3.thumbward"),), under=True),
     Design("F", ROUND, (54, 46), (4, 6), (0, 3, -4), (0, 3, -12), (("thumb3.pad", "index3.pad"),)),
     Design("G", (12, 14, 0, 0, 4), (40, 6), (84, 98), CURLED, CURLED),
-    Design("H", FIST, (10, 4, -6), (10, 4, 5), CURLED, CURLED, OVER_RING + TOGETHER),
+    Design("H", FIST, (10, 4, -9), (10, 4, 7), CURLED, CURLED, OVER_RING),
     Design("I", FIST, CURLED, CURLED, CURLED, (0, 3, -4), OVER_INDEX),
     Design("K", (24, 16, 4, 10, 10), (2, 3, 4), (46, 6, -4), CURLED, CURLED, (("thumb.tip", "middle2.thumbward"),)),
     Design("L", (-14, -2, 0, -5, -5), STRAIGHT, CURLED, CURLED, CURLED),
     Design("M", TUCKED, (70, 66), (70, 66), (70, 66), (80, 94), under=True),
     Design("N", (32, 10, 8, 30, 24), (70, 66), (70, 66), (84, 96), (84, 94), under=True),
-    Design("O", ROUND, (48, 48, -3), (50, 50), (52, 50, 3), (54, 46, 8), (("thumb.tip", "middle.tip"),)),
+    Design("O", ROUND, (48, 48, -3), (50, 50), (52, 50, 3), (54, 46, 8), (("thumb.tip", "middle.tip"),), team=FOUR),
     Design("R", TUCKED, (6, 4, -12), (22, 10, 12), CURLED, CURLED),
-    Design("S", FIST, (86, 100), (86, 100), (86, 100), (86, 100), OVER_MIDDLE),
+    Design("S", FIST, (80, 98), (82, 98), (84, 98), (84, 96), OVER_MIDDLE),
     Design("T", (26, 8, 4, 12, 16), (66, 66), CURLED, CURLED, CURLED, under=True),
-    Design("U", FIST, (0, 2, -6), (0, 2, 5), CURLED, CURLED, OVER_RING + TOGETHER),
+    Design("U", FIST, (0, 2, -9), (0, 2, 7), CURLED, CURLED, OVER_RING),
     Design("V", FIST, (0, 2, 12), (0, 2, -7), CURLED, CURLED, OVER_RING),
-    Design("W", TUCKED, (0, 2, 10), (0, 2, 1), (0, 3, -8), (68, 84), (("thumb.tip", "pinky2.back"),)),
+    Design("W", TUCKED, (0, 2, 10), (0, 2, 1), (0, 3, -8), (62, 86), OVER_PINKY),
     Design("X", FIST, (12, 86), CURLED, CURLED, CURLED, OVER_MIDDLE),
     Design("Y", (-16, 0, 0, -8, -8), CURLED, CURLED, CURLED, (-6, 2, -18)),
 )  # fmt: skip

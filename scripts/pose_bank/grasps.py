@@ -9,12 +9,16 @@ from dataclasses import replace
 import numpy as np
 
 from handsynth.core.hand import HandModel
-from pose_bank.design import CURLED, OUT, ROUND, SIDE, Design
+from pose_bank.design import OUT, ROUND, SIDE, Design
 from pose_bank.landmarks import Landmarks
-from pose_bank.relax import Wish
+from pose_bank.wish import Wish
 
 PADS = tuple(f"{finger}{k}.pad" for finger in ("index", "middle", "ring", "pinky") for k in (1, 2, 3))
 THUMB_PADS = ("thumb2.pad", "thumb3.pad")
+
+
+Thing = Callable[[np.ndarray], np.ndarray]
+"""Signed distance of (N, 3) points to something held: (N,) [m]."""
 
 
 class Palm:
@@ -31,18 +35,17 @@ class Palm:
         self.along *= -np.sign(self.along[0])
         self.middle = skin.mean(0)
 
-    def bar(self, radius: float, forward: float = 0.0, tilt_deg: float = 0.0, lift: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
+    def bar(self, radius: float, forward: float, tilt_deg: float) -> Thing:
         """Signed distance to a round bar across the palm.
 
         Args:
             radius: of the bar [m].
             forward: shift to the fingers [m].
             tilt_deg: turn in the plane of the palm; positive moves the thumb's end towards the fingers.
-            lift: clearance from the palm [m].
         """
         tilt = np.radians(tilt_deg)
         axis = np.cos(tilt) * self.across + np.sin(tilt) * self.along
-        centre = self.middle + forward * self.along + (radius + lift) * self.out
+        centre = self.middle + forward * self.along + radius * self.out
 
         def distance(points: np.ndarray) -> np.ndarray:
             arm = points - centre
@@ -50,42 +53,59 @@ class Palm:
 
         return distance
 
-    def ball(self, radius: float, forward: float = 0.0, lift: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
+    def ball(self, radius: float, forward: float) -> Thing:
         """Signed distance to a ball in the palm; the same words as for a bar."""
-        centre = self.middle + forward * self.along + (radius + lift) * self.out
+        centre = self.middle + forward * self.along + radius * self.out
         return lambda points: np.linalg.norm(points - centre, axis=-1) - radius
 
 
 WRAPPED = Design("", ROUND, (48, 50), (52, 52), (54, 52), (56, 48))
 
-TIPS = {n: tuple(("thumb3.pad", f"{f}3.pad") for f in fingers) for n, fingers in (
-    (1, ("index",)), (2, ("index", "middle")), (3, ("index", "middle", "ring")), (4, ("index", "middle", "ring", "pinky")),
-)}  # fmt: skip
+TWO, THREE, FOUR = (("index", "middle", "ring", "pinky")[:n] for n in (2, 3, 4))
+ON_INDEX, ON_MIDDLE = ((("thumb3.pad", f"{finger}3.pad"),) for finger in ("index", "middle"))
+TIP_TO_TIP = (("thumb.tip", "index.tip"),)
 
 PRECISION: tuple[tuple[Design, tuple[float, ...]], ...] = (
-    (Design("palmar pinch", ROUND, (44, 34), (22, 26), (20, 24), (16, 22), TIPS[1]), (2, 5, 9)),
-    (Design("tip pinch", ROUND, (48, 60), (30, 36), (30, 34), (26, 30), (("thumb.tip", "index.tip"),)), (0, 1, 3)),
-    (Design("inferior pincer", ROUND, (54, 16), (40, 40), (44, 46), (44, 46), TIPS[1]), (2, 6)),
-    (Design("prismatic 2 finger", ROUND, (46, 34), (48, 36), (34, 40), (32, 38), TIPS[2]), (4, 8, 12)),
-    (Design("prismatic 3 finger", ROUND, (46, 32), (48, 34), (50, 36), (40, 40), TIPS[3]), (8, 14, 20)),
-    (Design("prismatic 4 finger", ROUND, (46, 30), (48, 32), (50, 34), (52, 34), TIPS[4]), (12, 18, 26)),
-    (Design("tripod", ROUND, (44, 38, 4), (46, 40, -4), (54, 62), (56, 62), TIPS[2]), (10, 15, 20)),
-    (Design("quadpod", ROUND, (42, 34, 4), (44, 36), (44, 38, -6), (52, 60), TIPS[3]), (14, 20, 26)),
-    (Design("sphere 3 finger", ROUND, (34, 34, 8), (38, 36, -4), (50, 56), (54, 58), TIPS[2]), (20, 26)),
-    (Design("sphere 4 finger", ROUND, (32, 32, 8), (34, 34), (34, 34, -8), (48, 52), TIPS[3]), (22, 30)),
-    (Design("precision sphere", ROUND, (28, 32, 10), (30, 34, 2), (30, 34, -5), (28, 32, -12), TIPS[4]), (24, 32, 38)),
-    (Design("precision disk", ROUND, (22, 26, 14), (24, 28, 3), (24, 28, -8), (22, 26, -16), TIPS[4]), (32, 40, 46)),
-    (Design("writing tripod", ROUND, (50, 34), (52, 44), (56, 60), (58, 60), (("thumb.tip", "index.tip"), ("thumb3.pad", "middle3.thumbward"))), (3, 5)),
-    (Design("tripod variation", ROUND, (40, 34), (44, 44), (50, 56), (52, 56), (("thumb.tip", "index.tip"),)), (3, 6, 9)),
-    (Design("lateral tripod", (24, 8, 4, 20, 26), (50, 60), (50, 58), (58, 66), (60, 66), (("thumb3.pad", "middle2.thumbward"),)), (3, 6)),
+    (Design("palmar pinch", ROUND, (44, 34), (22, 26), (20, 24), (16, 22), ON_INDEX), (2, 5, 9)),
+    (Design("tip pinch", ROUND, (48, 60), (30, 36), (30, 34), (26, 30), TIP_TO_TIP), (0, 1, 3)),
+    (Design("inferior pincer", ROUND, (54, 16), (40, 40), (44, 46), (44, 46), ON_INDEX), (2, 4, 6)),
+    (Design("prismatic 2 finger", ROUND, (46, 34, -2), (48, 36, 2), (34, 40), (32, 38), ON_INDEX, team=TWO), (4, 8, 12)),
+    (Design("prismatic 3 finger", ROUND, (46, 32, -3), (48, 34), (50, 36, 2), (40, 40), ON_MIDDLE, team=THREE), (3, 7, 12)),
+    (Design("prismatic 4 finger", ROUND, (44, 30, -3), (46, 32), (48, 34, 2), (50, 34, 8), ON_MIDDLE, team=FOUR), (3, 8, 14)),
+    (Design("tripod", ROUND, (42, 40, 4), (44, 42, -2), (56, 64), (58, 64), ON_INDEX, team=TWO), (9, 13, 17)),
+    (Design("quadpod", ROUND, (40, 38, 5), (42, 40), (42, 42, -6), (54, 62), ON_MIDDLE, team=THREE), (10, 15, 20)),
+    (Design("sphere 3 finger", ROUND, (34, 38, 10), (38, 40, -4), (52, 58), (56, 60), ON_MIDDLE, team=TWO), (18, 23, 28)),
+    (Design("sphere 4 finger", ROUND, (32, 38, 10), (34, 40), (34, 40, -8), (50, 54), ON_MIDDLE, team=THREE), (20, 25, 30)),
+    (Design("precision sphere", ROUND, (28, 38, 12), (30, 40, 2), (30, 40, -6), (28, 38, -14), ON_MIDDLE, team=FOUR), (22, 28, 34)),
+    (
+        Design("precision disk", (-4, 22, 8, 2, 14), (20, 34, 18), (22, 36, 3), (22, 36, -10), (20, 34, -20), ON_MIDDLE, team=FOUR),
+        (32, 38, 44),
+    ),
+    (
+        Design("writing tripod", ROUND, (50, 34), (52, 44), (56, 60), (58, 60), (*TIP_TO_TIP, ("thumb3.pad", "middle3.thumbward"))),
+        (3, 4, 5),
+    ),
+    (Design("tripod variation", ROUND, (40, 34), (44, 44), (50, 56), (52, 56), TIP_TO_TIP), (3, 6, 9)),
+    (
+        Design(
+            "lateral tripod", (24, 8, 4, 20, 26), (50, 60), (50, 58), (58, 66), (60, 66), (("thumb3.pad", "middle2.thumbward"),)
+        ),
+        (2, 3, 5),
+    ),
     (Design("lateral", SIDE, (44, 62), (52, 70), (56, 72), (58, 70), (("thumb3.pad", "index2.thumbward"),)), (0, 1.5, 3)),
-    (Design("adduction grip", OUT, (8, 12, -4), (8, 12, 3), (24, 30), (28, 30), (("index2.littleward", "middle2.thumbward"),)), (0, 3, 4.5)),
-    (Design("parallel extension", ROUND, (56, 4, -4), (58, 4), (58, 4, 4), (58, 4, 8), (("thumb3.pad", "index3.pad"), ("thumb3.pad", "middle3.pad"))), (3, 8, 13)),
-    (Design("extension type", ROUND, (46, 8), (46, 8), (48, 8), (48, 8), (("thumb3.pad", "middle2.pad"),)), (8, 14, 20)),
-    (Design("ventral", SIDE, (56, 74), (62, 80), (64, 82), (64, 80), (("thumb3.pad", "index2.back"),)), (0, 3)),
-    (Design("ring", ROUND, (46, 56), (30, 34), (28, 32), (24, 28), (("thumb3.pad", "index3.pad"),)), (14, 20, 26)),
-    (Design("stick", (20, 10, 4, 14, 14), (44, 70), (56, 76), (60, 78), (60, 74), (("thumb3.pad", "index2.thumbward"),)), (4, 7)),
-)  # fmt: skip
+    (
+        Design("adduction grip", OUT, (8, 12, -4), (8, 12, 3), (24, 30), (28, 30), (("index2.littleward", "middle2.thumbward"),)),
+        (0, 3, 4.5),
+    ),
+    (Design("parallel extension", ROUND, (58, 4, -4), (60, 4), (60, 4, 4), (60, 4, 9), ON_MIDDLE, team=FOUR), (8, 13, 18)),
+    (Design("extension type", ROUND, (46, 8), (46, 8), (48, 8), (48, 8), (("thumb3.pad", "middle2.pad"),), team=FOUR), (8, 14, 20)),
+    (Design("ventral", SIDE, (56, 74), (62, 80), (64, 82), (64, 80), (("thumb3.pad", "index2.back"),)), (0, 1.5, 3)),
+    (Design("ring", ROUND, (46, 56), (30, 34), (28, 32), (24, 28), ON_INDEX), (14, 20, 26)),
+    (
+        Design("stick", (20, 10, 4, 14, 14), (44, 70), (56, 76), (60, 78), (60, 74), (("thumb3.pad", "index2.thumbward"),)),
+        (4, 5.5, 7),
+    ),
+)
 """(posture, radii of what is held [mm])."""
 
 Held = tuple[Design, str, tuple[float, ...], float, float, tuple[str, ...]]
@@ -94,9 +114,9 @@ POWER: tuple[Held, ...] = (
     (replace(WRAPPED, name="large diameter", thumb=(6, 34, 10, 8, 18)), "bar", (34, 40, 46), 4, 12, PADS + THUMB_PADS),
     (replace(WRAPPED, name="medium wrap"), "bar", (20, 25, 30), 2, 14, PADS + THUMB_PADS),
     (replace(WRAPPED, name="small diameter", thumb=(24, 22, 8, 24, 34)), "bar", (12, 15, 18), 2, 14, PADS + THUMB_PADS),
-    (replace(WRAPPED, name="adducted thumb", thumb=SIDE), "bar", (12, 15, 18), 2, 24, PADS),
-    (replace(WRAPPED, name="light tool", thumb=SIDE), "bar", (7, 9, 11), 2, 18, PADS),
-    (replace(WRAPPED, name="index finger extension", index=(24, 6), thumb=SIDE), "bar", (9, 12, 15), 0, 30, PADS[3:]),
+    (replace(WRAPPED, name="adducted thumb", thumb=SIDE), "bar", (12, 15, 18), 2, 24, PADS + THUMB_PADS),
+    (replace(WRAPPED, name="light tool", thumb=SIDE), "bar", (7, 9, 11), 2, 18, PADS + THUMB_PADS),
+    (replace(WRAPPED, name="index finger extension", index=(24, 6), thumb=SIDE), "bar", (9, 12, 15), 0, 30, PADS[3:] + THUMB_PADS),
     (replace(WRAPPED, name="fixed hook", thumb=OUT), "bar", (8, 11, 14), 22, 0, PADS),
     (replace(WRAPPED, name="palmar", thumb=(16, 2, 4, 10, 14)), "bar", (10, 14), 16, 0, PADS),
     (replace(WRAPPED, name="power sphere", thumb=(4, 34, 8, 6, 18), index=(34, 40, 12), middle=(38, 42, 3), ring=(38, 42, -6),

@@ -29,7 +29,8 @@ class Landmarks:
                 own = np.flatnonzero(owner == joint)
                 bone = ends[k] - ends[k - 1]
                 middle = ends[k - 1] + ALONG[k] * bone
-                radius = np.median(np.linalg.norm(np.cross(model.v_template[own] - ends[k - 1], bone), axis=1)) / np.linalg.norm(bone)
+                arm = np.linalg.norm(np.cross(model.v_template[own] - ends[k - 1], bone), axis=1)
+                radius = np.median(arm) / np.linalg.norm(bone)
                 for side, (row, sign) in SIDES.items():
                     at = middle + sign * radius * model.joint_axes[joint, row]
                     self.vertex[f"{finger}{k}.{side}"] = int(own[np.linalg.norm(model.v_template[own] - at, axis=1).argmin()])

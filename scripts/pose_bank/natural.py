@@ -4,7 +4,7 @@ import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS
 from pose_bank.design import DIP_PER_PIP
-from pose_bank.relax import Wish
+from pose_bank.wish import Wish
 
 LONG = ("index", "middle", "ring", "pinky")
 
@@ -30,9 +30,13 @@ def natural_wish(rng: np.random.Generator) -> Wish:
         target = (rng.uniform(-8, 12), rng.uniform(0, 12)) if rng.random() < 0.6 else (rng.uniform(70, 88), rng.uniform(80, 102))
         first[picked] = target[0] + rng.normal(0, 4, picked.sum())
         middle[picked] = target[1] + rng.normal(0, 4, picked.sum())
-    # Ring and little finger share their deep flexor: neither leaves the other far behind.
+    # Ring and little finger share their deep flexor: neither leaves the other far behind. The extensors of the three inner
+    # fingers are joined by bands: the middle one and the ring finger do not stand up alone between bent neighbours.
     gap = first[3] - first[2]
     first[2:] += np.array([0.5, -0.5]) * (gap - np.clip(gap, -35, 35))
+    for bends, slack in ((first, 8), (middle, 12)):
+        for k in (1, 2):
+            bends[k] = max(bends[k], min(bends[k - 1], bends[k + 1]) - slack)
     spread = rng.normal(0.4, 0.7)
     for k, finger in enumerate(LONG):
         one, two, three = FINGER_JOINTS[finger]
@@ -58,6 +62,7 @@ def _thumb(rng: np.random.Generator) -> np.ndarray:
     opposition = rng.uniform()
     flexion = -14 + 48 * opposition + rng.normal(0, 8)
     abduction = rng.uniform(-16, 32)
-    twist = 0.3 * (flexion + abduction) * 0.8 + rng.normal(0, 4)
+    twist = 0.25 * (flexion + abduction) + rng.normal(0, 4)
     bend = rng.beta(1.2, 2.2) * (0.4 + 0.6 * opposition)
-    return np.array([[flexion, abduction, twist], [60 * bend - 6, 0, 0], [75 * np.clip(0.6 * bend + 0.4 * rng.beta(1, 2.5), 0, 1) - 8, 0, 0]])
+    last = 0.6 * bend + 0.4 * rng.beta(1, 2.5)
+    return np.array([[flexion, abduction, twist], [60 * bend - 6, 0, 0], [75 * last - 8, 0, 0]])

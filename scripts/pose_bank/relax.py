@@ -1,7 +1,6 @@
 """Relaxation: the pose nearest to a wished one whose flesh stays out of flesh, and whose contacts touch."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -12,6 +11,7 @@ from handsynth.core.rotation import rotvec_to_rotmat
 from pose_bank.angles import ABDUCTION, FLEXION, degrees_of_freedom, pose_from_angles
 from pose_bank.flesh import Flesh
 from pose_bank.landmarks import Landmarks
+from pose_bank.wish import Wish
 
 SQUEEZE_M = 0.0012
 """Flesh may give way by so much before the solver pushes back; the bounds below are what a pose must keep in the end [m]."""
@@ -25,48 +25,31 @@ NEAR_M, TOUCH_M = 0.009, 0.0035
 FIRM = 0.35
 """Fingers that keep their angles give way by this share of the usual."""
 
-STEPS = 25
-"""Most steps of a relaxation."""
+STEPS = 25  # most steps of a relaxation
 
 STIFFNESS_DEG = {FLEXION: 14.0, ABDUCTION: 5.0}
 """How readily a finger leaves the wished angle: a larger number gives way more [deg]."""
 
-THUMB_STIFFNESS_DEG = {1: (12.0, 12.0, 8.0), 2: (10.0, 3.0, 3.0), 3: (12.0, 1.0, 1.0)}
+THUMB_STIFFNESS_DEG = {1: (12.0, 12.0, 8.0), 2: (14.0, 3.0, 3.0), 3: (12.0, 1.0, 1.0)}
 """The same for the thumb's joints: flexion, abduction, twist."""
 
 COUPLING_DEG = 3.0
 """How far the last joint may leave its tie to the middle one (two thirds of its change) [deg]."""
+
+TEAM_DEG = 2.5
+"""How far fingers that act together may part [deg]."""
 
 STEP_DEG = 12.0
 """Greatest change of an angle in one step [deg]: beyond it the contacts found are no longer those that matter."""
 
 THUMB_INSIDE_M = 0.003
 THUMB_OPEN_DEG = {(1, FLEXION): -5.0, (1, ABDUCTION): 32.0, (2, FLEXION): 0.0, (3, FLEXION): 5.0}
-"""When fingers start deeper than this in each other, the thumb starts from here: off the palm, so that it closes last."""
+"""When the thumb starts deeper than this in a finger, it starts from here: off the palm, so that it closes last."""
 
-
-@dataclass(frozen=True)
-class Contact:
-    """Two places that shall touch, facing each other, or hold a ball between them."""
-
-    first: str
-    second: str
-    radius: float = 0.0  # of the ball that both touch [m]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A pose to aim at."""
-
-    angles: np.ndarray  # (16, 3) flexion, abduction, twist [rad]
-    contacts: tuple[Contact, ...] = ()
-    object: Callable[[np.ndarray], np.ndarray] | None = None  # (N, 3) points -> (N,) signed distance to a held thing [m]
-    grip: tuple[str, ...] = ()  # places that shall touch the held thing
-    under: bool = False  # the thumb lies under the fingers and closes before them
-    firm: bool = False  # the fingers keep their angles, and the thumb does the touching
-
+CLOSED_DEG = 78.0  # a finger bent so far at its knuckle has no thumb under it
 
 DOF = degrees_of_freedom()
+THUMB = 1 + list(FINGER_JOINTS).index("thumb")  # its number among the parts of the flesh
 
 
 class Relaxer:
@@ -87,7 +70,8 @@ class Relaxer:
         self.owner = model.weights.argmax(1)
         self.stiffness = np.radians([_stiffness(j, a) for j, a in DOF])
         index = {d: k for k, d in enumerate(DOF)}
-        self.coupled = np.array([(index[m[1], 0], index[m[2], 0]) for f, m in FINGER_JOINTS.items() if f != "thumb"])
+        self.bend = {f: [index[j, FLEXION] for j in members] for f, members in FINGER_JOINTS.items()}
+        self.coupled = np.array([bend[1:] for f, bend in self.bend.items() if f != "thumb"])
 
     def vertices(self, angles: np.ndarray) -> np.ndarray:
         """(16, 3) angles -> (V, 3) vertices of the mean hand [m]."""
@@ -111,18 +95,18 @@ class Relaxer:
             start: (16, 3) angles to start from [rad]; None starts from the wish itself, and when the thumb would start inside
                 the fingers, closes the fingers first and then the thumb over them.
         """
-        if start is None and self.depths(self.vertices(self._clipped(wish.angles)))[0] > THUMB_INSIDE_M:
+        if start is None and self._thumb_inside(self._clipped(wish.angles)) > THUMB_INSIDE_M:
             start, _ = self.relax(replace(wish, angles=self._opened(wish), contacts=()))
             if wish.contacts and not wish.under:
                 angles = start.copy()
                 angles[list(FINGER_JOINTS["thumb"])] = wish.angles[list(FINGER_JOINTS["thumb"])]
                 wish = replace(wish, angles=angles, firm=True)
-        angles = start
+        angles = wish.angles if start is None else start
         for squeeze in (1.0, 0.8, 0.5, 0.2):
             angles, _ = self.relax(wish, angles, squeeze, rough=squeeze == 1.0)
             vertices = self.vertices(angles)
-            if self.is_free(vertices):
-                return angles if self.touches(wish, vertices) else None
+            if self.is_free(vertices) and self.touches(wish, vertices):
+                return angles
         return None
 
     def touches(self, wish: Wish, vertices: np.ndarray) -> bool:
@@ -137,12 +121,14 @@ class Relaxer:
                 return False
         return True
 
-    def relax(self, wish: Wish, start: np.ndarray | None = None, squeeze: float = 1.0, rough: bool = True) -> tuple[np.ndarray, float]:
+    def relax(
+        self, wish: Wish, start: np.ndarray | None = None, squeeze: float = 1.0, rough: bool = True
+    ) -> tuple[np.ndarray, float]:
         """A wish -> (16, 3) angles [rad] near it, and how bad they are; `squeeze` scales how far flesh may give way."""
         q0 = self._clipped(wish.angles)[self.rows]
         q = q0.copy() if start is None else self._clipped(start)[self.rows]
         steps = STEPS if rough else STEPS // 2
-        best, least, since = q, np.inf, 0
+        best, least, since, limit = q, np.inf, 0, np.radians(STEP_DEG)
         for step in range(steps + 1):
             angles = self._spread(q)
             vertices = self.vertices(angles)
@@ -153,15 +139,21 @@ class Relaxer:
                 best, least = q.copy(), badness
             else:
                 since += 1
-            if step == steps or since > 5:
+                limit *= 0.7  # overshot: contacts and overlaps are anything but linear
+            if step == steps or since > 6:
                 break
-            limit = np.radians(STEP_DEG) * (0.93**step)
             low, high = np.maximum(self.low - q, -limit), np.minimum(self.high - q, limit)
             move = bounded_step(jacobian, -residual, low, high)
             q = np.clip(q + move, self.low, self.high)
             if np.abs(move).max() < 1e-3:
                 break
         return self._spread(best), least
+
+    def _thumb_inside(self, angles: np.ndarray) -> float:
+        """How deep the thumb and another finger lie in each other [m]."""
+        over = self.flesh.overlaps(self.vertices(angles))
+        owners = self.flesh.point_owner[[over.point, over.other[:, 0]]]
+        return float(over.depth[(owners == THUMB).any(0) & ~over.palm].max(initial=0))
 
     def _clipped(self, angles: np.ndarray) -> np.ndarray:
         """(16, 3) angles within the limits [rad]."""
@@ -171,8 +163,9 @@ class Relaxer:
         """The wished angles with the thumb out of the way, or with the fingers half open when the thumb goes under them."""
         angles = wish.angles.copy()
         if wish.under:
-            fingers = [j for finger, members in FINGER_JOINTS.items() if finger != "thumb" for j in members]
-            angles[fingers, FLEXION] *= 0.55
+            for finger, members in FINGER_JOINTS.items():
+                if finger != "thumb" and angles[members[0], FLEXION] < np.radians(CLOSED_DEG):
+                    angles[list(members), FLEXION] *= 0.55
             return angles
         for (joint, axis), degrees in THUMB_OPEN_DEG.items():
             angles[FINGER_JOINTS["thumb"][joint - 1], axis] = np.radians(degrees)
@@ -218,7 +211,14 @@ class Relaxer:
         tie[np.arange(len(middle)), last], tie[np.arange(len(middle)), middle] = 1, -2 / 3
         jacobians.append(tie / np.radians(COUPLING_DEG))
         residuals.append(tie @ (q - q0) / np.radians(COUPLING_DEG))
-        badness = 0.02 * float((residuals[0] ** 2).sum())
+        if len(wish.team) > 1:
+            bend = np.array([self.bend[f] for f in wish.team])  # (T, 3)
+            rows, one, two = np.arange(bend[1:].size), bend[:-1].ravel(), bend[1:].ravel()
+            tie = np.zeros((len(rows), len(q)))
+            tie[rows, one], tie[rows, two] = 1, -1
+            jacobians.append(tie / np.radians(TEAM_DEG))
+            residuals.append(tie @ (q - q0) / np.radians(TEAM_DEG))
+        badness = 0.05 * float((residuals[0] ** 2).sum())
 
         over = self.flesh.overlaps(vertices, rough)
         slack = np.where(over.palm, SQUEEZE_M + PALM_BOUND_M - FINGER_BOUND_M, SQUEEZE_M) * squeeze
@@ -240,7 +240,7 @@ class Relaxer:
             turn = np.moveaxis(np.cross(frames[0][None], n[:, None]) * carried[..., None], 1, 2)  # (2, 3, D)
             move = self._motion(at, carried, frames) + c.radius * turn
             gap = at[0] - at[1] + c.radius * (n[0] - n[1])
-            facing = 2.0 if c.radius == 0 else 0.7  # fingers around a ball need not face the thumb squarely
+            facing = 2.0 + 60 * c.radius  # the larger the ball, the farther a wrong direction puts the finger
             jacobians += [(move[0] - move[1]) / 0.001, facing * (turn[0] + turn[1])]
             residuals += [gap / 0.001, facing * (n[0] + n[1])]
             badness += 0.25 * float((gap**2).sum()) * 1e6 + 0.025 * facing**2 * float(((n[0] + n[1]) ** 2).sum())
@@ -268,8 +268,10 @@ class Relaxer:
         gradient = np.stack([wish.object(points + h * e) - wish.object(points - h * e) for e in np.eye(3)], 1) / (2 * h)
         away = np.einsum("kc,kcd->kd", gradient, self._motion(points, self.carried[rows], frames))
         wanted = distance[rows] + SQUEEZE_M / 2
-        strength = np.concatenate([np.full(len(inside), 1 / 0.001 / np.sqrt(1 + 0.1 * len(inside))), np.full(len(grip), 1 / 0.004)])
-        bad = 0.05 * float(np.minimum(wanted[len(inside) :] * 1e3, 20.0) @ np.minimum(wanted[len(inside) :] * 1e3, 20.0)) / max(len(grip), 1)
+        firm, soft = 1 / (0.001 * np.sqrt(1 + 0.1 * len(inside))), 1 / 0.004
+        strength = np.repeat([firm, soft], [len(inside), len(grip)])
+        loose = np.minimum(wanted[len(inside) :] * 1e3, 20.0)
+        bad = 0.05 * float(loose @ loose) / max(len(grip), 1)
         bad += float(np.maximum(-distance[inside] * 1e3, 0).max(initial=0))
         return away * strength[:, None], wanted * strength, bad
 
@@ -279,8 +281,8 @@ def bounded_step(jacobian: np.ndarray, target: np.ndarray, low: np.ndarray, high
     x, open_ = np.zeros(len(low)), np.ones(len(low), bool)
     gram, right = jacobian.T @ jacobian, jacobian.T @ target
     for _ in range(len(low)):
-        inner = np.flatnonzero(open_)
-        x[inner] = np.linalg.solve(gram[np.ix_(inner, inner)], right[inner] - gram[np.ix_(inner, np.flatnonzero(~open_))] @ x[~open_])
+        rest = right[open_] - gram[np.ix_(open_, ~open_)] @ x[~open_]
+        x[open_] = np.linalg.solve(gram[np.ix_(open_, open_)], rest)
         out = open_ & ((x < low) | (x > high))
         if not out.any():
             break
