@@ -26,7 +26,10 @@ class HandProxy:
         tips = posed.vertices[:, model.fingertips]  # (N, 5, 3)
         chains = [posed.joints[:, list(FINGER_JOINTS[f])] for f in FINGERS]
         self.chains = np.stack([np.concatenate([c, tips[:, k : k + 1]], 1) for k, c in enumerate(chains)], 1)  # (N, 5, 4, 3)
-        self.radii = np.array([[_radius(model, j) for j in FINGER_JOINTS[f]] for f in FINGERS])  # (5, 3)
+        radii = np.array([_radius(model, j) for f in FINGERS for j in FINGER_JOINTS[f]])  # (15,)
+        # Phalanges that touch in a pose of the bank may touch as closely in a mixture of poses: the mesh allowed it.
+        soft = SOFTNESS * (radii[_PAIRS[:, 0]] + radii[_PAIRS[:, 1]])
+        self.least_gap = np.minimum(soft, np.stack([_gaps(chain) for chain in self.chains]) - 1e-9)  # (N, P)
 
     def points(self, theta: np.ndarray, beta: np.ndarray) -> np.ndarray:
         """(16, 3) theta [rad], (S,) beta -> (HULL_POINTS, 3) world points [m], each carried rigidly by its joint."""
@@ -42,12 +45,10 @@ class HandProxy:
 
     def collides(self, rows: np.ndarray) -> bool:
         """(5,) row of the bank for each finger (order FINGERS) -> whether any two fingers run through each other."""
-        chain = self.chains[rows, np.arange(5)]  # (5, 4, 3)
-        first, second = _PAIRS.T
-        starts, ends = chain[:, :-1].reshape(-1, 3), chain[:, 1:].reshape(-1, 3)  # 15 phalanges
-        gap = segment_distance(starts[first], ends[first], starts[second], ends[second])
-        radii = self.radii.ravel()
-        return bool((gap < SOFTNESS * (radii[first] + radii[second])).any())
+        donors = rows[_PAIRS // 3]  # (P, 2) poses that the two phalanges come from
+        pair = np.arange(len(_PAIRS))
+        least = np.minimum(self.least_gap[donors[:, 0], pair], self.least_gap[donors[:, 1], pair])
+        return bool((_gaps(self.chains[rows, np.arange(5)]) < least).any())
 
 
 def _phalanx_pairs() -> np.ndarray:
@@ -57,6 +58,13 @@ def _phalanx_pairs() -> np.ndarray:
 
 
 _PAIRS = _phalanx_pairs()
+
+
+def _gaps(chain: np.ndarray) -> np.ndarray:
+    """(5, 4, 3) joints and tip of each finger -> (P,) distance between the axes of each pair of phalanges."""
+    starts, ends = chain[:, :-1].reshape(-1, 3), chain[:, 1:].reshape(-1, 3)  # 15 phalanges
+    first, second = _PAIRS.T
+    return segment_distance(starts[first], ends[first], starts[second], ends[second])
 
 
 def segment_distance(p0: np.ndarray, p1: np.ndarray, q0: np.ndarray, q1: np.ndarray) -> np.ndarray:

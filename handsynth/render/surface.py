@@ -7,7 +7,7 @@ import numpy as np
 from handsynth.core.hand import HandModel
 from handsynth.core.mesh import boundary_loop
 
-SPHERES_PER_BONE = ((0.2, 0.5, 0.8), (0.3, 0.75))
+SPHERES_PER_BONE = ((0.35, 0.75), (0.3, 0.75))
 """Places of the shading spheres along metacarpals, and along phalanges, as shares of the bone."""
 
 
