@@ -13,13 +13,17 @@ SOFTNESS = 0.75
 """Two fingers collide when their axes come nearer than this share of the sum of their radii: flesh gives way a little."""
 
 
+_LAST_JOINTS = [FINGER_JOINTS[finger][-1] for finger in FINGERS]
+
+
 class HandProxy:
     """Rigid points on bones for framing, and capsules along phalanges for collisions."""
 
     def __init__(self, model: HandModel, bank_theta: np.ndarray) -> None:
         """Precomputes from the model and from (N, 15, 3) finger angles of a pose bank [rad]."""
         self.model = model
-        self.hull = _farthest_points(model.v_template, HULL_POINTS, start=model.fingertips)
+        ends = [(model.v_template @ model.joint_axes[j, 2] * (model.weights[:, j] > 0.5)).argmax() for j in _LAST_JOINTS]
+        self.hull = _farthest_points(model.v_template, HULL_POINTS, start=np.array(ends))
         self.hull_joint = model.weights[self.hull].argmax(1)
         theta = np.concatenate([np.zeros((len(bank_theta), 1, 3)), bank_theta], 1)
         posed = pose_hand(model, theta, np.zeros(model.num_shapes))
