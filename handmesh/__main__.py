@@ -1,0 +1,5 @@
+"""python -m handmesh."""
+
+from handmesh.cli import main
+
+main()

@@ -1,0 +1,16 @@
+"""Keypoints from vertices as one matrix, for nets and losses."""
+
+import numpy as np
+
+from handsynth.core.conventions import KEYPOINT_SOURCE
+from handsynth.core.hand import HandModel
+
+
+def keypoint_regressor(hand: HandModel) -> np.ndarray:
+    """(21, V) matrix R with keypoints = R @ vertices, FreiHAND's order: `core.hand.keypoints_from_vertices` as a product.
+
+    The rows of the joints are the model's own regressor, those of the tips pick the vertices of its fingertip table. Rows sum
+    to 1, so R may be applied in any affine frame: lixels or camera space.
+    """
+    tips = np.eye(hand.num_vertices)[hand.fingertips]
+    return np.concatenate([hand.J_regressor, tips])[list(KEYPOINT_SOURCE)]

@@ -1,0 +1,103 @@
+"""The parts of lite-fast: the paper's ideas where they save time as well as multiplications.
+
+The paper's lite nets spend their time on wide maps at high resolution: 1,368 channels doubled to 128 x 128, a second backbone
+that runs at twice its resolution, 1,280 channels doubled before they are narrowed; and 82 % of their weights on two depth layers.
+Here every map stays at its native resolution. What fine maps gave comes through lateral connections from the backbone instead,
+and MeshNet sees PoseNet's maps besides its keypoints. Both backbones are MobileNetV3-Large: made of the same blocks as
+EfficientNet-B0, in half its time.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from handmesh.lixels import LIXELS
+from handmesh.nets.aggregation import gaussian_line
+from handmesh.nets.backbones import Levels
+from handmesh.nets.blocks import SqueezeExcite, depthwise_up, pointwise
+from handmesh.nets.lixel import LixelHead, Points
+
+
+class FactorisedDepth(nn.Module):
+    """Pooled features to a line of depth bins: a coarse line from one layer, then doubled three times by depthwise deconvolution.
+
+    What the maps' decoder does along x and y, along z: an eighth of the weights of `DepthLayer`, and neighbouring bins share them.
+    """
+
+    def __init__(self, channels: int, width: int, bins: int = LIXELS):
+        super().__init__()
+        self.width = width
+        coarse = width * (bins // 8)
+        self.expand = nn.Sequential(nn.Conv1d(channels, coarse, 1), nn.BatchNorm1d(coarse), nn.ReLU(inplace=True))
+        self.refine = nn.Sequential(*(layer for _ in range(3) for layer in self._double(width)))
+
+    @staticmethod
+    def _double(width: int) -> tuple[nn.Module, ...]:
+        up = nn.ConvTranspose1d(width, width, 4, stride=2, padding=1, groups=width, bias=False)
+        return up, nn.BatchNorm1d(width), nn.SiLU(inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, width, bins)."""
+        pooled = features.mean((2, 3)).unsqueeze(-1)
+        return self.refine(self.expand(pooled).squeeze(-1).unflatten(1, (self.width, -1)))
+
+
+class LateralUp(nn.Module):
+    """Fig. 3 C with a lateral connection: depthwise deconvolution, plus the backbone's map of that resolution, norm, Swish, SE."""
+
+    def __init__(self, width: int, lateral_channels: int):
+        super().__init__()
+        self.up, self.lateral = depthwise_up(width), nn.Conv2d(lateral_channels, width, 1, bias=False)
+        self.finish = nn.Sequential(nn.BatchNorm2d(width), nn.SiLU(inplace=True), SqueezeExcite(width))
+
+    def forward(self, maps: Tensor, lateral: Tensor) -> Tensor:
+        """(B, width, h, w) and (B, lateral_channels, 2h, 2w) -> (B, width, 2h, 2w)."""
+        return self.finish(self.up(maps).add_(self.lateral(lateral)))  # in place: one large map fewer
+
+
+class FastDecoder(nn.Module):
+    """Four levels of features to points: narrowed where they are coarsest, then doubled three times with lateral connections."""
+
+    def __init__(self, channels: tuple[int, ...], num_points: int, width: int):
+        super().__init__()
+        *finer, deepest = channels
+        self.narrow = pointwise(deepest, width)
+        self.blocks = nn.ModuleList([LateralUp(width, lateral) for lateral in reversed(finer)])
+        self.depth = FactorisedDepth(deepest, width)
+        self.head = LixelHead(num_points, width, width)
+
+    def forward(self, levels: Levels) -> Points:
+        """Feature maps of strides 4, 8, 16 and 32 -> N points, with as many x and y bins as the finest map."""
+        *finer, deepest = levels
+        maps = self.narrow(deepest)
+        for block, lateral in zip(self.blocks, reversed(finer), strict=True):
+            maps = block(maps, lateral)
+        return self.head(maps, self.depth(deepest))
+
+
+class SeparableAggregation(nn.Module):
+    """A pointwise layer over early features, PoseNet's maps and the keypoints' Gaussians, without making the Gaussian volume.
+
+    The volume is a product of three lines, so a 1x1 convolution over its P x 64 channels is
+    sum_p (sum_d W[c, p, d] gz[p, d]) gy[p, y] gx[p, x]: first 64 depths to one number for each keypoint, then P planes.
+    The same function for a sixty-fourth of the multiplications, and no map wider than P.
+    """
+
+    def __init__(self, early_channels: int, map_channels: int, num_keypoints: int, channels_out: int):
+        super().__init__()
+        self.early = nn.Conv2d(early_channels, channels_out, 1, bias=False)
+        self.maps = nn.Conv2d(map_channels, channels_out, 1, bias=False)
+        # A keypoint touches about six of its depths (sqrt(2 pi) sigma): unit variance of what the Gaussians add.
+        self.gaussians = nn.Parameter(torch.randn(channels_out, num_keypoints, LIXELS) / 6**0.5)
+        self.finish = nn.Sequential(nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True))
+
+    def forward(self, early: Tensor, found: Points) -> Tensor:
+        """(B, C, H, W) early features and what PoseNet found -> (B, channels_out, H, W)."""
+        mixed = self.mix(found.position.detach(), *early.shape[2:]).to(early.dtype)
+        return self.finish(self.early(early) + self.maps(found.maps) + mixed)
+
+    def mix(self, keypoints: Tensor, height: int, width: int) -> Tensor:
+        """(B, P, 3) keypoints [lixels] -> (B, channels_out, height, width): the 1x1 convolution over their Gaussian volume."""
+        x, y, z = (gaussian_line(keypoints[..., axis], bins) for axis, bins in enumerate((width, height, LIXELS)))
+        weights = torch.einsum("cpd,bpd->bcp", self.gaussians, z)
+        planes = y.unsqueeze(-1) * x.unsqueeze(-2)  # (B, P, H, W)
+        return torch.bmm(weights, planes.flatten(2)).unflatten(2, (height, width))

@@ -1,0 +1,80 @@
+"""1-D heatmap heads ("lixels"): one line of bins per axis for every point, and the one soft-argmax that reads them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from handmesh.lixels import LIXELS
+from handmesh.nets.backbones import Levels
+
+
+def soft_argmax_1d(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., D) logits -> mean (...) and standard deviation (...) of the softmaxed bin indices 0..D-1, in bins, float32.
+
+    Temperature 1. The standard deviation is floored at 1e-3 bins, so that its gradient stays finite at a sharp peak.
+    """
+    probability = torch.softmax(logits.float(), dim=-1)
+    bins = torch.arange(logits.shape[-1], device=logits.device, dtype=probability.dtype)
+    mean = (probability * bins).sum(-1)
+    variance = (probability * (bins - mean.unsqueeze(-1)).square()).sum(-1)
+    return mean, variance.clamp_min(1e-6).sqrt()
+
+
+class Points(NamedTuple):
+    """What a decoder finds: N points, and the maps that it read them from."""
+
+    position: Tensor  # (B, N, 3) lixels, axes x, y, z
+    spread: Tensor  # (B, N, 3) lixels, one standard deviation of each heatmap
+    maps: Tensor  # (B, C, H, W)
+
+
+class LixelHead(nn.Module):
+    """Three 1x1 convolutions over lines of features: averaged along y for x, along x for y, and a line of depth for z."""
+
+    def __init__(self, num_points: int, map_channels: int, depth_channels: int):
+        super().__init__()
+        self.x, self.y = nn.Conv1d(map_channels, num_points, 1), nn.Conv1d(map_channels, num_points, 1)
+        self.z = nn.Conv1d(depth_channels, num_points, 1)
+
+    def forward(self, maps: Tensor, depth: Tensor) -> Points:
+        """(B, map_channels, H, W) and (B, depth_channels, D) -> N points; x has W bins, y has H, z has D."""
+        lines = self.x(maps.mean(2)), self.y(maps.mean(3)), self.z(depth)
+        found = [soft_argmax_1d(line) for line in lines]
+        scale = [LIXELS / line.shape[-1] for line in lines]  # bins of whatever number span the same 64 lixels
+        position = torch.stack([mean * s for (mean, _), s in zip(found, scale, strict=True)], -1)
+        spread = torch.stack([deviation * s for (_, deviation), s in zip(found, scale, strict=True)], -1)
+        return Points(position, spread, maps)
+
+
+class DepthLayer(nn.Module):
+    """Pooled features to a line of depth bins, as in the original: one 1x1 convolution makes all width x bins values."""
+
+    def __init__(self, channels: int, width: int = 256, bins: int = LIXELS):
+        super().__init__()
+        self.width = width
+        self.expand = nn.Sequential(nn.Conv1d(channels, width * bins, 1), nn.BatchNorm1d(width * bins), nn.ReLU(inplace=True))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, width, bins), channel-major with the bin fastest."""
+        pooled = features.mean((2, 3)).unsqueeze(-1)
+        return self.expand(pooled).squeeze(-1).unflatten(1, (self.width, -1))
+
+
+class LixelDecoder(nn.Module):
+    """The paper's decoder: the deepest features, upsampled, give x and y; pooled, they give z.
+
+    Args:
+        upsample: (B, C, h, w) -> (B, 256, H, W).
+        channels: C.
+        num_points: N, points to find.
+    """
+
+    def __init__(self, upsample: nn.Module, channels: int, num_points: int, width: int = 256):
+        super().__init__()
+        self.upsample, self.depth = upsample, DepthLayer(channels, width)
+        self.head = LixelHead(num_points, width, width)
+
+    def forward(self, levels: Levels) -> Points:
+        """Feature maps, of which the last is looked at -> N points."""
+        return self.head(self.upsample(levels[-1]), self.depth(levels[-1]))

@@ -1,0 +1,172 @@
+"""The nets: shapes, gradients, the soft-argmax, the Gaussian volume and its separable twin, weights that cannot be had."""
+
+import urllib.error
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from handmesh.keypoints import keypoint_regressor
+from handmesh.lixels import LIXELS, depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
+from handmesh.nets.aggregation import SIGMA_LIXELS, gaussian_volume
+from handmesh.nets.backbones import mobilenet_v3_large
+from handmesh.nets.fast import SeparableAggregation
+from handmesh.nets.lixel import LixelHead, soft_argmax_1d
+from handmesh.nets.registry import create_net, list_nets
+from handmesh.nets.torchvision_import import models
+from handsynth.core.errors import AssetError, UsageError
+from handsynth.core.hand import keypoints_from_vertices
+from handsynth.core.toy import toy_hand
+
+REGRESSOR = keypoint_regressor(toy_hand())
+
+
+def make(name: str):
+    torch.manual_seed(0)
+    return create_net(name, REGRESSOR, pretrained=False)
+
+
+@pytest.mark.parametrize("name", [net.name for net in list_nets()])
+def test_forward_and_backward(name):
+    """Any hand's counts, 128 x 128: in training every free weight gets a finite gradient; in evaluation one picture is read."""
+    net, pictures = make(name), torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    found = net(pictures)
+    assert found.keypoints.shape == found.keypoints_spread.shape == (2, 21, 3)
+    assert found.vertices.shape == found.vertices_spread.shape == (2, toy_hand().num_vertices, 3)
+    (found.vertices.mean() + found.keypoints.mean() + found.vertices_spread.mean() + found.keypoints_spread.mean()).backward()
+    for parameter, value in net.named_parameters():
+        if value.requires_grad:
+            assert value.grad is not None, f"{parameter} has no gradient"
+            assert torch.isfinite(value.grad).all(), parameter
+    with torch.no_grad():
+        alone = net.eval()(pictures[:1])
+    for part in alone:
+        assert torch.isfinite(part).all()
+        assert part.min() >= 0
+        assert part.max() < LIXELS
+
+
+@pytest.mark.parametrize("name", ["lite-dwse", "lite-fast"])
+def test_keypoints_are_not_taught_by_the_mesh(name):
+    """Vertices depend on PoseNet's heads only through detached keypoints: those heads get no gradient from them."""
+    net = make(name)
+    net(torch.rand(2, 3, 64, 64)).vertices.mean().backward()
+    assert all(p.grad is None for p in net.pose_decoder.head.parameters())
+    assert any(p.grad is not None for p in net.pose_backbone.early.parameters())
+
+
+def test_other_pictures_are_refused():
+    """A shape that the nets cannot take is named."""
+    net = make("lite-fast").eval()
+    for shape in ((3, 64, 64), (1, 3, 64, 96), (1, 3, 100, 100), (1, 1, 64, 64)):
+        with pytest.raises(UsageError, match="multiple of 32"):
+            net(torch.zeros(shape))
+    with pytest.raises(UsageError, match="matrix"):
+        create_net("lite-fast", np.zeros(21), pretrained=False)
+
+
+def test_soft_argmax_recovers_peaks():
+    """Logits of a sampled Gaussian give its mean and standard deviation, at any temperature-1 height; a spike gives its bin."""
+    bins = torch.arange(64.0)
+    mean, deviation = torch.tensor([20.0, 31.5, 40.25]), torch.tensor([1.5, 2.5, 4.0])
+    logits = -0.5 * ((bins - mean[:, None]) / deviation[:, None]) ** 2 + 7
+    found, spread = soft_argmax_1d(logits)
+    # The line ends five deviations or more away from each mean, and 1.5 bins sample a Gaussian to 1e-9.
+    torch.testing.assert_close(found, mean, atol=2e-4, rtol=0)
+    torch.testing.assert_close(spread, deviation, atol=2e-4, rtol=0)
+    spike = torch.zeros(64).index_fill(0, torch.tensor([17]), 100.0).requires_grad_()
+    found, spread = soft_argmax_1d(spike)
+    assert found.item() == pytest.approx(17)
+    assert spread.item() < 0.01
+    (found + spread).backward()
+    assert spike.grad is not None
+    assert torch.isfinite(spike.grad).all()
+    assert soft_argmax_1d(torch.zeros(64, dtype=torch.bfloat16))[0].item() == pytest.approx(31.5)
+
+
+def test_lixels_do_not_depend_on_the_number_of_bins():
+    """A peak at a quarter of the line is at lixel 16 whether the line has 32, 64 or 128 bins, and as wide."""
+    for size in (32, 64, 128):
+        head = LixelHead(1, 1, 1)
+        for layer in (head.x, head.y, head.z):
+            nn.init.ones_(layer.weight)
+            layer.bias = None
+        line = -0.5 * ((torch.arange(size) * (LIXELS / size) - 16) / 3.0) ** 2
+        maps = line.view(1, 1, 1, size).expand(1, 1, size, size)  # the same in every row: x has the peak, y none
+        points = head(maps, line.view(1, 1, size))
+        torch.testing.assert_close(points.position[0, 0, ::2], torch.full((2,), 16.0), atol=1e-3, rtol=0)
+        torch.testing.assert_close(points.spread[0, 0, ::2], torch.full((2,), 3.0), atol=1e-3, rtol=0)
+        assert points.position[0, 0, 1].item() == pytest.approx((size - 1) / 2 * LIXELS / size, abs=1e-3)
+
+
+def test_frame_of_lixels():
+    """A crop's side and 0.3 m of depth are 64 lixels; the wrist's depth is the middle; there and back is nothing."""
+    assert pixels_to_lixels(128.0, 256) == 32
+    assert lixels_to_pixels(pixels_to_lixels(77.0, 128), 128) == 77
+    assert depth_to_lixels(0.0) == 32
+    assert depth_to_lixels(-0.15) == pytest.approx(0)
+    assert lixels_to_depth(depth_to_lixels(0.07)) == pytest.approx(0.07)
+
+
+def test_gaussian_volume_is_the_originals():
+    """exp of minus the squared distance over 2 sigma^2, keypoint-major with depth inside; also on half as many pixels."""
+    keypoints = torch.tensor([[[20.0, 33.5, 40.0], [5.0, 60.0, 12.25]]])
+    for size in (64, 32):
+        volume = gaussian_volume(keypoints, size, size).view(2, 64, size, size)
+        step = 64 // size
+        for j, z, y, x in ((0, 40, 17, 10), (0, 38, 16, 9), (1, 12, 30, 3), (1, 20, 31, 1)):
+            apart = torch.tensor([x * step, y * step, z]) - keypoints[0, j]
+            assert volume[j, z, y, x].item() == pytest.approx(float(torch.exp(-(apart**2).sum() / (2 * SIGMA_LIXELS**2))), rel=1e-5)
+
+
+def test_separable_aggregation_is_a_pointwise_convolution_over_the_volume():
+    """The quick product of lines equals its slow twin, a 1x1 convolution over the whole Gaussian volume, with its gradient."""
+    torch.manual_seed(0)
+    fast = SeparableAggregation(4, 4, 3, 6)
+    keypoints = torch.rand(2, 3, 3) * LIXELS
+    slow = nn.functional.conv2d(gaussian_volume(keypoints, 8, 16), fast.gaussians.flatten(1)[..., None, None])
+    quick = fast.mix(keypoints, 8, 16)
+    torch.testing.assert_close(quick, slow)
+    weights = torch.rand_like(slow)
+    (by_quick,) = torch.autograd.grad((quick * weights).sum(), fast.gaussians)
+    (by_slow,) = torch.autograd.grad((slow * weights).sum(), fast.gaussians)
+    torch.testing.assert_close(by_quick, by_slow)
+
+
+def test_keypoint_regressor_is_the_cores():
+    """R @ vertices are the keypoints of the core, for any vertices; the net's buffer does the same in float32."""
+    vertices = np.random.default_rng(0).normal(size=(2, toy_hand().num_vertices, 3))
+    expected = keypoints_from_vertices(toy_hand(), vertices)
+    np.testing.assert_allclose(REGRESSOR @ vertices, expected, atol=1e-12)
+    found = make("lite-fast").regress_keypoints(torch.tensor(vertices))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
+    """Offline, or with another file under their name, the message names the file, the place and --no-pretrained."""
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(AssetError, match=r"mobilenet_v3_large.*no route to host.*--no-pretrained"):
+        create_net("lite-fast", REGRESSOR)
+    cached = tmp_path / "hub" / "checkpoints" / models.MobileNet_V3_Large_Weights.IMAGENET1K_V2.url.rsplit("/", 1)[-1]
+    for content in (b"", b"not weights"):
+        cached.write_bytes(content)
+        with pytest.raises(AssetError, match="--no-pretrained"):
+            create_net("lite-fast", REGRESSOR)
+
+
+def test_weights_from_the_cache(tmp_path, monkeypatch):
+    """A weights file in torch's cache is loaded, into the early and the late part."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    whole = models.mobilenet_v3_large()
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(whole.state_dict(), folder / models.MobileNet_V3_Large_Weights.IMAGENET1K_V2.url.rsplit("/", 1)[-1])
+    backbone = mobilenet_v3_large(pretrained=True).eval()
+    picture = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(backbone(picture)[-1], whole.features.eval()(picture))
