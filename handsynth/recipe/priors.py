@@ -111,17 +111,19 @@ def blackbody_rgb(temperature_k: float) -> np.ndarray:
 def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Light, ...], Ambient]:
     """Lights from above and before the hand first, then from anywhere in front or at the side; and the ambient term."""
     count = int(rng.integers(spec.count[0], spec.count[1] + 1))
+    ambient = rng.uniform(*spec.ambient)
+    strengths = [rng.uniform(*(spec.fill_intensity if k else spec.key_intensity)) for k in range(count)]
+    scale = rng.uniform(*spec.total) / max(ambient + sum(strengths), 1e-6)
     lights = []
-    for k in range(count):
+    for k, strength in enumerate(strengths):
         # Angle from the viewing axis, and clock position around it (-90 degrees is up in the picture).
-        away = np.deg2rad(rng.uniform(15, 75) if k == 0 else rng.uniform(25, 115))
-        clock = np.deg2rad(rng.normal(-90, 50) if k == 0 else rng.uniform(-180, 180))
+        away = np.deg2rad(rng.uniform(25, 115) if k else rng.uniform(15, 75))
+        clock = np.deg2rad(rng.uniform(-180, 180) if k else rng.normal(-90, 50))
         direction = np.array([np.sin(away) * np.cos(clock), np.sin(away) * np.sin(clock), -np.cos(away)])
         temperature = uniform(rng, spec.temperature_k)
-        intensity = rng.uniform(*(spec.key_intensity if k == 0 else spec.fill_intensity))
-        lights.append(Light(rounded(direction), rounded(intensity * _softened(blackbody_rgb(temperature))), temperature))
+        lights.append(Light(rounded(direction), rounded(scale * strength * _softened(blackbody_rgb(temperature))), temperature))
     up = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.35, 3)
-    color = rng.uniform(*spec.ambient) * _softened(blackbody_rgb(rng.uniform(*spec.temperature_k)))
+    color = scale * ambient * _softened(blackbody_rgb(rng.uniform(*spec.temperature_k)))
     return tuple(lights), Ambient(rounded(color), rounded(up / np.linalg.norm(up)), uniform(rng, spec.background_tint))
 
 

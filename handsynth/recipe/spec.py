@@ -50,10 +50,11 @@ class LightSpec:
     """One to a few distant lights and an ambient term."""
 
     count: tuple[int, int] = (1, 3)
-    key_intensity: Range = (0.6, 1.3)  # of the first light, times pi: 1 shows a facing surface at its albedo
-    fill_intensity: Range = (0.1, 0.6)  # of the others
+    key_intensity: Range = (0.6, 1.3)  # of the first light, beside the others
+    fill_intensity: Range = (0.1, 0.6)  # of each further light
     temperature_k: Range = (3000.0, 7500.0)  # colour of each light, black body
     ambient: Range = (0.25, 0.6)  # light from everywhere, more from above
+    total: Range = (1.0, 1.9)  # all of it together is scaled to this, as a camera's exposure does
     background_tint: Range = (0.2, 0.8)  # how far the ambient light takes the background's mean colour
 
 
@@ -236,7 +237,7 @@ def _check(spec: DatasetSpec) -> None:
     require(
         1000 <= spec.light.temperature_k[0] and spec.light.temperature_k[1] <= 20000, "light.temperature_k", "within 1000 and 20000"
     )
-    for key in ("key_intensity", "fill_intensity", "ambient"):
+    for key in ("key_intensity", "fill_intensity", "ambient", "total"):
         require(0 <= getattr(spec.light, key)[0] and getattr(spec.light, key)[1] <= 10, f"light.{key}", "within 0 and 10")
     require(0 <= spec.light.background_tint[0] and spec.light.background_tint[1] <= 1, "light.background_tint", "within 0 and 1")
     require(0 < spec.background.scale[0] and spec.background.scale[1] <= 1, "background.scale", "within 0 (excluded) and 1")
