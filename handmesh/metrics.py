@@ -68,7 +68,9 @@ def f_scores(predicted: np.ndarray, truth: np.ndarray, thresholds_mm: Sequence[f
     return tuple(float(s) for s in scores.mean(0))
 
 
-def evaluate_hands(keypoints: np.ndarray, vertices: np.ndarray, true_keypoints: np.ndarray, true_vertices: np.ndarray) -> dict[str, float]:
+def evaluate_hands(
+    keypoints: np.ndarray, vertices: np.ndarray, true_keypoints: np.ndarray, true_vertices: np.ndarray
+) -> dict[str, float]:
     """Every number of the paper's tables for N hands: (N, 21, 3) keypoints and (N, V, 3) vertices, camera frame [m].
 
     Joints and vertices are aligned independently, each on its own points; F@5 and F@15 are those of aligned vertices.
