@@ -2,7 +2,8 @@
 
     python scripts/build_pose_bank.py [--hand PATH] [--out PATH]
 
-It needs nothing but the package itself and the hand, takes about a minute and a half on one core, and gives the same bank on every run.
+It needs nothing but the package itself and the hand, takes about a minute and a half on one core, and gives the same
+bank on every run.
 """
 
 import argparse

@@ -73,5 +73,5 @@ def test_three_points_by_hand():
 def test_threshold_is_strict():
     """FreiHAND counts distances below the threshold, not at it."""
     truth = np.zeros((1, 1, 3))
-    predicted = [*truth, 0.005, 0, 0]
+    predicted = truth + np.array([0.005, 0, 0])
     assert f_scores(predicted, truth, (5.0, 5.001)) == (0.0, 1.0)
