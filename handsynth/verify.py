@@ -115,7 +115,7 @@ def _check_index(index: dict[str, Any], out: Path, findings: Findings) -> list[i
         findings.add(f"index.json: shards are not named {shard_name(0)} and on without gaps")
     if not all(isinstance(c, int) and c >= 0 for _, c, *_ in entries) or sum(c for _, c, *_ in entries) != len(expected):
         raise HandsynthError(f"{out}/index.json: its shards do not hold {len(expected)} samples in all")
-    for stray in sorted({p.name for p in out.glob("*.tar")} - set(names)):
+    for stray in sorted({p.name for p in out.glob("[!.]*.tar")} - set(names)):
         findings.add(f"{stray} lies in the folder but not in index.json")
     return expected
 
