@@ -1,0 +1,113 @@
+"""Augmentation: how crop and colours are drawn. Labels move with the crop alone; the rest touches colours only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import fft
+
+from handmesh.data.crop import Crop, make_crop
+from handmesh.data.shards import Record
+from handsynth.core.errors import UsageError
+
+Draws = Callable[[str], np.random.Generator]
+"""Gives the generator of a purpose ("crop", "colour", ...): switching one augmentation on or off moves no other."""
+
+
+@dataclass(frozen=True)
+class AugmentSpec:
+    """What is drawn. The defaults are the original's (Moon and Lee 2020, facing FreiHAND); zero switches a part off."""
+
+    scale: float = 0.25  # the box grows by the factor 1 + scale * clip(N(0, 1), -1, 1)
+    rotation_deg: float = 30.0  # the picture turns by rotation_deg * clip(N(0, 1), -2, 2)
+    rotation_probability: float = 0.6
+    colour: float = 0.2  # each channel is multiplied by U[1 - colour, 1 + colour]
+    amplitude: float = 0.0  # probability of mixing amplitude spectra with another picture
+    amplitude_strength: float = 1.0  # the other's share is U[0, amplitude_strength]
+    amplitude_band: float = 0.1  # frequencies mixed, as a share of the highest along each axis
+    erasing: float = 0.0  # probability of erasing a rectangle
+    erasing_area: tuple[float, float] = (0.02, 0.2)  # share of the crop (Zhong et al. 2020, their greatest halved: hands are small)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError naming the first value out of range."""
+        for name in ("rotation_probability", "colour", "amplitude", "amplitude_strength", "amplitude_band", "erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"augmentation: {name} is {getattr(self, name)}, expected 0 to 1")
+        if not 0 <= self.scale < 1 or not 0 <= self.rotation_deg <= 90:
+            raise UsageError(f"augmentation: scale {self.scale} must be in [0, 1), rotation_deg {self.rotation_deg} in [0, 90]")
+        if not 0 < self.erasing_area[0] <= self.erasing_area[1] <= 1:
+            raise UsageError(f"augmentation: erasing_area is {self.erasing_area}, expected 0 < least <= greatest <= 1")
+
+
+NO_AUGMENTATION = AugmentSpec(scale=0.0, rotation_deg=0.0, rotation_probability=0.0, colour=0.0)
+"""The plain crop, for validation."""
+
+
+def augment(
+    record: Record, side: int, spec: AugmentSpec, draws: Draws, other: Callable[[np.random.Generator], np.ndarray]
+) -> tuple[Crop, np.ndarray]:
+    """Crops and augments a sample: a function of its arguments, whoever calls it and when.
+
+    Args:
+        record: the sample.
+        side: of the crop [px].
+        spec: what is drawn.
+        draws: generator of each purpose.
+        other: gives an (H, W, 3) uint8 picture, drawn with the generator it gets; called for amplitude mixing only.
+
+    Returns:
+        The crop with its labels, its colours untouched, and the (side, side, 3) float32 picture in [0, 1] that a net gets.
+    """
+    rng = draws("crop")
+    scale = 1 + spec.scale * np.clip(rng.standard_normal(), -1, 1)
+    turns = rng.random() < spec.rotation_probability
+    angle = np.deg2rad(spec.rotation_deg) * np.clip(rng.standard_normal(), -2, 2) if turns else 0.0
+    crop = make_crop(record, side, float(scale), float(angle))
+    picture = crop.picture.astype(np.float32) / 255
+    if spec.amplitude:
+        rng = draws("amplitude")
+        if rng.random() < spec.amplitude:
+            share = spec.amplitude_strength * rng.random()
+            partner = cv2.resize(other(rng), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+            picture = mix_amplitudes(picture, partner, share, spec.amplitude_band)
+    if spec.colour:
+        gains = draws("colour").uniform(1 - spec.colour, 1 + spec.colour, 3).astype(np.float32)
+        picture = np.clip(picture * gains, 0, 1)
+    if spec.erasing:
+        rng = draws("erasing")
+        if rng.random() < spec.erasing:
+            picture = erase_rectangle(picture, spec.erasing_area, rng)
+    return crop, picture
+
+
+def mix_amplitudes(picture: np.ndarray, partner: np.ndarray, share: float, band: float) -> np.ndarray:
+    """Picture with its phases, and at low frequencies `share` of the partner's amplitudes: its style, not its shapes.
+
+    Args:
+        picture: (S, S, 3) float32 in [0, 1].
+        partner: (S, S, 3) float32 in [0, 1].
+        share: 0 keeps the picture, 1 takes the partner's amplitudes.
+        band: frequencies mixed, as a share of the highest along each axis; those at 0, the mean colours, always are.
+
+    After Yang and Soatto 2020 (swapped low frequencies) and Xu et al. 2021 (mixed amplitudes).
+    """
+    spectrum, other = fft.rfft2(picture, axes=(0, 1)), fft.rfft2(partner, axes=(0, 1))
+    high, wide = fft.fftfreq(len(picture)), fft.rfftfreq(len(picture))
+    low = (np.abs(high)[:, None] <= band / 2) & (wide <= band / 2)  # frequencies end at 1/2 a pixel
+    amplitude = np.abs(spectrum[low])
+    factor = np.where(amplitude > 0, (1 - share) + share * np.abs(other[low]) / np.maximum(amplitude, 1e-12), 1)
+    spectrum[low] *= factor
+    return np.clip(fft.irfft2(spectrum, picture.shape[:2], axes=(0, 1)), 0, 1).astype(np.float32)
+
+
+def erase_rectangle(picture: np.ndarray, area: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """(S, S, 3) picture with noise in a rectangle (Zhong et al. 2020): area U[*area] of it, sides in the ratio 0.3 to 1 / 0.3."""
+    side = len(picture)
+    share, ratio = rng.uniform(*area), np.exp(rng.uniform(np.log(0.3), -np.log(0.3)))
+    height = int(np.clip(round(side * np.sqrt(share * ratio)), 1, side))
+    width = int(np.clip(round(side * np.sqrt(share / ratio)), 1, side))
+    top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
+    erased = picture.copy()
+    erased[top : top + height, left : left + width] = rng.random((height, width, 3), np.float32)
+    return erased

@@ -1,0 +1,147 @@
+"""The square crop that a net sees: one affine warp moves picture, camera and points together, and it can be undone.
+
+A crop has a camera of its own. Turning the picture by an angle is turning the camera about its optical axis, so points go with it:
+X_crop = R_crop_cam X_cam, and a left hand, shown as a right one, is a mirror image in the same matrix. K of the crop then projects
+X_crop to where the picture shows them. Pixels count from the corner of the top-left one, as everywhere.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from handmesh.data.shards import Record
+from handmesh.lixels import depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
+from handsynth.core.camera import mirrored, project
+from handsynth.core.hand import mirror_points
+
+BOX_MARGIN = 1.25
+"""Side of the crop over that of the tight box (Moon and Lee 2020)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A square picture of a right hand with its camera and labels."""
+
+    picture: np.ndarray  # (side, side, 3) uint8, sRGB
+    K: np.ndarray  # (3, 3) of the crop [px]
+    R_crop_cam: np.ndarray  # (3, 3) camera frame of the sample -> that of the crop; orthogonal, a mirror for left hands
+    keypoints: np.ndarray  # (21, 3) crop's camera frame [m]
+    vertices: np.ndarray  # (V, 3) crop's camera frame [m]
+
+    @property
+    def side(self) -> int:
+        """Of the picture [px]."""
+        return len(self.picture)
+
+    @property
+    def root_depth(self) -> float:
+        """Depth of the wrist [m]."""
+        return float(self.keypoints[0, 2])
+
+    def lixels(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) points in the crop's camera frame [m] -> (N, 3) lixels."""
+        xy = pixels_to_lixels(project(points, self.K), self.side)
+        return np.concatenate([xy, depth_to_lixels(points[:, 2:] - self.root_depth)], 1)
+
+
+def as_right(record: Record) -> Record:
+    """The record itself, or that of a left hand mirrored: picture, camera, points and box."""
+    if record.side == "right":
+        return record
+    width = record.picture.shape[1]
+    x0, y0, x1, y1 = record.bbox
+    return replace(
+        record,
+        side="right",
+        picture=record.picture[:, ::-1],
+        K=mirrored(record.K, width),
+        keypoints=mirror_points(record.keypoints),
+        vertices=mirror_points(record.vertices),
+        bbox=np.array([width - x1, y0, width - x0, y1]),
+    )
+
+
+def square_box(bbox: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float]:
+    """(4,) tight box [px] -> (2,) centre and side of the square about it, BOX_MARGIN larger. Clipped to the picture first."""
+    low, high = np.clip(bbox[:2], 0, [width, height]), np.clip(bbox[2:], 0, [width, height])
+    return (low + high) / 2, BOX_MARGIN * max(float((high - low).max()), 1.0)
+
+
+def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) -> np.ndarray:
+    """(3, 3) affine from pixels of the picture to those of the crop.
+
+    Args:
+        centre: (2,) of the box [px].
+        box_side: of the box [px].
+        angle: by which the picture turns, from x (right) towards y (down) [rad].
+        side: of the crop [px].
+    """
+    A = np.eye(3)
+    A[:2, :2] = side / box_side * _turn(angle)[:2, :2]
+    A[:2, 2] = side / 2 - A[:2, :2] @ centre
+    return A
+
+
+def warp(picture: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, 3) uint8 and a (3, 3) affine into a square of `side` pixels -> (side, side, 3) uint8; bilinear, black outside.
+
+    A picture that would shrink to half or less is halved by areas first, as bilinear sampling would skip pixels of it.
+    """
+    A = A.copy()
+    while abs(np.linalg.det(A[:2, :2])) <= 0.25 and min(picture.shape[:2]) > 1:
+        height, width = picture.shape[:2]
+        picture = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        A = A @ np.diag([width / (width // 2), height / (height // 2), 1.0])
+    # OpenCV counts from the centre of the top-left pixel.
+    to_corner = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    M = np.linalg.inv(to_corner) @ A @ to_corner
+    return cv2.warpAffine(np.ascontiguousarray(picture), M[:2], (side, side), flags=cv2.INTER_LINEAR)
+
+
+def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0) -> Crop:
+    """The square crop of a record, left hands mirrored to right ones first.
+
+    Args:
+        record: the sample.
+        side: of the crop [px].
+        scale: multiplies the side of the box, so that the hand gets smaller as it grows.
+        angle: by which the picture turns, from x (right) towards y (down) [rad].
+    """
+    right = as_right(record)
+    height, width = right.picture.shape[:2]
+    centre, box_side = square_box(right.bbox, width, height)
+    A = crop_affine(centre, box_side * scale, angle, side)
+    R = _turn(angle)
+    return Crop(
+        picture=warp(right.picture, A, side),
+        K=A @ right.K @ R.T,
+        R_crop_cam=R if record.side == "right" else R @ np.diag([-1.0, 1.0, 1.0]),
+        keypoints=right.keypoints @ R.T,
+        vertices=right.vertices @ R.T,
+    )
+
+
+def lixels_to_camera(lixels: np.ndarray, root_depth: np.ndarray, K: np.ndarray, R_crop_cam: np.ndarray, side: int) -> np.ndarray:
+    """Undoes crop and lixels: where a net's points lie before the sample's own camera, mirrored back for left hands.
+
+    Args:
+        lixels: (..., N, 3).
+        root_depth: (...,) depth of the wrist [m].
+        K: (..., 3, 3) of the crop [px].
+        R_crop_cam: (..., 3, 3) as in `Crop`.
+        side: of the crop [px].
+
+    Returns:
+        (..., N, 3) camera frame of the sample [m].
+    """
+    depth = np.asarray(root_depth)[..., None, None] + lixels_to_depth(lixels[..., 2:])
+    xy = lixels_to_pixels(lixels[..., :2], side)
+    rays = np.concatenate([xy, np.ones_like(depth)], -1) @ np.swapaxes(np.linalg.inv(K), -1, -2)
+    return (rays * depth) @ R_crop_cam
+
+
+def _turn(angle: float) -> np.ndarray:
+    """(3, 3) rotation about the optical axis, from x (right) towards y (down)."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

@@ -1,0 +1,128 @@
+"""Tensors for training: a mix of datasets, cropped, augmented and in lixels."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from handmesh.data.augment import AugmentSpec, augment
+from handmesh.data.crop import Crop
+from handmesh.data.sampler import Draw
+from handmesh.data.shards import Record, ShardDataset
+from handmesh.losses import Target
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.rng import stream
+
+
+class Batch(NamedTuple):
+    """Samples with a leading batch axis B; a single sample has none. Side S, V vertices, float32."""
+
+    image: Tensor  # (B, 3, S, S) sRGB in [0, 1]
+    keypoints: Tensor  # (B, 21, 3) lixels
+    vertices: Tensor  # (B, V, 3) lixels
+    keypoints_m: Tensor  # (B, 21, 3) camera frame of the crop [m]
+    vertices_m: Tensor  # (B, V, 3) camera frame of the crop [m]
+    root_depth: Tensor  # (B,) depth of the wrist [m]
+    K: Tensor  # (B, 3, 3) of the crop [px]
+    R_crop_cam: Tensor  # (B, 3, 3) from the camera frame of the sample to that of the crop; mirrors left hands
+    dataset: Tensor  # (B,) number of the dataset in the mix
+    sample: Tensor  # (B,) number of the sample in its spec (its JSON's index)
+    replaced: Tensor  # (B,) damaged samples that were passed over to find this one
+
+    @property
+    def target(self) -> Target:
+        """What the losses ask for; points outside the heatmaps are masked there, by `losses.inside`."""
+        return Target(self.keypoints, self.vertices)
+
+
+class HandDataset(Dataset[Batch]):
+    """A mix of datasets of one hand. Ask with a `Draw` (training), or with a position over all of them in order (validation).
+
+    What a draw gives depends on seed and draw alone.
+
+    Args:
+        parts: the datasets, in the order of the mix.
+        side: of the crops [px].
+        spec: augmentation.
+        seed: of the run.
+        skip_bad: a damaged sample gives way to the next good one of its dataset, and is named on stderr and counted.
+
+    Raises UsageError when the datasets show different hands.
+    """
+
+    def __init__(self, parts: Sequence[ShardDataset], side: int, spec: AugmentSpec, seed: int = 0, skip_bad: bool = False) -> None:
+        if not parts:
+            raise UsageError("no dataset given: --data FOLDER")
+        for part in parts[1:]:
+            if _hand(part) != _hand(parts[0]):
+                raise UsageError(f"{part.folder} and {parts[0].folder} show different hands or fingertips, and cannot be mixed")
+        self.parts, self.side, self.spec, self.seed, self.skip_bad = list(parts), side, spec, seed, skip_bad
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of samples of each dataset."""
+        return [len(part) for part in self.parts]
+
+    def __getitem__(self, wanted: Draw | int) -> Batch:
+        draw = wanted if isinstance(wanted, Draw) else self._locate(wanted)
+        part = self.parts[draw.dataset]
+        record, replaced = self._read(part, draw.position)
+        name = f"{part.identity} turn {draw.turn} "
+        crop, picture = augment(
+            record, self.side, self.spec, lambda purpose: stream(self.seed, record.index, name + purpose), self._other(part)
+        )
+        return _tensors(crop, picture, draw.dataset, record.index, replaced)
+
+    def _locate(self, position: int) -> Draw:
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        part = int(np.searchsorted(self._ends, position, "right"))
+        return Draw(part, position - int(self._ends[part]) + len(self.parts[part]), 0)
+
+    def _read(self, part: ShardDataset, position: int) -> tuple[Record, int]:
+        """The sample, or the next good one, and how many were passed over."""
+        for skipped in range(len(part)):
+            try:
+                return part.read((position + skipped) % len(part)), skipped
+            except HandsynthError as error:
+                if not self.skip_bad:
+                    raise
+                print(f"skipped: {error}", file=sys.stderr)
+        raise HandsynthError(f"{part.folder} holds no sample that can be read")
+
+    def _other(self, part: ShardDataset) -> Callable[[np.random.Generator], np.ndarray]:
+        def other(rng: np.random.Generator) -> np.ndarray:
+            return self._read(part, int(rng.integers(len(part))))[0].picture
+
+        return other
+
+
+def _hand(part: ShardDataset) -> tuple[object, ...]:
+    return part.num_vertices, part.index["assets"].get("hand"), part.index["fingertips"]
+
+
+def _tensors(crop: Crop, picture: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
+    def tensor(array: np.ndarray | float) -> Tensor:
+        return torch.as_tensor(np.asarray(array, np.float32))
+
+    return Batch(
+        image=tensor(np.ascontiguousarray(picture.transpose(2, 0, 1))),
+        keypoints=tensor(crop.lixels(crop.keypoints)),
+        vertices=tensor(crop.lixels(crop.vertices)),
+        keypoints_m=tensor(crop.keypoints),
+        vertices_m=tensor(crop.vertices),
+        root_depth=tensor(crop.root_depth),
+        K=tensor(crop.K),
+        R_crop_cam=tensor(crop.R_crop_cam),
+        dataset=torch.tensor(dataset),
+        sample=torch.tensor(index),
+        replaced=torch.tensor(replaced),
+    )

@@ -1,0 +1,215 @@
+"""A dataset's shards as an array of samples: headers are read once, members when asked for, whole shards never."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+
+from handsynth.core.conventions import SCHEMA
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import HandModel
+from handsynth.core.sample import decode_labels, decode_npy
+from handsynth.core.shard import MAX_MEMBER_BYTES, read_index
+
+MEMBERS = ("jpg", "json", "vertices.npy")
+"""What training reads of a sample; other members (mask, passes) are stepped over."""
+
+_BLOCK = 512  # of a tar
+_OPEN_SHARDS = 64  # files kept open by one process: far below the usual limit of 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One labelled picture as it lies in the shards. V vertices."""
+
+    dataset: str  # identity of its dataset
+    index: int  # number of the sample in its spec
+    side: str  # "right" or "left"
+    picture: np.ndarray  # (H, W, 3) uint8, sRGB
+    K: np.ndarray  # (3, 3) [px]
+    keypoints: np.ndarray  # (21, 3) camera frame [m]
+    vertices: np.ndarray  # (V, 3) camera frame [m]
+    bbox: np.ndarray  # (4,) x0, y0, x1, y1 of the projected vertices [px]
+
+
+class ShardDataset:
+    """Samples of one dataset by position, 0 <= position < len(self), in the order of its shards.
+
+    Picklable, and safe to use after a fork: files are opened when first read, and reads share no file position.
+
+    Args:
+        folder: where `index.json` and the shards lie.
+        hand: the hand that the samples must show; None takes any.
+        skip_bad: leave out shards that are missing, truncated or no tars, rather than stop; `bad_shards` says why.
+
+    Raises:
+        UsageError: the dataset shows another hand, or has other fingertips, than asked for.
+        HandsynthError: the index is missing, damaged or of another schema, or a shard is bad (named).
+    """
+
+    def __init__(self, folder: Path, hand: HandModel | None = None, skip_bad: bool = False) -> None:
+        self.folder = Path(folder)
+        self.index = read_index(self.folder)
+        check_index(self.index, self.folder, hand)
+        self.identity: str = self.index["dataset"]
+        self.name: str = self.index["name"]
+        self.num_vertices: int = self.index["num_vertices"]
+        self.bad_shards: dict[str, str] = {}
+        tables = []
+        for number, entry in enumerate(self.index["shards"]):
+            try:
+                table = index_shard(self.folder / entry["name"], entry["count"])
+            except HandsynthError as error:
+                if not skip_bad:
+                    raise HandsynthError(f"{error}; --skip-bad goes on without it") from None
+                self.bad_shards[entry["name"]] = str(error)
+                continue
+            tables.append(np.insert(table, 0, number, axis=1))
+        if not tables:
+            raise HandsynthError(f"{self.folder} holds no sample that can be read")
+        self._table = np.concatenate(tables)  # (N, 8): number of the shard, index, offset and size of each of MEMBERS
+        self._files: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": OrderedDict()}
+
+    def __del__(self) -> None:
+        for file in getattr(self, "_files", {}).values():
+            os.close(file)
+
+    def indices(self) -> np.ndarray:
+        """(N,) number in the spec of the sample at each position."""
+        return self._table[:, 1]
+
+    def where(self, position: int) -> str:
+        """Names a sample in messages."""
+        shard, index = self._table[position, :2]
+        return f"{self.folder / self.index['shards'][shard]['name']}, sample {index}"
+
+    def read(self, position: int) -> Record:
+        """The sample, decoded and checked. Raises HandsynthError naming shard and sample when any of it is damaged."""
+        where = self.where(position)
+        jpg, json_bytes, npy = (self._member(position, k) for k in range(len(MEMBERS)))
+        labels = decode_labels({"json": json_bytes}, where)
+        if (labels["dataset"], labels["index"]) != (self.identity, self._table[position, 1]):
+            raise HandsynthError(f"{where}: its labels are those of sample {labels['index']} of dataset {labels['dataset']!r:.20}")
+        vertices = decode_npy(npy, where)
+        if vertices.shape != (self.num_vertices, 3) or vertices.dtype.kind != "f" or not np.isfinite(vertices).all():
+            raise HandsynthError(f"{where}: vertices.npy is not ({self.num_vertices}, 3) finite numbers")
+        if labels["side"] not in ("right", "left"):
+            raise HandsynthError(f"{where}: side is {labels['side']!r:.40}, expected 'right' or 'left'")
+        return Record(
+            dataset=self.identity,
+            index=int(self._table[position, 1]),
+            side=labels["side"],
+            picture=decode_jpg(jpg, labels["image_size"], where),
+            K=np.array(labels["K"], np.float64),
+            keypoints=np.array(labels["keypoints_cam"], np.float64),
+            vertices=vertices.astype(np.float64),
+            bbox=np.array(labels["bbox_xyxy"], np.float64),
+        )
+
+    def _member(self, position: int, kind: int) -> bytes:
+        shard, (offset, size) = int(self._table[position, 0]), self._table[position, 2 + 2 * kind : 4 + 2 * kind]
+        try:
+            data = os.pread(self._open(shard), int(size), int(offset))
+        except OSError as error:
+            raise HandsynthError(f"{self.where(position)}: cannot be read: {error.strerror}") from None
+        if len(data) != size:
+            raise HandsynthError(f"{self.where(position)}: the shard has been truncated")
+        return data
+
+    def _open(self, shard: int) -> int:
+        if shard not in self._files:
+            if len(self._files) >= _OPEN_SHARDS:
+                os.close(self._files.popitem(last=False)[1])
+            self._files[shard] = os.open(self.folder / self.index["shards"][shard]["name"], os.O_RDONLY)
+        return self._files[shard]
+
+
+def check_index(index: dict[str, Any], folder: Path, hand: HandModel | None) -> None:
+    """Raises HandsynthError when the schema is another, UsageError when the hand or its fingertips are not those of `hand`."""
+    if index["schema"] != SCHEMA:
+        raise HandsynthError(f"{folder}: schema is {index['schema']!r:.60}, this version reads {SCHEMA!r}")
+    if hand is None:
+        return
+    if index["num_vertices"] != hand.num_vertices:
+        raise UsageError(
+            f"{folder} shows a hand of {index['num_vertices']} vertices, the net's ({hand.name}) has {hand.num_vertices}"
+        )
+    if index.get("fingertip_table") != hand.fingertip_table or index["fingertips"] != hand.fingertips.tolist():
+        found = index.get("fingertip_table")
+        raise UsageError(f"{folder} has the fingertips {found!r} {index['fingertips']}, the net's are {hand.fingertip_table!r}")
+    if index["assets"].get("hand") != hand.digest:
+        raise UsageError(f"{folder} shows the hand {index.get('hand')!r} of another digest than the net's, {hand.name!r}")
+
+
+def index_shard(path: Path, count: int) -> np.ndarray:
+    """Reads the headers of a shard -> (count, 7) int64: index, then offset and size of each of MEMBERS [bytes].
+
+    A reader of its own, since tarfile takes tens of microseconds a header and a training set has half a million. Takes plain
+    headers only, such as `write_shard` writes. Raises HandsynthError naming the shard when it is missing, truncated or damaged,
+    or holds another number of samples than `count`.
+    """
+    rows: dict[int, dict[str, tuple[int, int]]] = {}
+    try:
+        with open(path, "rb", buffering=0) as file:
+            length = os.fstat(file.fileno()).st_size
+            at = 0
+            while True:
+                header = os.pread(file.fileno(), _BLOCK, at)
+                if len(header) < _BLOCK:
+                    raise ValueError("it ends without the end mark of a tar")
+                if not any(header):
+                    break
+                name, size = _parse_header(header, at)
+                if at + _BLOCK + size > length:
+                    raise ValueError(f"it ends within {name}")
+                key, _, extension = name.partition(".")
+                members = rows.setdefault(int(key), {})
+                if extension in members:
+                    raise ValueError(f"it holds {name} twice")
+                members[extension] = (at + _BLOCK, size)
+                at += _BLOCK + -(-size // _BLOCK) * _BLOCK
+    except OSError as error:
+        raise HandsynthError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise HandsynthError(f"{path} is truncated or damaged: {error}") from None
+    if len(rows) != count:
+        raise HandsynthError(f"{path} is damaged: it holds {len(rows)} samples, the index says {count}")
+    for index, members in rows.items():
+        for extension in MEMBERS:
+            if extension not in members:
+                raise HandsynthError(f"{path} is damaged: sample {index} has no {extension}")
+    return np.array([[i, *(n for extension in MEMBERS for n in members[extension])] for i, members in rows.items()], np.int64)
+
+
+def _parse_header(header: bytes, at: int) -> tuple[str, int]:
+    """Name and size of a tar member. Raises ValueError when the header is damaged or is no plain file's of ours."""
+    checksum = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    try:
+        good = int(header[148:156].rstrip(b" \0"), 8) == checksum and header[156:157] in (b"0", b"\0")
+        name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:136].rstrip(b" \0"), 8)
+    except ValueError:  # UnicodeDecodeError is one
+        good = False
+    if not good or not (name[:9].isdigit() and name[9:10] == ".") or not 0 <= size <= MAX_MEMBER_BYTES:
+        raise ValueError(f"no header of a sample at byte {at}")
+    return name, size
+
+
+def decode_jpg(data: bytes, side: int, where: str) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB of a JPEG, whose header must say `side` x `side`. Raises HandsynthError naming `where`."""
+    try:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        if (height, width) != (side, side):
+            raise ValueError(f"{width} x {height} px, its labels say {side} x {side}")
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except (ValueError, TypeError) as error:
+        raise HandsynthError(f"{where}: the picture is damaged: {error}") from None

@@ -1,0 +1,187 @@
+"""Augmentation: picture, camera and points move as one, and each part does what its flag says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec, augment, erase_rectangle, mix_amplitudes
+from handmesh.data.crop import Crop, lixels_to_camera, make_crop, warp
+from handmesh.data.shards import Record, ShardDataset
+from handmesh.lixels import LIXELS
+from handsynth.core.camera import project
+from handsynth.core.errors import UsageError
+from handsynth.core.rng import stream
+
+SIZE = 240
+ANGLES = (0.0, 0.3, -1.0, np.pi / 2)
+
+
+def spotted(seed: int, side: str) -> Record:
+    """A record whose picture is black but for one smooth spot where its first keypoint projects to."""
+    rng = np.random.default_rng(seed)
+    K = np.array([[400, 0, 118.3], [0, 400, 123.9], [0, 0, 1]])
+    points = rng.uniform([-0.06, -0.06, 0.45], [0.06, 0.06, 0.55], (21, 3))
+    points[0, :2] *= 0.3
+    xy = project(points, K)
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    spot = np.exp(-((x - xy[0, 0]) ** 2 + (y - xy[0, 1]) ** 2) / (2 * 5.0**2))
+    picture = np.repeat((255 * spot)[..., None], 3, 2).round().astype(np.uint8)
+    return Record("d", seed, side, picture, K, points, points, np.concatenate([xy.min(0), xy.max(0)]))
+
+
+def centroid(picture: np.ndarray) -> np.ndarray:
+    """(2,) centre of brightness [px], from the picture's corner."""
+    weight = picture[..., 0].astype(float)
+    y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
+    return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize(("size", "scale"), [(256, 1.0), (128, 1.25), (128, 0.75), (48, 1.2)])
+def test_points_stay_on_their_pixels(side, angle, size, scale):
+    """project(points of the crop, K of the crop) is where the picture shows the point: turned, mirrored, enlarged, shrunk."""
+    crop = make_crop(spotted(3, side), size, scale, angle)
+    np.testing.assert_allclose(centroid(crop.picture), project(crop.keypoints, crop.K)[0], atol=0.06)
+
+
+def test_crop_shifted_by_half_a_pixel_is_noticed():
+    """The tolerance above tells pixel centres from pixel corners."""
+    crop = make_crop(spotted(3, "right"), 128)
+    assert np.abs(centroid(crop.picture) + 0.5 - project(crop.keypoints, crop.K)[0]).min() > 0.3
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_camera_of_a_crop_is_a_plain_one(angle):
+    """Square pixels and no skew, whatever the turn: the turn is in the points, whose distances it keeps."""
+    record = spotted(1, "left")
+    crop = make_crop(record, 128, 1.1, angle)
+    assert crop.K[0, 0] == pytest.approx(crop.K[1, 1])
+    assert abs(crop.K[0, 1]) + abs(crop.K[1, 0]) < 1e-9
+    np.testing.assert_allclose(np.linalg.norm(crop.keypoints, axis=1), np.linalg.norm(record.keypoints, axis=1))
+    np.testing.assert_allclose(record.keypoints @ crop.R_crop_cam.T, crop.keypoints, atol=1e-12)
+    assert np.linalg.det(crop.R_crop_cam) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_lixels_lead_back_to_the_camera(side):
+    """Lixels and the wrist's depth give the sample's own points in metres, one by one and as a batch."""
+    records = [spotted(seed, side) for seed in range(3)]
+    crops = [make_crop(r, 128, 1 + 0.1 * k, 0.4 * k) for k, r in enumerate(records)]
+    found = lixels_to_camera(
+        np.stack([c.lixels(c.keypoints) for c in crops]),
+        np.array([c.root_depth for c in crops]),
+        np.stack([c.K for c in crops]),
+        np.stack([c.R_crop_cam for c in crops]),
+        128,
+    )
+    np.testing.assert_allclose(found, np.stack([r.keypoints for r in records]), atol=1e-12)
+    one = lixels_to_camera(crops[1].lixels(crops[1].keypoints), crops[1].root_depth, crops[1].K, crops[1].R_crop_cam, 128)
+    np.testing.assert_allclose(one, found[1], atol=1e-12)
+
+
+def test_crop_holds_the_hand_with_a_margin():
+    """Unaugmented, the longer side of the tight box fills 1 / 1.25 of the crop, in its middle; the wrist lies at z = 32."""
+    record = spotted(2, "right")
+    crop = make_crop(record, 128)
+    lixels = crop.lixels(crop.keypoints)
+    low, high = lixels[:, :2].min(0), lixels[:, :2].max(0)
+    np.testing.assert_allclose((low + high) / 2, LIXELS / 2, atol=1e-9)
+    assert (high - low).max() == pytest.approx(LIXELS / 1.25)
+    assert lixels[0, 2] == pytest.approx(LIXELS / 2)
+
+
+def test_shrinking_averages():
+    """A chequerboard of single pixels, shrunk to a quarter, is grey all over: no pixel is skipped."""
+    board = np.repeat((255 * (np.indices((256, 256)).sum(0) % 2))[..., None], 3, 2).astype(np.uint8)
+    small = warp(board, np.diag([0.25, 0.25, 1.0]), 64)
+    assert np.abs(small.astype(int) - 127).max() <= 1
+
+
+def test_mirrored_left_hand_is_a_right_hand(hand_shards):
+    """The thumb's side and the palm's of a rendered left hand are, in its crop, those of a right hand's."""
+
+    def handedness(points: np.ndarray) -> float:
+        index, pinky, thumb = points[5] - points[0], points[17] - points[0], points[2] - points[0]
+        return float(np.sign(np.dot(np.cross(index, pinky), thumb)))
+
+    data = ShardDataset(hand_shards)
+    records = [data.read(k) for k in range(len(data))]
+    right = [handedness(make_crop(r, 64).keypoints) for r in records if r.side == "right"]
+    left = [handedness(make_crop(r, 64).keypoints) for r in records if r.side == "left"]
+    assert right
+    assert left
+    assert (
+        np.sign(np.mean(left))
+        == np.sign(np.mean(right))
+        != np.sign(np.mean([handedness(r.keypoints) for r in records if r.side == "left"]))
+    )
+
+
+def run(record: Record, spec: AugmentSpec, seed: int = 0) -> tuple[Crop, np.ndarray]:
+    partner = np.random.default_rng(9).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    return augment(record, 64, spec, lambda purpose: stream(seed, record.index, purpose), lambda rng: partner)
+
+
+def test_ranges():
+    """Scale, turn and gains stay in their stated ranges, reach near their ends, and four in ten pictures are not turned."""
+    record = dataclasses.replace(spotted(0, "right"), picture=np.full((SIZE, SIZE, 3), 200, np.uint8))
+    plain = make_crop(record, 64).K[0, 0]
+    found = [run(record, AugmentSpec(colour=0.1), seed) for seed in range(400)]
+    scales = np.array([plain / crop.K[0, 0] for crop, _ in found])
+    angles = np.array([np.rad2deg(np.arctan2(crop.R_crop_cam[1, 0], crop.R_crop_cam[0, 0])) for crop, _ in found])
+    gains = np.array([picture[32, 32] / (200 / 255) for _, picture in found])
+    assert 0.75 - 1e-9 <= scales.min() < 0.76
+    assert 1.24 < scales.max() <= 1.25 + 1e-9
+    assert np.abs(angles).max() <= 60 + 1e-9
+    assert angles.min() < -50
+    assert angles.max() > 50
+    assert np.mean(angles == 0) == pytest.approx(0.4, abs=0.08)  # 3 standard deviations of 400 draws
+    assert 0.9 - 1e-3 <= gains.min() < 0.91
+    assert 1.09 < gains.max() <= 1.1 + 1e-3
+
+
+def test_flags_are_independent():
+    """Off is off; and the crop and gains drawn are the same whichever other parts are on."""
+    record = spotted(5, "right")
+    crop, picture = run(record, NO_AUGMENTATION)
+    np.testing.assert_array_equal(picture, make_crop(record, 64).picture / np.float32(255))
+    base = run(record, AugmentSpec())
+    for change in ({"amplitude": 1.0}, {"erasing": 1.0}):
+        crop, picture = run(record, AugmentSpec(**change))
+        np.testing.assert_array_equal(crop.K, base[0].K)
+        assert not np.array_equal(picture, base[1])
+        assert picture.min() >= 0
+        assert picture.max() <= 1
+
+
+def test_amplitudes_are_mixed_at_low_frequencies_only():
+    """Low frequencies get the mixed amplitudes and keep their phases; high ones stay. Share 0 is the picture itself."""
+    rng = np.random.default_rng(0)
+    picture, partner = (rng.uniform(0.4, 0.6, (32, 32, 3)).astype(np.float32) for _ in range(2))
+    partner *= 1.1
+    np.testing.assert_allclose(mix_amplitudes(picture, partner, 0.0, 0.3), picture, atol=1e-6)
+    mixed = mix_amplitudes(picture, partner, 0.7, 0.3)
+    a, b, m = (np.fft.fft2(p, axes=(0, 1)) for p in (picture, partner, mixed))
+    f = np.abs(np.fft.fftfreq(32))
+    low = (f[:, None] <= 0.15) & (f <= 0.15)
+    np.testing.assert_allclose(np.abs(m[low]), 0.3 * np.abs(a[low]) + 0.7 * np.abs(b[low]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(m[low] / np.abs(m[low]), a[low] / np.abs(a[low]), atol=1e-2)
+    np.testing.assert_allclose(m[~low], a[~low], atol=1e-3)
+
+
+def test_erasing_touches_one_rectangle():
+    """Its area lies in the stated range, up to the rounding of its sides, and nothing outside changes."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        changed = (erase_rectangle(np.full((64, 64, 3), 2, np.float32), (0.05, 0.2), rng) != 2).all(-1)
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        assert changed.sum() == len(rows) * len(columns) == np.ptp(rows) * np.ptp(columns) + len(rows) + len(columns) - 1
+        assert 0.05 * 0.85 <= changed.mean() <= 0.2 * 1.15
+
+
+@pytest.mark.parametrize("change", [{"amplitude": 1.5}, {"scale": 1.0}, {"erasing_area": (0.3, 0.1)}, {"rotation_deg": -1.0}])
+def test_values_out_of_range_are_refused(change):
+    with pytest.raises(UsageError, match=next(iter(change))):
+        AugmentSpec(**change)
