@@ -27,10 +27,15 @@ BYTE_OF_LINEAR = np.round(255 * _linear_to_srgb((np.arange(_TABLE + 1) / _TABLE)
 _NOISE_SIDE = 1024
 
 
+_NOISE_LEVELS = 32.0
+"""Grey levels of the noise field to one standard deviation; +-4 deviations fit a byte around 128."""
+
+
 def _noise_field() -> np.ndarray:
-    """(1024, 1024, 3) standard normal noise, cut at random places for each picture: drawing it anew costs a millisecond."""
+    """(1024, 1024, 3) normal noise as bytes, cut at random places for each picture: drawing it anew costs a millisecond."""
     rng = np.random.Generator(np.random.Philox(20240229))
-    return rng.standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), np.float32)
+    noise = rng.standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), np.float32)
+    return np.clip(np.round(128 + _NOISE_LEVELS * noise), 0, 255).astype(np.uint8)
 
 
 class CompositeStage:
@@ -82,7 +87,8 @@ class CompositeStage:
         field = self._noise[y : y + height, x : x + width]
         if field.shape[:2] != (height, width):
             field = np.resize(self._noise, (height, width, 3))
-        return cv2.addWeighted(picture.astype(np.float32), 1, field, 255 * sensor.noise, 0, dtype=cv2.CV_8U)
+        amplitude = 255 * sensor.noise / _NOISE_LEVELS
+        return cv2.addWeighted(picture, 1, field, amplitude, -128 * amplitude)
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from handsynth.render.layers import View
 LEAST_IOU = 0.99
 DEPTH_M = 0.0005
 
-SLITS = 4
+SLITS = 8
 """Pixels of one picture that a gap between two fingers may cross between their centres."""
 
 NAMES = tuple(PASSES)
@@ -166,7 +166,7 @@ def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
             albedo = np.zeros((texture, texture, 4), np.uint8)
             albedo[v - 6 : v + 7, u - 6 : u + 7] = (255, 0, 0, 255)
             encoded = renderer.render(replace(view, albedo=albedo)).encoded.astype(float)
-            red = np.clip(encoded[..., 0] - encoded[..., 1] - 40, 0, None)
+            red = np.clip(encoded[..., 0] - encoded[..., 1] - 15, 0, None)  # the antialiasing filter spreads a small dot
             assert red.sum() > 0, f"vertex {vertex} does not show"
             rows, columns = np.nonzero(red)
             centre = np.average(np.stack([columns, rows], 1) + 0.5, axis=0, weights=red[rows, columns])

@@ -25,6 +25,12 @@ class HandProxy:
         self.model = model
         ends = [(model.v_template @ model.joint_axes[j, 2] * (model.weights[:, j] > 0.5)).argmax() for j in _LAST_JOINTS]
         self.hull = _farthest_points(model.v_template, HULL_POINTS, start=np.array(ends))
+        self._hull_template, self._hull_shapedirs = model.v_template[self.hull], model.shapedirs[self.hull]
+        depth = np.zeros(model.num_joints, int)
+        for j, parent in enumerate(model.parents[1:], 1):
+            depth[j] = depth[parent] + 1
+        levels = [np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)]
+        self._levels = [(level, model.parents[level]) for level in levels]
         self.hull_joint = model.weights[self.hull].argmax(1)
         theta = np.concatenate([np.zeros((len(bank_theta), 1, 3)), bank_theta], 1)
         posed = pose_hand(model, theta, np.zeros(model.num_shapes))
@@ -42,10 +48,11 @@ class HandProxy:
         rotmat = rotvec_to_rotmat(theta)
         rest = model.rest_joints + model.joint_shapedirs @ beta
         rotation, joints = rotmat.copy(), rest.copy()
-        for j, parent in enumerate(model.parents[1:], 1):
-            rotation[j] = rotation[parent] @ rotmat[j]
-            joints[j] = joints[parent] + rotation[parent] @ (rest[j] - rest[parent])
-        surface = model.v_template[self.hull] + model.shapedirs[self.hull] @ beta - rest[self.hull_joint]
+        for level, parents in self._levels:  # all joints of one distance from the wrist at once
+            above = rotation[parents]
+            rotation[level] = above @ rotmat[level]
+            joints[level] = joints[parents] + (above @ (rest[level] - rest[parents])[..., None])[..., 0]
+        surface = self._hull_template + self._hull_shapedirs @ beta - rest[self.hull_joint]
         return joints[self.hull_joint] + (rotation[self.hull_joint] @ surface[..., None])[..., 0]
 
     def collides(self, rows: np.ndarray) -> bool:

@@ -7,8 +7,8 @@ import numpy as np
 from handsynth.core.hand import HandModel
 from handsynth.core.mesh import boundary_loop
 
-SPHERES_PER_BONE = ((0.35, 0.75), (0.3, 0.75))
-"""Places of the shading spheres along metacarpals, and along phalanges, as shares of the bone."""
+SPHERES_PER_BONE = ((0.35, 0.75), (0.3, 0.75), (0.5,))
+"""Places of the shading spheres along metacarpals, first phalanges and the others, as shares of the bone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def _spheres(model: HandModel) -> dict[str, np.ndarray]:
         for child in children:
             a, b = nodes[j], nodes[child]
             own = model.v_template[dominant == j] if j else model.v_template
-            for s in SPHERES_PER_BONE[0 if j == 0 else 1]:
+            for s in SPHERES_PER_BONE[min(_depth(model, j), 2)]:
                 centre = a + s * (b - a)
                 # The nearest tenth of the flesh: of the palm, this is its thickness and not its width.
                 distance = np.sort(np.linalg.norm(own - centre, axis=1))
@@ -78,6 +78,11 @@ def _spheres(model: HandModel) -> dict[str, np.ndarray]:
     return {
         "bone_start": start, "bone_end": end, "bone_share": share, "sphere_radius": radius, "sphere_part": start.astype(np.int32),
     }  # fmt: skip
+
+
+def _depth(model: HandModel, joint: int) -> int:
+    """How many joints lie between a joint and the wrist, the wrist counted: 0 for the wrist, 1 for knuckles, 2 and 3 beyond."""
+    return 0 if joint == 0 else 1 + _depth(model, int(model.parents[joint]))
 
 
 def sphere_centres(surface: Surface, joints: np.ndarray, tips: np.ndarray) -> np.ndarray:

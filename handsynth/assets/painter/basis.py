@@ -14,8 +14,8 @@ from handsynth.core.hand import HandModel
 PAINTER_VERSION = 2
 """Goes up whenever the painter would paint otherwise: it names the cached file and is part of a dataset's identity."""
 
-DEFAULT_SIZE = 320
-"""Side of the texture [px]: 1.2 texels to a millimetre of the embedded hand; a 256 x 256 picture shows about 0.9 pixels to one."""
+DEFAULT_SIZE = 256
+"""Side of the texture [px]: one texel to a millimetre of the embedded hand, which is what a pixel of a 256 x 256 picture shows."""
 
 COMPONENTS = 101
 """As many as HTML's texture model has."""
