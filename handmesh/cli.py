@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,12 +16,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+convert_app = typer.Typer(help="Foreign data into our shards, once.", no_args_is_help=True)
+app.add_typer(convert_app, name="convert")
+
 JsonOpt = Annotated[bool, typer.Option("--json", help="machine-readable output")]
-
-
-@app.callback()
-def _commands() -> None:
-    """Keeps `nets` a command even while it is the only one."""
 
 
 def _print_json(value: Any) -> None:
@@ -41,6 +40,25 @@ def nets(
         _print_json(found)
     else:
         typer.echo(module_table(found[0]) if name else net_table(found))
+
+
+@convert_app.command("freihand")
+def convert_freihand(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="FreiHAND v2's folder", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder for OUT/train and OUT/val", show_default=False)],
+    hand: Annotated[Path, typer.Option(help="MANO's right hand as `handsynth assets prepare` wrote it (.npz)", show_default=False)],
+    shard_size: Annotated[int, typer.Option(help="samples of a shard", min=1)] = 1000,
+    as_json: JsonOpt = False,
+) -> None:
+    """FreiHAND v2 -> shards: every version of every picture, nine tenths to train on, one tenth to validate."""
+    from handmesh.data import freihand
+    from handsynth.core.hand import load_hand
+
+    made = freihand.convert_freihand(src, out, load_hand(hand), shard_size)
+    if as_json:
+        _print_json(made)
+    else:
+        typer.echo(f"{out}: {made['train']} samples in train, {made['val']} in val, of {made['originals']} originals")
 
 
 def main() -> None:
