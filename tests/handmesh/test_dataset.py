@@ -60,6 +60,9 @@ def test_weights():
     together = np.concatenate(epochs)
     assert np.bincount(together[together[:, 0] == 1, 1]).tolist() == [1] * 30
     assert len(np.unique(together, axis=0)) == len(together)
+    halves = [set(epoch_order([30], [0.5], 5, epoch)[:, 1].tolist()) for epoch in range(4)]
+    assert halves[0] | halves[1] == halves[2] | halves[3] == set(range(30))
+    assert halves[2] not in halves[:2]  # divided anew each time round
     with pytest.raises(UsageError, match="weight"):
         epoch_order([10], [0.0], 0, 0)
 
