@@ -39,7 +39,7 @@ def examine(assets: Path) -> list[Check]:
     free = shutil.disk_usage(_existing(cache_dir())).free
     checks.append(Check("disk", free > 2e9, False, f"{free / 1e9:.0f} GB free for the cache"))
     for status in check_assets(assets):
-        checks.append(Check(status.asset.name, status.state in ("prepared", "used in place"), False, status.detail))
+        checks.append(Check(status.asset.name, status.state == "prepared", False, status.detail))
     return checks
 
 

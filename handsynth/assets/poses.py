@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from handsynth.core.arrays import read_arrays
 from handsynth.core.errors import AssetError
 
 
@@ -33,11 +34,8 @@ class PoseBank:
 
 def load_poses(path: Path) -> PoseBank:
     """Reads a plain `.npz` with `theta` (N, 15, 3) and `names` (N,). Raises AssetError when it is not a pose bank."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            theta, names = data["theta"], data["names"]
-    except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-        raise AssetError(f"{path} is not a pose bank (theta, names): {error}") from None
+    found = read_arrays(path, ("theta", "names"), "a pose bank")
+    theta, names = found["theta"], found["names"]
     if theta.dtype.kind != "f" or names.ndim != 1:
         raise AssetError(f"{path}: theta must hold floats and names must be a list")
     return PoseBank(theta.astype(np.float64), tuple(str(n) for n in names))

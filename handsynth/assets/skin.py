@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from handsynth.core.arrays import read_arrays
 from handsynth.core.errors import AssetError
 
 
@@ -78,13 +79,7 @@ _INTEGER = ("texels", "uv_faces")
 
 def load_skin(path: Path) -> SkinModel:
     """Reads a plain `.npz` written by `save_skin`; no pickle is ever run. Raises AssetError when it is not a skin."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            values: dict[str, Any] = {f.name: data[f.name] for f in fields(SkinModel)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise AssetError(f"{path} is not a skin model written by `handsynth assets prepare`: {error}") from None
-    except Exception as error:  # zipfile and zlib raise their own kinds on damaged archives
-        raise AssetError(f"{path} is damaged: {error}") from None
+    values: dict[str, Any] = dict(read_arrays(path, (f.name for f in fields(SkinModel)), "a skin model"))
     for name, value in values.items():
         if name in _TEXT:
             values[name] = str(value)

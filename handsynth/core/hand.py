@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handsynth.core.arrays import read_arrays
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.errors import AssetError
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -197,13 +198,7 @@ _INTEGER = {"faces": np.int32, "uv_faces": np.int32, "fingertips": np.int64, "pa
 
 def load_hand(path: Path) -> HandModel:
     """Reads a plain `.npz` written by `save_hand`; no pickle is ever run. Raises AssetError when it is not a hand."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            values: dict[str, Any] = {f.name: data[f.name] for f in fields(HandModel)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise AssetError(f"{path} is not a hand model written by `handsynth assets prepare`: {error}") from None
-    except Exception as error:  # zipfile raises its own kinds on damaged archives
-        raise AssetError(f"{path} is damaged: {error}") from None
+    values: dict[str, Any] = dict(read_arrays(path, (f.name for f in fields(HandModel)), "a hand model"))
     for name, value in values.items():
         if name in _TEXT:
             values[name] = str(value)
