@@ -14,14 +14,14 @@ from handsynth.recipe.spec import DatasetSpec
 from handsynth.report import plot_cameras
 from handsynth.selection import Selection
 
-BYTES_PER_PIXEL = {"picture": 0.45, "depth": 0.35, "parts": 0.03, "normal": 0.45, "uv": 0.75}
-"""Size of encoded pictures, measured on 256 shipped samples of angrender at 256 x 256."""
+BYTES_PER_PIXEL = {"picture": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57}
+"""Size of encoded pictures, measured on 256 samples of manorender at 256 x 256."""
 
-BYTES_PER_SAMPLE = 22_000
-"""JSON, vertices and tar headers of one sample of a 778-vertex hand."""
+BYTES_PER_SAMPLE = 18_200
+"""JSON, mask, vertices and tar headers of one sample of a 778-vertex hand."""
 
-SECONDS_PER_SAMPLE = {"picture": 0.007, "depth": 0.003, "parts": 0.001, "normal": 0.003, "uv": 0.005}
-"""On one core of a server of 2024 without a GPU, at 256 x 256; `benchmarks/bench_generate.py` measures yours."""
+SECONDS_PER_SAMPLE = {"picture": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006}
+"""On one core of an AMD EPYC (Zen 3) without a GPU, at 256 x 256; `benchmarks/bench_generate.py` measures yours."""
 
 
 def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
