@@ -85,9 +85,9 @@ def draw(pyrender_renderer):
     renderer = pyrender.OffscreenRenderer(64, 64)
     KEPT.append(renderer)
 
-    def depth_of(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int) -> np.ndarray:
+    def depth_of(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int, inside: bool = True) -> np.ndarray:
         renderer.viewport_width = renderer.viewport_height = size
-        both = np.concatenate([faces, faces[:, ::-1]])
+        both = np.concatenate([faces, faces[:, ::-1]]) if inside else faces
         opengl = (vertices * [1, -1, -1]).astype(np.float32)  # y up, z backward
         scene = pyrender.Scene()
         node = scene.add(pyrender.Mesh([pyrender.Primitive(positions=opengl, indices=both, mode=pyrender.GLTF.TRIANGLES)]))
@@ -155,12 +155,19 @@ def test_boxes_bound_the_projected_vertices(whole):
 
 
 def test_masks_and_depths_are_those_of_an_independent_rendering(whole, draw):
-    """On every sample mask IoU is at least 0.99, and depth within 0.5 mm at the median."""
+    """On every sample mask IoU is at least 0.99, and depth within 0.5 mm at the median.
+
+    Depths are compared where the independent rendering shows the skin's outside: through the open wrist it sees the inside,
+    where ours shows the cap, and from straight below that can be most of the picture.
+    """
     for sample in whole.samples:
         depth = draw(sample.vertices, whole.faces, sample.K, sample.labels["image_size"])
         assert iou(sample.mask, depth > 0) >= LEAST_IOU, sample.key
         assert iou(sample.mask, sample.depth > 0) == 1, sample.key
-        both = sample.mask & (depth > 0)
+        outward = whole.faces[:, ::-1] if sample.labels["side"] == "left" else whole.faces
+        outside = draw(sample.vertices, outward, sample.K, sample.labels["image_size"], inside=False)
+        both = sample.mask & (outside > 0) & (outside == depth)
+        assert both.any(), sample.key
         assert np.median(np.abs(sample.depth - depth)[both]) < DEPTH_M, sample.key
 
 
