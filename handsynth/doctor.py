@@ -34,7 +34,7 @@ def examine(assets: Path) -> list[Check]:
             False,
             f"{len(os.sched_getaffinity(0))} usable: handsynth generate ... --jobs {len(os.sched_getaffinity(0))}",
         ),
-        Check("cache", True, False, f"{cache_dir()} (embedded skin and scenes are made there once, about 300 MB)"),
+        Check("cache", True, False, f"{cache_dir()} (embedded skin and scenes are made there once, about 220 MB)"),
     ]
     free = shutil.disk_usage(_existing(cache_dir())).free
     checks.append(Check("disk", free > 2e9, False, f"{free / 1e9:.0f} GB free for the cache"))

@@ -15,6 +15,7 @@ import threadpoolctl
 
 import handsynth
 from handsynth.assets.backgrounds import describe_skipped
+from handsynth.assets.store import file_sha256
 from handsynth.core.conventions import DEPTH_UNIT_M, FINGERTIP_TABLES, JOINT_NAMES, KEYPOINT_NAMES, SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import FIELDS, PASSES
@@ -104,8 +105,6 @@ def generate(spec: DatasetSpec, out: Path, selection: Selection, run: RunConfig,
 
 def shard_is_whole(out: Path, number: int, identity: str) -> bool:
     """Whether shard `number` lies in `out` with the very bytes that its note names."""
-    from handsynth.assets.store import file_sha256
-
     note, path = read_note(out, number), out / shard_name(number)
     if not note or note["dataset"] != identity or not path.is_file() or path.stat().st_size != note["bytes"]:
         return False

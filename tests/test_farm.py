@@ -197,6 +197,17 @@ def whole(tiny_world, tmp_path_factory) -> dict[str, bytes]:
     return shards_of(out)
 
 
+def only_whole_shards_then_all(world, out, process, whole):
+    """After a run was stopped: no worker lives, only whole shards lie in `out`, and the same command ends with every byte."""
+    wait_until(lambda: not workers_of(process.pid))
+    assert shards_of(out).items() <= whole.items()
+    world.generate(out, None)
+    assert {k: v for k, v in dataset_bytes(out).items() if k != "index.json"} == {
+        k: v for k, v in whole.items() if k != "index.json"
+    }
+    assert not list(out.rglob(".tmp-*"))
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_it_stops_with_one_sentence_and_whole_shards(tiny_world, tmp_path, whole, jobs):
     """Ctrl-C reaches every process of the run: exit code 130, one sentence, whole shards, and the same command goes on."""
@@ -209,13 +220,7 @@ def test_interrupted_it_stops_with_one_sentence_and_whole_shards(tiny_world, tmp
         assert [line for line in err.splitlines() if "samples/s" not in line] == [
             "handsynth: stopped; whole shards are kept, the same command goes on"
         ]
-    wait_until(lambda: not workers_of(process.pid))
-    assert shards_of(out).items() <= whole.items()
-    tiny_world.generate(out, None)
-    assert {k: v for k, v in dataset_bytes(out).items() if k != "index.json"} == {
-        k: v for k, v in whole.items() if k != "index.json"
-    }
-    assert not list(out.rglob(".tmp-*"))
+    only_whole_shards_then_all(tiny_world, out, process, whole)
 
 
 @pytest.mark.parametrize("victim", ["all", "parent", "worker"])
@@ -238,13 +243,7 @@ def test_workers_killed_leave_whole_shards(tiny_world, tmp_path, whole, victim):
         assert len(sentences) == 1
         assert "a worker was killed" in sentences[0]
         assert "Traceback" not in err
-    wait_until(lambda: not workers_of(process.pid))
-    assert shards_of(out).items() <= whole.items()
-    tiny_world.generate(out, None)
-    assert {k: v for k, v in dataset_bytes(out).items() if k != "index.json"} == {
-        k: v for k, v in whole.items() if k != "index.json"
-    }
-    assert not list(out.rglob(".tmp-*"))
+    only_whole_shards_then_all(tiny_world, out, process, whole)
 
 
 def test_another_dataset_is_never_touched(tiny_world, tmp_path, reference):

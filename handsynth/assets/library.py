@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from handsynth.assets.backgrounds import Backgrounds, open_backgrounds
-from handsynth.assets.painter.basis import COMPONENTS, embedded_skin, skin_identity, skin_path
+from handsynth.assets.painter.basis import COMPONENTS, LICENCE, embedded_skin, skin_identity, skin_path
 from handsynth.assets.poses import PoseBank, load_poses
 from handsynth.assets.scenes import Scenes
 from handsynth.assets.skin import SkinModel, layout_fits, load_skin
@@ -14,9 +14,6 @@ from handsynth.assets.store import EMBEDDED, file_sha256
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, load_hand
 from handsynth.core.toy import toy_hand, toy_poses
-
-PAINTED = "Apache-2.0 (painted by handsynth)"
-"""Licence of the embedded skin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +26,7 @@ class Library:
     num_skin_components: int
     digests: dict[str, str]  # "hand", "poses", "skin", "backgrounds" -> SHA-256
     licences: dict[str, str]  # the same names -> one line each
-    skin_is_painted: bool  # made by the painter, and not read from a file
+    painted_skin: Path | None  # where the painter's skin is kept; None for a skin that was read from elsewhere
     _make_skin: Callable[[], SkinModel]
 
     def prepare(self, say: Callable[[str], None]) -> None:
@@ -37,8 +34,8 @@ class Library:
         if isinstance(self.backgrounds, Scenes) and not self.backgrounds.path.exists():
             say("painting the background scenes, once (about 40 s)")
             self.backgrounds.prepare()
-        if self.skin_is_painted and not skin_path(self.hand).exists():
-            say("painting the skin, once (about 30 s)")
+        if self.painted_skin and not self.painted_skin.exists():
+            say("painting the skin, once (about 10 s)")
         _ = self.skin
 
     @cached_property
@@ -50,7 +47,7 @@ class Library:
 def open_library(hand: str, textures: str, backgrounds: str, assets: Path, exclude_no_derivatives: bool = False) -> Library:
     """Opens what a spec names (see DatasetSpec.hand, textures, backgrounds). Raises AssetError saying what to type."""
     model, bank = _open_hand(hand, assets)
-    make_skin, skin_digest, num_components, skin_licence = _open_skin(textures, model, assets)
+    make_skin, skin_digest, num_components, skin_licence, painted_skin = _open_skin(textures, model, assets)
     pictures = open_backgrounds(
         None if backgrounds == "scenes" else Path(backgrounds), exclude_no_derivatives=exclude_no_derivatives
     )
@@ -60,7 +57,7 @@ def open_library(hand: str, textures: str, backgrounds: str, assets: Path, exclu
         backgrounds=pictures,
         num_skin_components=num_components,
         digests={"hand": model.digest, "poses": bank.digest, "skin": skin_digest, "backgrounds": pictures.digest},
-        skin_is_painted=skin_licence == PAINTED,
+        painted_skin=painted_skin,
         licences={"hand": model.licence, "skin": skin_licence, "backgrounds": pictures.licence},
         _make_skin=make_skin,
     )
@@ -103,15 +100,15 @@ def find_hand(digest: str, assets: Path) -> HandModel | None:
     return None
 
 
-def _open_skin(name: str, hand: HandModel, assets: Path) -> tuple[Callable[[], SkinModel], str, int, str]:
-    """How to get the skin, its digest, its number of components and its licence."""
+def _open_skin(name: str, hand: HandModel, assets: Path) -> tuple[Callable[[], SkinModel], str, int, str, Path | None]:
+    """How to get the skin, its digest, its number of components, its licence, and where it is kept if we paint it."""
     html = assets / "html" / "skin.npz"
     if name == "auto":
         name = "html" if html.exists() and hand.name == "mano" else "embedded"
     if name == "embedded":
         if not len(hand.uv):
             raise AssetError(f"hand model {hand.name!r} has no texture coordinates: use --textures html, or prepare it again")
-        return lambda: embedded_skin(hand), skin_identity(hand), COMPONENTS, PAINTED
+        return lambda: embedded_skin(hand), skin_identity(hand), COMPONENTS, LICENCE, skin_path(hand)
     if name == "html" and not html.exists():
         raise AssetError(
             f"HTML is not prepared: looked for {html}. Register at handtracker.mpi-inf.mpg.de (research only), download the HTML "
@@ -126,4 +123,4 @@ def _open_skin(name: str, hand: HandModel, assets: Path) -> tuple[Callable[[], S
             f"skin {path} belongs to another hand ({len(skin.uv_faces)} faces), hand {hand.name!r} has other faces: "
             "use --textures embedded, or the hand that it was made for"
         )
-    return lambda: skin, file_sha256(path), len(skin.components), skin.licence
+    return lambda: skin, file_sha256(path), len(skin.components), skin.licence, None

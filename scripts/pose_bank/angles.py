@@ -1,4 +1,4 @@
-"""Joint angles of a pose: 23 degrees of freedom, how they make axis-angle vectors, and how they are read back."""
+"""Joint angles of a pose: 23 degrees of freedom, and how they make axis-angle vectors."""
 
 import numpy as np
 
@@ -28,13 +28,3 @@ def pose_from_angles(model: HandModel, angles: np.ndarray) -> np.ndarray:
     """
     about = rotvec_to_rotmat(model.joint_axes * np.asarray(angles)[..., None])  # (..., 16, 3, 3, 3)
     return rotmat_to_rotvec(about[..., FLEXION, :, :] @ about[..., ABDUCTION, :, :] @ about[..., TWIST, :, :])
-
-
-def angles_from_pose(model: HandModel, theta: np.ndarray) -> np.ndarray:
-    """(..., 16, 3) axis-angle -> (..., 16, 3) flexion, abduction, twist [rad]: the inverse, for abduction within 90 degrees."""
-    axes = model.joint_axes
-    r = axes @ rotvec_to_rotmat(theta) @ np.swapaxes(axes, -1, -2)  # in the frame of the joint's own axes
-    flexion = np.arctan2(-r[..., 1, 2], r[..., 2, 2])
-    abduction = np.arcsin(np.clip(r[..., 0, 2], -1, 1))
-    twist = np.arctan2(-r[..., 0, 1], r[..., 0, 0])
-    return np.stack([flexion, abduction, twist], -1)

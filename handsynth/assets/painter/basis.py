@@ -17,6 +17,8 @@ PAINTER_VERSION = 2
 DEFAULT_SIZE = 256
 """Side of the texture [px]: one texel to a millimetre of the embedded hand, which is what a pixel of a 256 x 256 picture shows."""
 
+LICENCE = "Apache-2.0 (painted by handsynth)"
+
 COMPONENTS = 101
 """As many as HTML's texture model has."""
 
@@ -62,7 +64,7 @@ def make_skin(hand: HandModel, size: int = DEFAULT_SIZE, people: int = PEOPLE, c
     mean, basis = principal_components(population, components)
     return SkinModel(
         name=f"painted-{hand.name}",
-        licence="Apache-2.0 (painted by handsynth)",
+        licence=LICENCE,
         size=size,
         mean=mean,
         components=basis,
