@@ -81,7 +81,8 @@ def convert_freihand(src: Path, out: Path, hand: HandModel, shard_size: int = 10
         if (out / split / "index.json").exists():
             raise UsageError(f"{out / split} holds a finished dataset already; name another folder or delete it")
     labels = read_labels(src, hand)
-    check_pictures(src, len(labels))
+    check_pictures(src / "training" / "rgb", len(VERSIONS) * len(labels))
+    check_pictures(src / "training" / "mask", len(labels))
     val = set(stream(0, 0, "freihand split").permutation(len(labels))[: max(round(VAL_SHARE * len(labels)), 1)].tolist())
     counts = {}
     for split in ("train", "val"):
@@ -99,19 +100,10 @@ def read_labels(src: Path, hand: HandModel) -> FreihandLabels:
     digest, arrays = hashlib.sha256(), {}
     for name in _LABELS:
         path = src / f"training_{name}.json"
-        rows = []
-        for k, value in enumerate(_items(path)):
-            try:
-                row = np.array(value, np.float32 if name == "verts" else np.float64)
-                rows.append(row.reshape(shapes[name]))
-            except (ValueError, TypeError):
-                raise HandsynthError(f"{path} is damaged: entry {k} is not {shapes[name]} numbers") from None
-            if not np.isfinite(row).all():
-                raise HandsynthError(f"{path} is damaged: entry {k} holds NaN or infinity")
-            digest.update(row.tobytes())
-        arrays[name] = np.array(rows)
-        if not rows or len(rows) != len(arrays["K"]):
-            raise HandsynthError(f"{path} has {len(rows)} entries, training_K.json {len(arrays['K'])}: a part is missing")
+        arrays[name] = read_rows(path, shapes[name], np.float32 if name == "verts" else np.float64)
+        digest.update(arrays[name].tobytes())
+        if len(arrays[name]) != len(arrays["K"]):
+            raise HandsynthError(f"{path} has {len(arrays[name])} entries, training_K.json {len(arrays['K'])}: a part is missing")
     theta = arrays["mano"][:, :48].reshape(-1, 16, 3).copy()
     theta[:, 1:] += hand.hands_mean  # FreiHAND's poses are relative to MANO's mean pose, ours to the flat hand
     K = arrays["K"].copy()
@@ -127,17 +119,31 @@ def read_labels(src: Path, hand: HandModel) -> FreihandLabels:
     return FreihandLabels(K, theta, arrays["mano"][:, 48:58], arrays["xyz"], arrays["verts"], digest.hexdigest())
 
 
-def check_pictures(src: Path, originals: int) -> None:
-    """Raises UsageError naming the first of all versions' pictures, or of the originals' masks, that is missing."""
-    for kind, count in (("rgb", len(VERSIONS) * originals), ("mask", originals)):
-        there = {path.name for path in (src / "training" / kind).iterdir()}
-        lacking = [name for name in (f"{i:08d}.jpg" for i in range(count)) if name not in there]
-        if lacking:
-            raise UsageError(f"{src / 'training' / kind} lacks {len(lacking)} of {count} pictures, the first {lacking[0]}")
+def read_rows(path: Path, shape: tuple[int, ...], dtype: type[np.floating] = np.float64) -> np.ndarray:
+    """(n, *shape) numbers of one of FreiHAND's JSON lists. Raises HandsynthError when it is damaged or empty."""
+    rows = []
+    for k, value in enumerate(_items(path)):
+        try:
+            rows.append(np.array(value, dtype).reshape(shape))
+        except (ValueError, TypeError):
+            raise HandsynthError(f"{path} is damaged: entry {k} is not {shape} numbers") from None
+        if not np.isfinite(rows[-1]).all():
+            raise HandsynthError(f"{path} is damaged: entry {k} holds NaN or infinity")
+    if not rows:
+        raise HandsynthError(f"{path} is an empty list")
+    return np.array(rows)
+
+
+def check_pictures(folder: Path, count: int) -> None:
+    """Raises UsageError naming the first of `count` numbered pictures that is missing from `folder`."""
+    there = {path.name for path in folder.iterdir()}
+    lacking = [name for name in (f"{i:08d}.jpg" for i in range(count)) if name not in there]
+    if lacking:
+        raise UsageError(f"{folder} lacks {len(lacking)} of {count} pictures, the first {lacking[0]}")
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """Entries of a JSON list of lists, one at a time: the vertices of all hands are gigabytes as Python's numbers."""
+    """Entries of a JSON list, one at a time: the vertices of all hands are gigabytes as Python's numbers."""
     decoder, text, at = json.JSONDecoder(), "", 0
     try:
         with open(path) as file:
@@ -149,13 +155,16 @@ def _items(path: Path) -> Iterator[Any]:
                 if text.startswith("]", at):
                     return
                 try:
-                    value, at = decoder.raw_decode(text, at)
+                    value, end = decoder.raw_decode(text, at)
+                    if text[end : end + 1] not in (*" \n\r\t,", "]"):  # a number may go on in what has not been read
+                        raise ValueError(f"no comma after {text[max(end - 20, 0) : end]}")
                 except ValueError:  # the entry goes on in what has not been read
                     chunk = file.read(1 << 20)
                     if not chunk or len(text) - at > _LONGEST_ENTRY:
                         raise
                     text, at = text[at:] + chunk, 0
                     continue
+                at = end
                 yield value
     except (OSError, ValueError, RecursionError) as error:
         raise HandsynthError(f"{path} is damaged: {error}") from None

@@ -93,18 +93,23 @@ class ShardDataset:
         shard, index = self._table[position, :2]
         return f"{self.folder / self.index['shards'][shard]['name']}, sample {index}"
 
-    def read(self, position: int) -> Record:
-        """The sample, decoded and checked. Raises HandsynthError naming shard and sample when any of it is damaged."""
+    def labels(self, position: int) -> dict[str, Any]:
+        """The sample's JSON alone, checked. Raises HandsynthError naming shard and sample when it is damaged."""
         where = self.where(position)
-        jpg, json_bytes, npy = (self._member(position, k) for k in range(len(MEMBERS)))
-        labels = decode_labels({"json": json_bytes}, where)
+        labels = decode_labels({"json": self._member(position, MEMBERS.index("json"))}, where)
         if (labels["dataset"], labels["index"]) != (self.identity, self._table[position, 1]):
             raise HandsynthError(f"{where}: its labels are those of sample {labels['index']} of dataset {labels['dataset']!r:.20}")
+        if labels["side"] not in ("right", "left"):
+            raise HandsynthError(f"{where}: side is {labels['side']!r:.40}, expected 'right' or 'left'")
+        return labels
+
+    def read(self, position: int) -> Record:
+        """The sample, decoded and checked. Raises HandsynthError naming shard and sample when any of it is damaged."""
+        where, labels = self.where(position), self.labels(position)
+        jpg, npy = (self._member(position, MEMBERS.index(name)) for name in ("jpg", "vertices.npy"))
         vertices = decode_npy(npy, where)
         if vertices.shape != (self.num_vertices, 3) or vertices.dtype.kind != "f" or not np.isfinite(vertices).all():
             raise HandsynthError(f"{where}: vertices.npy is not ({self.num_vertices}, 3) finite numbers")
-        if labels["side"] not in ("right", "left"):
-            raise HandsynthError(f"{where}: side is {labels['side']!r:.40}, expected 'right' or 'left'")
         return Record(
             dataset=self.identity,
             index=int(self._table[position, 1]),

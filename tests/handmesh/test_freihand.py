@@ -126,8 +126,8 @@ def test_another_hand_is_refused(made, tmp_path):
 
 
 def test_list_is_read_in_pieces(tmp_path):
-    """Entries longer and shorter than what is read at a time come out as json reads them."""
-    values = [[0.1] * 400_000, [1], [[2, 3], []], [-1.5e-7] * 7]
+    """Entries longer and shorter than what is read at a time come out as json reads them, as do plain numbers."""
+    values = [[0.1] * 400_000, [1], [[2, 3], []], [-1.5e-7] * 7, *[1.5e-7] * 300_000]
     for indent in (None, 1):
         (tmp_path / "list.json").write_text(json.dumps(values, indent=indent))
         assert list(_items(tmp_path / "list.json")) == values
