@@ -19,6 +19,15 @@ app = typer.Typer(
 convert_app = typer.Typer(help="Foreign data into our shards, once.", no_args_is_help=True)
 app.add_typer(convert_app, name="convert")
 
+submit_app = typer.Typer(help="Predictions as a challenge takes them.", no_args_is_help=True)
+app.add_typer(submit_app, name="submit")
+
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a training run", show_default=False)]
+DeviceOpt = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+BatchOpt = Annotated[int, typer.Option(help="pictures at a time", min=1)]
+train_app = typer.Typer(help="Training, from shards to a run folder.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
 JsonOpt = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
 
@@ -59,6 +68,127 @@ def convert_freihand(
         _print_json(made)
     else:
         typer.echo(f"{out}: {made['train']} samples in train, {made['val']} in val, of {made['originals']} originals")
+
+
+@app.command()
+def evaluate(
+    run: RunArg,
+    data: Annotated[list[Path], typer.Option(metavar="SHARDS", help="dataset to judge on; may be repeated", show_default=False)],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
+    batch: BatchOpt = 32,
+    workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,
+    device: DeviceOpt = "auto",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out damaged shards and samples, and count them")] = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a hand that never moves."""
+    from handmesh.data.shards import ShardDataset
+    from handmesh.device import pick_device
+    from handmesh.evaluation.evaluate import default_folder, evaluate_run
+    from handmesh.evaluation.report import metrics_table, write_report
+    from handmesh.run_folder import load_run
+
+    where = pick_device(device)
+    opened = load_run(run, where)
+    parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data]
+    found = evaluate_run(opened, parts, batch, workers, where, skip_bad)
+    folder = out or default_folder(run, parts)
+    title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
+    write_report(folder, found.summary, found.judged, found.per_hand, title)
+    if as_json:
+        _print_json({**found.summary, "out": str(folder)})
+    else:
+        lost = found.summary["left_out"]
+        typer.echo(metrics_table(found.summary["groups"]))
+        typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
+
+
+@submit_app.command("freihand")
+def submit_freihand(
+    run: RunArg,
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="FreiHAND's folder, with evaluation/rgb", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="PRED.ZIP", help="file to write", show_default=False)],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="JSON list of [x0, y0, x1, y1] px tightly about each hand, from a detector [the picture's centre]"),
+    ] = None,
+    batch: BatchOpt = 32,
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """FreiHAND's evaluation pictures -> the challenge's zip; scored at once where its annotations are in SRC."""
+    from handmesh.device import pick_device
+    from handmesh.evaluation import challenge
+    from handmesh.evaluation.report import scores_line
+    from handmesh.run_folder import load_run
+
+    where = pick_device(device)
+    opened = load_run(run, where)
+    task = challenge.read_challenge(src, opened.hand, boxes)
+    made = challenge.submit_freihand(opened.net, opened.hand, task, out, opened.spec.side, batch, where)
+    if as_json:
+        _print_json(made)
+    else:
+        typer.echo(f"{out}: {made['pictures']} hands")
+        typer.echo(
+            scores_line(made["metrics"]) if "metrics" in made else "not scored: evaluation_xyz.json, evaluation_verts.json missing"
+        )
+
+
+@train_app.command("mesh")
+def train_mesh(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, demo, or a YAML file", show_default=False)],
+    data: Annotated[
+        list[str], typer.Option("--data", help="a dataset's folder, or FOLDER=WEIGHT; repeat to mix", show_default=False)
+    ],
+    val: Annotated[
+        list[Path], typer.Option("--val", help="a dataset's folder to validate on; may be repeated", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    net: Annotated[str | None, typer.Option("--net", help="another net than the preset's (handmesh nets)")] = None,
+    side: Annotated[int | None, typer.Option("--side", help="side of the crops [px], a multiple of 32")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="samples of a step, over all ranks")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="passes over the data")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
+    ] = None,
+    amplitude: Annotated[float | None, typer.Option("--amplitude", help="share of crops with mixed amplitude spectra")] = None,
+    erasing: Annotated[float | None, typer.Option("--erasing", help="share of crops with a rectangle erased")] = None,
+    rotation: Annotated[float | None, typer.Option("--rotation-deg", help="spread of the crops' rotation")] = None,
+    scale: Annotated[float | None, typer.Option("--scale", help="spread of the crops' size")] = None,
+    colour: Annotated[float | None, typer.Option("--colour", help="spread of the colour gains")] = None,
+    hand: Annotated[Path | None, typer.Option("--hand", help="the datasets' hand (.npz), when it is not found by itself")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="loading processes")] = 2,
+    device: DeviceOpt = "auto",
+    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="steps")] = 500,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without damaged shards and samples")] = False,
+) -> None:
+    """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m handmesh train mesh ..."""
+    from handmesh.training.command import train_mesh_command
+
+    flags = {
+        "net": net, "side": side, "batch": batch, "epochs": epochs, "lr": lr, "seed": seed, "pretrained": pretrained,
+        "augment.amplitude": amplitude, "augment.erasing": erasing, "augment.rotation_deg": rotation, "augment.scale": scale,
+        "augment.colour": colour,
+    }  # fmt: skip
+    done = train_mesh_command(
+        preset,
+        flags,
+        data,
+        val,
+        out,
+        hand,
+        device,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        skip_bad=skip_bad,
+    )
+    if done:
+        typer.echo(done)
 
 
 def main() -> None:

@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from embedded_hand import anatomy, correctives, decimate, flat, layout, seam, shape, source
 
-from handsynth.assets.store import EMBEDDED, write_atomically
+from handsynth.assets.store import EMBEDDED
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, PARENTS
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, save_hand
 from handsynth.core.mesh import boundary_loop, face_normals, vertex_normals
 

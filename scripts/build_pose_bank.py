@@ -26,7 +26,8 @@ from pose_bank.select import keypoints, spread_out
 from pose_bank.wish import Wish
 
 from handsynth.assets.poses import PoseBank, save_poses
-from handsynth.assets.store import EMBEDDED, write_atomically
+from handsynth.assets.store import EMBEDDED
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, load_hand
 
 POSES = 895  # as many as the paper's own bank (right hands of MANO's scans)

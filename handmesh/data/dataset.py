@@ -81,6 +81,11 @@ class HandDataset(Dataset[Batch]):
         )
         return _tensors(crop, picture, draw.dataset, record.index, replaced)
 
+    def record(self, position: int) -> Record:
+        """The sample at a position over all datasets as it lies in its shard."""
+        draw = self._locate(position)
+        return self._read(self.parts[draw.dataset], draw.position)[0]
+
     def _locate(self, position: int) -> Draw:
         if not 0 <= position < len(self):
             raise IndexError(position)

@@ -15,8 +15,9 @@ import numpy as np
 import PIL
 
 from handsynth.assets.pictures import MAX_BYTES, PASSING_REASONS, SUFFIXES, BackgroundError, check_picture, decode_picture
-from handsynth.assets.store import cache_dir, write_atomically
+from handsynth.assets.store import cache_dir
 from handsynth.core.errors import AssetError, UsageError
+from handsynth.core.files import write_atomically
 
 MAX_TRIES = 100
 """So many pictures in a row are tried before a folder is given up."""

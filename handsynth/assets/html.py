@@ -12,9 +12,9 @@ import numpy as np
 from handsynth.assets.manifest import Prepared, record_prepared
 from handsynth.assets.release import release_file
 from handsynth.assets.skin import SkinModel, layout_fits, save_skin
-from handsynth.assets.store import write_atomically
 from handsynth.assets.unpickle import read_pickle
 from handsynth.core.errors import AssetError, UsageError
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import load_hand
 
 LICENCE = "HTML: non-commercial research only, no redistribution"

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import yaml
 
-from handsynth.assets.store import file_sha256, write_atomically
+from handsynth.assets.store import file_sha256
 from handsynth.core.errors import AssetError
+from handsynth.core.files import write_atomically
 
 MANIFEST = Path(__file__).parent / "assets_manifest.yaml"
 

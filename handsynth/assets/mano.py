@@ -10,11 +10,11 @@ import numpy as np
 
 from handsynth.assets.manifest import Prepared, record_prepared
 from handsynth.assets.release import release_file
-from handsynth.assets.store import write_atomically
 from handsynth.assets.unpickle import read_pickle
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERTIP_TABLES, PARENTS
 from handsynth.core.errors import AssetError
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, save_hand
 
 LICENCE = "MANO: non-commercial research, education and art only, no redistribution, no training for commercial products"

@@ -13,8 +13,9 @@ import numpy as np
 from handsynth.assets.scene_kinds import KINDS, paint_scene
 from handsynth.assets.scene_layers import HEIGHT, WIDTH, Painter
 from handsynth.assets.scene_textures import make_textures
-from handsynth.assets.store import cache_dir, write_atomically
+from handsynth.assets.store import cache_dir
 from handsynth.core.errors import AssetError
+from handsynth.core.files import write_atomically
 
 VERSION = 1
 """To be raised whenever a pixel of the scenes changes: it is part of a dataset's identity."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from handsynth.core.conventions import FINGERS
 from handsynth.core.errors import HandsynthError
-from handsynth.recipe.fields import build
+from handsynth.core.fields import build
 
 Vector = tuple[float, float, float]
 

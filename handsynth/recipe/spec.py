@@ -12,9 +12,9 @@ import yaml
 
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import UsageError
+from handsynth.core.fields import build
 from handsynth.core.sample import PASSES
 from handsynth.core.shard import canonical_json
-from handsynth.recipe.fields import build
 
 Range = tuple[float, float]
 """Least and greatest value of a uniform draw."""

@@ -7,8 +7,9 @@ import numpy as np
 
 from handsynth.assets.painter.paint import SEED, Population, paint_population
 from handsynth.assets.skin import SkinModel, load_skin, save_skin
-from handsynth.assets.store import cache_dir, write_atomically
+from handsynth.assets.store import cache_dir
 from handsynth.core.errors import AssetError
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel
 
 PAINTER_VERSION = 2

@@ -1,0 +1,122 @@
+"""Synthetic data for the trainer's benchmarks: a training world and a held-out world that share nothing but the hand model.
+
+    python benchmarks/worlds.py DATA      # makes what is missing; each dataset is an ordinary `handsynth generate`
+
+The bank's poses are split by gesture, so that no held-out pose is a variant of one that was trained on; the painted scenes are
+split in two; shapes, skins, lights and cameras are drawn with other seeds and, in the held-out world, from wider ranges.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import yaml
+
+from handsynth.assets.poses import PoseBank, load_poses, save_poses
+from handsynth.assets.scenes import Scenes
+from handsynth.assets.store import EMBEDDED
+from handsynth.core.hand import load_hand, save_hand
+from handsynth.recipe.spec import BackgroundSpec, CameraSpec, DatasetSpec, LightSpec, PoseSpec, SensorSpec, load_spec
+
+IMAGE_SIZE = 160
+"""Enough for crops of 128 px: the hand's box with its margin is 100 to 160 px wide."""
+
+BASE_POSES = 24
+"""Poses of the base set."""
+
+SIZES = {"base": 1500, "manorender": 6000, "angrender": 6000, "validation": 256, "heldout": 1000}
+"""Samples of each dataset. manorender and angrender are spread evenly over the shipped specs' own samples."""
+
+
+def held_out(name: str) -> bool:
+    """Whether a pose of the bank is kept for the held-out world: a fifth of the gestures, all variants of one together."""
+    gesture = name if name.startswith("random") else re.sub(r" \d+$", "", name)
+    return hashlib.sha256(gesture.encode()).digest()[0] % 5 == 0
+
+
+def split_bank(bank: PoseBank) -> dict[str, PoseBank]:
+    """The bank's training and held-out poses, and the base's few: training poses spread evenly over the gestures."""
+    rows = {
+        "train": [k for k, name in enumerate(bank.names) if not held_out(name)],
+        "heldout": [k for k, name in enumerate(bank.names) if held_out(name)],
+    }
+    rows["base"] = rows["train"][:: len(rows["train"]) // BASE_POSES][:BASE_POSES]
+    return {key: PoseBank(bank.theta[r], tuple(bank.names[k] for k in r)) for key, r in rows.items()}
+
+
+def specs() -> dict[str, tuple[DatasetSpec, str, str]]:
+    """Each dataset: its spec, the poses that it draws from and the scenes behind it."""
+    base = DatasetSpec(
+        name="base", samples=SIZES["base"], seed=1, pose=PoseSpec(bank_poses=BASE_POSES, swap_probability=0.0),
+        camera=CameraSpec(elevation_deg=(0, 40), azimuth_deg=(-45, 45), roll_std_deg=15, fill=(0.5, 0.8)),
+    )  # fmt: skip
+    heldout = DatasetSpec(
+        name="heldout", samples=SIZES["heldout"], seed=2, beta_std=1.2,
+        pose=PoseSpec(swap_probability=0.2),
+        camera=CameraSpec(roll_std_deg=60, distance_m=(0.4, 1.1), fill=(0.45, 0.85), offset=0.7),
+        light=LightSpec(temperature_k=(2600, 9000), ambient=(0.2, 0.7), total=(0.8, 2.1)),
+        background=BackgroundSpec(scale=(0.35, 1.0)), sensor=SensorSpec(exposure_stops=(-0.5, 0.5), noise=(0.0, 0.02)),
+    )  # fmt: skip
+    validation = dataclasses.replace(heldout, name="validation", samples=SIZES["validation"], seed=3)
+    return {
+        "base": (base, "base", "train"),
+        "manorender": (load_spec("manorender"), "train", "train"),
+        "angrender": (load_spec("angrender"), "train", "train"),
+        "validation": (validation, "heldout", "heldout"),
+        "heldout": (heldout, "heldout", "heldout"),
+    }
+
+
+def make_worlds(data: Path, jobs: int) -> dict[str, Path]:
+    """Makes every dataset that is missing under `data` -> folder of each."""
+    hand, scenes = load_hand(EMBEDDED / "hand.npz"), Scenes()
+    for name, bank in split_bank(load_poses(EMBEDDED / "poses.npz")).items():
+        folder = data / "hands" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        save_hand(folder / "hand.npz", hand)
+        save_poses(folder / "poses.npz", bank)
+    for name, parity in (("train", 0), ("heldout", 1)):
+        folder = data / "scenes" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for k in range(parity, len(scenes), 2):
+            path = folder / f"scene-{k:03d}.jpg"
+            if not path.exists():
+                iio.imwrite(path, np.asarray(scenes.read(k)), quality=95)
+    folders = {}
+    for name, (spec, poses, backgrounds) in specs().items():
+        folders[name] = data / name
+        file = data / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(_plain(dataclasses.replace(spec, image_size=IMAGE_SIZE)), sort_keys=False))
+        samples = [] if spec.samples == SIZES[name] else ["--samples", str(SIZES[name])]
+        hand_file, pictures = data / "hands" / poses / "hand.npz", data / "scenes" / backgrounds
+        subprocess.run(
+            [sys.executable, "-m", "handsynth", "generate", file, folders[name], *samples, "--hand", hand_file,
+             "--backgrounds", pictures, "--jobs", str(jobs)], check=True,
+        )  # fmt: skip
+    return folders
+
+
+def _plain(spec: DatasetSpec) -> dict[str, object]:
+    """The spec as YAML writes it, lists for tuples."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: plain(v) for key, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+    return plain(dataclasses.asdict(spec))  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the datasets, about 400 MB")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    make_worlds(arguments.data, arguments.jobs)

@@ -1,0 +1,85 @@
+"""A net over a whole dataset: predictions, truth and losses in the samples' own cameras, as arrays."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from handmesh.data.crop import lixels_to_camera
+from handmesh.data.dataset import Batch, HandDataset
+from handmesh.losses import lixel_losses
+from handmesh.nets.mesh_net import MeshNet
+from handsynth.core.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """N samples in the order of their dataset; camera frame of each sample [m], left hands as left hands."""
+
+    keypoints: np.ndarray  # (N, 21, 3) regressed from the vertices
+    vertices: np.ndarray  # (N, V, 3)
+    true_keypoints: np.ndarray  # (N, 21, 3)
+    true_vertices: np.ndarray  # (N, V, 3)
+    vertices_spread: np.ndarray  # (N, V, 3) one standard deviation [lixels]
+    dataset: np.ndarray  # (N,) number of the dataset in the mix
+    sample: np.ndarray  # (N,) number of the sample in its spec
+    losses: dict[str, np.ndarray]  # terms of equation 4 by name, (N,) each
+
+
+def quiet_worker(_: int) -> None:
+    """Start of a loading process: one thread each."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+@torch.no_grad()
+def predict_dataset(
+    net: MeshNet, data: HandDataset, faces: np.ndarray, batch: int, workers: int, device: torch.device, bar: bool = False
+) -> Predicted:
+    """Runs the net over every sample of `data`, which should crop plainly (NO_AUGMENTATION). The net's mode is kept.
+
+    The depth of the wrist is the true one, as in the original's evaluation: the nets are relative to it.
+
+    Args:
+        net: on `device`.
+        data: the samples.
+        faces: (F, 3) of the hand.
+        batch: samples at a time.
+        workers: loading processes; 0 loads in this one.
+        device: where the net is.
+        bar: shows progress on stderr.
+
+    Raises UsageError when there is no sample, HandsynthError when one is damaged (unless the data skip those).
+    """
+    if not len(data):
+        raise UsageError("there is no sample to evaluate: the dataset is empty")
+    was_training = net.training
+    net.eval()
+    triangles = torch.as_tensor(faces.astype(np.int64), device=device)
+    loader = DataLoader(data, batch, num_workers=workers, worker_init_fn=quiet_worker)
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for loaded in tqdm(loader, "evaluating", disable=not bar, unit="batch"):
+        sample = Batch(*loaded)
+        prediction = net(sample.image.to(device, memory_format=torch.channels_last))
+        keypoints = net.regress_keypoints(prediction.vertices)
+        target = type(sample.target)(*(t.to(device) for t in sample.target))
+        for name, term in lixel_losses(prediction, keypoints, target, triangles).items():
+            found["loss " + name].append(term.cpu().numpy())
+
+        root, K, R = (t.numpy().astype(np.float64) for t in (sample.root_depth, sample.K, sample.R_crop_cam))
+        vertices = lixels_to_camera(prediction.vertices.cpu().numpy(), root, K, R, data.side)
+        found["vertices"].append(vertices)
+        found["keypoints"].append(np.einsum("pv,bvc->bpc", net.keypoint_regressor.cpu().numpy(), vertices))
+        found["true_keypoints"].append(sample.keypoints_m.numpy() @ R)
+        found["true_vertices"].append(sample.vertices_m.numpy() @ R)
+        found["vertices_spread"].append(prediction.vertices_spread.cpu().numpy())
+        found["dataset"].append(sample.dataset.numpy())
+        found["sample"].append(sample.sample.numpy())
+    net.train(was_training)
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    losses = {name.removeprefix("loss "): whole.pop(name) for name in list(whole) if name.startswith("loss ")}
+    return Predicted(**whole, losses=losses)

@@ -1,0 +1,97 @@
+"""A run on disk: its settings, its hand and its weights, written whole or not at all, and read back as a net."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from handmesh.keypoints import keypoint_regressor
+from handmesh.nets.mesh_net import MeshNet
+from handmesh.nets.registry import create_net
+from handmesh.training.spec import TrainSpec, spec_from_dict
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import write_atomically
+from handsynth.core.hand import HandModel, load_hand, save_hand
+
+CONFIG, HAND, WEIGHTS, CHECKPOINT = "config.yaml", "hand.npz", "weights.safetensors", "checkpoint.safetensors"
+"""Files of a run folder: how it was trained and on what, the hand model, the net's weights, what `--resume` goes on from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained net with what is needed to use it."""
+
+    folder: Path
+    spec: TrainSpec
+    hand: HandModel
+    net: MeshNet  # in evaluation mode
+    config: dict[str, Any]  # config.yaml: `training`, `datasets`, `validation`, `hand`
+
+
+def load_run(folder: Path, device: torch.device) -> Run:
+    """Opens a run to use its net. Raises UsageError when the folder is none, HandsynthError when a file of it is damaged."""
+    config = read_config(folder)
+    spec = spec_from_dict(config.get("training"), str(folder / CONFIG))
+    hand = load_hand(folder / HAND)
+    net = create_net(spec.net, keypoint_regressor(hand), pretrained=False)
+    if not (folder / WEIGHTS).exists():
+        raise UsageError(f"{folder} has no {WEIGHTS} yet: no epoch of its training is done (go on with --resume)")
+    load_weights(net, folder / WEIGHTS, spec.net)
+    return Run(folder, spec, hand, net.to(device, memory_format=torch.channels_last).eval(), config)  # type: ignore[call-overload]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.yaml of a run. Raises UsageError when there is none, HandsynthError when it is damaged."""
+    path = folder / CONFIG
+    try:
+        config = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{folder} is no run folder: it has no {CONFIG}: handmesh train mesh makes one") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise HandsynthError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise HandsynthError(f"{path} is damaged: it holds no settings")
+    return config
+
+
+def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
+    """Writes a run's settings and its hand."""
+    write_atomically(folder / HAND, lambda path: save_hand(path, hand))
+    write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False)))
+
+
+def save_weights(net: MeshNet, path: Path, net_name: str, more: dict[str, str]) -> None:
+    """The net's weights with its name and `more` text beside them, atomically."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"net": net_name, **more}))
+
+
+def load_weights(net: MeshNet, path: Path, net_name: str) -> None:
+    """Fills a net. Raises UsageError when the file holds another net's weights, HandsynthError when it is damaged."""
+    tensors, metadata = read_tensors(path)
+    if metadata.get("net", net_name) != net_name:
+        raise UsageError(f"{path} holds weights of {metadata['net']}, not of {net_name}")
+    fill(net, tensors, path)
+
+
+def fill(net: MeshNet, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Puts tensors by name into a net. Raises UsageError naming the first that does not fit."""
+    own = net.state_dict()
+    for name in [*own, *tensors]:
+        if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
+            raise UsageError(f"{path} holds weights of another net or hand: {name} does not fit")
+    net.load_state_dict(tensors)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and text of a safetensors file; no code is ever run. Raises HandsynthError when it is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
+    except (OSError, SafetensorError) as error:
+        raise HandsynthError(f"{path} cannot be read: {' '.join(str(error).split())}") from None

@@ -1,0 +1,287 @@
+"""The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from handmesh.data.augment import NO_AUGMENTATION
+from handmesh.data.crop import lixels_to_camera
+from handmesh.data.dataset import Batch, HandDataset
+from handmesh.data.sampler import EpochBatches
+from handmesh.data.shards import ShardDataset
+from handmesh.inference import Predicted, predict_dataset, quiet_worker
+from handmesh.keypoints import keypoint_regressor
+from handmesh.losses import Target, lixel_losses, total_loss
+from handmesh.metrics import evaluate_hands, mean_error_mm
+from handmesh.nets.mesh_net import MeshNet, Prediction
+from handmesh.nets.registry import create_net
+from handmesh.run_folder import CHECKPOINT, CONFIG, WEIGHTS, read_config, save_weights, write_run
+from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from handmesh.training.ranks import Ranks
+from handmesh.training.record import Recorder, draw_validation
+from handmesh.training.schedule import learning_rate
+from handmesh.training.spec import TrainSpec, spec_to_dict
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import HandModel
+
+
+class Part(NamedTuple):
+    """A dataset of the mix."""
+
+    data: ShardDataset
+    weight: float  # how often each sample is seen in an epoch
+
+
+@dataclass(frozen=True)
+class HowRun:
+    """What never changes a weight."""
+
+    workers: int = 2  # loading processes of each rank
+    checkpoint_every: int = 500  # steps
+    resume: bool = False
+    skip_bad: bool = False
+
+
+def train_mesh(
+    spec: TrainSpec,
+    parts: Sequence[Part],
+    validation: Sequence[ShardDataset],
+    hand: HandModel,
+    out: Path,
+    ranks: Ranks,
+    how: HowRun,
+) -> list[dict[str, float]]:
+    """Trains a net and fills the run folder `out` -> one row of figures an epoch (what metrics.csv shows).
+
+    Raises UsageError when `out` already holds a run and `resume` is not asked for, or when it is asked for with other
+    settings; HandsynthError when the loss is no longer finite (the last checkpoint stays) or a sample is damaged.
+    """
+    training = Training(spec, parts, validation, hand, out, ranks, how)
+    return training.run()
+
+
+class Training:
+    """The state of a training under way."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        parts: Sequence[Part],
+        validation: Sequence[ShardDataset],
+        hand: HandModel,
+        out: Path,
+        ranks: Ranks,
+        how: HowRun,
+    ) -> None:
+        self.spec, self.parts, self.hand, self.out, self.ranks, self.how = spec, list(parts), hand, out, ranks, how
+        if not sum(len(data) for data in validation):
+            raise UsageError("the validation set is empty: --val FOLDER needs a dataset with samples")
+        self.config = run_config(spec, parts, validation, hand)
+        _check_folder(out, self.config, how.resume)
+
+        torch.manual_seed(spec.seed)
+        device = ranks.device
+        # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
+        net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained)
+        self.net: MeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
+        self.progress = Progress()
+        if how.resume and (out / CHECKPOINT).exists():
+            self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
+        self.model = ranks.wrap(self.net)
+        self.faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
+        self.data = HandDataset([p.data for p in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
+        self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
+        self.recorder: Recorder | None = None
+
+    def run(self) -> list[dict[str, float]]:
+        """Every epoch that is left, then the sheet."""
+        predicted = None
+        if self.ranks.first:
+            write_run(self.out, self.config, self.hand)
+            self.recorder = Recorder(self.out, self.progress.steps_done)
+        try:
+            while self.progress.epoch < self.spec.epochs:
+                self._epoch()
+                predicted = self._end_of_epoch()
+        finally:
+            if self.recorder:
+                self.recorder.close()
+        if self.ranks.first and predicted is not None:
+            draw_validation(self.out / "validation.png", self.validation, predicted, self.hand.faces)
+        self.ranks.wait()
+        return self.progress.history
+
+    def _epoch(self) -> None:
+        """The steps of the epoch under way that are left."""
+        progress, spec, ranks = self.progress, self.spec, self.ranks
+        batches = EpochBatches(
+            self.data.sizes,
+            [p.weight for p in self.parts],
+            spec.batch,
+            spec.seed,
+            progress.epoch,
+            ranks.rank,
+            ranks.world,
+            progress.step,
+        )
+        workers = {"num_workers": self.how.workers, "worker_init_fn": quiet_worker, "pin_memory": ranks.device.type == "cuda"}
+        # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
+        loader = DataLoader(self.data, batch_sampler=batches, generator=torch.Generator(), **workers)  # type: ignore[arg-type]
+        steps = len(batches.bounds)
+        self.model.train()
+        title = f"epoch {progress.epoch + 1}/{spec.epochs}"
+        with tqdm(total=steps, initial=progress.step, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
+            for loaded in loader:
+                start, stop = batches.bounds[progress.step].tolist()
+                values = self._step(Batch(*loaded), stop - start, steps)
+                for name, value in values.items():
+                    progress.sums[name] = progress.sums.get(name, 0.0) + value
+                progress.step += 1
+                progress.steps_done += 1
+                seen = progress.sums["samples"]
+                bar.set_postfix_str(f"loss {progress.sums['loss'] / seen:.3f}, MPJPE {progress.sums['mpjpe_mm'] / seen:.1f} mm")
+                bar.update()
+                if self.recorder:
+                    count = values["samples"]
+                    self.recorder.step(progress.steps_done, {k: v / count for k, v in values.items() if k != "samples"})
+                if progress.step % self.how.checkpoint_every == 0:
+                    self._save_checkpoint()
+
+    def _step(self, batch: Batch, count: int, steps: int) -> dict[str, float]:
+        """One step of Adam on a global batch of `count` samples -> sums over that batch."""
+        spec, progress, device = self.spec, self.progress, self.ranks.device
+        lr = learning_rate(spec, progress.steps_done, steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        # Random numbers inside the net (stochastic depth) depend on the step alone, so that a resumed run draws the same.
+        torch.manual_seed((spec.seed * 1_000_003 + progress.steps_done) * 4099 + self.ranks.rank)
+        image = batch.image.to(device, memory_format=torch.channels_last, non_blocking=True)
+        target = Target(*(t.to(device, non_blocking=True) for t in batch.target))
+        with torch.autocast("cuda", torch.bfloat16, enabled=spec.bf16 and device.type == "cuda"):
+            prediction: Prediction = self.model(image)
+        keypoints = self.net.regress_keypoints(prediction.vertices)
+        # Each rank's share of the mean over the global batch; DDP averages gradients, hence the factor.
+        terms = {name: t.sum() / count for name, t in lixel_losses(prediction, keypoints, target, self.faces).items()}
+        loss = total_loss(terms)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss * self.ranks.world).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip)
+
+        error = len(image) * _error_mm(keypoints, batch, self.data.side)
+        local = torch.tensor([loss.item() * count, *(t.item() * count for t in terms.values()), error], dtype=torch.float64)
+        summed = self.ranks.total(local.to(device, torch.float64 if device.type == "cpu" else torch.float32)).tolist()
+        if not (math.isfinite(summed[0]) and math.isfinite(norm.item())):
+            self._stop_at_nan()
+        self.optimizer.step()
+        return dict(zip(("loss", *terms, "mpjpe_mm"), summed, strict=True)) | {"samples": count, "lr": lr * count}
+
+    def _stop_at_nan(self) -> None:
+        progress = self.progress
+        kept = (
+            f"the last good checkpoint is {self.out / CHECKPOINT}"
+            if (self.out / CHECKPOINT).exists()
+            else "no checkpoint was due yet"
+        )
+        raise HandsynthError(
+            f"loss or gradients are no longer finite at step {progress.step + 1} of epoch {progress.epoch + 1}: training stopped, "
+            f"{kept}; start again with a lower --lr (it was {self.spec.lr:g})"
+        )
+
+    def _end_of_epoch(self) -> Predicted | None:
+        """Validates, notes a row and saves -> what the net predicted for the validation set, on the first rank."""
+        progress, sums = self.progress, self.progress.sums
+        self.ranks.same_buffers(self.net)
+        predicted = None
+        if self.ranks.first:
+            predicted = predict_dataset(
+                self.net, self.validation, self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
+            )
+            row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
+            row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}
+            row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
+            row["lr"] = self.optimizer.param_groups[0]["lr"]
+            progress.history.append(row)
+            tqdm.write(_line(row, self.spec.epochs), file=sys.stderr)
+        progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+        self._save_checkpoint()
+        if self.recorder:
+            more = {"hand": self.hand.digest, "side": str(self.spec.side), "epoch": str(progress.epoch)}
+            save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
+            self.recorder.epoch(progress.history)
+        return predicted
+
+    def _save_checkpoint(self) -> None:
+        self.ranks.same_buffers(self.net)
+        if self.ranks.first:
+            save_checkpoint(self.out / CHECKPOINT, self.net, self.optimizer, self.progress)
+
+
+def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[ShardDataset], hand: HandModel) -> dict[str, Any]:
+    """What config.yaml says: settings, and which datasets were eaten."""
+
+    def described(data: ShardDataset) -> dict[str, Any]:
+        return {"name": data.name, "identity": data.identity, "samples": len(data), "folder": str(data.folder.absolute())}
+
+    return {
+        "training": spec_to_dict(spec),
+        "hand": {"name": hand.name, "digest": hand.digest, "licence": hand.licence},
+        "datasets": [described(p.data) | {"weight": p.weight} for p in parts],
+        "validation": [described(data) for data in validation],
+    }
+
+
+def validation_figures(predicted: Predicted) -> dict[str, float]:
+    """Loss of equation 4 [lixels] and the metrics of the paper's tables."""
+    terms = {name: torch.as_tensor(values) for name, values in predicted.losses.items()}
+    figures = {"loss": float(total_loss(terms))}
+    return figures | evaluate_hands(predicted.keypoints, predicted.vertices, predicted.true_keypoints, predicted.true_vertices)
+
+
+def _error_mm(keypoints: Tensor, batch: Batch, side: int) -> float:
+    """Mean distance of (B, 21, 3) predicted keypoints [lixels] from the true ones in the crop's camera [mm]."""
+    here = np.broadcast_to(np.eye(3), (len(keypoints), 3, 3))
+    found = lixels_to_camera(keypoints.detach().cpu().numpy(), batch.root_depth.numpy(), batch.K.numpy(), here, side)
+    return mean_error_mm(found, batch.keypoints_m.numpy())
+
+
+def _check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
+    """Raises UsageError unless `out` is free, or holds the run that is to be gone on with."""
+    if not (out / CONFIG).exists():
+        if resume and out.exists() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty and holds no run to go on with: give --out another folder")
+        if not resume and out.exists() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty: give --out another folder")
+        return
+    if not resume:
+        raise UsageError(f"{out} already holds a run: --resume goes on with it, or give --out another folder")
+    before = read_config(out)
+    for name, then, now in _differences(before, config):
+        raise UsageError(f"{out} was started with {name} {then!r:.60}, this command has {now!r:.60}: resume with the same settings")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings that decide the weights and are not the same; folders may have moved."""
+    pairs = [(key, before.get("training", {}).get(key), value) for key, value in now["training"].items()]
+    pairs.append(("hand", before.get("hand", {}).get("digest"), now["hand"]["digest"]))
+    for key in ("datasets", "validation"):
+        then, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
+        pairs.append((key, then, this))
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    return (
+        f"{time.strftime('%H:%M:%S')} epoch {row['epoch']:.0f}/{epochs}: loss {row['train_loss']:.3f}; validation loss "
+        f"{row['val_loss']:.3f}, MPJPE {row['val_mpjpe_mm']:.1f}, PA-MPJPE {row['val_pa_mpjpe_mm']:.1f} mm"
+    )

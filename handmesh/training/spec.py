@@ -1,0 +1,90 @@
+"""How a net is trained: everything that decides the weights, as a frozen dataclass read from YAML."""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from handmesh.data.augment import AugmentSpec
+from handsynth.core.errors import UsageError
+from handsynth.core.fields import build
+
+PRESETS = ("paper", "fast", "cpu", "demo")
+"""Presets that come with the package."""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A training of a mesh net. The defaults are the paper's recipe (sections 3.2 and 4)."""
+
+    net: str = "lite-dwse"
+    side: int = 256  # of the crops [px]
+    batch: int = 32  # samples of a step, over all ranks
+    epochs: int = 30
+    lr: float = 1e-4  # Adam's
+    schedule: str = "step"  # "step": times `decay` at each milestone; "cosine": down to zero at the end
+    milestones: tuple[int, ...] = (28,)  # epochs, counted from 1, at whose beginning the rate falls
+    decay: float = 0.1
+    warmup_steps: int = 0  # the rate grows linearly over these
+    weight_decay: float = 0.0  # decoupled (AdamW); 0 is Adam
+    clip: float = 100.0  # greatest norm of the gradients; about ten times what a healthy run shows
+    bf16: bool = True  # mixed precision on a GPU; never on a CPU
+    pretrained: bool = True  # backbones start from ImageNet weights
+    seed: int = 0
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError naming the first value out of range."""
+        for name, low, high in (
+            ("side", 32, 1024), ("batch", 2, 1 << 16), ("epochs", 1, 100_000), ("lr", 1e-8, 1), ("decay", 1e-6, 1),
+            ("warmup_steps", 0, 1 << 30), ("weight_decay", 0, 1), ("clip", 1e-6, 1e12), ("seed", 0, 2**63 - 1),
+        ):  # fmt: skip
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
+        if self.side % 32:
+            raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
+        if self.schedule not in ("step", "cosine"):
+            raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step or cosine")
+
+
+def load_preset(name_or_path: str) -> TrainSpec:
+    """A shipped preset by name, or a YAML file. Raises UsageError naming what is unknown, and what is known."""
+    if name_or_path in PRESETS:
+        text = (resources.files("handmesh.training") / "presets" / f"{name_or_path}.yaml").read_text()
+        return parse_spec(text, f"preset {name_or_path}")
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        close = difflib.get_close_matches(name_or_path, PRESETS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else "a file of your own ends in .yaml"
+        raise UsageError(f"no preset is called {name_or_path!r}: there are {', '.join(PRESETS)}; {hint}")
+    try:
+        return parse_spec(path.read_text(), f"preset {path}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"preset {path} cannot be read: {error}") from None
+
+
+def parse_spec(text: str, where: str) -> TrainSpec:
+    """YAML text -> spec; every key and type is checked. `where` names it in errors. Raises UsageError."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+    return spec_from_dict(values, where)
+
+
+def spec_from_dict(values: Any, where: str) -> TrainSpec:
+    """Plain values -> spec, checked like YAML. Raises UsageError."""
+    return build(TrainSpec, values, where, UsageError)
+
+
+def spec_to_dict(spec: TrainSpec) -> dict[str, Any]:
+    """The spec as plain YAML values; `spec_from_dict` is its inverse."""
+    return {
+        key: {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()} if isinstance(value, dict)
+        else list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(spec).items()
+    }  # fmt: skip
