@@ -41,7 +41,7 @@ def net_table(nets: list[dict[str, Any]]) -> str:
     for net in nets:
         paper, title = net["paper"], net["title"] + (f" ({net['remark']})" if net["remark"] else "")
         lines.append([*_cells(net, paper["parameters_millions"], paper["gmacs"]), title])
-    return f"{_aligned(lines)}\n{_FOOT}"
+    return f"{aligned_columns(lines)}\n{_FOOT}"
 
 
 def module_table(net: dict[str, Any]) -> str:
@@ -51,7 +51,7 @@ def module_table(net: dict[str, Any]) -> str:
     for row in net["modules"]:
         lines.append([*_cells(row, None, (paper["module_gmacs"] or {}).get(row["name"])), ""])
     lines.append([*_cells({**net, "name": "total"}, paper["parameters_millions"], paper["gmacs"]), net["remark"] or ""])
-    return f"{net['name']}: {net['title']}\n{_aligned(lines)}\n{_FOOT}"
+    return f"{net['name']}: {net['title']}\n{aligned_columns(lines)}\n{_FOOT}"
 
 
 _COLUMNS = ("", "parameters [M]", "printed", "GMACs as the paper counts", "printed", "true GMACs")
@@ -68,8 +68,8 @@ def _cells(row: dict[str, Any], printed_millions: float | None, printed_gmacs: f
     return [row["name"], millions, printed[0], as_paper, printed[1], true]
 
 
-def _aligned(lines: list[list[str]]) -> str:
-    """Columns of equal width: names and remarks (first and last) to the left, figures to the right."""
+def aligned_columns(lines: list[list[str]]) -> str:
+    """Lines of cells as columns of equal width: names and remarks (first and last) to the left, figures to the right."""
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     text = []
     for first, *figures, last in lines:

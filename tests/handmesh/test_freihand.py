@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
+from freihand_folder import HAND, ORIGINALS, K, write_training
 
 from handmesh.data.freihand import VERSIONS, _items, convert_freihand
 from handmesh.data.shards import ShardDataset
@@ -20,27 +20,12 @@ from handsynth.core.sample import decode_labels
 from handsynth.core.shard import read_shard
 from handsynth.core.toy import toy_hand
 
-ORIGINALS, SIZE = 11, 224
-HAND = dataclasses.replace(toy_hand(), fingertip_table="freihand", hands_mean=np.random.default_rng(1).normal(0, 0.3, (15, 3)))
-"""A hand whose mean pose is far from flat, so that forgetting it shows."""
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The folder, and the (n, 16, 3) poses relative to the flat hand and (n, V, 3) vertices that it was made from."""
-    src, rng = tmp_path_factory.mktemp("frei") / "src", np.random.default_rng(0)
-    theta, beta = rng.normal(0, 0.3, (ORIGINALS, 16, 3)), rng.normal(0, 1, (ORIGINALS, 10))
-    posed = pose_hand(HAND, theta, beta, rng.uniform([-0.05, -0.05, 0.5], [0.05, 0.05, 0.8], (ORIGINALS, 3)))
-    mano = np.concatenate([theta.reshape(ORIGINALS, 48), beta, np.zeros((ORIGINALS, 3))], 1)
-    mano[:, 3:48] -= HAND.hands_mean.ravel()
-    K = np.tile(np.array([[480.0, 0, 112], [0, 480, 111], [0, 0, 1]]), (ORIGINALS, 1, 1))
-    for kind, count in (("rgb", 4 * ORIGINALS), ("mask", ORIGINALS)):
-        (src / "training" / kind).mkdir(parents=True)
-        for i in range(count):
-            picture = np.full((SIZE, SIZE, 3), 255 if kind == "mask" else 3 * i, np.uint8)
-            (src / "training" / kind / f"{i:08d}.jpg").write_bytes(simplejpeg.encode_jpeg(picture, 95))
-    for name, values in (("K", K), ("mano", mano[:, None]), ("xyz", posed.keypoints), ("verts", posed.vertices)):
-        (src / f"training_{name}.json").write_text(json.dumps(values.tolist()))
+    src = tmp_path_factory.mktemp("frei") / "src"
+    theta, posed = write_training(src)
     return src, theta, posed.vertices
 
 
@@ -70,7 +55,6 @@ def test_conversion(made, tmp_path):
             posed = pose_hand(HAND, np.reshape(labels["theta"], (16, 3)), labels["beta"], labels["trans"])
             np.testing.assert_allclose(posed.vertices, vertices[k], atol=1e-5)  # labels are rounded to 1e-6
             np.testing.assert_allclose(posed.keypoints, record.keypoints, atol=1e-5)
-            K = np.array([[480.0, 0, 112], [0, 480, 111], [0, 0, 1]])
             np.testing.assert_allclose(project(record.vertices, record.K), project(record.vertices, K) + 0.5, atol=1e-6)
             seen.append(image)
             sides.setdefault(k, set()).add(split)
@@ -127,7 +111,7 @@ def test_another_hand_is_refused(made, tmp_path):
 
 def test_list_is_read_in_pieces(tmp_path):
     """Entries longer and shorter than what is read at a time come out as json reads them, as do plain numbers."""
-    values = [[0.1] * 400_000, [1], [[2, 3], []], [-1.5e-7] * 7, *[1.5e-7] * 300_000]
+    values = [[0.1] * 400_000, [1], [[2, 3], []], [-1.5e-7] * 7, *[1.5e-7] * 150_000]
     for indent in (None, 1):
         (tmp_path / "list.json").write_text(json.dumps(values, indent=indent))
         assert list(_items(tmp_path / "list.json")) == values

@@ -1,0 +1,185 @@
+"""FreiHAND's challenge: its evaluation pictures in, `pred.zip` out (Zimmermann et al. 2019, `lmb-freiburg/freihand:pred.py`).
+
+What lies in the folder: pictures `evaluation/rgb/%08d.jpg`, and lists in JSON: `evaluation_K`, `evaluation_scale` (the length of
+one bone, from which the depth is solved) and, since they were published, `evaluation_xyz` and `evaluation_verts`. No box is given.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from handmesh.data.crop import crop_affine, lixels_to_camera, square_box, warp
+from handmesh.data.freihand import PIXEL_SHIFT, check_pictures, read_rows
+from handmesh.evaluation.baseline import mean_hand
+from handmesh.evaluation.root_depth import SLACK, root_depth_from_scale
+from handmesh.metrics import evaluate_hands
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import HandModel, keypoints_from_vertices
+from handsynth.core.shard import write_file
+
+CENTRE_BOX_PX = 100.0
+CENTRE_BOX_MARGIN = 1.3
+"""Without boxes: a square of 100 px at the picture's centre, 1.3 times enlarged, as MobRecon has it for this very task
+(Chen et al. 2022, `SeanChenxy/HandMesh:mobrecon/datasets/freihand.py`, `get_eval_sample`, and its BASE_SCALE)."""
+
+_DECIMALS = 6  # a micrometre; a third of the size of all digits
+
+
+@dataclass(frozen=True, eq=False)
+class Challenge:
+    """The folder, read and checked: n pictures."""
+
+    folder: Path
+    K: np.ndarray  # (n, 3, 3) [px], corner of the top-left pixel is (0, 0)
+    scale: np.ndarray  # (n,) length of the known bone [m]
+    boxes: np.ndarray | None  # (n, 4) x0, y0, x1, y1 about the hands [px]; None: the picture's centre
+    true_keypoints: np.ndarray | None  # (n, 21, 3) camera frame [m]
+    true_vertices: np.ndarray | None  # (n, V, 3) camera frame [m]
+
+    def __len__(self) -> int:
+        return len(self.K)
+
+
+def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Challenge:
+    """Reads what a submission needs, and the truth when it is there.
+
+    Args:
+        src: FreiHAND's folder.
+        hand: of the net; with FreiHAND's fingertips.
+        boxes: JSON list of [x0, y0, x1, y1] about each hand [px], in the order of the pictures.
+
+    Raises UsageError when parts are missing or the hand is another, HandsynthError when a file is damaged.
+    """
+    if hand.fingertip_table != "freihand":
+        raise UsageError(
+            f"the net's hand {hand.name!r} has the fingertips {hand.fingertip_table!r}, the challenge needs 'freihand'"
+        )
+    parts = [src / "evaluation_K.json", src / "evaluation_scale.json", src / "evaluation" / "rgb"]
+    if missing := [str(p.relative_to(src)) for p in parts if not p.exists()]:
+        raise UsageError(
+            f"{src} is no whole FreiHAND evaluation set: {', '.join(missing)} missing; unpack FreiHAND_pub_v2_eval.zip there"
+        )
+    K = read_rows(parts[0], (3, 3))
+    K[:, :2, 2] += PIXEL_SHIFT
+    check_pictures(parts[2], len(K))
+
+    def read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+        rows = read_rows(path, shape)
+        if len(rows) != len(K):
+            raise HandsynthError(f"{path} has {len(rows)} entries, evaluation_K.json {len(K)}: a part is missing")
+        return rows
+
+    truth = src / "evaluation_xyz.json", src / "evaluation_verts.json"
+    known = all(path.exists() for path in truth)
+    return Challenge(
+        src,
+        K,
+        read(parts[1], ()),
+        read(boxes, (4,)) if boxes else None,
+        read(truth[0], (21, 3)) if known else None,
+        read(truth[1], (hand.num_vertices, 3)) if known else None,
+    )
+
+
+def predict_challenge(
+    net: nn.Module, hand: HandModel, task: Challenge, side: int, batch: int, device: torch.device, slack: float = SLACK
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a net says of every picture.
+
+    Args:
+        net: a `MeshNet` of that hand on `device`, in evaluation mode.
+        hand: the model of its hand.
+        task: the pictures.
+        side: of the crops [px].
+        batch: pictures at a time.
+        device: where the net is.
+        slack: of `root_depth_from_scale`.
+
+    Returns:
+        (n, 21, 3) keypoints, regressed from the mesh, and (n, V, 3) vertices, camera frame [m].
+    """
+    proportions = keypoints_from_vertices(hand, mean_hand(hand))
+    keypoints, vertices = np.empty((len(task), 21, 3)), np.empty((len(task), hand.num_vertices, 3))
+    with tqdm(total=len(task), desc="evaluation", unit="picture") as bar:
+        for start in range(0, len(task), batch):
+            chosen = slice(start, min(start + batch, len(task)))
+            crops = [_crop(task, k, side) for k in range(chosen.start, chosen.stop)]
+            images = np.stack([picture for picture, _ in crops]).transpose(0, 3, 1, 2)
+            K = np.stack([K for _, K in crops])
+            with torch.inference_mode():
+                image = torch.as_tensor(images).float() / 255
+                found = net(image.to(device, memory_format=torch.channels_last))
+            lixels, upright = found.vertices.double().cpu().numpy(), np.broadcast_to(np.eye(3), K.shape)
+            at_zero, at_one = (lixels_to_camera(lixels, np.full(len(K), z), K, upright, side) for z in (0.0, 1.0))
+            rays = at_one - at_zero  # points are linear in the depth of the wrist, and keypoints in the points
+            offsets_k, rays_k = (keypoints_from_vertices(hand, points) for points in (at_zero, rays))
+            depth = root_depth_from_scale(offsets_k, rays_k, task.scale[chosen], proportions, slack)[:, None, None]
+            keypoints[chosen], vertices[chosen] = offsets_k + depth * rays_k, at_zero + depth * rays
+            bar.update(len(K))
+    return keypoints, vertices
+
+
+def write_prediction(path: Path, keypoints: np.ndarray, vertices: np.ndarray) -> None:
+    """Writes the zip that the challenge takes: `pred.json` alone, [n of 21 x 3, n of V x 3] in metres, in evaluation order.
+
+    Raises HandsynthError when it cannot be written.
+    """
+    buffer, member = io.BytesIO(), zipfile.ZipInfo("pred.json")
+    member.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(buffer, "w") as archive, archive.open(member, "w") as file:
+        for piece in _json_pieces(keypoints, vertices):
+            file.write(piece.encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, buffer.getvalue())
+    except OSError as error:
+        raise HandsynthError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def submit_freihand(
+    net: nn.Module, hand: HandModel, task: Challenge, out: Path, side: int, batch: int, device: torch.device
+) -> dict[str, Any]:
+    """Predicts, writes `out`, and returns the number of pictures and, when the truth is known, `metrics` of `evaluate_hands`."""
+    keypoints, vertices = predict_challenge(net, hand, task, side, batch, device)
+    write_prediction(out, keypoints, vertices)
+    made: dict[str, Any] = {"out": str(out), "pictures": len(task), "boxes": "centre" if task.boxes is None else "given"}
+    if task.true_keypoints is not None and task.true_vertices is not None:
+        made["metrics"] = evaluate_hands(keypoints, vertices, task.true_keypoints, task.true_vertices)
+    return made
+
+
+def _crop(task: Challenge, k: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Picture k as the net sees it, (side, side, 3) uint8, and the (3, 3) K of the crop."""
+    path = task.folder / "evaluation" / "rgb" / f"{k:08d}.jpg"
+    try:
+        picture = simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
+    except (OSError, ValueError) as error:
+        raise HandsynthError(f"{path} is damaged: {error}") from None
+    height, width = picture.shape[:2]
+    if task.boxes is None:
+        centre, box_side = np.array([width, height]) / 2, CENTRE_BOX_MARGIN * CENTRE_BOX_PX
+    else:
+        centre, box_side = square_box(task.boxes[k], width, height)
+    A = crop_affine(centre, box_side, 0.0, side)
+    return warp(picture, A, side), A @ task.K[k]
+
+
+def _json_pieces(keypoints: np.ndarray, vertices: np.ndarray) -> Iterator[str]:
+    """The JSON hand by hand: all hands as Python's numbers would take a gigabyte."""
+    yield "["
+    for kind, hands in enumerate((keypoints, vertices)):
+        yield ", [" if kind else "["
+        for k, points in enumerate(hands):
+            yield (", " if k else "") + json.dumps(points.round(_DECIMALS).tolist())
+        yield "]"
+    yield "]"

@@ -1,0 +1,86 @@
+"""A run judged on datasets: every sample predicted, scored, and told apart by view, pose and visibility."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from handmesh.data.augment import NO_AUGMENTATION
+from handmesh.data.dataset import HandDataset
+from handmesh.data.shards import ShardDataset
+from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
+from handmesh.evaluation.scores import Judged, group_rows, judge_all
+from handmesh.inference import Predicted, predict_dataset
+from handmesh.run_folder import Run
+from handsynth.core.hand import HandModel
+
+COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm")
+"""Metrics of a single hand that errors.csv lists."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was found."""
+
+    summary: dict[str, Any]  # JSON-able; `groups` are rows as of `scores.group_rows`
+    judged: dict[str, Judged]  # the net and the constant hands
+    per_hand: dict[str, Any]  # columns of errors.csv
+
+
+def evaluate_run(
+    run: Run, parts: Sequence[ShardDataset], batch: int, workers: int, device: torch.device, skip_bad: bool
+) -> Evaluation:
+    """Predicts every sample of the datasets and judges that: crops about the labels' boxes, the wrist at its true depth.
+
+    Raises HandsynthError at a damaged sample unless `skip_bad`, which leaves it out.
+    """
+    data = HandDataset(parts, run.spec.side, NO_AUGMENTATION, skip_bad=skip_bad)
+    predicted = predict_dataset(run.net, data, run.hand.faces, batch, workers, device, bar=True)
+    found = evaluate_predicted(predicted, parts, run.hand)
+    return Evaluation({"run": str(run.folder), "net": run.spec.net, **found.summary}, found.judged, found.per_hand)
+
+
+def evaluate_predicted(predicted: Predicted, parts: Sequence[ShardDataset], hand: HandModel) -> Evaluation:
+    """Judges predictions for the samples of `parts`; a sample that stood in for a damaged one counts once."""
+    numbers = np.stack([predicted.dataset, predicted.sample], 1)
+    once = np.sort(np.unique(numbers, axis=0, return_index=True)[1])
+    dataset, sample = numbers[once].T
+    true_keypoints, true_vertices = predicted.true_keypoints[once], predicted.true_vertices[once]
+    judged = judge_all(predicted.keypoints[once], predicted.vertices[once], true_keypoints, true_vertices, hand)
+    positions = [{int(index): position for position, index in enumerate(part.indices())} for part in parts]
+    labels = [parts[d].labels(positions[d][int(s)]) for d, s in zip(dataset, sample, strict=True)]
+    visible = np.array([np.mean(np.array(found["keypoints_visible"]) > 0) for found in labels])
+    view = view_angles_deg(true_keypoints, np.array([found["side"] == "left" for found in labels]))
+    bend = flexion_deg(true_keypoints)
+    names = [part.name for part in parts]
+    summary = {
+        "datasets": [
+            {"folder": str(part.folder), "name": part.name, "identity": part.identity, "hands": int((dataset == d).sum())}
+            for d, part in enumerate(parts)
+        ],
+        "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),
+        "groups": group_rows(judged, make_groups(dataset, names, view, bend, visible)),
+    }
+    per_hand = {
+        "dataset": [names[d] for d in dataset],
+        "index": sample.tolist(),
+        **{name: judged["net"].scores[name].tolist() for name in COLUMNS},
+        "view_angle_deg": view.tolist(),
+        "flexion_deg": bend.tolist(),
+        "visible_share": visible.tolist(),
+    }
+    return Evaluation(summary, judged, per_hand)
+
+
+def default_folder(run: Path, parts: Sequence[ShardDataset]) -> Path:
+    """RUN/evaluation-NAME, of the datasets' names."""
+    return run / ("evaluation-" + re.sub(r"[^A-Za-z0-9._+-]", "_", "+".join(part.name for part in parts)))
+
+
+def _lost(part: ShardDataset) -> int:
+    """Samples of the shards that could not be read."""
+    return sum(entry["count"] for entry in part.index["shards"] if entry["name"] in part.bad_shards)

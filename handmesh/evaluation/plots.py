@@ -1,0 +1,84 @@
+"""Pictures of an evaluation: curves of correct keypoints, and errors over view, pose and visibility."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from handmesh.evaluation.scores import TITLES, Judged
+from handmesh.metrics import AUC_LIMIT_MM, AUC_STEPS
+
+_COLOURS = {"net": "#0b6e99", "mean_hand": "#d08c00", "mean_of_hands": "#7a3e9d"}
+_AXES = {
+    "view": "angle between palm normal and camera [deg]",
+    "pose": "bend of the four fingers' joints, on average [deg]",
+    "visible": "share of the 21 keypoints that can be seen [%]",
+}
+
+
+def correct_share(errors_mm: np.ndarray, thresholds_mm: np.ndarray) -> np.ndarray:
+    """(N, P) errors and (T,) thresholds [mm] -> (T,) share of all points whose error is at most the threshold."""
+    return np.searchsorted(np.sort(errors_mm.ravel()), thresholds_mm, "right") / errors_mm.size
+
+
+def plot_pck(path: Path, judged: Mapping[str, Judged], title: str) -> None:
+    """Share of keypoints over the error allowed: the net's aligned and as they stand, the constant hands' aligned."""
+    thresholds = np.linspace(0, AUC_LIMIT_MM, AUC_STEPS)
+    figure, axes = _figure(title, "error allowed [mm]", "keypoints within it [%]")
+
+    def draw(name: str, errors: np.ndarray, metric: str, line: str, how: str) -> None:
+        area = judged[name].scores[metric].mean()
+        share = 100 * correct_share(errors, thresholds)
+        axes.plot(thresholds, share, line, color=_COLOURS[name], label=f"{TITLES[name]}, {how}: area {area:.3f}")
+
+    for name, found in judged.items():
+        draw(name, found.pa_joint_errors_mm, "pa_auc_joints", "-", "aligned")
+    draw("net", judged["net"].joint_errors_mm, "auc_joints", "--", "not aligned")
+    axes.set(xlim=(0, AUC_LIMIT_MM), ylim=(0, 100))
+    _finish(path, figure, axes, 2)
+
+
+def plot_groups(path: Path, rows: list[dict[str, Any]], kind: str, title: str) -> None:
+    """Bars of the net's PA-MPJPE over the groups of one kind, and what the constant hands score there.
+
+    Args:
+        path: PNG to write.
+        rows: as of `group_rows`; those of other kinds are passed over.
+        kind: "view", "pose" or "visible".
+        title: above the picture.
+    """
+    rows = [row for row in rows if row["kind"] == kind]
+    figure, axes = _figure(title, _AXES[kind], "PA-MPJPE [mm]")
+    axes.grid(False, axis="x")
+    x = np.arange(len(rows))
+    axes.bar(x, [row["net"]["pa_mpjpe_mm"] for row in rows], 0.6, color=_COLOURS["net"], label=TITLES["net"], zorder=2)
+    for name, marker in (("mean_hand", "s"), ("mean_of_hands", "D")):
+        values = [row[name]["pa_mpjpe_mm"] for row in rows]
+        axes.plot(x, values, marker, color=_COLOURS[name], markeredgecolor="white", markersize=8, label=TITLES[name], zorder=3)
+    names = [row["name"].removesuffix(" deg").removesuffix(" %") for row in rows]
+    hands = [f"{row['hands']} hand" + "s" * (row["hands"] > 1) for row in rows]
+    axes.set_xticks(x, [f"{name}\n{count}" for name, count in zip(names, hands, strict=True)], fontsize=9)
+    axes.set_xlim(-0.6, max(len(rows), 3) - 0.4)
+    _finish(path, figure, axes, 3)
+
+
+def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(7.5, 5), dpi=150)
+    axes.set_title(title, fontsize=11)
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(color="#e0e0e0", zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _finish(path: Path, figure: Figure, axes: Axes, columns: int) -> None:
+    axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, frameon=False)
+    figure.savefig(path, bbox_inches="tight")
+    plt.close(figure)
