@@ -22,7 +22,7 @@ assets_app = typer.Typer(help="Licensed assets: what is needed, what is here, MA
 app.add_typer(assets_app, name="assets")
 
 SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="manorender, angrender, default, or a YAML file")]
-OutArg = Annotated[Path, typer.Argument(metavar="OUT", help="folder of the dataset")]
+OutArg = Annotated[str, typer.Argument(metavar="OUT", help="folder of the dataset, or an address such as s3://bucket/name")]
 SamplesOpt = Annotated[int | None, typer.Option("--samples", help="this many samples, spread evenly over the spec")]
 IndicesOpt = Annotated[str | None, typer.Option("--indices", help="A:B or A:B:STEP of the spec's samples")]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="another seed than the spec's")]
@@ -189,6 +189,8 @@ def generate(
     seed: SeedOpt = None,
     shard_size: ShardSizeOpt = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="workers on this machine")] = 1,
+    backend: Annotated[str, typer.Option("--backend", help="loky (this machine) or dask (a cluster)")] = "loky",
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="address or file of the Dask scheduler")] = None,
     nnodes: Annotated[
         int, typer.Option("--nnodes", min=1, envvar="SLURM_ARRAY_TASK_COUNT", help="machines that share the work")
     ] = 1,
@@ -211,12 +213,21 @@ def generate(
     from handsynth.selection import Selection
 
     if node_rank >= nnodes:
-        raise UsageError(f"--node-rank {node_rank} must be below --nnodes {nnodes}: ranks count from 0")
+        raise UsageError(
+            f"--node-rank {node_rank} must be below --nnodes {nnodes}: ranks count from 0 (SLURM: --array=0-{nnodes - 1})"
+        )
+    if backend not in ("loky", "dask"):
+        raise UsageError(f"--backend is loky or dask, not {backend!r}")
+    if (backend == "dask") != (scheduler is not None):
+        raise UsageError("--backend dask and --scheduler ADDRESS go together: give both or neither")
+    if backend == "dask" and jobs > 1:
+        raise UsageError("--jobs is for this machine; with --backend dask the cluster's workers are the jobs: leave it out")
     chosen = _spec(
         spec, seed=seed, shard_size=shard_size, passes=passes, hand=hand, backgrounds=backgrounds, textures=textures,
         renderer=renderer, exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
-    found = run_generate(chosen, out, Selection(samples, indices), RunConfig(jobs, nnodes, node_rank, overwrite), _assets(assets))
+    run = RunConfig(jobs, nnodes, node_rank, overwrite, scheduler)
+    found = run_generate(chosen, out, Selection(samples, indices), run, _assets(assets))
     if as_json:
         _print_json(found)
         return

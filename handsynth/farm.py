@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import errno
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,21 +17,32 @@ import threadpoolctl
 
 import handsynth
 from handsynth.assets.backgrounds import describe_skipped
-from handsynth.assets.store import file_sha256
-from handsynth.core.conventions import DEPTH_UNIT_M, FINGERTIP_TABLES, JOINT_NAMES, KEYPOINT_NAMES, SCHEMA, VISIBLE_TOLERANCE_M
-from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.sample import FIELDS, PASSES
-from handsynth.core.shard import ShardInfo, canonical_json, remove_leftovers, shard_name, write_file, write_shard
+from handsynth.core.conventions import SCHEMA
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.shard import ShardInfo, canonical_json, shard_name
 from handsynth.encode import encode_sample
+from handsynth.folder import Folder, open_folder
 from handsynth.pipeline import Studio, library_of
 from handsynth.progress import Progress
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
 from handsynth.selection import Selection
+from handsynth.sidecars import (
+    NOTES,
+    PLAN,
+    conventions,
+    merge_index,
+    parse_object,
+    read_if_there,
+    read_sidecars,
+    sidecar_of,
+    whole_shards,
+    write_sidecar,
+)
 from handsynth.workers import run_in_workers
 
-NOTES = ".handsynth"
-"""Hidden folder of a dataset: the plan, and one note per finished shard. Readers of the tars never see it."""
+MAX_LOST = 8
+"""After so many shards that end their workers the run stops: then it is not the shards."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class RunConfig:
     nnodes: int = 1
     node_rank: int = 0
     overwrite: bool = False
+    scheduler: str | None = None  # address of a Dask cluster, whose workers then take the place of `jobs`
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class ShardTask:
     spec_json: str
     assets: str
     out: str
+    dataset: str  # the identity that spec and assets must have where the worker is
 
 
 def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]]:
@@ -59,21 +74,23 @@ def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]
     return [tuple(indices[k : k + spec.shard_size]) for k in range(0, len(indices), spec.shard_size)]
 
 
-def generate(spec: DatasetSpec, out: Path, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:
+def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:
     """Makes what is missing of a dataset in `out` and returns a summary; the index is written once all shards are there.
 
-    Raises UsageError when `out` holds another dataset, HandsynthError when the disk is full or cannot be written to,
-    AssetError when an asset or OpenGL is missing. Whatever happens, only whole shards lie under their own names.
+    `out` is a folder or an address that fsspec knows, such as s3://bucket/name. Any number of nodes may do this at once. Raises
+    UsageError when `out` holds another dataset, HandsynthError when the disk is full or cannot be written to or when a shard
+    ended its workers every time, AssetError when an asset or OpenGL is missing. Whatever happens, only whole shards lie under
+    their own names.
     """
+    folder = open_folder(out)
     library = library_of(spec, assets)
     if skipped := describe_skipped(library.backgrounds):
         print(skipped, file=sys.stderr)
-    identity = dataset_identity(spec, library.digests)
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,
         "name": spec.name,
-        "dataset": identity,
+        "dataset": dataset_identity(spec, library.digests),
         "spec": spec_to_dict(spec),
         "selection": str(selection),
         "assets": library.digests,
@@ -82,104 +99,69 @@ def generate(spec: DatasetSpec, out: Path, selection: Selection, run: RunConfig,
         "fingertip_table": library.hand.fingertip_table,
         "fingertips": library.hand.fingertips.tolist(),
         "num_vertices": library.hand.num_vertices,
+        "conventions": conventions(spec.passes),
     }
     shards = plan_shards(spec, selection)
-    with _disk_errors(out):
-        _claim(out, plan, run.overwrite)
-        remove_leftovers(out)
-        remove_leftovers(out / NOTES)
-        done = {k for k in range(len(shards)) if shard_is_whole(out, k, identity)}
-    mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if k not in done]
+    names = [shard_name(k) for k in range(len(shards))]
+    with _disk_errors(folder):
+        _claim(folder, plan, run)
+        folder.remove_leftovers()
+        folder.remove_leftovers(NOTES)
+        whole = whole_shards(folder, plan["dataset"], names)
+        doubtful = set(folder.list()).intersection(names) - whole
+    mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if names[k] not in whole]
     if mine:
         library.prepare(lambda text: print(text, file=sys.stderr))  # once here, rather than in every worker
     spec_json = json.dumps(spec_to_dict(spec))
-    tasks = [ShardTask(k, shards[k], spec_json, str(assets), str(out)) for k in mine]
+    tasks = [ShardTask(k, shards[k], spec_json, str(assets.absolute()), folder.address, plan["dataset"]) for k in mine]
     total = sum(len(t.indices) for t in tasks)
-    with Progress(total, len(tasks)) as progress, _disk_errors(out):
-        for info in run_in_workers(make_shard, tasks, run.jobs):
-            progress.add(info.count)
-    with _disk_errors(out):
-        complete = merge_index(out, plan, len(shards))
-    return {"dataset": identity, "shards": len(shards), "made": len(tasks), "samples": total, "complete": complete}
+    lost: list[str] = []
+    with Progress(total, len(tasks)) as progress, _disk_errors(folder):
+        for task, info in run_in_workers(make_shard, tasks, run.jobs, run.scheduler):
+            if info is None:
+                lost.append(names[task.number])
+            else:
+                progress.add(info.count)
+            if len(lost) == MAX_LOST:
+                break
+    if lost:
+        raise HandsynthError(
+            f"{len(lost)} of {len(tasks)} shards could not be made, {', '.join(sorted(lost))[:200]}: each of them ended its "
+            "workers every time, for want of memory or by a crash in native code; the others are whole: run the same command with "
+            "fewer --jobs, or with other --backgrounds"
+        )
+    with _disk_errors(folder):
+        complete = merge_index(folder, plan, len(shards), doubtful)
+    return {"dataset": plan["dataset"], "shards": len(shards), "made": len(tasks), "samples": total, "complete": complete}
 
 
-def shard_is_whole(out: Path, number: int, identity: str) -> bool:
-    """Whether shard `number` lies in `out` with the very bytes that its note names."""
-    note, path = read_note(out, number), out / shard_name(number)
-    if not note or note["dataset"] != identity or not path.is_file() or path.stat().st_size != note["bytes"]:
-        return False
-    return file_sha256(path) == note["sha256"]
+def _claim(folder: Folder, plan: dict[str, Any], run: RunConfig) -> None:
+    """Makes `folder` this dataset's, or raises UsageError saying what else lies there.
+
+    Plan and index both say whose it is, so that either may be damaged.
+    """
+    files = set(folder.list())  # before the plan is looked for: another node may be making this dataset just now
+    data = read_if_there(folder, PLAN)
+    found, index = parse_object(data), parse_object(read_if_there(folder, "index.json"))
+    if not any(all(said.get(key) == plan[key] for key in ("dataset", "selection")) for said in (found, index)):
+        if data is None and files - {NOTES}:
+            raise UsageError(f"{folder} holds other files and is no dataset: name an empty or new folder")
+        if data is not None:
+            _replace(folder, _difference(found, plan), run)
+    if data != canonical_json(plan):
+        folder.write(PLAN, canonical_json(plan))
 
 
-def read_note(out: Path, number: int) -> dict[str, Any] | None:
-    """The note of a finished shard, or None when there is none or it is damaged."""
-    try:
-        note = json.loads((out / NOTES / f"{shard_name(number)}.json").read_bytes())
-        return note if {"name", "count", "bytes", "sha256", "dataset", "driver"} <= set(note) else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def merge_index(out: Path, plan: dict[str, Any], num_shards: int) -> bool:
-    """Writes `index.json` from the plan and every shard's note, when all are there; the same bytes whoever writes it."""
-    notes = [read_note(out, k) for k in range(num_shards)]
-    if not all(note and note["dataset"] == plan["dataset"] for note in notes):
-        return False
-    whole = [note for note in notes if note]
-    index = plan | {
-        "samples": sum(note["count"] for note in whole),
-        "drivers": sorted({note["driver"] for note in whole}),
-        "replaced_backgrounds": sum(note["replaced_backgrounds"] for note in whole),
-        "conventions": _conventions(tuple(plan["spec"]["passes"])),
-        "shards": [{k: v for k, v in note.items() if k not in ("dataset", "driver")} for note in whole],
-    }
-    write_file(out / "index.json", json.dumps(index, indent=1, sort_keys=True).encode() + b"\n")
-    return True
-
-
-def _conventions(passes: tuple[str, ...]) -> dict[str, Any]:
-    """What a stranger must know to read the numbers, carried in every index."""
-    return {
-        "fields": {name: text for name, (_, text) in FIELDS.items()},
-        "vertices.npy": "float32 (V, 3), camera frame [m]",
-        "mask.png": "8-bit PNG, 255 where the pixel's centre is on the hand, 0 elsewhere",
-        "passes": {name: PASSES[name] for name in passes},
-        "joint_names": list(JOINT_NAMES),
-        "keypoint_names": list(KEYPOINT_NAMES),
-        "keypoints": "J_regressor on the posed vertices, and the tip vertices of fingertip_table, as FreiHAND has it",
-        "visible_tolerance_m": VISIBLE_TOLERANCE_M,
-        "depth_unit_m": DEPTH_UNIT_M,
-        "mano_fingertip_tables": {name: list(table) for name, table in FINGERTIP_TABLES.items()},
-    }
-
-
-def _claim(out: Path, plan: dict[str, Any], overwrite: bool) -> None:
-    """Makes `out` this dataset's folder, or raises UsageError saying what else lies there."""
-    plan_path = out / NOTES / "plan.json"
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: name a folder")
-    if out.exists() and not plan_path.exists() and any(p for p in out.iterdir() if p.name != NOTES):
-        raise UsageError(f"{out} holds other files and is no dataset: name an empty or new folder")
-    if plan_path.exists():
-        found = _read_plan(plan_path)
-        if found.get("dataset") == plan["dataset"] and found.get("selection") == plan["selection"]:
-            return
-        if not overwrite:
-            raise UsageError(
-                f"{out} holds another dataset ({_difference(found, plan)}): name another folder, or add --overwrite to replace it"
-            )
-        _remove_dataset(out)
-    (out / NOTES).mkdir(parents=True, exist_ok=True)
-    write_file(plan_path, canonical_json(plan))
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    """The plan that lies in a folder; empty when it is damaged, so that it counts as another dataset's."""
-    try:
-        plan = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return {}
-    return plan if isinstance(plan, dict) else {}
+def _replace(folder: Folder, difference: str, run: RunConfig) -> None:
+    """Deletes the other dataset that lies in `folder`, or raises UsageError when that is not wanted."""
+    if not run.overwrite:
+        raise UsageError(f"{folder} holds another dataset ({difference}): name another folder, or add --overwrite to replace it")
+    if run.nnodes > 1:
+        raise UsageError(
+            f"{folder} holds another dataset ({difference}), and with --overwrite a node that starts later would delete what the "
+            "first have made: delete the folder yourself, or name another"
+        )
+    _remove_dataset(folder)
 
 
 def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
@@ -201,17 +183,30 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
     return "made by another version"
 
 
-def _remove_dataset(out: Path) -> None:
-    """Deletes the files of a dataset, and nothing else, from its folder."""
-    for path in [*out.glob("shard-[0-9]*.tar"), *out.glob(".tmp-*"), out / "index.json", *(out / NOTES).glob("*.json")]:
-        path.unlink(missing_ok=True)
+def _remove_dataset(folder: Folder) -> None:
+    """Deletes the files of a dataset, and nothing else, from its folder; the index first, which says that they are there."""
+    notes = [f"{NOTES}/{name}" for name in folder.list(NOTES)]
+    for name in ["index.json", *folder.list(), *notes]:
+        if re.fullmatch(rf"index\.json|shard-[0-9]+\.tar|({re.escape(NOTES)}/)?\.tmp-.*|{re.escape(NOTES)}/.*\.json", name):
+            folder.remove(name)
 
 
 def make_shard(task: ShardTask) -> ShardInfo:
-    """Makes one shard and then its note. A pure function of the task: any worker, any order, the same bytes."""
-    out = Path(task.out)
-    with threadpoolctl.threadpool_limits(1), _disk_errors(out):
+    """Makes one shard and then its sidecar. A pure function of the task: any worker, any order, the same bytes.
+
+    Raises AssetError when this machine's assets are not those of the dataset.
+    """
+    folder, name = open_folder(task.out), shard_name(task.number)
+    with threadpoolctl.threadpool_limits(1), _disk_errors(folder):
+        made = read_sidecars(folder, task.dataset, name).get(name, [])
+        if found := sidecar_of(folder, name, folder.list().get(name), made):  # another node's, or of a worker that then died
+            return ShardInfo(**{f.name: found[f.name] for f in dataclasses.fields(ShardInfo)})
         sampler, studio = _worker_state(task.spec_json, task.assets)
+        if studio.dataset != task.dataset:
+            raise AssetError(
+                f"{os.uname().nodename} has other assets or another version of handsynth than the machine that the run was started "
+                f"on (looked in {task.assets}): give every worker the same ones"
+            )
         replaced = 0
 
         def members() -> Iterator[tuple[int, dict[str, bytes]]]:
@@ -220,10 +215,9 @@ def make_shard(task: ShardTask) -> ShardInfo:
                 replaced += sample.labels["background"]["replaced"]
                 yield sample.index, encode_sample(sample)
 
-        info = write_shard(out / shard_name(task.number), members())
+        info = folder.write_shard(name, members())
         info = dataclasses.replace(info, replaced_backgrounds=replaced)
-        note = dataclasses.asdict(info) | {"dataset": studio.dataset, "driver": studio.renderer.driver}
-        write_file(out / NOTES / f"{info.name}.json", canonical_json(note))
+        write_sidecar(folder, info, studio.dataset, studio.renderer.driver)
     return info
 
 
@@ -239,7 +233,7 @@ def _worker_state(spec_json: str, assets: str) -> tuple[RecipeSampler, Studio]:
 
 
 @contextlib.contextmanager
-def _disk_errors(out: Path) -> Iterator[None]:
+def _disk_errors(out: Folder) -> Iterator[None]:
     """Turns a full or read-only disk, or a folder that cannot be one, into one sentence."""
     try:
         yield

@@ -5,19 +5,21 @@ from pathlib import Path
 
 from handsynth.core.errors import UsageError
 from handsynth.core.sample import decode_labels
-from handsynth.core.shard import Members, read_index, read_shard
+from handsynth.core.shard import Members, read_index
 from handsynth.encode import encode_sample
+from handsynth.folder import open_folder, read_samples
 from handsynth.pipeline import Studio, library_of
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import spec_from_dict
 
 
-def find_sample(out: Path, sample_index: int) -> tuple[str, Members]:
+def find_sample(out: Path | str, sample_index: int) -> tuple[str, Members]:
     """Where a sample is, and its members. Raises UsageError when the dataset does not hold it."""
-    index = read_index(out)
+    folder = open_folder(out)
+    index = read_index(folder)
     for entry in index["shards"]:
         if entry["first"] <= sample_index <= entry["last"]:
-            for found, members in read_shard(out / Path(entry["name"]).name):
+            for found, members in read_samples(folder, entry["name"]):
                 if found == sample_index:
                     return f"{entry['name']}, sample {found}", members
     last = index["shards"][-1]["last"] if index["shards"] else -1
@@ -38,12 +40,12 @@ class Replay:
         return not (set(self.different) & {"json", "vertices.npy"} if not self.same_driver else self.different)
 
 
-def replay(out: Path, sample_indices: list[int], assets: Path) -> list[Replay]:
+def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Replay]:
     """Makes samples again from their stored recipes and compares every member.
 
     Raises UsageError when the assets here are not those of the dataset.
     """
-    index = read_index(out)
+    index = read_index(open_folder(out))
     spec = spec_from_dict(index["spec"], f"{out}/index.json")
     library = library_of(spec, assets)
     if library.digests != index["assets"]:

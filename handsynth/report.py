@@ -8,9 +8,10 @@ import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.sample import PASSES, Sample, decode_labels
-from handsynth.core.shard import read_index, read_shard
+from handsynth.core.shard import read_index
 from handsynth.draw import FINGER_COLORS, draw_labels
 from handsynth.encode import decode_jpeg, decode_png
+from handsynth.folder import open_folder, read_samples
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import DatasetSpec, grid_axes
 from handsynth.replay import find_sample
@@ -47,7 +48,7 @@ def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
     return sheet
 
 
-def sample_sheet(out: Path, index: int, zoom: int = 2) -> np.ndarray:
+def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
     """One stored sample as a row: the picture, its labels, its mask, and the passes that it has."""
     where, members = find_sample(out, index)
     labels = decode_labels(members, where)
@@ -132,9 +133,10 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
     plt.close(figure)
 
 
-def collect_stats(out: Path) -> dict[str, Any]:
+def collect_stats(out: Path | str) -> dict[str, Any]:
     """What a dataset holds, in numbers: views, sizes, visibility, brightness, poses, backgrounds. Reads every sample."""
-    index = read_index(out)
+    folder = open_folder(out)
+    index = read_index(folder)
     columns: dict[str, list[float]] = {
         k: [] for k in ("elevation_deg", "azimuth_deg", "distance_m", "hand_px", "mask_share", "visible")
     }
@@ -143,7 +145,7 @@ def collect_stats(out: Path) -> dict[str, Any]:
     backgrounds: set[int] = set()
     lightness: list[float] = []
     for entry in index["shards"]:
-        for number, members in read_shard(out / Path(entry["name"]).name):
+        for number, members in read_samples(folder, entry["name"]):
             where = f"{entry['name']}, sample {number}"
             labels = decode_labels(members, where)
             mask = decode_png(members.get("mask.png", b""), f"{where}, mask") > 0

@@ -17,10 +17,12 @@ from handsynth.core.hand import HandModel, keypoints_from_vertices, mirror_point
 from handsynth.core.sample import decode_labels, decode_npy
 from handsynth.core.shard import Members, read_index, read_shard, shard_name
 from handsynth.encode import decode_jpeg, decode_png
+from handsynth.folder import Folder, open_folder
 from handsynth.recipe.spec import dataset_identity, spec_from_dict
 from handsynth.render.surface import make_surface
 from handsynth.replay import replay
 from handsynth.selection import parse_selection
+from handsynth.sidecars import disagreements
 from handsynth.silhouette import silhouette
 
 REPROJECTION_PX = 0.01
@@ -58,15 +60,16 @@ class Findings:
         return len(self.faults) >= MAX_FAULTS
 
 
-def verify(out: Path, assets: Path, replays: int = 0) -> Findings:
-    """Checks a whole dataset; every fault becomes one sentence that names shard and sample.
+def verify(out: Path | str, assets: Path, replays: int = 0) -> Findings:
+    """Checks a whole dataset, in a folder or behind an address; every fault becomes one sentence that names shard and sample.
 
     With `replays` N, N samples are made again and compared: bytes on the same driver, labels and vertices on another.
     Raises HandsynthError when there is no readable index at all.
     """
-    index = read_index(out)
+    folder = open_folder(out)
+    index = read_index(folder)
     findings = Findings()
-    expected = _check_index(index, out, findings)
+    expected = _check_index(index, folder, findings)
     hand = find_hand(str(index["assets"].get("hand")), assets)
     faces = None if hand is None else closed_faces(hand)
     stride = max(1, len(expected) // SILHOUETTES)
@@ -75,7 +78,7 @@ def verify(out: Path, assets: Path, replays: int = 0) -> Findings:
         if findings.full:
             break
         wanted = expected[position : position + entry["count"]]
-        for k, (where, members) in enumerate(_read_checked(out, number, entry, wanted, findings)):
+        for k, (where, members) in enumerate(_read_checked(folder, number, entry, wanted, findings)):
             try:
                 labels, mask, vertices = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
                 if hand is not None and faces is not None and (position + k) % stride == 0:
@@ -93,7 +96,7 @@ def verify(out: Path, assets: Path, replays: int = 0) -> Findings:
     return findings
 
 
-def _check_index(index: dict[str, Any], out: Path, findings: Findings) -> list[int]:
+def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> list[int]:
     """Schema, identity, counts and stray files; returns the indices that the dataset must hold."""
     if index.get("schema") != SCHEMA:
         raise HandsynthError(f"{out}/index.json has schema {index.get('schema')!r:.60}, this version reads {SCHEMA!r}")
@@ -115,35 +118,37 @@ def _check_index(index: dict[str, Any], out: Path, findings: Findings) -> list[i
         findings.add(f"index.json: shards are not named {shard_name(0)} and on without gaps")
     if not all(isinstance(c, int) and c >= 0 for _, c, *_ in entries) or sum(c for _, c, *_ in entries) != len(expected):
         raise HandsynthError(f"{out}/index.json: its shards do not hold {len(expected)} samples in all")
-    for stray in sorted({p.name for p in out.glob("[!.]*.tar")} - set(names)):
-        findings.add(f"{stray} lies in the folder but not in index.json")
+    for stray in sorted({name for name in out.list() if name.endswith(".tar") and name[0] != "."} - set(names)):
+        findings.add(f"{stray} lies in the folder but not in index.json: it is no part of the dataset, delete it")
+    for sentence in disagreements(out, index):
+        findings.add(sentence)
     return expected
 
 
 def _read_checked(
-    out: Path, number: int, entry: dict[str, Any], wanted: list[int], findings: Findings
+    out: Folder, number: int, entry: dict[str, Any], wanted: list[int], findings: Findings
 ) -> Iterator[tuple[str, Members]]:
     """Yields the samples of a shard whose bytes are those of the index; otherwise records the fault."""
-    path = out / shard_name(number)
+    name = shard_name(number)
     try:
-        data = path.read_bytes()
+        data = out.read(name)
     except OSError as error:
-        findings.add(f"{path.name} cannot be read: {error.strerror}")
+        findings.add(f"{name} cannot be read: {error.strerror or error}")
         return
     if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        findings.add(f"{path.name} has other bytes than index.json says: run `handsynth generate` again to mend it")
+        findings.add(f"{name} has other bytes than index.json says: run `handsynth generate` again to mend it")
         return
     found = []
     try:
         for sample_index, members in read_shard(data):
             found.append(sample_index)
-            yield f"{path.name}, sample {sample_index}", members
+            yield f"{name}, sample {sample_index}", members
     except HandsynthError as error:
-        findings.add(f"{path.name}: {error}")
+        findings.add(f"{name}: {error}")
         return
     if found != wanted:
         missing = sorted(set(wanted) - set(found))[:3]
-        findings.add(f"{path.name} holds other samples than its place in the dataset asks for (first missing: {missing})")
+        findings.add(f"{name} holds other samples than its place in the dataset asks for (first missing: {missing})")
 
 
 def _check_sample(
@@ -237,7 +242,7 @@ def closed_faces(hand: HandModel) -> np.ndarray:
     return make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
 
 
-def _replay_some(out: Path, indices: list[int], count: int, assets: Path, findings: Findings) -> None:
+def _replay_some(out: Path | str, indices: list[int], count: int, assets: Path, findings: Findings) -> None:
     """Replays `count` samples, evenly spread."""
     count = min(count, len(indices))
     chosen = [indices[k * len(indices) // count] for k in range(count)]

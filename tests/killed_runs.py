@@ -4,6 +4,7 @@ A fork starts with everything imported, so that twenty killed runs take seconds.
 
     python killed_runs.py moments FOLDER    20 random moments of a run, each run going on where the last one was killed
     python killed_runs.py points FOLDER     before and after each sync and rename of a run, and while a shard is being written
+    python killed_runs.py nodes FOLDER      nobody is killed: three nodes, each started twice, two at once in random order
 """
 
 import json
@@ -14,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -123,6 +125,22 @@ def kill_at_every_point(world: World, folder: Path) -> None:
         report(out, reference, point=[name, n, after], ended=True, leftovers=leftovers(out))
 
 
+def race_nodes(world: World, folder: Path) -> None:
+    def node(out: Path, rank: int) -> Callable[[], object]:
+        return lambda: world.generate(out, "0:24", shard_size=3, run=farm.RunConfig(nnodes=3, node_rank=rank))
+
+    assert in_child(lambda: world.generate(folder / "whole", "0:24", shard_size=3))
+    reference = dataset_bytes(folder / "whole")
+    for seed in range(3):
+        ranks = [0, 1, 2] * 2
+        random.Random(seed).shuffle(ranks)
+        out = folder / f"raced-{seed}"
+        with ThreadPoolExecutor(2) as pool:
+            ended = list(pool.map(in_child, [node(out, rank) for rank in ranks]))
+        report(out, reference, ended=all(ended), ranks=ranks, leftovers=leftovers(out))
+
+
 if __name__ == "__main__":
     kind, target = sys.argv[1], Path(sys.argv[2])
-    {"moments": kill_at_random_moments, "points": kill_at_every_point}[kind](make_world(target / "world"), target)
+    modes = {"moments": kill_at_random_moments, "points": kill_at_every_point, "nodes": race_nodes}
+    modes[kind](make_world(target / "world"), target)

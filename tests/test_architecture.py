@@ -68,7 +68,8 @@ def test_core_imports_numpy_and_the_standard_library_only(graph):
 
 def test_no_dependency_is_undeclared(graph):
     """Whatever the package imports is named in pyproject.toml, or comes with what is."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = project["dependencies"] + project["optional-dependencies"]["farm"]
     names = {"".join(c if c.isalnum() or c in "-_" else " " for c in text).split()[0].lower() for text in declared}
     module_of = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
     known = {module_of.get(name, name) for name in names} | {"OpenGL", "mpl_toolkits"}  # with pyrender and matplotlib

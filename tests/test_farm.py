@@ -20,9 +20,10 @@ from tiny import handsynth as run_handsynth
 from handsynth.core import shard as shard_module
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.shard import canonical_json, read_index, shard_name, temporary_name
-from handsynth.farm import NOTES, RunConfig, ShardTask, make_shard, plan_shards
+from handsynth.farm import RunConfig, ShardTask, make_shard, plan_shards
 from handsynth.recipe.spec import load_spec, spec_to_dict
 from handsynth.selection import Selection
+from handsynth.sidecars import NOTES, PLAN
 from handsynth.verify import verify
 
 
@@ -62,10 +63,9 @@ def test_the_index_tells_the_truth(tiny_world, tmp_path, reference):
 def test_any_order_and_any_worker_make_the_same_shards(tiny_world, tmp_path, reference):
     """Shards made last to first, each by a worker that knows nothing of the others, have the same bytes."""
     shards = plan_shards(tiny_world.spec(), Selection(slice_text="0:12"))
-    (tmp_path / NOTES).mkdir()
+    spec_json, dataset = json.dumps(spec_to_dict(tiny_world.spec())), json.loads(reference["index.json"])["dataset"]
     for number in reversed(range(len(shards))):
-        spec_json = json.dumps(spec_to_dict(tiny_world.spec()))
-        make_shard(ShardTask(number, shards[number], spec_json, str(tiny_world.assets), str(tmp_path)))
+        make_shard(ShardTask(number, shards[number], spec_json, str(tiny_world.assets), str(tmp_path), dataset))
         assert (tmp_path / shard_name(number)).read_bytes() == reference[shard_name(number)]
 
 
@@ -114,7 +114,7 @@ def test_the_same_command_mends(tiny_world, tmp_path, reference, damage):
     """Whatever of a dataset is lost or damaged, the same command makes that again, and no more than that."""
     out = tmp_path / "out"
     tiny_world.generate(out)
-    path, note = out / shard_name(1), out / NOTES / f"{shard_name(1)}.json"
+    path, (note,) = out / shard_name(1), (out / NOTES).glob(f"{shard_name(1)}.*json")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     leftover = temporary_name(path).with_name(temporary_name(path).name.replace(f"-{os.getpid()}-", "-999999999-"))
@@ -155,6 +155,39 @@ def test_killed_at_every_step_it_ends_with_the_same_bytes(tmp_path):
     assert len(lines) == 2 * (2 * 6 * 2 + 3)
     assert all(line["damaged"] == [] for line in lines)
     assert all(line["files"] == ["index.json", shard_name(0), shard_name(1)] and line["leftovers"] == [] for line in lines[1::2])
+
+
+def test_nodes_that_race_leave_one_whole_dataset(tmp_path):
+    """Three nodes, each started twice, in any order and some at once: the bytes that one process gives, and no leftover."""
+    lines = killed_runs("nodes", tmp_path)
+    assert len(lines) == 3
+    for line in lines:
+        assert line["ended"]
+        assert line["files"] == ["index.json", *map(shard_name, range(8))]
+        assert (line["damaged"], line["leftovers"]) == ([], [])
+
+
+def test_a_slurm_array_makes_a_dataset(tiny_world, tmp_path, reference):
+    """`scripts/generate.slurm` as SLURM runs it: each array task is a node that knows its rank from the environment."""
+    root = Path(__file__).parents[1]
+    for rank in (1, 0):
+        env = os.environ | {
+            "SLURM_ARRAY_TASK_ID": str(rank), "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_SUBMIT_DIR": str(root),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }  # fmt: skip
+        command = [
+            "bash",
+            root / "scripts" / "generate.slurm",
+            tiny_world.spec_path,
+            tmp_path / "out",
+            "--indices",
+            "0:12",
+            "--json",
+        ]
+        done = subprocess.run([*command, "--assets", tiny_world.assets], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (json.loads(done.stdout)["made"], json.loads(done.stdout)["complete"]) == ((2, True) if rank == 0 else (1, False))
+    assert dataset_bytes(tmp_path / "out") == reference
 
 
 def start(world: World, out: Path, jobs: int) -> subprocess.Popen[str]:
@@ -276,7 +309,7 @@ def test_a_damaged_plan_is_another_dataset(tiny_world, tmp_path, reference, plan
     """A plan that cannot be read is refused in a sentence, and replaced on demand."""
     out = tmp_path / "out"
     (out / NOTES).mkdir(parents=True)
-    (out / NOTES / "plan.json").write_bytes(plan)
+    (out / PLAN).write_bytes(plan)
     with pytest.raises(UsageError, match=r"holds another dataset .*--overwrite"):
         tiny_world.generate(out)
     tiny_world.generate(out, run=RunConfig(overwrite=True))
@@ -366,6 +399,6 @@ def test_nothing_of_how_it_is_run_is_in_the_plan(tiny_world, tmp_path):
     """Jobs, nodes and ranks leave no trace in plan or index."""
     out = tmp_path / "out"
     tiny_world.generate(out, "0:4", run=RunConfig(jobs=2, nnodes=1))
-    text = (out / NOTES / "plan.json").read_bytes() + (out / "index.json").read_bytes()
+    text = (out / PLAN).read_bytes() + (out / "index.json").read_bytes()
     assert not any(word in text for word in (b"jobs", b"nnodes", b"node_rank", b"overwrite"))
-    assert canonical_json(json.loads((out / NOTES / "plan.json").read_bytes())) == (out / NOTES / "plan.json").read_bytes()
+    assert canonical_json(json.loads((out / PLAN).read_bytes())) == (out / PLAN).read_bytes()

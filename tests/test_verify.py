@@ -17,11 +17,11 @@ from handsynth.annotate import depth_at_pixels
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import decode_npy, encode_npy
-from handsynth.core.shard import canonical_json, read_shard, shard_name, write_shard
+from handsynth.core.shard import canonical_json, index_bytes, read_shard, shard_name, write_shard
 from handsynth.core.toy import toy_hand
 from handsynth.encode import decode_png, encode_png
-from handsynth.farm import NOTES
 from handsynth.replay import find_sample, replay
+from handsynth.sidecars import NOTES
 from handsynth.silhouette import silhouette
 from handsynth.verify import MAX_FAULTS, closed_faces, verify
 
@@ -54,18 +54,33 @@ def test_a_sound_dataset_has_no_fault(made, tiny_world):
     assert (findings.samples, findings.silhouettes, findings.replayed) == (12, 12, 5)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_one_flipped_byte_is_found_named_and_mended(out, faults, made, tiny_world, seed):
-    """A single flipped bit anywhere in any shard is found, its shard is named, and `generate` restores the bytes."""
+def tree(out: Path) -> dict[str, bytes]:
+    """Every file of a dataset, hidden ones too."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["shard-*.tar", "index.json", f"{NOTES}/plan.json", f"{NOTES}/shard-*.json"])
+def test_one_flipped_byte_is_found_named_and_mended(out, faults, made, tiny_world, kind, seed):
+    """A single changed byte anywhere in any file is found, that file is named, and `generate` mends it and nothing else."""
     rng = random.Random(seed)
-    path = rng.choice(sorted(out.glob("*.tar")))
+    path = rng.choice(sorted(out.glob(kind)))
     data = bytearray(path.read_bytes())
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    position = rng.randrange(len(data))
+    data[position] = rng.choice([b for b in range(256) if b != data[position]])
     path.write_bytes(data)
-    assert faults() == [f"{path.name} has other bytes than index.json says: run `handsynth generate` again to mend it"]
-    assert tiny_world.generate(out, passes=PASSES)["made"] == 1
+    number = path.name.split(".")[0]
+    try:
+        found = faults()
+    except HandsynthError as error:
+        found = [str(error)]
+    assert found
+    assert all((number if kind.endswith(("tar", "shard-*.json")) else path.name) in sentence for sentence in found)
+    before = {p.name: p.stat().st_ino for p in out.glob("*.tar")}
+    assert tiny_world.generate(out, passes=PASSES)["made"] == (1 if number.startswith("shard-") else 0)
+    assert {p.name for p in out.glob("*.tar") if p.stat().st_ino != before[p.name]} <= {f"{number}.tar"}
     assert faults() == []
-    assert dataset_bytes(out) == dataset_bytes(made)
+    assert tree(out) == tree(made)
 
 
 def test_missing_extra_and_swapped_shards_are_named(out, faults, made, tiny_world):
@@ -75,7 +90,7 @@ def test_missing_extra_and_swapped_shards_are_named(out, faults, made, tiny_worl
     assert any(shard_name(1) in fault and "cannot be read" in fault for fault in faults())
     shutil.copy(made / shard_name(1), second)
     shutil.copy(first, out / shard_name(7))
-    assert faults() == [f"{shard_name(7)} lies in the folder but not in index.json"]
+    assert faults() == [f"{shard_name(7)} lies in the folder but not in index.json: it is no part of the dataset, delete it"]
     (out / shard_name(7)).unlink()
     first.rename(out / "swap")
     second.rename(first)
@@ -88,11 +103,12 @@ def test_missing_extra_and_swapped_shards_are_named(out, faults, made, tiny_worl
 def edit_index(out: Path, change: Callable[[dict], None]) -> None:
     index = json.loads((out / "index.json").read_bytes())
     change(index)
-    (out / "index.json").write_text(json.dumps(index))
+    (out / "index.json").write_bytes(index_bytes(index))
 
 
 def repack(out: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None], number: int = 1, position: int = 2) -> None:
-    """Changes one sample's labels or members, writes its shard anew, and makes the index agree with it: hashes tell nothing."""
+    """Changes one sample's labels or members and writes its shard anew; no hash tells it: the index agrees, the sidecars go."""
+    shutil.rmtree(out / NOTES, ignore_errors=True)
     path = out / shard_name(number)
     samples = [(index, dict(members)) for index, members in read_shard(path)]
     labels = json.loads(samples[position][1]["json"])

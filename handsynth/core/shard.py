@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from handsynth.core.errors import HandsynthError
 
@@ -116,12 +116,13 @@ def write_shard(path: Path, samples: Iterable[tuple[int, Members]]) -> ShardInfo
     return ShardInfo(path.name, count, size, digest.hexdigest(), indices[0], indices[-1])
 
 
-def read_shard(source: Path | bytes) -> Iterator[tuple[int, Members]]:
+def read_shard(source: Path | bytes, name: str = "shard") -> Iterator[tuple[int, Members]]:
     """Yields (index, members) of each sample of a shard, in order. Reads names and bytes only: nothing is extracted.
 
-    Raises HandsynthError naming the shard when it is truncated, is not a tar, or holds what no shard of ours holds.
+    `source` is its file or its content; `name` is what messages call the latter. Raises HandsynthError naming the shard when
+    it is truncated, is not a tar, or holds what no shard of ours holds.
     """
-    name = source.name if isinstance(source, Path) else "shard"
+    name = source.name if isinstance(source, Path) else name
     key: str | None = None
     members: Members = {}
     try:
@@ -150,11 +151,24 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def read_index(folder: Path) -> dict[str, Any]:
+def index_bytes(index: dict[str, Any]) -> bytes:
+    """`index.json` as it is written: for people too, and so that equal values give equal bytes."""
+    return json.dumps(index, indent=1, sort_keys=True).encode() + b"\n"
+
+
+class Readable(Protocol):
+    """A folder that is not a path: it gives the bytes of a file by name, or raises FileNotFoundError."""
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes."""
+        ...
+
+
+def read_index(folder: Path | Readable) -> dict[str, Any]:
     """Reads `index.json` of a dataset. Raises HandsynthError in one sentence when it is missing or damaged."""
-    path = folder / "index.json"
+    path = f"{folder}/index.json"
     try:
-        index = json.loads(path.read_bytes())
+        index = json.loads((folder / "index.json").read_bytes() if isinstance(folder, Path) else folder.read("index.json"))
     except FileNotFoundError:
         raise HandsynthError(
             f"{folder} holds no index.json: it is no finished dataset; run `handsynth generate SPEC {folder}` to finish it"

@@ -1,0 +1,228 @@
+"""Folders of datasets: a local one, or one behind an address such as s3://bucket/name; a file in either is whole or not there."""
+
+import contextlib
+import errno
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.shard import Members, ShardInfo, read_shard, remove_leftovers, write_file, write_shard
+
+Result = TypeVar("Result")
+
+TRIES = 6
+"""So often a remote folder is asked before it counts as lost; the library beneath asks some times more."""
+
+FIRST_WAIT_S = 0.2
+"""Pause after the first failure; each further one is twice as long, 6.2 s in all."""
+
+
+class Folder(Protocol):
+    """Where a dataset lies. Names are relative, with "/" between folder and file."""
+
+    def __str__(self) -> str: ...  # for messages: as the user gave it, without secrets
+
+    @property
+    def address(self) -> str:
+        """What `open_folder` opens again in a process elsewhere."""
+        ...
+
+    def list(self, sub: str = "") -> dict[str, int]:
+        """{name: bytes} of what lies in the folder or in its folder `sub`, sorted; empty when there is no such folder."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A file. Raises FileNotFoundError and other OSErrors, or HandsynthError when a remote folder does not answer."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replaces a file; whoever reads it meanwhile finds the old one or the new one."""
+        ...
+
+    def write_shard(self, name: str, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
+        """core.shard.write_shard into this folder."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Deletes a file, if it is there."""
+        ...
+
+    def remove_leftovers(self, sub: str = "") -> None:
+        """Deletes what dead writers of this machine left half-written."""
+        ...
+
+
+def open_folder(where: Path | str) -> Folder:
+    """The folder behind a path or an address. Nothing is made or asked yet.
+
+    Raises UsageError for an address of an unknown kind, AssetError when the library for its kind is not installed.
+    """
+    text = str(where)
+    if isinstance(where, Path) or "://" not in text:
+        return LocalFolder(Path(where))
+    if text.startswith("file://"):
+        return LocalFolder(Path(text.removeprefix("file://")))
+    return RemoteFolder(text)
+
+
+def read_samples(folder: Folder, name: str) -> Iterator[tuple[int, Members]]:
+    """core.shard.read_shard of a shard in a folder. Raises HandsynthError naming it when it cannot be read or is damaged."""
+    try:
+        data = folder.read(name)
+    except OSError as error:
+        raise HandsynthError(f"{name} in {folder} cannot be read: {error.strerror or error}") from None
+    yield from read_shard(data, name)
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of a file system. Files are written under a temporary name, synced and renamed."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def address(self) -> str:
+        """See Folder.address."""
+        return str(self.path.absolute())
+
+    def list(self, sub: str = "") -> dict[str, int]:
+        """See Folder.list. Raises UsageError when the folder is a file."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                entries = sorted(os.scandir(self.path / sub), key=lambda entry: entry.name)
+            except NotADirectoryError:
+                if self.path.is_file():
+                    raise UsageError(f"{self} is a file: name a folder") from None
+                raise
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # it was another writer's, and has been renamed
+                    found[entry.name] = entry.stat().st_size
+        return found
+
+    def read(self, name: str) -> bytes:
+        """See Folder.read."""
+        return (self.path / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """See Folder.write."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_file(self.path / name, data)
+
+    def write_shard(self, name: str, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
+        """See Folder.write_shard."""
+        return write_shard(self.path / name, samples)
+
+    def remove(self, name: str) -> None:
+        """See Folder.remove."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def remove_leftovers(self, sub: str = "") -> None:
+        """See Folder.remove_leftovers."""
+        remove_leftovers(self.path / sub)
+
+
+class RemoteFolder:
+    """A folder that fsspec reaches. An object store puts an object whole or not at all.
+
+    Where a kind of storage does not (sftp, smb), a shard that was cut off has other bytes than its sidecar says, and is made
+    again. Every request is repeated when it fails; addresses and secrets come from the environment of the library
+    beneath (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...).
+    """
+
+    def __init__(self, url: str) -> None:
+        """See open_folder."""
+        self.address = url
+        kind = url.partition("://")[0]
+        try:
+            import fsspec
+
+            self._files, root = fsspec.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise AssetError(f"{kind}:// needs a library that is not here ({error}): pip install 'handsynth[farm]'") from None
+        except ValueError as error:
+            raise UsageError(f"{self} is neither a folder nor an address that fsspec knows: {error}") from None
+        self._root = root.rstrip("/")
+
+    def __str__(self) -> str:
+        """The address without the user and password that it may hold."""
+        return re.sub(r"(?<=://)[^/@]*@", "", self.address)
+
+    def list(self, sub: str = "") -> dict[str, int]:
+        """See Folder.list."""
+        place = f"{self._root}/{sub}".rstrip("/")
+        try:
+            entries = self._ask("listed", lambda: self._files.ls(place, detail=True))
+        except FileNotFoundError:
+            return {}
+        names = {entry["name"].rstrip("/").removeprefix(f"{place}/"): int(entry["size"] or 0) for entry in entries}
+        return {name: names[name] for name in sorted(names) if name != place}  # a store may list the folder in itself
+
+    def read(self, name: str) -> bytes:
+        """See Folder.read."""
+        return self._ask("read", lambda: self._files.cat_file(f"{self._root}/{name}"))
+
+    def write(self, name: str, data: bytes) -> None:
+        """See Folder.write."""
+        self._change("written to", lambda: self._files.pipe_file(f"{self._root}/{name}", data))
+
+    def write_shard(self, name: str, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
+        """See Folder.write_shard. The shard is made in this machine's temporary folder first ($TMPDIR)."""
+        with tempfile.TemporaryDirectory(prefix="handsynth-") as folder:
+            path = Path(folder) / name
+            try:
+                info = write_shard(path, samples)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise HandsynthError(
+                    f"{folder} has no room for a shard on its way to {self}: set TMPDIR to a larger disk"
+                ) from None
+            self._change("written to", lambda: self._files.put_file(str(path), f"{self._root}/{name}"))
+        return info
+
+    def remove(self, name: str) -> None:
+        """See Folder.remove."""
+        with contextlib.suppress(FileNotFoundError):
+            self._ask("written to", lambda: self._files.rm_file(f"{self._root}/{name}"))
+
+    def remove_leftovers(self, sub: str = "") -> None:
+        """See Folder.remove_leftovers: there are none."""
+
+    def _change(self, done: str, request: Callable[[], Any]) -> None:
+        """A request after which something is there: that a bucket is missing is then no answer but a failure."""
+        try:
+            self._ask(done, request)
+        except FileNotFoundError as error:
+            raise self._failure(done, error) from None
+
+    def _ask(self, done: str, request: Callable[[], Result]) -> Result:
+        """The answer to a request, which is repeated when it fails. Raises FileNotFoundError, or HandsynthError in the end."""
+        for attempt in range(TRIES):
+            try:
+                return request()
+            except FileNotFoundError:
+                raise
+            except PermissionError as error:
+                raise self._failure(done, error) from None
+            except Exception as error:  # each kind of storage has its own
+                if attempt == TRIES - 1:
+                    raise self._failure(done, error) from None
+                time.sleep(FIRST_WAIT_S * 2**attempt)
+        raise AssertionError("TRIES is positive")
+
+    def _failure(self, done: str, error: Exception) -> HandsynthError:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return HandsynthError(
+            f"{self} cannot be {done} ({reason:.200}): check address, keys and network (whole shards are kept: run the same "
+            "command to go on)"
+        )
