@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handmesh.evaluation.scores import TITLES, Judged
+from handmesh.evaluation.scores import TITLES, Judged, column
 from handmesh.metrics import AUC_LIMIT_MM, AUC_STEPS
 
 _COLOURS = {"net": "#0b6e99", "mean_hand": "#d08c00", "mean_of_hands": "#7a3e9d"}
@@ -58,9 +58,9 @@ def plot_groups(path: Path, rows: list[dict[str, Any]], kind: str, title: str) -
     figure, axes = _figure(title, _AXES[kind], "PA-MPJPE [mm]")
     axes.grid(False, axis="x")
     x = np.arange(len(rows))
-    axes.bar(x, [row["net"]["pa_mpjpe_mm"] for row in rows], 0.6, color=_COLOURS["net"], label=TITLES["net"], zorder=2)
+    axes.bar(x, [row["pa_mpjpe_mm"] for row in rows], 0.6, color=_COLOURS["net"], label=TITLES["net"], zorder=2)
     for name, marker in (("mean_hand", "s"), ("mean_of_hands", "D")):
-        values = [row[name]["pa_mpjpe_mm"] for row in rows]
+        values = [row[column(name, "pa_mpjpe_mm")] for row in rows]
         axes.plot(x, values, marker, color=_COLOURS[name], markeredgecolor="white", markersize=8, label=TITLES[name], zorder=3)
     names = [row["name"].removesuffix(" deg").removesuffix(" %") for row in rows]
     hands = [f"{row['hands']} hand" + "s" * (row["hands"] > 1) for row in rows]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.evaluation.plots import plot_groups, plot_pck
-from handmesh.evaluation.scores import HEADINGS, TITLES, Judged
+from handmesh.evaluation.scores import HEADINGS, TITLES, Judged, column
 from handmesh.nets.summary import aligned_columns
 from handsynth.core.errors import HandsynthError
 from handsynth.core.shard import write_file
@@ -20,17 +20,18 @@ _PLOTS = {"view": "error_by_view.png", "pose": "error_by_pose.png", "visible": "
 
 
 def metrics_table(rows: list[dict[str, Any]]) -> str:
-    """Two tables: the net and the constant hands over all hands, then the net over every group beside their PA-MPJPE."""
-    overall = next(row for row in rows if row["kind"] == "all")
-    first = [[f"{overall['hands']} hands", *HEADINGS.values(), ""]]
-    first += [[title, *(_cell(name, overall[key][name]) for name in HEADINGS), ""] for key, title in TITLES.items()]
-    constants = [key for key in TITLES if key != "net"]
+    """Two tables: the net and the constant hands over all hands, then the net over every group beside their PA-MPJPE.
+
+    `rows` as of `scores.group_rows`, that of all hands first.
+    """
+    first = [[f"{rows[0]['hands']} hands", *HEADINGS.values(), ""]]
+    first += [[title, *(_cell(name, rows[0][column(who, name)]) for name in HEADINGS), ""] for who, title in TITLES.items()]
+    constants = [who for who in TITLES if who != "net"]
     second = [["group", "hands", *(HEADINGS[name] for name in _GROUP_METRICS), *(f"{TITLES[k]}: PA-MPJPE" for k in constants), ""]]
+    shown = [*_GROUP_METRICS, *(column(who, "pa_mpjpe_mm") for who in constants)]
     for row in rows:
-        own = [_cell(name, row["net"][name]) for name in _GROUP_METRICS]
-        theirs = [_cell("pa_mpjpe_mm", row[k]["pa_mpjpe_mm"]) for k in constants]
         group = "all" if row["kind"] == "all" else f"{row['kind']}: {row['name']}"
-        second.append([group, str(row["hands"]), *own, *theirs, ""])
+        second.append([group, str(row["hands"]), *(_cell(name, row[name]) for name in shown), ""])
     return f"{aligned_columns(first)}\n\n{aligned_columns(second)}"
 
 
@@ -54,13 +55,12 @@ def write_report(
     Raises HandsynthError when something cannot be written.
     """
     rows = summary["groups"]
-    header = ["kind", "name", "hands", *(name if key == "net" else f"{key}_{name}" for key in TITLES for name in HEADINGS)]
-    lines = [[r["kind"], r["name"], r["hands"], *(f"{r[key][name]:.6g}" for key in TITLES for name in HEADINGS)] for r in rows]
+    lines = [[f"{v:.6g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
     columns = [[f"{v:.6g}" if isinstance(v, float) else v for v in column] for column in per_hand.values()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_file(out / "metrics.json", json.dumps(summary, indent=1).encode() + b"\n")
-        write_file(out / "metrics.csv", _csv([header, *lines]))
+        write_file(out / "metrics.csv", _csv([list(rows[0]), *lines]))
         write_file(out / "errors.csv", _csv([list(per_hand), *zip(*columns, strict=True)]))
         plot_pck(out / "pck.png", judged, title)
         for kind, name in _PLOTS.items():

@@ -66,10 +66,17 @@ def mean_scores(scores: Mapping[str, np.ndarray], members: np.ndarray) -> dict[s
     return {name: float(values[members].mean()) for name, values in scores.items()}
 
 
+def column(predictor: str, metric: str) -> str:
+    """How a row calls a metric: the net's by its own name, a constant hand's with that in front."""
+    return metric if predictor == "net" else f"{predictor}_{metric}"
+
+
 def group_rows(judged: Mapping[str, Judged], groups: list[Group]) -> list[dict[str, Any]]:
-    """One row a group: `kind`, `name`, `hands` (how many), and for each predictor its metrics."""
-    return [
-        {"kind": g.kind, "name": g.name, "hands": int(g.members.sum())}
-        | {predictor: mean_scores(found.scores, g.members) for predictor, found in judged.items()}
-        for g in groups
-    ]
+    """One row a group: `kind`, `name`, `hands` (how many), and every `column`."""
+    rows = []
+    for group in groups:
+        row: dict[str, Any] = {"kind": group.kind, "name": group.name, "hands": int(group.members.sum())}
+        for predictor, found in judged.items():
+            row |= {column(predictor, name): value for name, value in mean_scores(found.scores, group.members).items()}
+        rows.append(row)
+    return rows

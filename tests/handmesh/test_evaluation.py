@@ -227,13 +227,13 @@ def test_known_errors_pass_through(hand_shards):
     assert found.per_hand["visible_share"] == pytest.approx([np.mean(one["keypoints_visible"]) for one in labels])
     for row in found.summary["groups"]:
         assert 0 < row["hands"] <= 12
-    assert found.summary["groups"][0]["net"]["mpjpe_mm"] == pytest.approx(5.5)
+    assert found.summary["groups"][0]["mpjpe_mm"] == pytest.approx(5.5)
     views = [row for row in found.summary["groups"] if row["kind"] == "view"]
-    assert sum(row["hands"] * row["net"]["mpjpe_mm"] for row in views) == pytest.approx(66)
+    assert sum(row["hands"] * row["mpjpe_mm"] for row in views) == pytest.approx(66)
     angles = np.array(found.per_hand["view_angle_deg"])
     inside = (angles >= 60) & (angles < 90)
     (row,) = (row for row in views if row["name"] == "60-90 deg")
-    assert row["net"]["mpjpe_mm"] == pytest.approx(np.arange(12)[inside].mean())
+    assert row["mpjpe_mm"] == pytest.approx(np.arange(12)[inside].mean())
 
 
 def test_stand_ins_count_once(hand_shards):
@@ -278,11 +278,11 @@ def test_command(run_folder, hand_shards, tmp_path):
         errors = list(csv.DictReader(file))
     with open(tmp_path / "out" / "metrics.csv") as file:
         groups = list(csv.DictReader(file))
-    overall = found["groups"][0]["net"]
+    overall = found["groups"][0]
     assert len(errors) == 12
     assert np.mean([float(row["pa_mpjpe_mm"]) for row in errors]) == pytest.approx(overall["pa_mpjpe_mm"], rel=1e-4)
     assert [row["name"] for row in groups] == [row["name"] for row in found["groups"]]
-    assert float(groups[0]["mean_hand_pa_mpjpe_mm"]) == pytest.approx(found["groups"][0]["mean_hand"]["pa_mpjpe_mm"], rel=1e-4)
+    assert float(groups[0]["mean_hand_pa_mpjpe_mm"]) == pytest.approx(found["groups"][0]["mean_hand_pa_mpjpe_mm"], rel=1e-4)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["groups"] == found["groups"]
 
 
