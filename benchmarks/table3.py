@@ -40,9 +40,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the datasets, about 400 MB")
     parser.add_argument("runs", type=Path, help="folder of the runs, 160 MB each")
     parser.add_argument("--net", default="lite-fast")
-    parser.add_argument("--side", type=int, default=96, help="of the crops [px]")
+    parser.add_argument("--side", type=int, default=64, help="of the crops [px]")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--epoch-samples", type=int, default=5000, help="seen in an epoch, whatever the row")
+    parser.add_argument("--epoch-samples", type=int, default=4000, help="seen in an epoch, whatever the row")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="loading processes")
     options = parser.parse_args()
@@ -62,7 +62,9 @@ def _row(name: str, seed: int, folders: dict[str, Path], options: argparse.Names
     run = options.runs / f"{name.lower()}-seed{seed}"
     share = options.epoch_samples / len(parts)
     data = [f"--data={folders[part]}={share / SIZES[part]:.6f}" for part in parts]
-    preset = dataclasses.replace(load_preset("cpu"), net=options.net, side=options.side, epochs=options.epochs, seed=seed)
+    preset = dataclasses.replace(
+        load_preset("cpu"), net=options.net, side=options.side, first_epochs=0, epochs=options.epochs, seed=seed
+    )
     options.runs.mkdir(parents=True, exist_ok=True)
     file = options.runs / f"{run.name}.yaml"
     file.write_text(yaml.safe_dump(spec_to_dict(preset), sort_keys=False))

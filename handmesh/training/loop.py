@@ -100,7 +100,6 @@ class Training:
             self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
         self.model = ranks.wrap(self.net)
         self.faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
-        self.data = HandDataset([p.data for p in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
         self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
         self.recorder: Recorder | None = None
 
@@ -125,19 +124,13 @@ class Training:
     def _epoch(self) -> None:
         """The steps of the epoch under way that are left."""
         progress, spec, ranks = self.progress, self.spec, self.ranks
-        batches = EpochBatches(
-            self.data.sizes,
-            [p.weight for p in self.parts],
-            spec.batch,
-            spec.seed,
-            progress.epoch,
-            ranks.rank,
-            ranks.world,
-            progress.step,
-        )
+        side = spec.first_side if progress.epoch < spec.first_epochs else spec.side
+        data = HandDataset([p.data for p in self.parts], side, spec.augment, spec.seed, self.how.skip_bad)
+        weights, step = [p.weight for p in self.parts], progress.step
+        batches = EpochBatches(data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, step)
         workers = {"num_workers": self.how.workers, "worker_init_fn": quiet_worker, "pin_memory": ranks.device.type == "cuda"}
         # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
-        loader = DataLoader(self.data, batch_sampler=batches, generator=torch.Generator(), **workers)  # type: ignore[arg-type]
+        loader = DataLoader(data, batch_sampler=batches, generator=torch.Generator(), **workers)  # type: ignore[arg-type]
         steps = len(batches.bounds)
         self.model.train()
         title = f"epoch {progress.epoch + 1}/{spec.epochs}"
@@ -178,7 +171,7 @@ class Training:
         (loss * self.ranks.world).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip)
 
-        error = len(image) * _error_mm(keypoints, batch, self.data.side)
+        error = len(image) * _error_mm(keypoints, batch, image.shape[-1])
         local = torch.tensor([loss.item() * count, *(t.item() * count for t in terms.values()), error], dtype=torch.float64)
         summed = self.ranks.total(local.to(device, torch.float64 if device.type == "cpu" else torch.float32)).tolist()
         if not (math.isfinite(summed[0]) and math.isfinite(norm.item())):
