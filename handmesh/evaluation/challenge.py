@@ -18,8 +18,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from handmesh.data.crop import crop_affine, lixels_to_camera, square_box, warp
+from handmesh.data.crop import BOX_MARGIN, Crop, lixels_to_camera, make_crop
 from handmesh.data.freihand import PIXEL_SHIFT, check_pictures, read_rows
+from handmesh.data.shards import Record
 from handmesh.evaluation.baseline import mean_hand
 from handmesh.evaluation.root_depth import SLACK, root_depth_from_scale
 from handmesh.metrics import evaluate_hands
@@ -27,8 +28,7 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel, keypoints_from_vertices
 from handsynth.core.shard import write_file
 
-CENTRE_BOX_PX = 100.0
-CENTRE_BOX_MARGIN = 1.3
+CENTRE_SIDE_PX = 1.3 * 100
 """Without boxes: a square of 100 px at the picture's centre, 1.3 times enlarged, as MobRecon has it for this very task
 (Chen et al. 2022, `SeanChenxy/HandMesh:mobrecon/datasets/freihand.py`, `get_eval_sample`, and its BASE_SCALE)."""
 
@@ -69,6 +69,8 @@ def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Cha
         raise UsageError(
             f"{src} is no whole FreiHAND evaluation set: {', '.join(missing)} missing; unpack FreiHAND_pub_v2_eval.zip there"
         )
+    if boxes is not None and not boxes.is_file():
+        raise UsageError(f"{boxes} does not exist: --boxes takes a JSON list of [x0, y0, x1, y1] in pixels, one a picture")
     K = read_rows(parts[0], (3, 3))
     K[:, :2, 2] += PIXEL_SHIFT
     check_pictures(parts[2], len(K))
@@ -85,7 +87,7 @@ def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Cha
         src,
         K,
         read(parts[1], ()),
-        read(boxes, (4,)) if boxes else None,
+        None if boxes is None else _checked_boxes(boxes, read(boxes, (4,))),
         read(truth[0], (21, 3)) if known else None,
         read(truth[1], (hand.num_vertices, 3)) if known else None,
     )
@@ -114,13 +116,13 @@ def predict_challenge(
         for start in range(0, len(task), batch):
             chosen = slice(start, min(start + batch, len(task)))
             crops = [_crop(task, k, side) for k in range(chosen.start, chosen.stop)]
-            images = np.stack([picture for picture, _ in crops]).transpose(0, 3, 1, 2)
-            K = np.stack([K for _, K in crops])
+            images = np.stack([crop.picture for crop in crops]).transpose(0, 3, 1, 2)
+            K, R = (np.stack([getattr(crop, name) for crop in crops]) for name in ("K", "R_crop_cam"))
             with torch.inference_mode():
                 image = torch.as_tensor(images).float() / 255
                 found = net(image.to(device, memory_format=torch.channels_last))
-            lixels, upright = found.vertices.double().cpu().numpy(), np.broadcast_to(np.eye(3), K.shape)
-            at_zero, at_one = (lixels_to_camera(lixels, np.full(len(K), z), K, upright, side) for z in (0.0, 1.0))
+            lixels = found.vertices.double().cpu().numpy()
+            at_zero, at_one = (lixels_to_camera(lixels, np.full(len(K), z), K, R, side) for z in (0.0, 1.0))
             rays = at_one - at_zero  # points are linear in the depth of the wrist, and keypoints in the points
             offsets_k, rays_k = (keypoints_from_vertices(hand, points) for points in (at_zero, rays))
             depth = root_depth_from_scale(offsets_k, rays_k, task.scale[chosen], proportions, slack)[:, None, None]
@@ -158,20 +160,27 @@ def submit_freihand(
     return made
 
 
-def _crop(task: Challenge, k: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Picture k as the net sees it, (side, side, 3) uint8, and the (3, 3) K of the crop."""
+def _checked_boxes(path: Path, boxes: np.ndarray) -> np.ndarray:
+    wrong = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(1))
+    if len(wrong):
+        raise UsageError(f"{path}: entry {wrong[0]} is {boxes[wrong[0]].tolist()}, expected [x0, y0, x1, y1] with x0 < x1, y0 < y1")
+    return boxes
+
+
+def _crop(task: Challenge, k: int, side: int) -> Crop:
+    """Picture k as the net sees it, without labels."""
     path = task.folder / "evaluation" / "rgb" / f"{k:08d}.jpg"
     try:
         picture = simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
     except (OSError, ValueError) as error:
         raise HandsynthError(f"{path} is damaged: {error}") from None
-    height, width = picture.shape[:2]
     if task.boxes is None:
-        centre, box_side = np.array([width, height]) / 2, CENTRE_BOX_MARGIN * CENTRE_BOX_PX
+        centre, half = np.array(picture.shape[1::-1]) / 2, CENTRE_SIDE_PX / BOX_MARGIN / 2  # the crop adds the margin again
+        box = np.concatenate([centre - half, centre + half])
     else:
-        centre, box_side = square_box(task.boxes[k], width, height)
-    A = crop_affine(centre, box_side, 0.0, side)
-    return warp(picture, A, side), A @ task.K[k]
+        box = task.boxes[k]
+    unknown = np.empty((0, 3))
+    return make_crop(Record("", k, "right", picture, task.K[k], unknown, unknown, box), side)
 
 
 def _json_pieces(keypoints: np.ndarray, vertices: np.ndarray) -> Iterator[str]:
