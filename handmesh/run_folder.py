@@ -1,5 +1,6 @@
 """A run on disk: its settings, its hand and its weights, written whole or not at all, and read back as a net."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from handsynth.core.hand import HandModel, load_hand, save_hand
 
 CONFIG, HAND, WEIGHTS, CHECKPOINT = "config.yaml", "hand.npz", "weights.safetensors", "checkpoint.safetensors"
 """Files of a run folder: how it was trained and on what, the hand model, the net's weights, what `--resume` goes on from."""
+
+_ABOUT = "handmesh"  # key of the text beside the weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +67,22 @@ def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
     write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False)))
 
 
-def save_weights(net: MeshNet, path: Path, net_name: str, more: dict[str, str]) -> None:
-    """The net's weights with its name and `more` text beside them, atomically."""
+def save_weights(net: MeshNet, path: Path, net_name: str, more: dict[str, Any]) -> None:
+    """The net's weights with its name and `more` values beside them, atomically; the same net gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"net": net_name, **more}))
+    about = json.dumps({"net": net_name, **more})  # one entry: safetensors writes several in random order
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, {_ABOUT: about}))
 
 
 def load_weights(net: MeshNet, path: Path, net_name: str) -> None:
     """Fills a net. Raises UsageError when the file holds another net's weights, HandsynthError when it is damaged."""
     tensors, metadata = read_tensors(path)
-    if metadata.get("net", net_name) != net_name:
-        raise UsageError(f"{path} holds weights of {metadata['net']}, not of {net_name}")
+    try:
+        found = str(json.loads(metadata.get(_ABOUT, "{}")).get("net", net_name))
+    except (ValueError, AttributeError):
+        raise HandsynthError(f"{path} is damaged: what it says of itself cannot be read") from None
+    if found != net_name:
+        raise UsageError(f"{path} holds weights of {found:.40}, not of {net_name}")
     fill(net, tensors, path)
 
 

@@ -209,7 +209,7 @@ class Training:
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         self._save_checkpoint()
         if self.recorder:
-            more = {"hand": self.hand.digest, "side": str(self.spec.side), "epoch": str(progress.epoch)}
+            more = {"hand": self.hand.digest, "side": self.spec.side, "epoch": progress.epoch}
             save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
             self.recorder.epoch(progress.history)
         return predicted

@@ -1,0 +1,239 @@
+"""Training: stopped anywhere and resumed it ends with the same bytes; ranks agree; faults stop it and lose nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from handmesh.data.shards import ShardDataset
+from handmesh.nets.registry import create_net
+from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_run, read_tensors
+from handmesh.training import loop
+from handmesh.training.command import parse_part, with_flags
+from handmesh.training.loop import HowRun, Part, train_mesh
+from handmesh.training.ranks import Ranks
+from handmesh.training.schedule import learning_rate
+from handmesh.training.spec import PRESETS, TrainSpec, load_preset, parse_spec, spec_from_dict, spec_to_dict
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.toy import toy_hand
+
+CPU = torch.device("cpu")
+ALONE = Ranks(0, 1, CPU)
+SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretrained=False, first_side=64, first_epochs=1)
+"""Three steps an epoch on the twelve samples of `hand_shards`."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As on a busy machine, where threads that wait for each other cost minutes; and sums have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def train(shards: Path, out: Path, spec: TrainSpec = SPEC, ranks: Ranks = ALONE, **how) -> list[dict[str, float]]:
+    data = ShardDataset(shards)
+    return train_mesh(spec, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(**{"workers": 0, **how}))
+
+
+def command(shards: Path, out: Path, *more: object) -> list[str]:
+    spec = out.parent / "spec.yaml"
+    spec.write_text(json.dumps(spec_to_dict(SPEC)))
+    fixed = ["train", "mesh", spec, "--data", shards, "--val", shards, "--out", out, "--workers", 0, "--device", "cpu"]
+    return [sys.executable, "-m", "handmesh", *map(str, [*fixed, *more])]
+
+
+@pytest.fixture(scope="module")
+def whole(hand_shards, tmp_path_factory) -> Path:
+    """A run that was never stopped."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("train") / "whole"
+    history = train(hand_shards, out)
+    assert [row["epoch"] for row in history] == [1, 2]
+    return out
+
+
+def test_run_folder(whole, hand_shards):
+    """A finished run can be used, and says how it was trained, on which data and with what result."""
+    run = load_run(whole, CPU)
+    assert run.spec == SPEC
+    assert run.hand.digest == toy_hand().digest
+    assert run.config["datasets"][0]["identity"] == ShardDataset(hand_shards).identity
+    with open(whole / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["steps"]) for row in rows] == [3, 6]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    for name in ("curves.png", "validation.png"):
+        assert (whole / name).read_bytes()[1:4] == b"PNG"
+    assert any((whole / "tensorboard").iterdir())
+    assert not run.net.training
+
+
+@pytest.mark.slow
+def test_sigkill_in_mid_epoch(hand_shards, whole, tmp_path):
+    """Killed right after a checkpoint in mid-epoch and resumed: the same weights and figures, bit for bit."""
+    out = tmp_path / "killed"
+    started = subprocess.Popen(
+        command(hand_shards, out, "--checkpoint-every", 1), stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    while not (out / CHECKPOINT).exists() and started.poll() is None:
+        time.sleep(0.001)
+    started.send_signal(signal.SIGKILL)
+    assert started.wait() == -signal.SIGKILL
+    progress = json.loads(read_tensors(out / CHECKPOINT)[1]["progress"])
+    assert 0 < progress["steps_done"] < 6
+    train(hand_shards, out, resume=True)
+    assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4])
+def test_stopped_anywhere(stop, hand_shards, whole, tmp_path, monkeypatch):
+    """Stopped in mid-epoch, at its end and in the next, with workers or without: the same as never stopped."""
+    step = loop.Training._step
+
+    def stops(self, batch, count, steps):
+        if self.progress.steps_done == stop:
+            raise KeyboardInterrupt
+        return step(self, batch, count, steps)
+
+    monkeypatch.setattr(loop.Training, "_step", stops)
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        train(hand_shards, out, checkpoint_every=1)
+    monkeypatch.undo()
+    train(hand_shards, out, resume=True, workers=1)
+    assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+@pytest.mark.slow
+def test_two_ranks(hand_shards, tmp_path):
+    """Two ranks over gloo: over both, each sample once an epoch; and both end with the same net, which is the one saved."""
+    script = Path(__file__).with_name("two_ranks.py")
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*run, str(hand_shards), str(tmp_path / "run")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"rank{k}.json").read_text()) for k in (0, 1))
+    for epoch in (0, 1):
+        assert sorted(first["seen"][epoch] + second["seen"][epoch]) == list(range(12))
+        assert min(len(first["seen"][epoch]), len(second["seen"][epoch])) == 6
+    assert first["weights"] == second["weights"]
+    assert first["weights"] == {
+        name: tensor.double().sum().item() for name, tensor in read_tensors(tmp_path / "run" / WEIGHTS)[0].items()
+    }
+
+
+def test_nan_stops(hand_shards, tmp_path, monkeypatch):
+    """A loss that is no longer finite stops the run with its place and a way out, and the last good checkpoint stays."""
+    real = loop.lixel_losses
+    calls = []
+
+    def broken(*args):
+        calls.append(1)
+        return {name: term * (float("nan") if len(calls) == 3 else 1) for name, term in real(*args).items()}
+
+    monkeypatch.setattr(loop, "lixel_losses", broken)
+    with pytest.raises(HandsynthError, match=r"no longer finite at step 3 of epoch 1.*checkpoint.*lower --lr"):
+        train(hand_shards, tmp_path / "run", checkpoint_every=1)
+    tensors, metadata = read_tensors(tmp_path / "run" / CHECKPOINT)
+    assert json.loads(metadata["progress"])["steps_done"] == 2
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_folders_are_not_overwritten(hand_shards, whole, tmp_path):
+    """A folder that holds something else, or a run, is left alone; a resumed run must have the same settings and data."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    for resume in (False, True):
+        with pytest.raises(UsageError, match="not empty"):
+            train(hand_shards, tmp_path / "full", resume=resume)
+    with pytest.raises(UsageError, match=r"already holds a run: --resume"):
+        train(hand_shards, whole)
+    with pytest.raises(UsageError, match=r"started with lr 0\.001, this command has 0\.002"):
+        train(hand_shards, whole, with_flags(SPEC, {"lr": 0.002}), resume=True)
+    before = (whole / WEIGHTS).read_bytes()
+    assert len(train(hand_shards, whole, resume=True)) == 2  # nothing is left to do
+    assert (whole / WEIGHTS).read_bytes() == before
+
+
+def test_other_weights(whole, tmp_path, hand_shards):
+    """Weights of another net or hand, and files that are none, get one sentence."""
+    from handmesh.run_folder import load_weights
+
+    net = create_net("lite-fast", np.ones((21, 50)) / 50, pretrained=False)
+    with pytest.raises(UsageError, match="another net or hand"):
+        load_weights(net, whole / WEIGHTS, "lite-fast")
+    with pytest.raises(UsageError, match="holds weights of lite-fast, not of lite-dw"):
+        load_weights(net, whole / WEIGHTS, "lite-dw")
+    (tmp_path / "cut").write_bytes((whole / WEIGHTS).read_bytes()[:1000])
+    for path in (tmp_path / "cut", tmp_path / "missing"):
+        with pytest.raises(HandsynthError, match=f"{path.name} cannot be read"):
+            load_weights(net, path, "lite-fast")
+    with pytest.raises(UsageError, match=r"is no run folder: it has no config.yaml"):
+        load_run(hand_shards, CPU)
+
+
+def test_paper_recipe():
+    """The preset says what section 4 says: Adam, 1e-4, batch 32, 30 epochs, a tenth from the 28th on."""
+    paper = load_preset("paper")
+    assert (paper.net, paper.side, paper.batch, paper.epochs, paper.weight_decay) == ("lite-dwse", 256, 32, 30, 0)
+    rates = [learning_rate(paper, epoch * 100, 100) for epoch in range(30)]
+    np.testing.assert_allclose(rates, [1e-4] * 27 + [1e-5] * 3)
+
+
+def test_cosine():
+    """It warms up linearly, falls all the time after that, and ends near zero."""
+    spec = TrainSpec(schedule="cosine", warmup_steps=10, epochs=2, lr=1.0)
+    rates = [learning_rate(spec, step, 100) for step in range(200)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert np.argmax(rates) == 10
+    assert (np.diff(rates[10:]) < 0).all()
+    assert 0 < rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name):
+    """Each can be read, and is the same after being written down."""
+    spec = load_preset(name)
+    assert spec_from_dict(spec_to_dict(spec), name) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "unknown key 'epoch'.*did you mean epochs"),
+        ("lr: fast", "lr must be a finite number"),
+        ("side: 100", "side is 100, expected a multiple of 32"),
+        ("augment: {erasing: 2}", "erasing is 2"),
+        ("schedule: linear", "expected step or cosine"),
+        ("[", "is not YAML"),
+    ],
+)
+def test_bad_preset(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_spec(text, "mine.yaml")
+
+
+def test_unknown_preset():
+    with pytest.raises(UsageError, match=r"no preset is called 'papr'.*did you mean 'paper'"):
+        load_preset("papr")
+
+
+def test_weights_of_datasets(hand_shards):
+    """FOLDER=WEIGHT mixes; a weight that is no positive number is refused."""
+    assert parse_part(str(hand_shards)).weight == 1
+    assert parse_part(f"{hand_shards}=0.25").weight == 0.25
+    for bad in ("0", "-1", "x", "inf"):
+        with pytest.raises(UsageError, match="a positive number"):
+            parse_part(f"{hand_shards}={bad}")
