@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-import torch
+from untrained import write_untrained
 
 from handmesh.cli import evaluate
 from handmesh.data.shards import ShardDataset
@@ -20,9 +20,6 @@ from handmesh.evaluation.scores import judge, judge_all, mean_scores
 from handmesh.inference import Predicted
 from handmesh.keypoints import keypoint_regressor
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
-from handmesh.nets.registry import create_net
-from handmesh.run_folder import WEIGHTS, save_weights, write_run
-from handmesh.training.spec import TrainSpec, spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import mirror_points, pose_hand
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -250,12 +247,7 @@ def test_stand_ins_count_once(hand_shards):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """An untrained net of the toy hand, as a run."""
-    folder, spec = tmp_path_factory.mktemp("run") / "run", TrainSpec(net="lite-fast", side=64)
-    torch.manual_seed(0)
-    net = create_net(spec.net, keypoint_regressor(HAND), pretrained=False)
-    write_run(folder, {"training": spec_to_dict(spec)}, HAND)
-    save_weights(net, folder / WEIGHTS, spec.net, {})
-    return folder
+    return write_untrained(tmp_path_factory.mktemp("run") / "run", HAND)
 
 
 def handmesh(*arguments: object) -> subprocess.CompletedProcess:

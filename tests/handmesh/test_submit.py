@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from freihand_folder import HAND, K, random_hands, write_evaluation, write_training
+from untrained import write_untrained
 
 from handmesh.cli import submit_freihand
 from handmesh.data.freihand import PIXEL_SHIFT, convert_freihand
@@ -16,13 +17,9 @@ from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.baseline import mean_hand
 from handmesh.evaluation.challenge import predict_challenge, read_challenge, write_prediction
 from handmesh.evaluation.root_depth import depth_of_bones, root_depth_from_scale
-from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import depth_to_lixels, pixels_to_lixels
 from handmesh.metrics import evaluate_hands
 from handmesh.nets.mesh_net import Prediction
-from handmesh.nets.registry import create_net
-from handmesh.run_folder import WEIGHTS, save_weights, write_run
-from handmesh.training.spec import TrainSpec, spec_to_dict
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import keypoints_from_vertices, pose_hand
@@ -49,11 +46,7 @@ def frei(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """An untrained net of FreiHAND's hand, as a run."""
-    folder, spec = tmp_path_factory.mktemp("run") / "run", TrainSpec(net="lite-fast", side=64)
-    torch.manual_seed(0)
-    write_run(folder, {"training": spec_to_dict(spec)}, HAND)
-    save_weights(create_net(spec.net, keypoint_regressor(HAND), pretrained=False), folder / WEIGHTS, spec.net, {})
-    return folder
+    return write_untrained(tmp_path_factory.mktemp("run") / "run", HAND)
 
 
 # Depth

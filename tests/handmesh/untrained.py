@@ -1,0 +1,20 @@
+"""A run of a net that has learned nothing, for tests of what uses runs."""
+
+from pathlib import Path
+
+import torch
+
+from handmesh.keypoints import keypoint_regressor
+from handmesh.nets.registry import create_net
+from handmesh.run_folder import WEIGHTS, save_weights, write_run
+from handmesh.training.spec import TrainSpec, spec_to_dict
+from handsynth.core.hand import HandModel
+
+
+def write_untrained(folder: Path, hand: HandModel) -> Path:
+    """Writes the run of a `lite-fast` for crops of 64 pixels into `folder`, and returns that."""
+    spec = TrainSpec(net="lite-fast", side=64)
+    torch.manual_seed(0)
+    write_run(folder, {"training": spec_to_dict(spec)}, hand)
+    save_weights(create_net(spec.net, keypoint_regressor(hand), pretrained=False), folder / WEIGHTS, spec.net, {})
+    return folder
