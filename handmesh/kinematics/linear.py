@@ -1,0 +1,206 @@
+"""Vertices of a feasible hand and their exact Jacobian, in batches: what the Gauss-Newton solver runs on.
+
+Posing is the paper's M(alpha Z, beta) as in `core.hand.pose_hand`. The Jacobian uses the structure of skinning instead of
+automatic differentiation: a joint turns everything below it rigidly, so that a vertex moves by the cross product of the joint's
+axis with its arm, weighted by skinning; the blend shapes of shape and pose move the rest vertices, which the blended
+rotations carry along. Coordinates come before vertices in memory, (B, 3, V), so that all arithmetic runs along V.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handmesh.keypoints import keypoint_regressor
+from handmesh.kinematics.dof import DOFS, NUM_DOFS, hand_dof_matrix
+from handmesh.kinematics.so3 import exp_and_left_jacobian, skew
+from handsynth.core.hand import HandModel
+
+ROTATION, TRANSLATION, ALPHA = slice(0, 3), slice(3, 6), slice(6, 6 + NUM_DOFS)
+"""Columns of a step; the rest is beta."""
+
+BETA = slice(6 + NUM_DOFS, None)
+
+
+class HandState(NamedTuple):
+    """The unknowns of B hands."""
+
+    rotation: Tensor  # (B, 3, 3) of the whole hand about its wrist
+    translation: Tensor  # (B, 3) [m]
+    alpha: Tensor  # (B, 23) [rad]
+    beta: Tensor  # (B, S) [standard deviations]
+
+    def stepped(self, step: Tensor) -> "HandState":
+        """The state after (B, 29 + S) steps, or (B, 29) that leave beta; exp of the rotation's part multiplies from the left."""
+        turn, _ = exp_and_left_jacobian(step[:, ROTATION])
+        beta = self.beta + step[:, BETA] if step.shape[1] > BETA.start else self.beta
+        return HandState(turn @ self.rotation, self.translation + step[:, TRANSLATION], self.alpha + step[:, ALPHA], beta)
+
+    def at(self, index: Tensor | slice) -> "HandState":
+        """The hands of that index."""
+        return HandState(*(value[index] for value in self))
+
+
+class LinearHand:
+    """A hand model's arrays, arranged for `points` and `linearise`. Made once per model and type; see `linear_hand`."""
+
+    def __init__(self, hand: HandModel, dtype: torch.dtype = torch.float32) -> None:
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.tensor(np.ascontiguousarray(array), dtype=dtype)
+
+        self.dtype, self.num_vertices, self.num_shapes, num_j = dtype, hand.num_vertices, hand.num_shapes, hand.num_joints
+        self.num_unknowns = 6 + NUM_DOFS + self.num_shapes
+        self.dof_matrix = tensor(hand_dof_matrix(hand))
+        regressor = keypoint_regressor(hand)
+        self.keypoint_regressor = tensor(regressor)  # (21, V)
+        support = np.flatnonzero(regressor.any(0))
+        self.keypoint_support, self.keypoint_weights = torch.tensor(support), tensor(regressor[:, support].T)
+        self.weights = tensor(hand.weights.T)  # (J, V)
+        self.template = tensor(hand.v_template.T.reshape(-1))  # (3 V,)
+        self.shapedirs = tensor(hand.shapedirs.transpose(2, 1, 0))  # (S, 3, V)
+        posedirs = hand.posedirs.transpose(2, 1, 0).reshape(9 * (num_j - 1), -1)  # (9 (J - 1), 3 V)
+        self.directions = torch.cat([self.shapedirs.flatten(1), tensor(posedirs)])  # (S + 9 (J - 1), 3 V)
+        nodes = np.array([dof.node for dof in DOFS])
+        self.dof_nodes = torch.tensor(nodes)
+        self.dof_axes = tensor(hand_dof_matrix(hand).reshape(NUM_DOFS, -1, 3)[np.arange(NUM_DOFS), nodes - 1])  # (23, 3)
+        self.dof_posedirs = tensor(posedirs.reshape(num_j - 1, 9, -1)[nodes - 1])  # (23, 9, 3 V)
+        self.rest_joints = tensor(hand.rest_joints)  # (J, 3)
+        self.joint_shapedirs = tensor(hand.joint_shapedirs)  # (J, 3, S)
+        self.parents = torch.tensor(hand.parents)
+        # Joints by their depth in the tree: those of one level are posed together, fingers side by side.
+        depth = [0] * num_j
+        for j in range(1, num_j):
+            depth[j] = depth[hand.parents[j]] + 1
+        self.levels = [[j for j in range(num_j) if depth[j] == d] for d in range(1, max(depth) + 1)]
+        # (J - 1, V) share of each vertex that joints 1.. and all below them carry.
+        below = np.eye(num_j, dtype=bool)
+        for j in range(num_j - 1, 0, -1):
+            below[hand.parents[j]] |= below[j]
+        self.carried = tensor((below.astype(float) @ hand.weights.T)[1:])
+
+    def points(self, state: HandState) -> tuple[Tensor, Tensor]:
+        """(B, V, 3) vertices and (B, 21, 3) keypoints [m]."""
+        vertices = (self._pose(state).vertices + state.translation.unsqueeze(-1)).mT
+        return vertices, self.keypoint_regressor @ vertices
+
+    def theta(self, state: HandState) -> Tensor:
+        """(B, 15, 3) axis-angles of the fingers [rad]."""
+        return (state.alpha @ self.dof_matrix).unflatten(-1, (-1, 3))
+
+    def linearise(self, state: HandState, out: Tensor) -> Tensor:
+        """(B, 3, V) vertices; `out` (B, U, 3, V) gets their derivatives by rotation, translation, alpha and beta.
+
+        U is 29 + S, or 29 to leave beta as it is. The caller brings the memory, as it is large and used again and again.
+        """
+        posed, jacobian = self._pose(state), out
+        count, num_v = len(state.alpha), self.num_vertices
+
+        arm = posed.vertices - posed.joints[:, 0, :, None]  # about the wrist
+        _basis_crosses(arm, jacobian[:, ROTATION])
+        jacobian[:, TRANSLATION] = torch.eye(3, dtype=self.dtype)[:, :, None]
+
+        # Blend shapes: the derivative of the rest vertices, carried along by the blended rotation.
+        turned = skew(posed.dof_axes_local) @ posed.local[:, self.dof_nodes - 1]  # (B, 23, 3, 3) d R / d alpha
+        rest = torch.bmm(turned.flatten(2).transpose(0, 1), self.dof_posedirs).unflatten(-1, (3, num_v))  # (23, B, 3, V)
+        _rotate(posed.blended, rest.transpose(0, 1), jacobian[:, ALPHA])
+
+        # Turning a joint: axis x arm.
+        _add_crosses(posed.dof_axes, self._arms(posed)[:, self.dof_nodes - 1], jacobian[:, ALPHA])
+
+        if jacobian.shape[1] > BETA.start:
+            # Shape moves the joints too, and with them what they carry: d o_j = d P_j - G_j d J_j.
+            _rotate(posed.blended, self.shapedirs.expand(count, -1, -1, -1), jacobian[:, BETA])
+            offsets = self._joint_shape_derivatives(posed) - posed.rotations @ self.joint_shapedirs  # (B, J, 3, S)
+            carried = offsets.permute(0, 3, 2, 1).reshape(-1, offsets.shape[1]) @ self.weights
+            jacobian[:, BETA] += carried.view(count, -1, 3, num_v)
+        return posed.vertices + state.translation.unsqueeze(-1)
+
+    def _pose(self, state: HandState) -> "_Posed":
+        """Everything that posing computes on the way; positions are without the translation."""
+        count, theta = len(state.alpha), self.theta(state)
+        local, left = exp_and_left_jacobian(theta)  # (B, J - 1, 3, 3)
+        feature = torch.cat([state.beta, (local - torch.eye(3, dtype=self.dtype)).flatten(1)], 1)
+        rest = torch.addmm(self.template, feature, self.directions).view(count, 3, -1)
+        rest_joints = self.rest_joints + (state.beta @ self.joint_shapedirs.flatten(0, 1).T).view(count, -1, 3)
+
+        rotations, joints = torch.empty(count, len(self.parents), 3, 3, dtype=self.dtype), torch.empty_like(rest_joints)
+        rotations[:, 0], joints[:, 0] = state.rotation, rest_joints[:, 0]
+        for level in self.levels:
+            parents = self.parents[level]
+            bones = rest_joints[:, level] - rest_joints[:, parents]
+            rotations[:, level] = rotations[:, parents] @ local[:, [j - 1 for j in level]]
+            joints[:, level] = joints[:, parents] + (rotations[:, parents] @ bones.unsqueeze(-1)).squeeze(-1)
+
+        offsets = joints - (rotations @ rest_joints.unsqueeze(-1)).squeeze(-1)
+        transforms = torch.cat([rotations, offsets.unsqueeze(-1)], -1)  # (B, J, 3, 4)
+        blended = (transforms.flatten(2).mT.reshape(-1, len(self.parents)) @ self.weights).view(count, 3, 4, -1)
+        vertices = blended[:, :, 3]
+        for c in range(3):
+            vertices = torch.addcmul(vertices, blended[:, :, c], rest[:, None, c])
+
+        axes = (left[:, self.dof_nodes - 1] @ self.dof_axes.unsqueeze(-1)).squeeze(-1)  # in the parent's frame
+        world = (rotations[:, self.parents[self.dof_nodes]] @ axes.unsqueeze(-1)).squeeze(-1)
+        return _Posed(vertices, rest, joints, rotations, transforms, local, blended[:, :, :3], axes, world)
+
+    def _arms(self, posed: "_Posed") -> Tensor:
+        """(B, J - 1, 3, V) from each joint 1.. to what it carries: places under its and its children's transforms, by weight."""
+        homogeneous = torch.cat([posed.rest, torch.ones_like(posed.rest[:, :1])], 1)  # (B, 4, V)
+        arms = (posed.transforms[:, 1:].flatten(1, 2) @ homogeneous).unflatten(1, (-1, 3))
+        arms *= self.weights[1:, None]
+        for level in reversed(self.levels[1:]):
+            for j in level:
+                arms[:, self.parents[j] - 1] += arms[:, j - 1]
+        return arms.addcmul_(self.carried[:, None], posed.joints[:, 1:, :, None], value=-1)
+
+    def _joint_shape_derivatives(self, posed: "_Posed") -> Tensor:
+        """(B, J, 3, S) derivative of the posed joints with respect to beta."""
+        moved = torch.empty(*posed.joints.shape, self.num_shapes, dtype=self.dtype)
+        moved[:, 0] = self.joint_shapedirs[0]
+        for level in self.levels:
+            parents = self.parents[level]
+            bones = self.joint_shapedirs[level] - self.joint_shapedirs[parents]
+            moved[:, level] = moved[:, parents] + posed.rotations[:, parents] @ bones
+        return moved
+
+
+class _Posed(NamedTuple):
+    vertices: Tensor  # (B, 3, V)
+    rest: Tensor  # (B, 3, V) rest vertices with both blend shapes, template frame
+    joints: Tensor  # (B, J, 3)
+    rotations: Tensor  # (B, J, 3, 3) of each joint, global
+    transforms: Tensor  # (B, J, 3, 4) rest -> posed
+    local: Tensor  # (B, J - 1, 3, 3) of each joint against its parent
+    blended: Tensor  # (B, 3, 3, V) skinned rotations
+    dof_axes_local: Tensor  # (B, 23, 3) axis of each degree of freedom, parent's frame
+    dof_axes: Tensor  # (B, 23, 3) the same, world frame
+
+
+def _rotate(rotation: Tensor, vectors: Tensor, out: Tensor) -> None:
+    """out[b, k, :, v] = rotation[b, :, :, v] vectors[b, k, :, v]."""
+    for c in range(3):
+        torch.mul(vectors[:, :, 0], rotation[:, None, c, 0], out=out[:, :, c])
+        out[:, :, c].addcmul_(vectors[:, :, 1], rotation[:, None, c, 1])
+        out[:, :, c].addcmul_(vectors[:, :, 2], rotation[:, None, c, 2])
+
+
+def _add_crosses(axes: Tensor, arms: Tensor, out: Tensor) -> None:
+    """out[b, k, :, v] += axes[b, k] x arms[b, k, :, v]."""
+    for c in range(3):
+        d, e = (c + 1) % 3, (c + 2) % 3
+        out[:, :, c].addcmul_(axes[:, :, d, None], arms[:, :, e]).addcmul_(axes[:, :, e, None], arms[:, :, d], value=-1)
+
+
+def _basis_crosses(arm: Tensor, out: Tensor) -> None:
+    """out[b, k, :, v] = e_k x arm[b, :, v]."""
+    out.zero_()
+    for k in range(3):
+        d, e = (k + 1) % 3, (k + 2) % 3
+        out[:, k, d], out[:, k, e] = -arm[:, e], arm[:, d]
+
+
+@lru_cache(maxsize=4)
+def linear_hand(hand: HandModel, dtype: torch.dtype = torch.float32) -> LinearHand:
+    """The arranged arrays of a hand model, made once per model and type."""
+    return LinearHand(hand, dtype)

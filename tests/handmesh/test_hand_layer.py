@@ -1,0 +1,118 @@
+"""The differentiable hands, smplx's and the solver's own, against the numpy reference and finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from hands import draw_feasible, hand_of
+
+from handmesh.kinematics.hand_layer import HandLayer
+from handmesh.kinematics.linear import HandState, linear_hand
+from handmesh.kinematics.so3 import exp_and_left_jacobian, skew
+from handsynth.core.hand import pose_hand
+
+
+def random_theta(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.5, (count, 16, 3))
+
+
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-6), (torch.float64, 1e-7)])
+def test_layer_poses_as_the_reference(name, dtype, atol):
+    """Vertices, joints and keypoints of any theta, beta and translation, to a micrometre."""
+    hand = hand_of(name)
+    theta, rng = random_theta(5), np.random.default_rng(1)
+    beta, trans = rng.normal(size=(5, hand.num_shapes)), rng.normal(0, 0.3, (5, 3))
+    theta[0] = 0
+    found = HandLayer(hand, dtype)(*(torch.tensor(a, dtype=dtype) for a in (theta, beta, trans)))
+    expected = pose_hand(hand, theta, beta, trans)
+    for key in ("vertices", "joints", "keypoints"):
+        np.testing.assert_allclose(getattr(found, key).numpy(), getattr(expected, key), atol=atol, err_msg=key)
+
+
+def test_layer_gradients_are_those_of_finite_differences():
+    """d (random projection of the vertices) / d (theta, beta, trans), central differences of the *numpy* reference."""
+    hand = hand_of("toy")
+    rng = np.random.default_rng(0)
+    theta, beta, trans = random_theta(1), rng.normal(size=(1, hand.num_shapes)), rng.normal(size=(1, 3))
+    pull = rng.normal(size=(hand.num_vertices, 3))
+    arrays = [theta, beta, trans]
+    tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
+    (HandLayer(hand, torch.float64)(*tensors).vertices[0] * torch.tensor(pull)).sum().backward()
+    for a, (array, tensor) in enumerate(zip(arrays, tensors, strict=True)):
+        expected = np.zeros_like(array)
+        for i in np.ndindex(array.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [other.copy() for other in arrays]
+                moved[a][i] += sign * 1e-6
+                ends.append((pose_hand(hand, *moved).vertices[0] * pull).sum())
+            expected[i] = (ends[0] - ends[1]) / 2e-6
+        np.testing.assert_allclose(tensor.grad.numpy(), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_linear_hand_poses_as_the_reference(name):
+    """The solver's own skinning of (rotation, translation, alpha, beta), in both precisions."""
+    hand = hand_of(name)
+    drawn = draw_feasible(hand, 4)
+    for dtype, atol in ((torch.float32, 1e-6), (torch.float64, 1e-7)):
+        vertices, keypoints = linear_hand(hand, dtype).points(drawn.state(dtype))
+        np.testing.assert_allclose(vertices.numpy(), drawn.posed.vertices, atol=atol)
+        np.testing.assert_allclose(keypoints.numpy(), drawn.posed.keypoints, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_jacobian_is_exact(name):
+    """Every column, in random projections of all vertices, equals automatic differentiation through posing: at bent hands, and at
+    the flat one, where rotations are zero.
+    """
+    hand = hand_of(name)
+    linear, state = linear_hand(hand, torch.float64), draw_feasible(hand, 3).state()
+    state.alpha[0] = 0
+    found = torch.empty(3, linear.num_unknowns, 3, hand.num_vertices, dtype=torch.float64)
+    vertices = linear.linearise(state, found)
+    torch.testing.assert_close(vertices.mT, linear.points(state)[0], atol=1e-12, rtol=0)
+    step = torch.zeros(3, linear.num_unknowns, dtype=torch.float64, requires_grad=True)
+    moved, _ = linear.points(state.stepped(step))
+    for seed in range(4):
+        pull = torch.randn(3, hand.num_vertices, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        (expected,) = torch.autograd.grad((moved * pull).sum(), step, retain_graph=True)
+        # The embedded hand's stored weights sum to 1 within 1e-7.
+        torch.testing.assert_close(torch.einsum("bucv,bvc->bu", found, pull), expected, atol=1e-6, rtol=0)
+
+
+def test_frozen_shape_leaves_the_other_columns():
+    hand = hand_of("toy")
+    linear, state = linear_hand(hand, torch.float64), draw_feasible(hand, 2).state()
+    whole = torch.empty(2, linear.num_unknowns, 3, hand.num_vertices, dtype=torch.float64)
+    part = torch.empty(2, 29, 3, hand.num_vertices, dtype=torch.float64)
+    linear.linearise(state, whole)
+    linear.linearise(state, part)
+    torch.testing.assert_close(part, whole[:, :29])
+    step = torch.full((2, 29), 0.1, dtype=torch.float64)
+    assert torch.equal(state.stepped(step).beta, state.beta)
+
+
+def test_layer_and_linear_hand_agree():
+    """smplx's layer with an embedded alpha is the solver's hand at the identity."""
+    hand = hand_of("embedded")
+    drawn = draw_feasible(hand, 3)
+    layer, linear = HandLayer(hand, torch.float64), linear_hand(hand, torch.float64)
+    alpha, beta = torch.tensor(drawn.alpha), torch.tensor(drawn.beta)
+    state = HandState(torch.eye(3, dtype=torch.float64).expand(3, 3, 3), torch.zeros(3, 3, dtype=torch.float64), alpha, beta)
+    found = layer(layer.embed(alpha), beta)
+    torch.testing.assert_close(found.vertices, linear.points(state)[0], atol=1e-7, rtol=0)
+
+
+def test_exponential_and_its_jacobian():
+    """exp is the matrix exponential, and exp(w + d) = exp(J d) exp(w) to first order, from 1e-9 rad to beyond pi."""
+    generator = torch.Generator().manual_seed(0)
+    w = torch.nn.functional.normalize(torch.randn(60, 3, dtype=torch.float64, generator=generator), dim=-1)
+    w = w * torch.logspace(-9, 0.6, 60, dtype=torch.float64)[:, None]
+    rotation, left = exp_and_left_jacobian(w)
+    torch.testing.assert_close(rotation, torch.matrix_exp(skew(w)), atol=1e-12, rtol=0)
+    for k in range(3):
+        d = torch.zeros(3, dtype=torch.float64)
+        d[k] = 1e-6
+        change = (exp_and_left_jacobian(w + d)[0] - exp_and_left_jacobian(w - d)[0]) / 2e-6
+        torch.testing.assert_close(change, skew(left[:, :, k]) @ rotation, atol=1e-8, rtol=0)
