@@ -1,0 +1,65 @@
+"""Closed-form rigid alignment, and the palm's frame."""
+
+import numpy as np
+import pytest
+import torch
+from hands import draw_feasible, hand_of
+
+from handmesh.kinematics.rigid import align_rigid, move, move_back, nearest_rotation, palm_alignment
+from handsynth.core.rotation import rotmat_geodesic_distance, rotvec_to_rotmat
+
+
+def random_motion(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    points, rotvec, translation = rng.normal(size=(count, 12, 3)), rng.normal(0, 2, (count, 3)), rng.normal(size=(count, 3))
+    return torch.tensor(points), torch.tensor(rotvec_to_rotmat(rotvec)), torch.tensor(translation)
+
+
+def test_motion_is_found_and_undone():
+    points, rotation, translation = random_motion(6)
+    moved = move(points, rotation, translation)
+    found_r, found_t = align_rigid(points, moved)
+    torch.testing.assert_close(found_r, rotation, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found_t, translation, atol=1e-12, rtol=0)
+    torch.testing.assert_close(move_back(moved, found_r, found_t), points, atol=1e-12, rtol=0)
+
+
+def test_mirrored_points_get_a_rotation():
+    """Where a reflection fits better, the answer is still a proper rotation, and no rotation nearby is better."""
+    points, _, _ = random_motion(4)
+    target = points * torch.tensor([-1.0, 1, 1])
+    rotation, translation = align_rigid(points, target)
+    torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(4, dtype=torch.float64))
+    residual = (move(points, rotation, translation) - target).square().sum((1, 2))
+    for seed in range(20):
+        turn = torch.tensor(rotvec_to_rotmat(np.random.default_rng(seed).normal(0, 0.1, 3)))
+        other = turn @ rotation
+        centred = (points - points.mean(1, keepdim=True)) @ other.mT - (target - target.mean(1, keepdim=True))
+        assert (centred.square().sum((1, 2)) >= residual - 1e-9).all()
+
+
+def test_weights_count_as_repetition():
+    """A point of weight 3 weighs as three points; of weight 0 as none."""
+    points, rotation, translation = random_motion(1)
+    target = move(points, rotation, translation) + 0.1 * torch.randn(1, 12, 3, dtype=torch.float64)
+    weights = torch.ones(1, 12, dtype=torch.float64)
+    weights[0, 0], weights[0, 1] = 3, 0
+    rows = [0, 0, 0, *range(2, 12)]
+    for found, expected in zip(align_rigid(points, target, weights), align_rigid(points[:, rows], target[:, rows]), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_nearest_rotation_leaves_rotations():
+    _, rotation, _ = random_motion(5)
+    torch.testing.assert_close(nearest_rotation(3 * rotation), rotation, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_palm_gives_the_global_rotation(name):
+    """Whatever fingers and shape do, wrist and knuckles give the hand's rotation to a few degrees."""
+    hand = hand_of(name)
+    drawn = draw_feasible(hand, 100)
+    rotation, _ = palm_alignment(hand, torch.tensor(drawn.posed.keypoints))
+    apart = np.rad2deg(rotmat_geodesic_distance(rotation.numpy(), rotvec_to_rotmat(drawn.root)))
+    assert np.median(apart) < 6
+    assert apart.max() < 20
