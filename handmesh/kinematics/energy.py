@@ -1,0 +1,145 @@
+"""What a fit makes small, as a sum of squares: targets, shape prior, soft limits and the bend term of equation 3.
+
+    2 E = sum_v w_v |v - v*|^2 / s^2 + k sum_p |p - p*|^2 / s^2 + |beta|^2 + |beyond limits|^2 / s_l^2 + |backward bend|^2 / s_b^2
+
+With s the noise of the targets, E is the negative logarithm of the posterior of a hand with standard normal beta, so that no weight
+has to be tuned: noisy targets lean on the prior, clean ones do not. Section 3.4 of the paper names the terms (joints, vertices,
+bend) and leaves norms and weights open.
+"""
+
+from dataclasses import dataclass, replace
+from math import radians
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from handmesh.kinematics.bend import BEND_CHAINS, backward_bend, backward_bend_gradients
+from handmesh.kinematics.linear import ALPHA, BETA, HandState, LinearHand
+from handsynth.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class EnergySettings:
+    """Scales of the terms: each is what one standard deviation is worth. Raises UsageError for a scale that is not positive."""
+
+    noise_m: float = 1e-3  # of a target's coordinate: how far a feasible hand may be from what is given [m]
+    keypoint_weight: float = 1.0  # of a keypoint against a vertex
+    shape_prior: float = 1.0  # on |beta|^2
+    limit_deg: float = 1.0  # beyond a limit
+    bend: bool = True  # equation 3 on four fingers
+    bend_deg: float = 0.5  # of a finger's backward bend; much less, and the steps zigzag about straight fingers
+    bend_margin_deg: float = 0.5  # forward bend that a finger should keep, so that what is left lies on the right side of zero
+
+    def __post_init__(self) -> None:
+        for name in ("noise_m", "limit_deg", "bend_deg"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)}: give a positive number")
+
+
+class Targets(NamedTuple):
+    """What B hands should match. Metres."""
+
+    vertices: Tensor  # (B, V, 3)
+    keypoints: Tensor  # (B, 21, 3)
+    weights: Tensor | None = None  # (B, V) of vertices, not negative, mean 1; None means equal
+
+    def at(self, index: Tensor | slice) -> "Targets":
+        """The hands of that index."""
+        return Targets(self.vertices[index], self.keypoints[index], None if self.weights is None else self.weights[index])
+
+
+class NormalEquations(NamedTuple):
+    """E, its gradient and its Gauss-Newton Hessian J^T J at B states, float64."""
+
+    value: Tensor  # (B,)
+    gradient: Tensor  # (B, U)
+    hessian: Tensor  # (B, U, U)
+
+
+class FitEnergy:
+    """E of one hand model with given scales."""
+
+    def __init__(self, linear: LinearHand, limits: Tensor, settings: EnergySettings, frozen_shape: bool = False) -> None:
+        """`limits` (23, 2) [rad]. A frozen shape is no unknown: its columns are left out."""
+        self.linear, self.limits, self.settings, self.frozen_shape = linear, limits.to(linear.dtype), settings, frozen_shape
+        self.num_unknowns = BETA.start if frozen_shape else linear.num_unknowns
+        self._memory = torch.empty(0)
+
+    def stiffer(self) -> "FitEnergy":
+        """The same with a quarter of the bend's scale: sixteen times the weight on what bends backwards."""
+        settings = replace(self.settings, bend_deg=self.settings.bend_deg / 4)
+        return FitEnergy(self.linear, self.limits, settings, self.frozen_shape)
+
+    def value(self, vertices: Tensor, keypoints: Tensor, alpha: Tensor, beta: Tensor, targets: Targets) -> Tensor:
+        """(B,) E of posed hands, differentiable: the readable form, and what Adam descends."""
+        s = self.settings
+        square = (vertices - targets.vertices).square().sum(-1)
+        if targets.weights is not None:
+            square = square * targets.weights
+        data = square.sum(-1) + s.keypoint_weight * (keypoints - targets.keypoints).square().sum((-1, -2))
+        total = data / s.noise_m**2 + self._beyond(alpha).square().sum(-1)
+        if not self.frozen_shape:
+            total = total + s.shape_prior * beta.square().sum(-1)
+        if s.bend:
+            short = torch.relu(radians(s.bend_margin_deg) - backward_bend(keypoints))
+            total = total + (short / radians(s.bend_deg)).square().sum(-1)
+        return total / 2
+
+    def normal_equations(self, state: HandState, targets: Targets) -> NormalEquations:
+        """E, gradient and Hessian at (B,) states. The residual rides along as one more row of the Jacobian."""
+        s, u = self.settings, self.num_unknowns
+        rows = self._rows(len(state.alpha))  # (B, U + 1, 3, V)
+        vertices = self.linear.linearise(state, rows[:, :u])
+        rows[:, u] = vertices - targets.vertices.mT
+        keypoints = (vertices @ self.linear.keypoint_regressor.T).mT
+        keypoint_rows = rows[..., self.linear.keypoint_support] @ self.linear.keypoint_weights  # (B, U + 1, 3, 21)
+        keypoint_rows[:, u] = (keypoints - targets.keypoints).mT
+        if targets.weights is not None:
+            rows *= targets.weights.sqrt()[:, None, None]
+        gram = torch.baddbmm(_gram(keypoint_rows), rows.flatten(2), rows.flatten(2).mT, beta=s.keypoint_weight)
+        gram = gram.double() / s.noise_m**2
+        hessian, gradient, value = gram[:, :u, :u], gram[:, :u, u], gram[:, u, u]
+
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        beyond = self._beyond(state.alpha).double()
+        scale = radians(s.limit_deg)
+        gradient[:, ALPHA] += beyond / scale
+        diagonal[:, ALPHA] += (beyond != 0) / scale**2
+        value = value + beyond.square().sum(-1)
+        if not self.frozen_shape:
+            gradient[:, BETA] += s.shape_prior * state.beta
+            diagonal[:, BETA] += s.shape_prior
+            value = value + s.shape_prior * state.beta.double().square().sum(-1)
+        if s.bend:
+            residual, jacobian = self._bend(keypoints, keypoint_rows[:, :u])
+            gradient += (jacobian.mT @ residual.unsqueeze(-1)).squeeze(-1)
+            hessian += jacobian.mT @ jacobian
+            value = value + residual.square().sum(-1)
+        return NormalEquations(value / 2, gradient, hessian)
+
+    def _beyond(self, alpha: Tensor) -> Tensor:
+        """(B, 23) alpha -> how far beyond its limit, in scales, signed; zero within."""
+        nearest = torch.minimum(torch.maximum(alpha, self.limits[:, 0]), self.limits[:, 1])
+        return (alpha - nearest) / radians(self.settings.limit_deg)
+
+    def _bend(self, keypoints: Tensor, derivatives: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 4) residuals of the bend term and (B, 4, U) their derivatives, float64; (B, U, 3, 21) derivatives of keypoints."""
+        measure, by_points = backward_bend_gradients(keypoints)  # (B, 4), (B, finger, point, 3)
+        chains = derivatives[..., torch.tensor(BEND_CHAINS)]  # (B, U, 3, finger, point)
+        slope = torch.einsum("bucfp,bfpc->bfu", chains, by_points).double()
+        scale = radians(self.settings.bend_deg)
+        residual = torch.relu(radians(self.settings.bend_margin_deg) - measure.double()) / scale
+        return residual, -slope / scale * (residual > 0).unsqueeze(-1)
+
+    def _rows(self, count: int) -> Tensor:
+        """Memory for the Jacobian and the residual, kept: fresh pages cost as much as the arithmetic."""
+        size = (count, self.num_unknowns + 1, 3, self.linear.num_vertices)
+        if self._memory.numel() < count * size[1] * 3 * size[3]:
+            self._memory = torch.empty(size, dtype=self.linear.dtype)
+        return self._memory.flatten()[: count * size[1] * 3 * size[3]].view(size)
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """(B, U, 3, N) -> (B, U, U) inner products."""
+    return rows.flatten(2) @ rows.flatten(2).mT

@@ -1,0 +1,208 @@
+"""Ground truth by fitting: feasible hands come back, the bank is met, and what is no hand is named."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hands import EMBEDDED, draw_feasible, hand_of
+
+from handmesh.kinematics.check import check_mesh
+from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix, project
+from handmesh.kinematics.energy import EnergySettings, FitEnergy, Targets
+from handmesh.kinematics.feasibility import limit_violations
+from handmesh.kinematics.fit import FitResult, fit_hands
+from handmesh.kinematics.linear import linear_hand
+from handmesh.kinematics.report import error_summary, mean_errors_mm, plot_errors
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import mirror_points, pose_hand
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_normal_equations_are_the_energys(frozen):
+    """Value and gradient equal the readable energy's and its automatic derivative, with every term at work."""
+    hand = hand_of("toy")
+    linear, state = linear_hand(hand, torch.float64), draw_feasible(hand, 4).state()
+    generator = torch.Generator().manual_seed(0)
+    step = 0.2 * torch.randn(4, linear.num_unknowns, dtype=torch.float64, generator=generator)
+    vertices, keypoints = linear.points(state.stepped(step))
+    weights = torch.rand(4, hand.num_vertices, dtype=torch.float64, generator=generator)
+    targets = Targets(vertices, keypoints + 0.003, weights)
+    settings = EnergySettings(keypoint_weight=2.0, bend_margin_deg=60.0)  # a margin that every finger falls short of
+    energy = FitEnergy(linear, 0.5 * torch.tensor(dof_limits()), settings, frozen)
+    zero = torch.zeros(4, energy.num_unknowns, dtype=torch.float64, requires_grad=True)
+    moved = state.stepped(zero)
+    value = energy.value(*linear.points(moved), moved.alpha, moved.beta, targets)
+    (gradient,) = torch.autograd.grad(value.sum(), zero)
+    found = energy.normal_equations(state, targets)
+    torch.testing.assert_close(found.value, value.detach())
+    torch.testing.assert_close(found.gradient, gradient, rtol=1e-7, atol=1e-7 * gradient.abs().max().item())
+    assert (torch.linalg.eigvalsh(found.hessian) > -1e-6).all()
+
+
+def fit_feasible(name: str, count: int) -> tuple[np.ndarray, np.ndarray, FitResult]:
+    """Mean vertex errors [mm] and angle errors [deg] of random feasible hands fitted from their meshes alone."""
+    hand = hand_of(name)
+    drawn = draw_feasible(hand, count)
+    fit = fit_hands(hand, drawn.posed.vertices)
+    return mean_errors_mm(fit), np.rad2deg(np.abs(fit.alpha - drawn.alpha)), fit
+
+
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_feasible_hands_come_back(name):
+    """Random angles, shape and place, from the mesh alone: 0.1 mm and a degree."""
+    errors, angles, _ = fit_feasible(name, 60)
+    assert np.quantile(errors, 0.99) < 0.1
+    assert np.median(angles.max(1)) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_a_thousand_feasible_hands_come_back(name):
+    errors, angles, _ = fit_feasible(name, 1000)
+    assert (errors < 0.1).mean() >= 0.99
+    assert np.median(angles) < 1
+
+
+def test_result_is_a_pose_of_the_reference():
+    """theta, beta and translation of the result pose the same vertices and keypoints with `pose_hand`."""
+    hand = hand_of("toy")
+    _, _, fit = fit_feasible("toy", 5)
+    posed = pose_hand(hand, fit.theta, fit.beta, fit.translation)
+    np.testing.assert_allclose(fit.vertices, posed.vertices, atol=1e-6)
+    np.testing.assert_allclose(fit.keypoints, posed.keypoints, atol=1e-6)
+
+
+def fit_bank(poses: slice) -> tuple[FitResult, np.ndarray]:
+    hand = hand_of("embedded")
+    theta = np.load(EMBEDDED / "poses.npz")["theta"][poses].astype(float)
+    vertices = pose_hand(hand, np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1), np.zeros((len(theta), 10))).vertices
+    alpha = project(theta, hand_dof_matrix(hand))
+    return fit_hands(hand, vertices, alpha=alpha, beta=np.zeros((len(theta), 10)), frozen_shape=True), vertices
+
+
+def test_bank_is_met_better_than_by_projection():
+    """45-angle poses: the fitted hand is nearer than the projected one, and the distribution is told and drawn."""
+    fit, vertices = fit_bank(slice(0, 895, 30))
+    hand = hand_of("embedded")
+    theta = np.load(EMBEDDED / "poses.npz")["theta"][::30].astype(float)
+    matrix = hand_dof_matrix(hand)
+    flat = np.concatenate([np.zeros((len(theta), 1, 3)), embed(project(theta, matrix), matrix)], 1)
+    projected = 1000 * np.linalg.norm(pose_hand(hand, flat, np.zeros((len(theta), 10))).vertices - vertices, axis=-1).mean()
+    summary = error_summary(fit)
+    assert summary["vertices_mean_mm"] < 0.75 * projected
+    assert (
+        summary["vertices_p50_mm"] <= summary["vertices_p90_mm"] <= summary["vertices_p99_mm"] <= summary["vertices_p100_mm"] < 2.5
+    )
+
+
+def test_errors_are_drawn(tmp_path):
+    fit, _ = fit_bank(slice(0, 895, 90))
+    plot_errors(fit, tmp_path / "errors.png", "ten poses")
+    assert (tmp_path / "errors.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.slow
+def test_whole_bank_in_a_minute():
+    """All 895 poses: under 60 s on two cores, and to 0.5 mm on average."""
+    start = time.process_time()
+    fit, _ = fit_bank(slice(None))
+    assert time.process_time() - start < 60
+    assert error_summary(fit)["vertices_mean_mm"] < 0.5
+    assert error_summary(fit)["vertices_p99_mm"] < 2
+
+
+def test_frozen_shape_stays_and_weights_choose():
+    """A frozen beta is returned bit by bit; vertices without weight are not looked at."""
+    hand = hand_of("toy")
+    drawn = draw_feasible(hand, 4)
+    fit = fit_hands(hand, drawn.posed.vertices, beta=drawn.beta, frozen_shape=True)
+    np.testing.assert_array_equal(fit.beta, drawn.beta.astype(np.float32))
+    assert mean_errors_mm(fit).max() < 0.1
+    spoilt, weights = drawn.posed.vertices.copy(), np.ones((4, hand.num_vertices))
+    spoilt[:, ::5] += 0.01
+    weights[:, ::5] = 0
+    keypoints = drawn.posed.keypoints
+    fit = fit_hands(hand, spoilt, keypoints, weights=weights)
+    assert 1000 * np.linalg.norm(fit.vertices - drawn.posed.vertices, axis=-1).mean() < 0.1
+
+
+def test_bad_arrays_are_named():
+    hand = hand_of("toy")
+    drawn = draw_feasible(hand, 2)
+    vertices = drawn.posed.vertices
+    with pytest.raises(UsageError, match=r"alpha have shape \(2, 22\)"):
+        fit_hands(hand, vertices, alpha=np.zeros((2, 22)))
+    with pytest.raises(UsageError, match="weights hold negative"):
+        fit_hands(hand, vertices, weights=-np.ones((2, hand.num_vertices)))
+    with pytest.raises(UsageError, match="frozen shape needs a beta"):
+        fit_hands(hand, vertices, frozen_shape=True)
+    with pytest.raises(UsageError, match="no hand to fit"):
+        fit_hands(hand, vertices[:0])
+    with pytest.raises(UsageError, match="noise_m is 0"):
+        EnergySettings(noise_m=0)
+
+
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_no_good_mesh_is_refused(name):
+    """Any feasible hand passes, with 5 mm of noise too."""
+    hand = hand_of(name)
+    vertices = draw_feasible(hand, 200, seed=5).posed.vertices
+    check_mesh(hand, vertices)
+    check_mesh(hand, vertices + np.random.default_rng(0).normal(0, 5e-3, vertices.shape))
+
+
+def spoil(vertices: np.ndarray, how: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    spoilt = vertices.copy()
+    if how == "count":
+        return vertices[:, :-3]
+    if how == "flat array":
+        return vertices[0]
+    if how == "order":
+        spoilt[1] = spoilt[1, rng.permutation(vertices.shape[1])]
+    elif how == "nan":
+        spoilt[1, 7, 2] = np.nan
+    elif how == "millimetres":
+        spoilt = 1000 * spoilt
+    elif how == "giant":
+        spoilt[1] *= 3.3
+    elif how == "point":
+        spoilt[1] = spoilt[1, :1]
+    elif how == "plane":
+        spoilt[1, :, 2] = 0.5
+    elif how == "left":
+        spoilt[1] = mirror_points(spoilt[1])
+    return spoilt
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("count", UsageError, "the mesh has .* vertices, hand model '.*' has .*: give the model"),
+        ("flat array", UsageError, r"vertices have shape \(\d+, 3\): give \(hands, "),
+        ("order", UsageError, "hand 1: neighbouring vertices lie .* times too far apart: its vertices are in another order"),
+        ("nan", HandsynthError, "hand 1: 1 of .* vertices hold NaN or infinity"),
+        ("millimetres", UsageError, "hand 0 is .* times as large as a hand in metres: it looks like millimetres, divide by 1000"),
+        ("giant", UsageError, "hand 1 is .* times as large as a hand in metres$"),
+        ("point", HandsynthError, "hand 1: all vertices lie in one point"),
+        ("plane", HandsynthError, "hand 1 is flat or folded into itself"),
+        ("left", UsageError, "hand 1 is mirrored, a left hand: mirror it"),
+    ],
+)
+@pytest.mark.parametrize("name", ["toy", "embedded"])
+def test_what_is_no_hand_is_named(name, how, error, message):
+    hand = hand_of(name)
+    vertices = draw_feasible(hand, 2, seed=3).posed.vertices
+    with pytest.raises(error, match=message):
+        fit_hands(hand, spoil(vertices, how))
+
+
+def test_angles_beyond_limits_are_named():
+    """Each by name with its limits in degrees; none within them."""
+    hand = hand_of("toy")
+    alpha = draw_feasible(hand, 3).alpha
+    assert limit_violations(hand, alpha) == []
+    alpha[2, DOF_NAMES.index("ring_pip_flexion")] = np.deg2rad(-12)
+    (found,) = limit_violations(hand, alpha)
+    assert str(found) == "hand 2: ring_pip_flexion is -12.0 degrees, outside -1 to 90"
