@@ -1,0 +1,54 @@
+"""The training that a machine without a GPU can do: `handmesh train mesh cpu` on ManoRender and AngRender, judged on held-out hands.
+
+    python benchmarks/train_cpu.py DATA RUN          # makes the data, trains (or goes on), judges, writes two CSV files
+
+One file has the errors on the held-out hands, overall and by group, beside those of the mean hand; the other every epoch's losses,
+which show whether training and validation part.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import print_table, provenance, results_path, write_csv
+from worlds import make_worlds
+
+SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the datasets, about 400 MB")
+    parser.add_argument("run", type=Path, help="folder of the run, 160 MB")
+    parser.add_argument("--preset", default="cpu")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=0, help="loading processes")
+    options = parser.parse_args()
+
+    folders = make_worlds(options.data, os.cpu_count() or 1)
+    common = ["--device", options.device, "--workers", str(options.workers)]
+    data = [f"--data={folders[name]}" for name in ("manorender", "angrender")]
+    _handmesh("train", "mesh", options.preset, *data, "--val", folders["validation"], "--out", options.run, "--resume", *common)
+    _handmesh("evaluate", options.run, "--data", folders["heldout"], *common)
+
+    summary = json.loads((options.run / "evaluation-heldout" / "metrics.json").read_text())
+    with open(options.run / "metrics.csv") as file:
+        epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    origin = provenance(torch=torch.__version__, device=options.device)
+    write_csv(results_path("train_cpu"), summary["groups"], origin)
+    write_csv(results_path("train_cpu_epochs"), epochs, origin)
+    print_table("Held-out hands", [{k: g[k] for k in SHOWN} for g in summary["groups"]])
+
+
+def _handmesh(*arguments: Any) -> None:
+    subprocess.run([sys.executable, "-m", "handmesh", *map(str, arguments)], check=True)
+
+
+if __name__ == "__main__":
+    main()
