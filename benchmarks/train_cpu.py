@@ -1,4 +1,4 @@
-"""The training that a machine without a GPU can do: `handmesh train mesh cpu` on ManoRender and AngRender, judged on held-out hands.
+"""What a machine without a GPU can train: `handmesh train mesh cpu` on ManoRender and AngRender, judged on held-out hands.
 
     python benchmarks/train_cpu.py DATA RUN          # makes the data, trains (or goes on), judges, writes two CSV files
 
