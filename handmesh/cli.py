@@ -191,6 +191,77 @@ def train_mesh(
         typer.echo(done)
 
 
+@app.command()
+def predict(
+    run: RunArg,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="pictures, folders of pictures, videos", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions]")] = None,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [the hand fills the picture]"),
+    ] = None,
+    left: Annotated[bool, typer.Option("--left", help="the pictures show left hands")] = False,
+    focal: Annotated[
+        float | None, typer.Option(metavar="PX", help="focal length [what EXIF says, else the picture's diagonal]")
+    ] = None,
+    K: Annotated[Path | None, typer.Option("--K", metavar="FILE", help="JSON with the 3 x 3 intrinsics [px]")] = None,
+    root_depth: Annotated[
+        float | None, typer.Option(metavar="M", help="of the wrist [where the palm has the mean hand's size]")
+    ] = None,
+    mesh_format: Annotated[str, typer.Option("--format", help="obj, ply or none")] = "obj",
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Hands of pictures: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
+    from handmesh.device import pick_device
+    from handmesh.predicting.estimate import Estimator
+    from handmesh.predicting.predict import Asked, about_run, summary
+    from handmesh.predicting.predict import predict as predict_sources
+    from handmesh.predicting.sources import read_K
+    from handmesh.run_folder import load_run
+
+    asked = Asked("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
+    where = pick_device(device)
+    opened = load_run(run, where)
+    folder = out or run / "predictions"
+    estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
+    done = predict_sources(estimator, about_run(opened.spec.net, opened.hand), images, folder, asked)
+    if as_json:
+        _print_json(done.results)
+    else:
+        for result in done.results:
+            typer.echo(summary(result, folder))
+    done.raise_failures()
+
+
+@app.command()
+def export(
+    run: RunArg,
+    out: Annotated[Path, typer.Argument(metavar="MODEL.ONNX", help="file to write", show_default=False)],
+    check: Annotated[bool, typer.Option(help="compare the file with the net on random pictures")] = True,
+    as_json: JsonOpt = False,
+) -> None:
+    """A run's net as ONNX: picture in, keypoints, vertices and their spreads in lixels out; its metadata name hand and units."""
+    import torch
+
+    from handmesh.export import check_onnx, export_onnx
+    from handmesh.run_folder import load_run
+
+    opened = load_run(run, torch.device("cpu"))
+    spec = opened.spec
+    export_onnx(opened.net, opened.hand, spec.net, spec.side, out)
+    worst = check_onnx(opened.net, spec.side, out) if check else None
+    if as_json:
+        _print_json(
+            {"out": str(out), "net": spec.net, "side_px": spec.side, "bytes": out.stat().st_size, "difference_lixels": worst}
+        )
+    else:
+        said = "not compared with the net" if worst is None else f"differs from the net by {worst:.1g} lixels at most"
+        typer.echo(f"{out}: {spec.net} at {spec.side} px, {out.stat().st_size / 1e6:.1f} MB, {said}")
+
+
 def main() -> None:
     """Entry point: every error that a user can cause is one sentence on stderr and its exit code."""
     try:

@@ -1,0 +1,145 @@
+"""`handmesh export`: a trained net as ONNX, which runs without torch, compared with the net itself before it is trusted."""
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from handmesh.lixels import HALF_DEPTH_M, LIXELS
+from handmesh.nets.mesh_net import MeshNet
+from handsynth.core.errors import AssetError, HandsynthError
+from handsynth.core.files import write_atomically
+from handsynth.core.hand import HandModel
+
+INPUT = "image"
+"""(B, 3, S, S) float32, sRGB in [0, 1], of a right hand's square crop."""
+
+OUTPUTS = ("keypoints", "vertices", "vertices_spread", "keypoints_spread")
+"""(B, 21, 3) keypoints regressed from the vertices, (B, V, 3) vertices and one standard deviation of each, and (B, 21, 3) that of
+PoseNet's keypoints; all in lixels, axes x, y, z, float32."""
+
+TOLERANCE_LIXELS = 1e-2
+"""Greatest difference between file and net that is let pass: 0.05 mm of depth, or 0.04 px of a 256 px crop. Float32 makes far less
+of it unless a net is very sensitive to its input."""
+
+OPSET = 18
+"""ONNX's operator set: of 2022, which runtimes of the last years read."""
+
+_NEEDED = ("onnx", "onnxruntime")
+
+
+class _Exported(nn.Module):
+    """A net as the file has it: a tuple in the order of OUTPUTS."""
+
+    def __init__(self, net: MeshNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        found = self.net(image)
+        return self.net.regress_keypoints(found.vertices), found.vertices, found.vertices_spread, found.keypoints_spread
+
+
+def export_onnx(net: MeshNet, hand: HandModel, net_name: str, side: int, path: Path) -> None:
+    """Writes a net as one ONNX file with a free batch size, which says in its metadata what it is and in which units it speaks.
+
+    Args:
+        net: in evaluation mode, on the CPU.
+        hand: that it was trained on.
+        net_name: of the registry.
+        side: S, of the pictures that it takes [px].
+        path: of the file; whole or not at all.
+
+    Raises AssetError when the packages of the extra `onnx` are missing.
+    """
+    check_packages()
+    import onnx
+
+    def write(temporary: Path) -> None:
+        # torch's older exporter: a tenth of the newer one's time, the same in every torch that is allowed, and as exact.
+        with _quiet():
+            torch.onnx.export(
+                _Exported(net).eval(),
+                (torch.zeros(2, 3, side, side),),
+                str(temporary),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_axes={name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
+            )
+        model = onnx.load(temporary)
+        onnx.helper.set_model_props(model, metadata(hand, net_name, side))
+        onnx.save(model, temporary)
+
+    write_atomically(path, write)
+
+
+def metadata(hand: HandModel, net_name: str, side: int) -> dict[str, str]:
+    """What the file says of itself, names and text as ONNX wants them."""
+    return {
+        "net": net_name,
+        "hand": hand.name,
+        "hand_digest": hand.digest,
+        "hand_licence": hand.licence,
+        "fingertip_table": hand.fingertip_table,
+        "num_vertices": str(hand.num_vertices),
+        "side_px": str(side),
+        "input": f"{INPUT}: (batch, 3, {side}, {side}) float32, sRGB in [0, 1], square crop of a right hand (mirror left ones)",
+        "outputs": "lixels, axes x, y, z, origin at the crop's top-left corner; keypoints in FreiHAND's order, from the vertices",
+        "lixels": f"x, y: {LIXELS} to the crop's side; z: {LIXELS} to {2 * HALF_DEPTH_M:g} m, {LIXELS // 2} at the wrist's depth",
+        "spread": "one standard deviation of each heatmap, in lixels; not calibrated",
+    }
+
+
+def check_onnx(
+    net: MeshNet, side: int, path: Path, batches: tuple[int, ...] = (1, 3), tolerance_lixels: float = TOLERANCE_LIXELS
+) -> float:
+    """Runs file and net on the same random pictures, so many at a time, and returns the greatest difference of any output [lixels].
+
+    Raises HandsynthError when it exceeds the tolerance, AssetError when the packages of the extra `onnx` are missing.
+    """
+    check_packages()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng, exported = np.random.default_rng(0), _Exported(net).eval()
+    worst = 0.0
+    for count in batches:
+        image = rng.random((count, 3, side, side), np.float32)
+        with torch.no_grad():
+            wanted = exported(torch.from_numpy(image))
+        for name, found, expected in zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: image}), wanted, strict=True):
+            if found.shape != expected.shape:
+                raise HandsynthError(f"{path}: {name} has shape {found.shape}, the net's {tuple(expected.shape)}")
+            worst = max(worst, float(np.abs(found - expected.numpy()).max()))
+    if not worst <= tolerance_lixels:
+        raise HandsynthError(f"{path} differs from the net by {worst:g} lixels, more than {tolerance_lixels:g}: do not use it")
+    return worst
+
+
+def check_packages() -> None:
+    """Raises AssetError naming what to install when ONNX's packages are not here."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise AssetError(f"{' and '.join(missing)} not installed: pip install 'handsynth[onnx]'")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what torch's exporter says of its own deprecated parts."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

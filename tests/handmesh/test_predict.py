@@ -1,0 +1,460 @@
+"""Prediction: perfect lixels come back as the true hand, left and right; files are named apart, and a bad one stops no other."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+from typer.testing import CliRunner
+
+from handmesh.cli import app
+from handmesh.data.crop import make_crop
+from handmesh.data.shards import ShardDataset
+from handmesh.keypoints import keypoint_regressor
+from handmesh.nets.mesh_net import Prediction
+from handmesh.nets.registry import create_net
+from handmesh.predicting.estimate import Estimator, View, crop_of, mean_palm, place, tight_box
+from handmesh.predicting.predict import Asked, predict
+from handmesh.predicting.root_depth import NEAREST_M, palm_size, solve_root_depth
+from handmesh.predicting.sources import Video, camera_of, find_sources, read_K, read_picture
+from handmesh.run_folder import WEIGHTS, save_weights, write_run
+from handmesh.training.spec import TrainSpec
+from handsynth.core.camera import intrinsics, project
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.toy import toy_hand
+
+HAND = toy_hand()
+REGRESSOR = keypoint_regressor(HAND)
+CPU = torch.device("cpu")
+ABOUT = {"net": "lite-fast", "hand": {"name": HAND.name}}
+
+
+@pytest.fixture(scope="module")
+def records(hand_shards):
+    data = ShardDataset(hand_shards)
+    found = [data.read(k) for k in range(len(data))]
+    assert {record.side for record in found} == {"right", "left"}
+    return found
+
+
+@pytest.fixture(scope="module")
+def estimator() -> Estimator:
+    """An untrained net, whose last layers are turned up so that its answers depend on the picture."""
+    torch.manual_seed(0)
+    net = create_net("lite-fast", REGRESSOR, pretrained=False).eval()
+    for layer in (net.mesh_decoder.head.x, net.mesh_decoder.head.y, net.mesh_decoder.head.z):
+        torch.nn.init.normal_(layer.weight, std=3)
+    return Estimator(net, HAND, 64, CPU)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Five pictures of different sizes and formats, three of them of one stem."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "in"
+    (folder / "more").mkdir(parents=True)
+    for name, size in (
+        ("a.png", (40, 60)),
+        ("a.jpg", (64, 64)),
+        ("more/A.png", (90, 50)),
+        ("b.webp", (30, 30)),
+        ("a-2.bmp", (64, 40)),
+    ):
+        coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)).save(folder / name)
+    return folder
+
+
+# Geometry
+
+
+def test_crop_is_that_of_training(records):
+    """The same picture and camera as `make_crop` gives a labelled sample, to the bit."""
+    for record in records:
+        seen, trained = crop_of(View(record.picture, record.K, record.side, record.bbox), 96), make_crop(record, 96)
+        np.testing.assert_array_equal(seen.picture, trained.picture)
+        np.testing.assert_array_equal(seen.K, trained.K)
+        np.testing.assert_array_equal(seen.R_crop_cam, trained.R_crop_cam)
+
+
+@pytest.mark.parametrize("depth_known", [True, False])
+def test_true_lixels_give_the_true_hand(records, depth_known):
+    """Right and left: with the wrist's depth, or with the palm's size from which it is solved."""
+    for record in records:
+        labelled = make_crop(record, 64)
+        crop = crop_of(View(record.picture, record.K, record.side, record.bbox), 64)
+        found = place(
+            labelled.lixels(labelled.vertices), np.ones_like(record.vertices), crop, REGRESSOR,
+            palm_m=float(palm_size(REGRESSOR @ record.vertices)), root_depth=labelled.root_depth if depth_known else None,
+        )  # fmt: skip
+        np.testing.assert_allclose(found.vertices, record.vertices, atol=1e-9)
+        # Labels are rounded to a micrometre.
+        np.testing.assert_allclose(found.keypoints, record.keypoints, atol=2e-6)
+
+
+def test_mean_hand_needs_no_depth():
+    """A hand of the mean shape in the mean pose, wherever it is and however it is turned, comes back at its true depth."""
+    rng = np.random.default_rng(1)
+    mean = np.concatenate([np.zeros((1, 3)), HAND.hands_mean])
+    for _ in range(20):
+        theta = mean.copy()
+        theta[0] = rng.normal(0, 1.5, 3)
+        wrist = np.array([*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.4, 1.2)])
+        keypoints = pose_hand(HAND, theta, np.zeros(10)).keypoints
+        keypoints += wrist - keypoints[0]
+        rays = keypoints / keypoints[:, 2:]
+        offsets = rays * (keypoints[:, 2:] - wrist[2])
+        assert solve_root_depth(offsets, rays, mean_palm(HAND)) == pytest.approx(wrist[2], abs=1e-9)
+
+
+def test_root_depth_against_a_search():
+    """The closed form finds the farthest depth at which the palm has its size, and the smallest palm where none is small enough."""
+    rng = np.random.default_rng(2)
+    z = np.linspace(NEAREST_M, 3, 6000)
+    solved = impossible = 0
+    for size in (0.02, 0.05):
+        for _ in range(12):
+            offsets, rays = rng.normal(0, 0.02, (21, 3)), np.ones((21, 3))
+            rays[:, :2] = rng.normal(0, 0.08, (21, 2))
+            offsets[:, :2] = rays[:, :2] * offsets[:, 2:]
+            found = float(solve_root_depth(offsets, rays, size))
+            sizes = palm_size(offsets + z[:, None, None] * rays)
+            if sizes.min() < size - 1e-4:
+                expected = z[np.flatnonzero(sizes <= size)[-1]]
+                solved += 1
+            else:
+                expected = z[sizes.argmin()]
+                impossible += 1
+            assert found == pytest.approx(max(expected, NEAREST_M - offsets[:, 2].min()), abs=2e-3)
+    assert solved > 5
+    assert impossible > 5
+
+
+def test_hand_stays_before_the_camera():
+    """Nonsense, however wild, is placed with every keypoint in front of the camera and without a warning."""
+    rng = np.random.default_rng(3)
+    rays = np.ones((50, 21, 3))
+    rays[..., :2] = rng.normal(0, 5, (50, 21, 2))
+    offsets = rays * rng.uniform(-0.15, 0.15, (50, 21, 1))
+    z = solve_root_depth(offsets, rays, 0.04)
+    assert (offsets[..., 2] + z[:, None]).min() >= NEAREST_M - 1e-9
+    assert np.isfinite(solve_root_depth(np.zeros((21, 3)), np.ones((21, 3)), 0.04))
+
+
+def test_spread_is_the_way_that_a_lixel_moves_a_vertex(records):
+    """Spread along one axis alone: as far as the vertex moves when its lixel does."""
+    record = records[0]
+    labelled = make_crop(record, 64)
+    lixels, K = labelled.lixels(labelled.vertices), record.K
+    crop = crop_of(View(record.picture, K, record.side, record.bbox), 64)
+    for axis in range(3):
+        step = np.zeros(3)
+        step[axis] = 1.5
+        here, there = (
+            place(points, np.tile(step, (len(lixels), 1)), crop, REGRESSOR, 0.04, labelled.root_depth)
+            for points in (lixels, lixels + step)
+        )
+        moved = 1000 * np.abs(there.vertices - here.vertices)[:, axis]
+        np.testing.assert_allclose(here.spread_mm, moved, rtol=1e-9)
+    assert here.spread_mm[0] == pytest.approx(1.5 * 4.6875)
+
+
+def test_mirror(estimator, records):
+    """A mirrored picture said to show a left hand gives the mirrored mesh, with the same spread at the same depth."""
+    record = records[0]
+    width = record.picture.shape[1]
+    K = intrinsics(200, (width / 2, 32))
+    x0, y0, x1, y1 = record.bbox
+    right, left = estimator([
+        View(record.picture, K, "right", record.bbox),
+        View(record.picture[:, ::-1], K, "left", np.array([width - x1, y0, width - x0, y1])),
+    ])  # fmt: skip
+    np.testing.assert_allclose(left.vertices, mirror_points(right.vertices), atol=1e-5)
+    np.testing.assert_allclose(left.spread_mm, right.spread_mm, rtol=1e-3)
+    assert left.root_depth == pytest.approx(right.root_depth, rel=1e-4)
+
+
+def test_batches_change_nothing(estimator, records):
+    """A view gives the same alone and among others; another picture gives another hand."""
+    views = [View(r.picture, r.K, r.side, r.bbox) for r in records[:5]]
+    together = estimator(views)
+    for k, view in enumerate(views):
+        np.testing.assert_allclose(estimator([view])[0].vertices, together[k].vertices, rtol=1e-4, atol=1e-5)
+    assert np.abs(together[0].vertices - together[1].vertices).max() > 1e-3
+
+
+def test_net_sees_red_first():
+    """The net gets (B, 3, S, S) in [0, 1], channels in the order R, G, B."""
+    seen = []
+
+    def net(image):
+        seen.append(image)
+        points = torch.full((len(image), HAND.num_vertices, 3), 32.0) + torch.rand(HAND.num_vertices, 3)
+        return Prediction(points[:, :21], points[:, :21], points, torch.ones_like(points))
+
+    picture = np.zeros((50, 50, 3), np.uint8)
+    picture[..., 0] = 255
+    Estimator(net, HAND, 32, CPU)([View(picture, intrinsics(100, (25, 25)), "right")])
+    assert seen[0].shape == (1, 3, 32, 32)
+    np.testing.assert_allclose(seen[0].mean((0, 2, 3)).numpy(), [1, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 40), (40, 100), (64, 64)])
+def test_whole_picture(width, height):
+    """Without a box the crop is the square about the picture, all of it and no more."""
+    view = View(np.full((height, width, 3), 255, np.uint8), intrinsics(100, (width / 2, height / 2)), "right")
+    crop = crop_of(view, 64)
+    white = (crop.picture > 127).all(-1)
+    assert white.any(0).sum() == round(64 * width / max(width, height))
+    assert white.any(1).sum() == round(64 * height / max(width, height))
+    assert crop.K[0, 0] == pytest.approx(100 * 64 / max(width, height))
+
+
+@pytest.mark.parametrize("box", [(100, 0, 120, 40), (0, -20, 9, 0)])
+def test_box_outside(box):
+    with pytest.raises(UsageError, match=r"lies outside the picture of 100 x 40 px"):
+        tight_box(View(np.zeros((40, 100, 3), np.uint8), np.eye(3), "right", np.array(box)))
+
+
+# Sources
+
+
+def test_names_never_collide(pictures):
+    """Every source has a name of its own, also where letters' case is lost; folders are sorted; no file comes twice."""
+    (pictures / "notes.txt").write_text("")
+    (pictures / ".hidden.png").write_bytes(b"")
+    (pictures / "a.overlay.png").write_bytes(b"")
+    sources = find_sources([pictures, pictures / "more" / "A.png", pictures / "a.png", pictures / "more"])
+    assert [s.path.relative_to(pictures).as_posix() for s in sources] == ["a-2.bmp", "a.jpg", "a.png", "b.webp", "more/A.png"]
+    assert [s.name for s in sources] == ["a-2", "a", "a-3", "b", "A-4"]
+
+
+@pytest.mark.parametrize("name", ["..jpg", "...png", " .png", "x" * 240 + ".png", "手.png", "a\nb.png", "$(x).png"])
+def test_names_stay_in_the_folder(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    stem = find_sources([tmp_path / name])[0].name
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f"{stem}.overlay.png").write_bytes(b"x")
+    assert [path.name for path in out.iterdir()] == [f"{stem}.overlay.png"]
+    assert not stem.startswith(".")
+    assert stem.isprintable()
+
+
+def test_missing_sources(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.png does not exist"):
+        find_sources([tmp_path / "nowhere.png"])
+    with pytest.raises(UsageError, match="holds no picture or video"):
+        find_sources([tmp_path])
+
+
+def test_exif(tmp_path):
+    """A phone's picture is turned upright, and its focal length for 35 mm film gives K."""
+    picture = np.zeros((30, 60, 3), np.uint8)
+    picture[:, :30, 0] = 255  # red on the left; turned clockwise, it is above
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 26
+    Image.fromarray(picture).save(tmp_path / "phone.png", exif=exif)
+    upright, focal = read_picture(tmp_path / "phone.png")
+    assert upright.shape == (60, 30, 3)
+    assert upright[:30, :, 0].min() == 255
+    camera = camera_of(upright, focal)
+    assert camera.source == "EXIF"
+    # 26 mm before film with a diagonal of 43.27 mm.
+    np.testing.assert_allclose(camera.K, intrinsics(26 / np.hypot(36, 24) * np.hypot(30, 60), (15, 30)))
+
+
+def test_picture_modes(tmp_path):
+    """Grey of 8 and of 16 bits, a palette and transparency all become RGB of 8 bits."""
+    ramp = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
+    rgb = np.repeat(ramp[..., None], 3, 2)
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "grey16.png")
+    Image.fromarray(rgb).quantize(256).save(tmp_path / "palette.png")
+    Image.fromarray(rgb).convert("RGBA").save(tmp_path / "rgba.png")
+    for name in ("grey", "grey16", "palette", "rgba"):
+        read, focal = read_picture(tmp_path / f"{name}.png")
+        assert focal is None
+        np.testing.assert_allclose(read.astype(int), rgb, atol=1)
+
+
+def test_unreadable_pictures(pictures):
+    whole = (pictures / "a.png").read_bytes()
+    for name, data in {
+        "text": b"hello",
+        "empty": b"",
+        "half": whole[: len(whole) // 2],
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    }.items():
+        path = pictures / f"{name}.png"
+        path.write_bytes(data)
+        with pytest.raises(HandsynthError, match=rf"{name}\.png cannot be read as a picture"):
+            read_picture(path)
+    with pytest.raises(HandsynthError, match="cannot be read as a video"):
+        Video(pictures / "text.png")
+
+
+def test_camera(tmp_path):
+    """The best that is known of the camera is taken: K, --focal, EXIF, then a focal length as long as the diagonal."""
+    picture, K = np.zeros((30, 40, 3), np.uint8), intrinsics(77, (20, 14))
+    np.testing.assert_array_equal(camera_of(picture, 26, 90, K).K, K)
+    np.testing.assert_array_equal(camera_of(picture, 26, 90).K, intrinsics(90, (20, 15)))
+    guess = camera_of(picture)
+    np.testing.assert_array_equal(guess.K, intrinsics(50, (20, 15)))
+    assert guess.source == "picture's diagonal"
+    for text in (json.dumps(K.tolist()), json.dumps({"K": K.tolist(), "index": 3})):
+        (tmp_path / "K.json").write_text(text)
+        np.testing.assert_array_equal(read_K(tmp_path / "K.json"), K)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", "{}", "3", "[[1,0,0],[0,-1,0],[0,0,1]]", "[[1,0,0],[0,1,0],[0,1,1]]", "[[NaN,0,0],[0,1,0],[0,0,1]]"]
+)
+def test_bad_K(tmp_path, text):
+    (tmp_path / "K.json").write_text(text)
+    with pytest.raises(UsageError, match=r"K\.json"):
+        read_K(tmp_path / "K.json")
+
+
+# The whole
+
+
+def test_pictures(estimator, pictures, tmp_path):
+    """Each picture has its drawing, its mesh and its JSON, which agree; a bad picture is named, and the others are done."""
+    (pictures / "b2.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    done = predict(estimator, ABOUT, [pictures, pictures / "more"], out, Asked(side="left", focal_px=70.0, mesh_format="ply"))
+    assert [str(e) for e in done.failures] == [f"{pictures / 'b2.png'} cannot be read as a picture: its format is unknown"]
+    with pytest.raises(HandsynthError, match="1 of 6 pictures and videos could not be done"):
+        done.raise_failures()
+    names = ["a-2", "a", "a-3", "b", "A-4"]
+    assert sorted(p.name for p in out.iterdir()) == sorted(n + s for n in names for s in (".overlay.png", ".ply", ".json"))
+    for name, result in zip(names, done.results, strict=True):
+        value = json.loads((out / f"{name}.json").read_text())
+        assert value == json.loads(json.dumps(result))
+        keypoints, K = np.array(value["keypoints_cam"]), np.array(value["K"])
+        np.testing.assert_allclose(project(keypoints, K), value["keypoints_xy_px"], atol=0.01)
+        assert (value["side"], value["K_source"], value["net"]) == ("left", "--focal", "lite-fast")
+        mesh = trimesh.load(out / f"{name}.ply", process=False)
+        np.testing.assert_allclose(REGRESSOR @ mesh.vertices, keypoints, atol=1e-5)
+        np.testing.assert_array_equal(mesh.faces, HAND.faces[:, ::-1])
+        assert cv2.imread(str(out / f"{name}.overlay.png")) is not None
+
+
+def test_obj(estimator, pictures, tmp_path):
+    """An OBJ says its units and frame, and holds the estimate; a right hand's faces wind as the model's."""
+    predict(estimator, ABOUT, [pictures / "b.webp"], tmp_path / "out", Asked(root_depth=0.5))
+    assert "metres; camera frame" in (tmp_path / "out" / "b.obj").read_text().splitlines()[0]
+    mesh = trimesh.load(tmp_path / "out" / "b.obj", process=False, maintain_order=True)
+    view, _ = Asked().view(*read_picture(pictures / "b.webp"))
+    np.testing.assert_allclose(mesh.vertices, estimator([view], 0.5)[0].vertices, atol=1e-5)
+    np.testing.assert_array_equal(mesh.faces, HAND.faces)
+    assert json.loads((tmp_path / "out" / "b.json").read_text())["root_depth"] == 0.5
+
+
+def test_lone_failure_keeps_its_class(estimator, pictures, tmp_path):
+    """One picture alone: its own error and exit code, with its name."""
+    done = predict(estimator, ABOUT, [pictures / "b.webp"], tmp_path / "out", Asked(box=(90, 0, 99, 9)))
+    with pytest.raises(UsageError, match=r"b\.webp: the box 90 0 99 9 lies outside the picture of 30 x 30 px"):
+        done.raise_failures()
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_results_never_among_sources(estimator, pictures):
+    with pytest.raises(UsageError, match="another folder with --out"):
+        predict(estimator, ABOUT, [pictures], pictures, Asked())
+
+
+def test_video(estimator, tmp_path):
+    """A video gives a video of as many frames and a line for each; its frames are those of its pictures, in their order."""
+    film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 12, (80, 60))
+    for k in range(11):
+        film.write(cv2.resize(np.full((2, 2, 3), 20 * k, np.uint8), (80, 60)))
+    film.release()
+    frames = list(Video(tmp_path / "film.mp4").frames())
+    assert [round(frame.mean() / 20) for frame in frames] == list(range(11))
+
+    done = predict(estimator, ABOUT, [tmp_path / "film.mp4"], tmp_path / "out", Asked())
+    done.raise_failures()
+    assert (done.results[0]["frames"], done.results[0]["fps"]) == (11, 12)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(11))
+    view, _ = Asked().view(frames[9])
+    np.testing.assert_allclose(rows[9]["keypoints_cam"], estimator([view])[0].keypoints, rtol=1e-4, atol=1e-5)
+    assert len(list(Video(tmp_path / "out" / "film.overlay.mp4").frames())) == 11
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["film.jsonl", "film.overlay.mp4"]
+
+
+def test_stopped_video_leaves_nothing(estimator, tmp_path):
+    """A video that fails half-way leaves neither a half video nor a temporary file."""
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 64))
+    for _ in range(10):
+        film.write(np.zeros((64, 64, 3), np.uint8))
+    film.release()
+    calls = []
+
+    def net(image):
+        calls.append(image)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return estimator.net(image)
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(Estimator(net, HAND, 64, CPU), ABOUT, [tmp_path / "film.avi"], tmp_path / "out", Asked())
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"side": "both"}, {"mesh_format": "stl"}, {"focal_px": -1.0}, {"root_depth": float("nan")},
+        {"focal_px": 9.0, "K": np.eye(3)}, {"box": (5, 5, 5, 9)}, {"box": (9, 5, 5, 9)}, {"box": (0, 0, float("nan"), 9)},
+    ],
+)  # fmt: skip
+def test_nothing_can_be_asked_that_no_picture_has(values):
+    with pytest.raises(UsageError):
+        Asked(**values)
+
+
+# The commands
+
+
+@pytest.fixture(scope="module")
+def run(estimator, tmp_path_factory):
+    """A run folder with the untrained net."""
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder, {"training": dataclasses.asdict(TrainSpec(net="lite-fast", side=64, pretrained=False))}, HAND)
+    save_weights(estimator.net, folder / WEIGHTS, "lite-fast", {})
+    return folder
+
+
+def test_predict_command(run, pictures, estimator):
+    """Flags reach the net, results lie in the run's folder, and stdout is their JSON."""
+    result = CliRunner().invoke(
+        app, ["predict", str(run), str(pictures / "a.jpg"), "--left", "--box", "5", "6", "50", "60", "--focal", "80", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    (value,) = json.loads(result.stdout)
+    picture, _ = read_picture(pictures / "a.jpg")
+    view = View(picture, intrinsics(80, (32, 32)), "left", np.array([5, 6, 50, 60]))
+    np.testing.assert_allclose(value["keypoints_cam"], estimator([view])[0].keypoints, rtol=1e-3, atol=1e-4)
+    assert value["hand"]["digest"] == HAND.digest
+    assert sorted(p.name for p in (run / "predictions").iterdir()) == ["a.json", "a.obj", "a.overlay.png"]
+
+
+def test_export_command(run, tmp_path):
+    result = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "model.onnx"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["difference_lixels"] < 1e-2
+
+
+def test_no_run_folder(pictures):
+    result = CliRunner().invoke(app, ["predict", str(pictures), str(pictures)])
+    assert isinstance(result.exception, UsageError)
+    assert "is no run folder" in str(result.exception)
