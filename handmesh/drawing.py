@@ -22,9 +22,6 @@ OUTLINE = (255, 225, 60)
 FINGER_COLOURS = ((255, 255, 255), (255, 96, 80), (255, 190, 60), (110, 220, 90), (80, 170, 255), (200, 120, 255))
 """RGB of wrist, thumb, index, middle, ring and pinky."""
 
-SPREAD_LIMIT_MM = 20.0
-"""Upper end of the colour scale of uncertainty, the same for every picture so that pictures can be compared."""
-
 _NEAR_M = 1e-3  # triangles with a corner nearer than this to the camera's plane are not drawn
 _TO_LIGHT = np.array([-0.35, -0.6, -0.72])  # over the camera's left shoulder; unit length to two digits
 _AMBIENT = 0.35
@@ -42,7 +39,7 @@ def draw_mesh(
     *,
     zoom: float = 1.0,
     opacity: float = 0.8,
-    limit_mm: float = SPREAD_LIMIT_MM,
+    limits_mm: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """The mesh over the picture, nearest surface first, with smooth shading.
 
@@ -56,13 +53,13 @@ def draw_mesh(
         spread_mm: (V,) uncertainty of each vertex [mm], shown as colour (`legend` explains it); None draws in one colour.
         zoom: the picture is enlarged by this first, and the mesh drawn at the larger size.
         opacity: of the mesh, in [0, 1].
-        limit_mm: upper end of the colour scale [mm].
+        limits_mm: ends of the colour scale [mm]; None takes `spread_limits`.
 
     Returns:
         (zoom H, zoom W, 3) uint8.
     """
     canvas, K = _enlarged(picture, K, zoom)
-    colour = np.broadcast_to(SKIN, vertices.shape) if spread_mm is None else spread_colours(spread_mm, limit_mm)
+    colour = np.broadcast_to(SKIN, vertices.shape) if spread_mm is None else spread_colours(spread_mm, limits_mm)
     region, layer, alpha = _raster(vertices, faces, K, colour, canvas.shape[:2])
     if layer.size:
         share = opacity * alpha[..., None]
@@ -98,7 +95,7 @@ def draw_skeleton(picture: np.ndarray, keypoints_xy: np.ndarray, *, zoom: float 
         if parent >= 0:
             cv2.line(canvas, points[parent], points[k], FINGER_COLOURS[(k + 3) // 4], thick, cv2.LINE_AA, _FINE)
     for k, point in enumerate(points):
-        cv2.circle(canvas, point, 2 * thick << _FINE, FINGER_COLOURS[(k + 3) // 4], cv2.FILLED, cv2.LINE_AA, _FINE)
+        cv2.circle(canvas, point, 3 * thick << _FINE, FINGER_COLOURS[(k + 3) // 4], cv2.FILLED, cv2.LINE_AA, _FINE)
     return canvas
 
 
@@ -110,22 +107,32 @@ def mesh_mask(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, width: int
     return mask
 
 
-def spread_colours(spread_mm: np.ndarray, limit_mm: float = SPREAD_LIMIT_MM) -> np.ndarray:
-    """(N,) uncertainties [mm] -> (N, 3) uint8 RGB: blue is sure, red is `limit_mm` and above."""
-    grey = np.round(np.clip(np.nan_to_num(spread_mm, nan=np.inf) / limit_mm, 0, 1) * 255).astype(np.uint8)
+def spread_limits(spread_mm: np.ndarray) -> tuple[float, float]:
+    """Ends of a colour scale that shows the differences within (...,) uncertainties [mm]: nearly all of them, in round figures."""
+    known = spread_mm[np.isfinite(spread_mm)]
+    low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 1.0)
+    step = 10.0 ** np.floor(np.log10(max(high - low, 1e-2 * high, 1e-3)))
+    low, high = np.floor(low / step) * step, np.ceil(high / step) * step
+    return float(low), float(max(high, low + step))
+
+
+def spread_colours(spread_mm: np.ndarray, limits_mm: tuple[float, float] | None = None) -> np.ndarray:
+    """(N,) uncertainties [mm] -> (N, 3) uint8 RGB: blue at the lower limit and below, red at the upper one and above, or NaN."""
+    low, high = limits_mm or spread_limits(spread_mm)
+    share = np.clip((np.nan_to_num(spread_mm, nan=np.inf) - low) / (high - low), 0, 1)
     # A map of hues, because the shading takes the lightness; its ends, nearly black, are left out.
-    return cv2.applyColorMap(np.round(20 + grey * (215 / 255)).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    return cv2.applyColorMap(np.round(20 + 215 * share).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
 
 
-def legend(width: int, limit_mm: float = SPREAD_LIMIT_MM) -> np.ndarray:
+def legend(width: int, limits_mm: tuple[float, float]) -> np.ndarray:
     """(h, width, 3) strip that explains the colours of uncertainty, to go below a picture of that width."""
     scale = float(np.clip(width / 640, 0.35, 1.5))
     height, margin = round(46 * scale), round(12 * scale)
     strip = np.full((height, width, 3), 24, np.uint8)
-    ramp = spread_colours(np.linspace(0, limit_mm, max(width - 2 * margin, 1)), limit_mm)
+    ramp = spread_colours(np.linspace(*limits_mm, max(width - 2 * margin, 1)), limits_mm)
     strip[round(8 * scale) : round(20 * scale), margin : margin + len(ramp)] = ramp
     middle = "spread, one standard deviation" if width >= 320 else "spread"
-    for text, place in (("0 mm", 0.0), (middle, 0.5), (f">= {limit_mm:g} mm", 1.0)):
+    for text, place in ((f"{limits_mm[0]:g} mm", 0.0), (middle, 0.5), (f"{limits_mm[1]:g} mm", 1.0)):
         (wide, _), _ = cv2.getTextSize(text, _FONT, 0.55 * scale, 1)
         at = round(margin + place * (len(ramp) - wide)), round(38 * scale)
         cv2.putText(strip, text, at, _FONT, 0.55 * scale, (235, 235, 235), 1, cv2.LINE_AA)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from handmesh.drawing import spread_limits
 from handmesh.predicting import results
 from handmesh.predicting.estimate import Estimate, Estimator, View, tight_box
 from handmesh.predicting.sources import Camera, Source, Video, camera_of, find_sources, read_picture
@@ -164,8 +165,10 @@ class _Writer:
             for batch in _batches(video.frames(), BATCH, source.path.name, video.count):
                 asked = [self.asked.view(frame) for frame in batch]
                 estimates = self.estimator([view for view, _ in asked], self.asked.root_depth)
+                if not rows:  # the first frames give the colours of all
+                    limits = spread_limits(np.stack([estimate.spread_mm for estimate in estimates]))
                 for (view, camera), estimate in zip(asked, estimates, strict=True):
-                    writer.write(results.draw_frame(view, estimate, self.estimator.hand))
+                    writer.write(results.draw_frame(view, estimate, self.estimator.hand, limits))
                     rows.append({"frame": len(rows)} | results.describe(view, camera, estimate, self.asked.depth_source))
         results.write_lines(lines, rows)
         return {

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from handmesh.data.crop import square_box
-from handmesh.drawing import draw_mesh, draw_skeleton, legend, sheet
+from handmesh.drawing import draw_mesh, draw_skeleton, legend, sheet, spread_limits
 from handmesh.predicting.estimate import Estimate, View, tight_box
 from handmesh.predicting.sources import OVERLAY, Camera
 from handsynth.core.camera import project
@@ -63,8 +63,9 @@ def describe(view: View, camera: Camera, estimate: Estimate, depth_source: str) 
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """A whole file or none."""
-    write_file(path, (json.dumps(value, indent=1) + "\n").encode())
+    """A field on each line; a whole file or none."""
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(field)}" for name, field in value.items())
+    write_file(path, f"{{\n{lines}\n}}\n".encode())
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
@@ -87,23 +88,24 @@ def write_mesh(path: Path, estimate: Estimate, hand: HandModel, side: str) -> No
 def draw_panels(view: View, estimate: Estimate, hand: HandModel) -> np.ndarray:
     """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the picture."""
     zoom = _zoom(view.picture)
-    points = project(estimate.keypoints, view.K)
+    points, limits = project(estimate.keypoints, view.K), spread_limits(estimate.spread_mm)
     panels = [
         draw_skeleton(view.picture, points, zoom=zoom),
         draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, zoom=zoom),
-        draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom),
+        draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits),
     ]
     page = sheet(panels, 3)
-    strip = legend(panels[2].shape[1])
+    strip = legend(panels[2].shape[1], limits)
     below = np.full((len(strip), page.shape[1], 3), strip[0, 0], np.uint8)
     below[:, -strip.shape[1] :] = strip
     return np.concatenate([page, below])
 
 
-def draw_frame(view: View, estimate: Estimate, hand: HandModel) -> np.ndarray:
+def draw_frame(view: View, estimate: Estimate, hand: HandModel, limits_mm: tuple[float, float]) -> np.ndarray:
     """One frame of a video: the mesh over the picture, coloured by uncertainty, with its scale below. Sides are even numbers."""
-    drawn = draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=_zoom(view.picture))
-    page = np.concatenate([drawn, legend(drawn.shape[1])])
+    zoom = _zoom(view.picture)
+    drawn = draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits_mm)
+    page = np.concatenate([drawn, legend(drawn.shape[1], limits_mm)])
     return np.pad(page, [(0, page.shape[0] % 2), (0, page.shape[1] % 2), (0, 0)], "edge")
 
 

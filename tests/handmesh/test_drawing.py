@@ -14,6 +14,7 @@ from handmesh.drawing import (
     mesh_mask,
     sheet,
     spread_colours,
+    spread_limits,
 )
 from handsynth.core.camera import intrinsics, mirrored, project, resized
 from handsynth.core.hand import mirror_points, pose_hand
@@ -67,9 +68,9 @@ def test_colour_is_perspective_correct():
     """The middle of an edge in space, not that of its picture, shows the mean of the colours at its ends."""
     near, far, up = np.array([-0.1, 0, 0.5]), np.array([0.4, 0, 2.0]), np.array([0, -0.05, 0])
     vertices, spread = np.stack([near + up, far + up, far - up, near - up]), np.array([0.0, 20.0, 20.0, 0.0])
-    drawn = draw_mesh(GREY, vertices, np.array([[0, 1, 2], [0, 2, 3]]), K, spread, zoom=4, opacity=1)
+    drawn = draw_mesh(GREY, vertices, np.array([[0, 1, 2], [0, 2, 3]]), K, spread, zoom=4, opacity=1, limits_mm=(0, 20))
     x, y = project((near + far) / 2, resized(K, 4)).astype(int)
-    mean = spread_colours(np.array([0.0, 20.0])).mean(0)
+    mean = spread_colours(np.array([0.0, 20.0]), (0, 20)).mean(0)
     np.testing.assert_allclose(drawn[y, x] / drawn[y, x].max(), mean / mean.max(), atol=0.03)  # the quad is shaded evenly
 
 
@@ -108,7 +109,7 @@ def test_wild_predictions_are_drawn(vertices):
     wild = vertices.copy()
     wild[3], wild[50] = np.nan, [0.1, 0.1, 0]
     assert (draw_mesh(GREY, wild, HAND.faces, K) != 90).any()
-    huge = draw_mesh(np.full((2000, 2000, 3), 90, np.uint8), vertices * [1, 1, 0.1], HAND.faces, resized(K, 30))
+    huge = draw_mesh(np.full((1200, 1200, 3), 90, np.uint8), vertices * [1, 1, 0.1], HAND.faces, resized(K, 18))
     assert (huge != 90).any(-1).mean() > 0.3
 
 
@@ -122,13 +123,25 @@ def test_zoom_draws_at_the_larger_size(vertices):
 
 
 def test_spread_colours():
-    """The limit and all above have one colour, NaN too, and the scale runs from blue to red."""
-    blue, red, above, unknown = spread_colours(np.array([0.0, 20.0, 500.0, np.nan]), 20).astype(int)
+    """The scale runs from blue to red; what lies beyond an end has its colour, and the unknown is red."""
+    blue, below, red, above, unknown = spread_colours(np.array([10.0, 0.0, 20.0, 500.0, np.nan]), (10, 20)).astype(int)
     assert blue[2] > blue[0]
     assert red[0] > red[2]
+    assert (blue == below).all()
     assert (red == above).all()
     assert (red == unknown).all()
-    assert legend(300).shape[1] == 300
+    assert legend(300, (10, 20)).shape[1] == 300
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (3.2, 3.9), (152.9, 185.5), (0.4, 900.0), (7.0, 7.0)])
+def test_spread_limits(low, high):
+    """Round figures about nearly all values, and never a scale of no length."""
+    found = spread_limits(np.append(np.linspace(low, high, 500), np.nan))
+    assert found[0] <= low + 0.03 * (high - low)
+    assert found[1] >= high - 0.03 * (high - low)
+    assert found[0] < found[1]
+    assert found[1] - found[0] <= 3 * max(high - low, 1e-2)
+    assert all(float(f"{end:.3g}") == pytest.approx(end) for end in found)
 
 
 def test_skeleton(vertices):

@@ -118,7 +118,7 @@ def test_root_depth_against_a_search():
     z = np.linspace(NEAREST_M, 3, 6000)
     solved = impossible = 0
     for size in (0.02, 0.05):
-        for _ in range(12):
+        for _ in range(20):
             offsets, rays = rng.normal(0, 0.02, (21, 3)), np.ones((21, 3))
             rays[:, :2] = rng.normal(0, 0.08, (21, 2))
             offsets[:, :2] = rays[:, :2] * offsets[:, 2:]
