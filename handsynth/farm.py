@@ -105,8 +105,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     names = [shard_name(k) for k in range(len(shards))]
     with _disk_errors(folder):
         _claim(folder, plan, run)
-        folder.remove_leftovers()
-        folder.remove_leftovers(NOTES)
+        _remove_leftovers(folder)
         whole = whole_shards(folder, plan["dataset"], names)
         doubtful = set(folder.list()).intersection(names) - whole
     mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if names[k] not in whole]
@@ -124,6 +123,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
                 progress.add(info.count)
             if len(lost) == MAX_LOST:
                 break
+        _remove_leftovers(folder)  # of workers that died on the way
     if lost:
         raise HandsynthError(
             f"{len(lost)} of {len(tasks)} shards could not be made, {', '.join(sorted(lost))[:200]}: each of them ended its "
@@ -181,6 +181,11 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
             if group == "assets" and old.get(key) != new[key]:
                 return f"other {key}"
     return "made by another version"
+
+
+def _remove_leftovers(folder: Folder) -> None:
+    folder.remove_leftovers()
+    folder.remove_leftovers(NOTES)
 
 
 def _remove_dataset(folder: Folder) -> None:

@@ -16,11 +16,11 @@ from handsynth.core.shard import Members, ShardInfo, read_shard, remove_leftover
 
 Result = TypeVar("Result")
 
-TRIES = 6
-"""So often a remote folder is asked before it counts as lost; the library beneath asks some times more."""
+TRIES = 3
+"""So often a remote folder is asked before it counts as lost; s3fs and its library ask about five times each time."""
 
-FIRST_WAIT_S = 0.2
-"""Pause after the first failure; each further one is twice as long, 6.2 s in all."""
+FIRST_WAIT_S = 1.0
+"""Pause after the first failure; the next is twice as long."""
 
 
 class Folder(Protocol):
@@ -142,15 +142,21 @@ class RemoteFolder:
     def __init__(self, url: str) -> None:
         """See open_folder."""
         self.address = url
-        kind = url.partition("://")[0]
+        kind, _, place = url.partition("://")
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*", kind) or not place.strip("/"):
+            raise UsageError(f"{self} is neither a folder nor an address such as s3://bucket/name")
         try:
             import fsspec
 
             self._files, root = fsspec.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            raise AssetError(f"{kind}:// needs a library that is not here ({error}): pip install 'handsynth[farm]'") from None
+            raise AssetError(
+                f"{kind}:// needs a library that is not here: {error} (for s3: pip install 'handsynth[farm]')"
+            ) from None
         except ValueError as error:
             raise UsageError(f"{self} is neither a folder nor an address that fsspec knows: {error}") from None
+        except OSError as error:  # some kinds connect at once
+            raise self._failure("opened", error) from None
         self._root = root.rstrip("/")
 
     def __str__(self) -> str:

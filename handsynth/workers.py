@@ -112,19 +112,15 @@ def _on_workers(client: Any, work: Callable[[Task], Result], tasks: Sequence[Tas
     from distributed import KilledWorker, as_completed
 
     futures = {client.submit(_in_own_thread, work, task, pure=False): task for task in tasks}
-    try:
-        for future in as_completed(futures, loop=client.loop):
-            try:
-                yield futures[future], future.result()
-            except KilledWorker:
-                yield futures[future], None
-            except CancelledError:
-                raise AssetError(
-                    "the Dask scheduler was lost: start it again, then run the same command to go on (whole shards are kept)"
-                ) from None
-            future.release()
-    finally:
-        client.cancel([future for future in futures if not future.done()])
+    for future in as_completed(futures, loop=client.loop):
+        try:
+            yield futures[future], future.result()
+        except KilledWorker:
+            yield futures[future], None
+        except CancelledError:
+            raise AssetError(
+                "the Dask scheduler was lost: start it again, then run the same command to go on (whole shards are kept)"
+            ) from None
 
 
 @contextlib.contextmanager
