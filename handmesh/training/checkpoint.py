@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.optim import Optimizer
 
-from handmesh.nets.mesh_net import MeshNet
 from handmesh.run_folder import fill, read_tensors
 from handsynth.core.errors import HandsynthError
 from handsynth.core.files import write_atomically
@@ -28,7 +28,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch: what metrics.csv shows
 
 
-def save_checkpoint(path: Path, net: MeshNet, optimizer: Optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
     """Writes everything that `load_checkpoint` needs to go on as if never stopped."""
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
     for k, parameter in enumerate(_parameters(optimizer)):
@@ -40,7 +40,7 @@ def save_checkpoint(path: Path, net: MeshNet, optimizer: Optimizer, progress: Pr
     write_atomically(path, lambda temporary: save_file(plain, temporary, {"progress": json.dumps(asdict(progress))}))
 
 
-def load_checkpoint(path: Path, net: MeshNet, optimizer: Optimizer) -> Progress:
+def load_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer) -> Progress:
     """Puts a checkpoint into net and optimizer. Raises HandsynthError when it is damaged, UsageError when it is another net's."""
     tensors, metadata = read_tensors(path)
     try:
@@ -51,7 +51,7 @@ def load_checkpoint(path: Path, net: MeshNet, optimizer: Optimizer) -> Progress:
     for k, parameter in enumerate(_parameters(optimizer)):
         if f"adam.{k}.{_MOMENTS[0]}" not in tensors:
             continue
-        state: dict[str, Any] = {"step": torch.tensor(float(progress.steps_done))}
+        state: dict[str, Any] = {"step": torch.tensor(float(progress.steps_done), device=parameter.device)}
         for moment in _MOMENTS:
             # As Adam lays it out itself: in the memory format of its parameter.
             state[moment] = torch.zeros_like(parameter, memory_format=torch.preserve_format).copy_(tensors[f"adam.{k}.{moment}"])

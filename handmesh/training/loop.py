@@ -94,13 +94,13 @@ class Training:
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
         net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained)
         self.net: MeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
         self.progress = Progress()
         if how.resume and (out / CHECKPOINT).exists():
             self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
         self.model = ranks.wrap(self.net)
         self.faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
-        self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
+        self.validation = list(validation)
         self.recorder: Recorder | None = None
 
     def run(self) -> list[dict[str, float]]:
@@ -117,15 +117,23 @@ class Training:
             if self.recorder:
                 self.recorder.close()
         if self.ranks.first and predicted is not None:
-            draw_validation(self.out / "validation.png", self.validation, predicted, self.hand.faces)
+            draw_validation(self.out / "validation.png", self._validation(), predicted, self.hand.faces)
         self.ranks.wait()
         return self.progress.history
+
+    @property
+    def _side(self) -> int:
+        """Of the crops in the epoch under way [px]."""
+        return self.spec.first_side if self.progress.epoch < self.spec.first_epochs else self.spec.side
+
+    def _validation(self) -> HandDataset:
+        """The validation set as the net sees it in the epoch under way."""
+        return HandDataset(self.validation, self._side, NO_AUGMENTATION, self.spec.seed, self.how.skip_bad)
 
     def _epoch(self) -> None:
         """The steps of the epoch under way that are left."""
         progress, spec, ranks = self.progress, self.spec, self.ranks
-        side = spec.first_side if progress.epoch < spec.first_epochs else spec.side
-        data = HandDataset([p.data for p in self.parts], side, spec.augment, spec.seed, self.how.skip_bad)
+        data = HandDataset([p.data for p in self.parts], self._side, spec.augment, spec.seed, self.how.skip_bad)
         weights, step = [p.weight for p in self.parts], progress.step
         batches = EpochBatches(data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, step)
         workers = {"num_workers": self.how.workers, "worker_init_fn": quiet_worker, "pin_memory": ranks.device.type == "cuda"}
@@ -198,7 +206,7 @@ class Training:
         predicted = None
         if self.ranks.first:
             predicted = predict_dataset(
-                self.net, self.validation, self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
+                self.net, self._validation(), self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
             )
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}

@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import imageio.v3 as iio
@@ -18,14 +18,42 @@ SHEET_TILES, SHEET_COLUMNS = 24, 6
 """Pictures on the sheet; each is shown with the predicted mesh beside it."""
 
 
+class Panel(NamedTuple):
+    """One of the diagrams of curves.png."""
+
+    title: str  # of the vertical axis
+    lines: tuple[tuple[str, str, str], ...]  # column of the history, what it is called, its colour
+
+
+RATE_PANEL = Panel("learning rate", (("lr", "at the end of the epoch", "tab:gray"),))
+
+MESH_PANELS = (
+    Panel(
+        "loss of equation 4 [lixels]",
+        (("train_loss", "training (augmented)", "tab:blue"), ("val_loss", "validation", "tab:orange")),
+    ),
+    Panel(
+        "error [mm]",
+        (
+            ("train_mpjpe_mm", "MPJPE, training (augmented)", "tab:blue"),
+            ("val_mpjpe_mm", "MPJPE, validation", "tab:orange"),
+            ("val_pa_mpjpe_mm", "PA-MPJPE, validation", "tab:green"),
+            ("val_pa_mpvpe_mm", "PA-MPVPE, validation", "tab:red"),
+        ),
+    ),
+    RATE_PANEL,
+)
+"""Of a mesh net's run."""
+
+
 class Recorder:
     """Writes the record of a run into its folder. Rows are those of `Progress.history`."""
 
-    def __init__(self, out: Path, steps_done: int) -> None:
+    def __init__(self, out: Path, steps_done: int, panels: tuple[Panel, ...] = MESH_PANELS) -> None:
         """`steps_done` of a resumed run: what TensorBoard had noted beyond it is dropped."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self.out = out
+        self.out, self.panels = out, panels
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=steps_done)
 
     def step(self, steps_done: int, values: dict[str, float]) -> None:
@@ -40,7 +68,7 @@ class Recorder:
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
         write_atomically(self.out / "metrics.csv", lambda path: path.write_text(text.getvalue()))
-        write_atomically(self.out / "curves.png", lambda path: plot_curves(path, history))
+        write_atomically(self.out / "curves.png", lambda path: plot_curves(path, history, self.panels))
         for name, value in history[-1].items():
             self._board.add_scalar(f"epoch/{name}", value, int(history[-1]["steps"]))
         self._board.flush()
@@ -50,32 +78,17 @@ class Recorder:
         self._board.close()
 
 
-def plot_curves(path: Path, history: list[dict[str, float]]) -> None:
-    """Losses, errors and learning rate over the epochs, as a picture."""
+def plot_curves(path: Path, history: list[dict[str, float]], panels: tuple[Panel, ...] = MESH_PANELS) -> None:
+    """What the panels name over the epochs, as a picture."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), dpi=110, layout="constrained")
-    losses, errors, rate = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in history]
-
-    def line(axes: Any, key: str, label: str, **style: Any) -> None:
-        if key in history[-1]:
-            axes.plot(epochs, [row.get(key, np.nan) for row in history], marker="o", markersize=3, label=label, **style)
-
-    line(losses, "train_loss", "training (augmented)", color="tab:blue")
-    line(losses, "val_loss", "validation", color="tab:orange")
-    losses.set_ylabel("loss of equation 4 [lixels]")
-    for key, label, color in (
-        ("train_mpjpe_mm", "MPJPE, training (augmented)", "tab:blue"),
-        ("val_mpjpe_mm", "MPJPE, validation", "tab:orange"),
-        ("val_pa_mpjpe_mm", "PA-MPJPE, validation", "tab:green"),
-        ("val_pa_mpvpe_mm", "PA-MPVPE, validation", "tab:red"),
-    ):
-        line(errors, key, label, color=color)
-    errors.set_ylabel("error [mm]")
-    line(rate, "lr", "at the end of the epoch", color="tab:gray")
-    rate.set_ylabel("learning rate")
-    for axes in (losses, errors, rate):
+    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for key, label, colour in panel.lines:
+            if key in history[-1]:
+                axes.plot(epochs, [row.get(key, np.nan) for row in history], marker="o", markersize=3, label=label, color=colour)
+        axes.set_ylabel(panel.title)
         axes.set_xlabel("epoch")
         axes.set_ylim(0, 1.08 * axes.dataLim.y1)
         axes.xaxis.get_major_locator().set_params(integer=True)

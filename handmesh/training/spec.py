@@ -28,7 +28,7 @@ class TrainSpec:
     batch: int = 32  # samples of a step, over all ranks
     epochs: int = 30
     lr: float = 1e-4  # Adam's
-    schedule: str = "step"  # "step": times `decay` at each milestone; "cosine": down to zero at the end
+    schedule: str = "step"  # "step": times `decay` at each milestone; "cosine" and "linear": down to zero at the end
     milestones: tuple[int, ...] = (28,)  # epochs, counted from 1, at whose beginning the rate falls
     decay: float = 0.1
     warmup_steps: int = 0  # the rate grows linearly over these
@@ -52,33 +52,42 @@ class TrainSpec:
         for name in ("side", "first_side"):
             if getattr(self, name) % 32:
                 raise UsageError(f"training: {name} is {getattr(self, name)}, expected a multiple of 32")
-        if self.schedule not in ("step", "cosine"):
-            raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step or cosine")
+        if self.schedule not in ("step", "cosine", "linear"):
+            raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step, cosine or linear")
 
 
 def load_preset(name_or_path: str) -> TrainSpec:
     """A shipped preset by name, or a YAML file. Raises UsageError naming what is unknown, and what is known."""
-    if name_or_path in PRESETS:
+    return parse_spec(*read_preset(name_or_path, PRESETS))
+
+
+def read_preset(name_or_path: str, known: tuple[str, ...]) -> tuple[str, str]:
+    """Text of a shipped preset, one of `known`, or of a YAML file, and its name for messages. Raises UsageError."""
+    if name_or_path in known:
         text = (resources.files("handmesh.training") / "presets" / f"{name_or_path}.yaml").read_text()
-        return parse_spec(text, f"preset {name_or_path}")
+        return text, f"preset {name_or_path}"
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml") and not path.exists():
-        close = difflib.get_close_matches(name_or_path, PRESETS, 1)
+        close = difflib.get_close_matches(name_or_path, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else "a file of your own ends in .yaml"
-        raise UsageError(f"no preset is called {name_or_path!r}: there are {', '.join(PRESETS)}; {hint}")
+        raise UsageError(f"no preset is called {name_or_path!r}: there are {', '.join(known)}; {hint}")
     try:
-        return parse_spec(path.read_text(), f"preset {path}")
+        return path.read_text(), f"preset {path}"
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"preset {path} cannot be read: {error}") from None
 
 
 def parse_spec(text: str, where: str) -> TrainSpec:
     """YAML text -> spec; every key and type is checked. `where` names it in errors. Raises UsageError."""
+    return spec_from_dict(parse_yaml(text, where), where)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """YAML text -> plain values. Raises UsageError."""
     try:
-        values = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
-    return spec_from_dict(values, where)
 
 
 def spec_from_dict(values: Any, where: str) -> TrainSpec:
@@ -86,8 +95,8 @@ def spec_from_dict(values: Any, where: str) -> TrainSpec:
     return build(TrainSpec, values, where, UsageError)
 
 
-def spec_to_dict(spec: TrainSpec) -> dict[str, Any]:
-    """The spec as plain YAML values; `spec_from_dict` is its inverse."""
+def spec_to_dict(spec: Any) -> dict[str, Any]:
+    """A frozen dataclass as plain YAML values; `spec_from_dict` is the inverse for a TrainSpec."""
     return {
         key: {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()} if isinstance(value, dict)
         else list(value) if isinstance(value, tuple) else value
