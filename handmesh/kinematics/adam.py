@@ -7,7 +7,6 @@ import torch
 
 from handmesh.kinematics.energy import FitEnergy, Targets
 from handmesh.kinematics.linear import TRANSLATION, HandState
-from handmesh.kinematics.solver import chunks
 
 RATE = 0.03
 BETAS = (0.5, 0.5)
@@ -18,7 +17,8 @@ _HANDS = 64  # of a batch at once: the least time per hand, measured from 8 to 2
 
 def minimise_adam(energy: FitEnergy, state: HandState, targets: Targets, iterations: int) -> HandState:
     """`iterations` steps of Adam from (B,) states; gradients by automatic differentiation."""
-    parts = [_descend(energy, state.at(part), targets.at(part), iterations) for part in chunks(len(state.alpha), _HANDS)]
+    blocks = [slice(start, start + _HANDS) for start in range(0, len(state.alpha), _HANDS)]
+    parts = [_descend(energy, state.at(block), targets.at(block), iterations) for block in blocks]
     return HandState(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 

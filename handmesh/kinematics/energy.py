@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from handmesh.kinematics.bend import BEND_CHAINS, backward_bend, backward_bend_gradients
-from handmesh.kinematics.linear import ALPHA, BETA, HandState, LinearHand
+from handmesh.kinematics.linear import ALPHA, BETA, HandState, LinearHand, Skeleton
 from handsynth.core.errors import UsageError
+
+_CACHED_FLOATS = 800_000
+"""Entries of the Jacobians that are made at once: 8 hands of 778 vertices, 3 MB, about the cache of a core."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class FitEnergy:
         """`limits` (23, 2) [rad]. A frozen shape is no unknown: its columns are left out."""
         self.linear, self.limits, self.settings, self.frozen_shape = linear, limits.to(linear.dtype), settings, frozen_shape
         self.num_unknowns = BETA.start if frozen_shape else linear.num_unknowns
-        self._memory = torch.empty(0)
+        self._memory = torch.empty(0)  # for the Jacobian, kept: fresh pages cost as much as the arithmetic
 
     def stiffer(self) -> "FitEnergy":
         """The same with a quarter of the bend's scale: sixteen times the weight on what bends backwards."""
@@ -88,17 +91,18 @@ class FitEnergy:
 
     def normal_equations(self, state: HandState, targets: Targets) -> NormalEquations:
         """E, gradient and Hessian at (B,) states. The residual rides along as one more row of the Jacobian."""
-        s, u = self.settings, self.num_unknowns
-        rows = self._rows(len(state.alpha))  # (B, U + 1, 3, V)
-        vertices = self.linear.linearise(state, rows[:, :u])
-        rows[:, u] = vertices - targets.vertices.mT
-        keypoints = (vertices @ self.linear.keypoint_regressor.T).mT
-        keypoint_rows = rows[..., self.linear.keypoint_support] @ self.linear.keypoint_weights  # (B, U + 1, 3, 21)
+        s, u, count = self.settings, self.num_unknowns, len(state.alpha)
+        gram = torch.empty(count, u + 1, u + 1, dtype=self.linear.dtype)
+        keypoint_rows = torch.empty(count, u + 1, 3, targets.keypoints.shape[1], dtype=self.linear.dtype)
+        keypoints = torch.empty_like(targets.keypoints)
+        skeleton = self.linear.skeleton(state)
+        size = max(1, _CACHED_FLOATS // ((u + 1) * 3 * self.linear.num_vertices))
+        for start in range(0, count, size):
+            part = slice(start, start + size)
+            self._gram(skeleton.at(part), targets.at(part), gram[part], keypoint_rows[part], keypoints[part])
         keypoint_rows[:, u] = (keypoints - targets.keypoints).mT
-        if targets.weights is not None:
-            rows *= targets.weights.sqrt()[:, None, None]
-        gram = torch.baddbmm(_gram(keypoint_rows), rows.flatten(2), rows.flatten(2).mT, beta=s.keypoint_weight)
-        gram = gram.double() / s.noise_m**2
+        flat = keypoint_rows.flatten(2)
+        gram = torch.baddbmm(gram, flat, flat.mT, alpha=s.keypoint_weight).double() / s.noise_m**2
         hessian, gradient, value = gram[:, :u, :u], gram[:, :u, u], gram[:, u, u]
 
         diagonal = hessian.diagonal(dim1=1, dim2=2)
@@ -123,23 +127,27 @@ class FitEnergy:
         nearest = torch.minimum(torch.maximum(alpha, self.limits[:, 0]), self.limits[:, 1])
         return (alpha - nearest) / radians(self.settings.limit_deg)
 
+    def _gram(self, skeleton: Skeleton, targets: Targets, gram: Tensor, keypoint_rows: Tensor, keypoints: Tensor) -> None:
+        """Fills, for a few hands, inner products of the vertices' rows, and rows and places of the keypoints."""
+        u = self.num_unknowns
+        rows = self._memory[: len(gram)]  # (B, U + 1, 3, V)
+        if len(rows) < len(gram):
+            rows = self._memory = torch.empty(len(gram), u + 1, 3, self.linear.num_vertices, dtype=self.linear.dtype)
+        vertices = self.linear.linearise(skeleton, rows[:, :u])
+        torch.sub(vertices, targets.vertices.mT, out=rows[:, u])
+        keypoint_rows[:] = rows @ self.linear.keypoint_regressor.T
+        keypoints[:] = (vertices @ self.linear.keypoint_regressor.T).mT
+        if targets.weights is not None:
+            rows *= targets.weights.sqrt()[:, None, None]
+        gram[:] = torch.bmm(rows.flatten(2), rows.flatten(2).mT)
+
     def _bend(self, keypoints: Tensor, derivatives: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 4) residuals of the bend term and (B, 4, U) their derivatives, float64; (B, U, 3, 21) derivatives of keypoints."""
         measure, by_points = backward_bend_gradients(keypoints)  # (B, 4), (B, finger, point, 3)
-        chains = derivatives[..., torch.tensor(BEND_CHAINS)]  # (B, U, 3, finger, point)
-        slope = torch.einsum("bucfp,bfpc->bfu", chains, by_points).double()
+        by_keypoints = torch.zeros(len(keypoints), len(BEND_CHAINS), 3, keypoints.shape[1], dtype=keypoints.dtype)
+        for finger, chain in enumerate(BEND_CHAINS):
+            by_keypoints[:, finger, :, chain] = by_points[:, finger].mT
+        slope = torch.bmm(by_keypoints.flatten(2), derivatives.flatten(2).mT).double()
         scale = radians(self.settings.bend_deg)
         residual = torch.relu(radians(self.settings.bend_margin_deg) - measure.double()) / scale
         return residual, -slope / scale * (residual > 0).unsqueeze(-1)
-
-    def _rows(self, count: int) -> Tensor:
-        """Memory for the Jacobian and the residual, kept: fresh pages cost as much as the arithmetic."""
-        size = (count, self.num_unknowns + 1, 3, self.linear.num_vertices)
-        if self._memory.numel() < count * size[1] * 3 * size[3]:
-            self._memory = torch.empty(size, dtype=self.linear.dtype)
-        return self._memory.flatten()[: count * size[1] * 3 * size[3]].view(size)
-
-
-def _gram(rows: Tensor) -> Tensor:
-    """(B, U, 3, N) -> (B, U, U) inner products."""
-    return rows.flatten(2) @ rows.flatten(2).mT

@@ -53,10 +53,7 @@ class LinearHand:
         self.dtype, self.num_vertices, self.num_shapes, num_j = dtype, hand.num_vertices, hand.num_shapes, hand.num_joints
         self.num_unknowns = 6 + NUM_DOFS + self.num_shapes
         self.dof_matrix = tensor(hand_dof_matrix(hand))
-        regressor = keypoint_regressor(hand)
-        self.keypoint_regressor = tensor(regressor)  # (21, V)
-        support = np.flatnonzero(regressor.any(0))
-        self.keypoint_support, self.keypoint_weights = torch.tensor(support), tensor(regressor[:, support].T)
+        self.keypoint_regressor = tensor(keypoint_regressor(hand))  # (21, V)
         self.weights = tensor(hand.weights.T)  # (J, V)
         self.template = tensor(hand.v_template.T.reshape(-1))  # (3 V,)
         self.shapedirs = tensor(hand.shapedirs.transpose(2, 1, 0))  # (S, 3, V)
@@ -82,99 +79,101 @@ class LinearHand:
 
     def points(self, state: HandState) -> tuple[Tensor, Tensor]:
         """(B, V, 3) vertices and (B, 21, 3) keypoints [m]."""
-        vertices = (self._pose(state).vertices + state.translation.unsqueeze(-1)).mT
+        skeleton = self.skeleton(state)
+        vertices, _, _ = self._skin(skeleton)
+        vertices = (vertices + skeleton.translation.unsqueeze(-1)).mT
         return vertices, self.keypoint_regressor @ vertices
 
-    def theta(self, state: HandState) -> Tensor:
-        """(B, 15, 3) axis-angles of the fingers [rad]."""
-        return (state.alpha @ self.dof_matrix).unflatten(-1, (-1, 3))
+    def skeleton(self, state: HandState) -> "Skeleton":
+        """Everything about (B,) states that does not grow with the vertices: small, so for the whole batch at once."""
+        count = len(state.alpha)
+        local, left = exp_and_left_jacobian((state.alpha @ self.dof_matrix).unflatten(-1, (-1, 3)))  # (B, J - 1, 3, 3)
+        feature = torch.cat([state.beta, (local - torch.eye(3, dtype=self.dtype)).flatten(1)], 1)
+        rest_joints = self.rest_joints + (state.beta @ self.joint_shapedirs.flatten(0, 1).T).view(count, -1, 3)
 
-    def linearise(self, state: HandState, out: Tensor) -> Tensor:
+        rotations, joints = torch.empty(count, len(self.parents), 3, 3, dtype=self.dtype), torch.empty_like(rest_joints)
+        moved = torch.empty(*joints.shape, self.num_shapes, dtype=self.dtype)  # derivative of the joints by beta
+        rotations[:, 0], joints[:, 0], moved[:, 0] = state.rotation, rest_joints[:, 0], self.joint_shapedirs[0]
+        for level in self.levels:
+            parents = self.parents[level]
+            turned = rotations[:, parents]
+            rotations[:, level] = turned @ local[:, [j - 1 for j in level]]
+            bones = rest_joints[:, level] - rest_joints[:, parents]
+            joints[:, level] = joints[:, parents] + (turned @ bones.unsqueeze(-1)).squeeze(-1)
+            moved[:, level] = moved[:, parents] + turned @ (self.joint_shapedirs[level] - self.joint_shapedirs[parents])
+
+        offsets = joints - (rotations @ rest_joints.unsqueeze(-1)).squeeze(-1)
+        axes = (left[:, self.dof_nodes - 1] @ self.dof_axes.unsqueeze(-1)).squeeze(-1)  # in the parent's frame
+        return Skeleton(
+            translation=state.translation,
+            feature=feature,
+            joints=joints,
+            transforms=torch.cat([rotations, offsets.unsqueeze(-1)], -1),
+            feature_by_alpha=(skew(axes) @ local[:, self.dof_nodes - 1]).flatten(2),
+            axes=(rotations[:, self.parents[self.dof_nodes]] @ axes.unsqueeze(-1)).squeeze(-1),
+            offsets_by_beta=moved - rotations @ self.joint_shapedirs,
+        )
+
+    def linearise(self, skeleton: "Skeleton", out: Tensor) -> Tensor:
         """(B, 3, V) vertices; `out` (B, U, 3, V) gets their derivatives by rotation, translation, alpha and beta.
 
         U is 29 + S, or 29 to leave beta as it is. The caller brings the memory, as it is large and used again and again.
         """
-        posed, jacobian = self._pose(state), out
-        count, num_v = len(state.alpha), self.num_vertices
+        count, num_v, jacobian = len(out), self.num_vertices, out
+        vertices, rest, blended = self._skin(skeleton)
 
-        arm = posed.vertices - posed.joints[:, 0, :, None]  # about the wrist
-        _basis_crosses(arm, jacobian[:, ROTATION])
+        _basis_crosses(vertices - skeleton.joints[:, 0, :, None], jacobian[:, ROTATION])  # about the wrist
         jacobian[:, TRANSLATION] = torch.eye(3, dtype=self.dtype)[:, :, None]
 
         # Blend shapes: the derivative of the rest vertices, carried along by the blended rotation.
-        turned = skew(posed.dof_axes_local) @ posed.local[:, self.dof_nodes - 1]  # (B, 23, 3, 3) d R / d alpha
-        rest = torch.bmm(turned.flatten(2).transpose(0, 1), self.dof_posedirs).unflatten(-1, (3, num_v))  # (23, B, 3, V)
-        _rotate(posed.blended, rest.transpose(0, 1), jacobian[:, ALPHA])
-
+        rest_by_alpha = torch.bmm(skeleton.feature_by_alpha.transpose(0, 1), self.dof_posedirs)  # (23, B, 3 V)
+        _rotate(blended, rest_by_alpha.unflatten(-1, (3, num_v)).transpose(0, 1), jacobian[:, ALPHA])
         # Turning a joint: axis x arm.
-        _add_crosses(posed.dof_axes, self._arms(posed)[:, self.dof_nodes - 1], jacobian[:, ALPHA])
+        _add_crosses(skeleton.axes, self._arms(skeleton, rest)[:, self.dof_nodes - 1], jacobian[:, ALPHA])
 
         if jacobian.shape[1] > BETA.start:
-            # Shape moves the joints too, and with them what they carry: d o_j = d P_j - G_j d J_j.
-            _rotate(posed.blended, self.shapedirs.expand(count, -1, -1, -1), jacobian[:, BETA])
-            offsets = self._joint_shape_derivatives(posed) - posed.rotations @ self.joint_shapedirs  # (B, J, 3, S)
-            carried = offsets.permute(0, 3, 2, 1).reshape(-1, offsets.shape[1]) @ self.weights
-            jacobian[:, BETA] += carried.view(count, -1, 3, num_v)
-        return posed.vertices + state.translation.unsqueeze(-1)
+            # Shape moves the joints too, and with them what they carry.
+            _rotate(blended, self.shapedirs.expand(count, -1, -1, -1), jacobian[:, BETA])
+            offsets = skeleton.offsets_by_beta.permute(0, 3, 2, 1).reshape(-1, len(self.parents))
+            jacobian[:, BETA] += (offsets @ self.weights).view(count, -1, 3, num_v)
+        return vertices + skeleton.translation.unsqueeze(-1)
 
-    def _pose(self, state: HandState) -> "_Posed":
-        """Everything that posing computes on the way; positions are without the translation."""
-        count, theta = len(state.alpha), self.theta(state)
-        local, left = exp_and_left_jacobian(theta)  # (B, J - 1, 3, 3)
-        feature = torch.cat([state.beta, (local - torch.eye(3, dtype=self.dtype)).flatten(1)], 1)
-        rest = torch.addmm(self.template, feature, self.directions).view(count, 3, -1)
-        rest_joints = self.rest_joints + (state.beta @ self.joint_shapedirs.flatten(0, 1).T).view(count, -1, 3)
-
-        rotations, joints = torch.empty(count, len(self.parents), 3, 3, dtype=self.dtype), torch.empty_like(rest_joints)
-        rotations[:, 0], joints[:, 0] = state.rotation, rest_joints[:, 0]
-        for level in self.levels:
-            parents = self.parents[level]
-            bones = rest_joints[:, level] - rest_joints[:, parents]
-            rotations[:, level] = rotations[:, parents] @ local[:, [j - 1 for j in level]]
-            joints[:, level] = joints[:, parents] + (rotations[:, parents] @ bones.unsqueeze(-1)).squeeze(-1)
-
-        offsets = joints - (rotations @ rest_joints.unsqueeze(-1)).squeeze(-1)
-        transforms = torch.cat([rotations, offsets.unsqueeze(-1)], -1)  # (B, J, 3, 4)
-        blended = (transforms.flatten(2).mT.reshape(-1, len(self.parents)) @ self.weights).view(count, 3, 4, -1)
+    def _skin(self, skeleton: "Skeleton") -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, V) vertices without the translation, (B, 3, V) rest vertices with blend shapes, (B, 3, 3, V) blended rotations."""
+        count = len(skeleton.feature)
+        rest = torch.addmm(self.template, skeleton.feature, self.directions).view(count, 3, -1)
+        transforms = skeleton.transforms.flatten(2).mT.reshape(-1, len(self.parents))  # (12 B, J)
+        blended = (transforms @ self.weights).view(count, 3, 4, -1)
         vertices = blended[:, :, 3]
         for c in range(3):
             vertices = torch.addcmul(vertices, blended[:, :, c], rest[:, None, c])
+        return vertices, rest, blended[:, :, :3]
 
-        axes = (left[:, self.dof_nodes - 1] @ self.dof_axes.unsqueeze(-1)).squeeze(-1)  # in the parent's frame
-        world = (rotations[:, self.parents[self.dof_nodes]] @ axes.unsqueeze(-1)).squeeze(-1)
-        return _Posed(vertices, rest, joints, rotations, transforms, local, blended[:, :, :3], axes, world)
-
-    def _arms(self, posed: "_Posed") -> Tensor:
+    def _arms(self, skeleton: "Skeleton", rest: Tensor) -> Tensor:
         """(B, J - 1, 3, V) from each joint 1.. to what it carries: places under its and its children's transforms, by weight."""
-        homogeneous = torch.cat([posed.rest, torch.ones_like(posed.rest[:, :1])], 1)  # (B, 4, V)
-        arms = (posed.transforms[:, 1:].flatten(1, 2) @ homogeneous).unflatten(1, (-1, 3))
+        homogeneous = torch.cat([rest, torch.ones_like(rest[:, :1])], 1)  # (B, 4, V)
+        arms = (skeleton.transforms[:, 1:].flatten(1, 2) @ homogeneous).unflatten(1, (-1, 3))
         arms *= self.weights[1:, None]
         for level in reversed(self.levels[1:]):
             for j in level:
                 arms[:, self.parents[j] - 1] += arms[:, j - 1]
-        return arms.addcmul_(self.carried[:, None], posed.joints[:, 1:, :, None], value=-1)
-
-    def _joint_shape_derivatives(self, posed: "_Posed") -> Tensor:
-        """(B, J, 3, S) derivative of the posed joints with respect to beta."""
-        moved = torch.empty(*posed.joints.shape, self.num_shapes, dtype=self.dtype)
-        moved[:, 0] = self.joint_shapedirs[0]
-        for level in self.levels:
-            parents = self.parents[level]
-            bones = self.joint_shapedirs[level] - self.joint_shapedirs[parents]
-            moved[:, level] = moved[:, parents] + posed.rotations[:, parents] @ bones
-        return moved
+        return arms.addcmul_(self.carried[:, None], skeleton.joints[:, 1:, :, None], value=-1)
 
 
-class _Posed(NamedTuple):
-    vertices: Tensor  # (B, 3, V)
-    rest: Tensor  # (B, 3, V) rest vertices with both blend shapes, template frame
+class Skeleton(NamedTuple):
+    """B posed hands without their vertices. Positions are without the translation."""
+
+    translation: Tensor  # (B, 3)
+    feature: Tensor  # (B, S + 9 (J - 1)) coefficients of the blend shapes
     joints: Tensor  # (B, J, 3)
-    rotations: Tensor  # (B, J, 3, 3) of each joint, global
     transforms: Tensor  # (B, J, 3, 4) rest -> posed
-    local: Tensor  # (B, J - 1, 3, 3) of each joint against its parent
-    blended: Tensor  # (B, 3, 3, V) skinned rotations
-    dof_axes_local: Tensor  # (B, 23, 3) axis of each degree of freedom, parent's frame
-    dof_axes: Tensor  # (B, 23, 3) the same, world frame
+    feature_by_alpha: Tensor  # (B, 23, 9) derivative of each degree of freedom's own rotation, row-major
+    axes: Tensor  # (B, 23, 3) of each degree of freedom
+    offsets_by_beta: Tensor  # (B, J, 3, S) derivative of the transforms' last column
+
+    def at(self, index: slice) -> "Skeleton":
+        """The hands of that slice."""
+        return Skeleton(*(value[index] for value in self))
 
 
 def _rotate(rotation: Tensor, vectors: Tensor, out: Tensor) -> None:

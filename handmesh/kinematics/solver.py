@@ -1,7 +1,5 @@
 """Batched Levenberg-Marquardt: damped Gauss-Newton steps, each hand with its own damping, and hands leave when they are done."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -18,10 +16,6 @@ LEAST_DAMPING = 1e-4
 TOLERANCE = 0.1
 """A hand is done when its quadratic model foretells a decrease of E below this: E is a log-likelihood, which 0.1 does not move,
 and the last step, which is still taken, leaves a small part of it."""
-
-CACHED_FLOATS = 800_000
-"""Entries of the Jacobians that are made at once: 8 hands of 778 vertices, 3 MB, about the cache of a core."""
-
 
 BEND_ROUNDS = 3
 """Times that the weight on backward bends grows for the fingers that still bend backwards."""
@@ -53,7 +47,7 @@ def minimise(energy: FitEnergy, state: HandState, targets: Targets, iterations: 
         The states, and (B,) how many steps each hand tried.
     """
     state = HandState(*(value.clone() for value in state))
-    current = _evaluate(energy, state, targets)
+    current = energy.normal_equations(state, targets)
     count = len(state.alpha)
     damping = torch.full((count,), DAMPING, dtype=torch.float64)
     used = torch.zeros(count, dtype=torch.long)
@@ -67,25 +61,13 @@ def minimise(energy: FitEnergy, state: HandState, targets: Targets, iterations: 
         active, trial = active[~last], trial.at(~last)
         if not len(active):
             break
-        found = _evaluate(energy, trial, targets.at(active))
+        found = energy.normal_equations(trial, targets.at(active))
         better = found.value < current.value[active]  # False for NaN
         _write(state, trial, active[better], better)
         _write(current, found, active[better], better)
         damping[active] = (damping[active] * torch.where(better, 0.1, 10.0)).clamp(LEAST_DAMPING, 1e6)
         active = active[used[active] < iterations[active]]
     return state, used
-
-
-def chunks(count: int, size: int) -> Iterator[slice]:
-    """Slices of a batch, `size` at a time."""
-    return (slice(start, start + size) for start in range(0, count, size))
-
-
-def _evaluate(energy: FitEnergy, state: HandState, targets: Targets) -> NormalEquations:
-    per_hand = (energy.num_unknowns + 1) * 3 * energy.linear.num_vertices
-    size = max(1, CACHED_FLOATS // per_hand)
-    parts = [energy.normal_equations(state.at(part), targets.at(part)) for part in chunks(len(state.alpha), size)]
-    return NormalEquations(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _damped_step(current: NormalEquations, active: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:

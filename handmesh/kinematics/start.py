@@ -13,7 +13,7 @@ from handsynth.core.rotation import rotmat_to_rotvec
 
 
 def state_from_mesh(hand: HandModel, linear: LinearHand, targets: Targets, beta: Tensor | None = None) -> HandState:
-    """The nearest feasible pose of each part's own best rotation, within the limits, laid upon the mesh.
+    """The nearest feasible pose of each part's own best rotation, laid upon the mesh; within the limits, as a start is no result.
 
     Each joint's vertices are aligned with the template's, weighted by skinning (Kabsch); rotations against the parents give
     45 angles, and the projection 23 of them. `beta` None starts from the mean shape.
