@@ -12,6 +12,8 @@ from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.hand import HandModel, load_hand
 from handsynth.core.toy import toy_hand
 
+_EMBEDDED = resources.files("handsynth") / "assets" / "embedded" / "hand.npz"
+
 
 def find_hand(index: dict[str, Any], folder: Path, file: Path | None = None) -> HandModel:
     """The hand model of a dataset.
@@ -39,11 +41,21 @@ def find_hand(index: dict[str, Any], folder: Path, file: Path | None = None) -> 
     )
 
 
+def prepared_mano() -> Path:
+    """Where `handsynth assets prepare` writes MANO's hand, with its poses beside it."""
+    return Path(os.environ.get("HANDSYNTH_ASSETS") or platformdirs.user_data_dir("handsynth")) / "mano" / "hand.npz"
+
+
+def embedded_hand() -> HandModel:
+    """The hand that comes with the generator, for when no other is asked for."""
+    with resources.as_file(_EMBEDDED) as path:
+        return load_hand(path)
+
+
 def _prepared_hands() -> Iterator[HandModel]:
     """The generator's own places, in its own order (`handsynth.assets.library`); their files are data, not its code."""
-    prepared = Path(os.environ.get("HANDSYNTH_ASSETS") or platformdirs.user_data_dir("handsynth")) / "mano" / "hand.npz"
-    with resources.as_file(resources.files("handsynth") / "assets" / "embedded" / "hand.npz") as embedded:
-        for path in (embedded, prepared):
+    with resources.as_file(_EMBEDDED) as embedded:
+        for path in (embedded, prepared_mano()):
             if path.exists():
                 yield load_hand(path)
     yield toy_hand()

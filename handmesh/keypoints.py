@@ -1,5 +1,7 @@
 """Keypoints from vertices as one matrix, for nets and losses."""
 
+import dataclasses
+
 import numpy as np
 
 from handsynth.core.conventions import KEYPOINT_SOURCE
@@ -14,3 +16,14 @@ def keypoint_regressor(hand: HandModel) -> np.ndarray:
     """
     tips = np.eye(hand.num_vertices)[hand.fingertips]
     return np.concatenate([hand.J_regressor, tips])[list(KEYPOINT_SOURCE)]
+
+
+def keypoint_hand(hand: HandModel) -> HandModel:
+    """The hand with no vertices but those that its keypoints are made of, and no faces: the same keypoints, a sixth of the work."""
+    used = np.flatnonzero(keypoint_regressor(hand).any(0))
+    return dataclasses.replace(
+        hand,
+        v_template=hand.v_template[used], shapedirs=hand.shapedirs[used], posedirs=hand.posedirs[used],
+        weights=hand.weights[used], J_regressor=hand.J_regressor[:, used], fingertips=np.searchsorted(used, hand.fingertips),
+        faces=hand.faces[:0], uv_faces=hand.uv_faces[:0],
+    )  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import MeshNet
@@ -20,6 +21,9 @@ from handsynth.core.hand import HandModel, load_hand, save_hand
 
 CONFIG, HAND, WEIGHTS, CHECKPOINT = "config.yaml", "hand.npz", "weights.safetensors", "checkpoint.safetensors"
 """Files of a run folder: how it was trained and on what, the hand model, the net's weights, what `--resume` goes on from."""
+
+KINDS = {"mesh": "handmesh train mesh", "ik": "handmesh train ik"}
+"""What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
 
 _ABOUT = "handmesh"  # key of the text beside the weights
 
@@ -41,23 +45,24 @@ def load_run(folder: Path, device: torch.device) -> Run:
     spec = spec_from_dict(config.get("training"), str(folder / CONFIG))
     hand = load_hand(folder / HAND)
     net = create_net(spec.net, keypoint_regressor(hand), pretrained=False)
-    if not (folder / WEIGHTS).exists():
-        raise UsageError(f"{folder} has no {WEIGHTS} yet: no epoch of its training is done (go on with --resume)")
     load_weights(net, folder / WEIGHTS, spec.net)
     return Run(folder, spec, hand, net.to(device, memory_format=torch.channels_last).eval(), config)  # type: ignore[call-overload]
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.yaml of a run. Raises UsageError when there is none, HandsynthError when it is damaged."""
+def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:
+    """config.yaml of a run. Raises UsageError when there is none or it is of another kind, HandsynthError when it is damaged."""
     path = folder / CONFIG
     try:
         config = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise UsageError(f"{folder} is no run folder: it has no {CONFIG}: handmesh train mesh makes one") from None
+        raise UsageError(f"{folder} is no run folder: it has no {CONFIG}: {KINDS[kind]} makes one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HandsynthError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
         raise HandsynthError(f"{path} is damaged: it holds no settings")
+    found = str(config.get("kind", "mesh"))
+    if found != kind:
+        raise UsageError(f"{folder} is a run of {KINDS.get(found, 'something else')}, where one of {KINDS[kind]} is asked for")
     return config
 
 
@@ -67,15 +72,17 @@ def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
     write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False)))
 
 
-def save_weights(net: MeshNet, path: Path, net_name: str, more: dict[str, Any]) -> None:
+def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]) -> None:
     """The net's weights with its name and `more` values beside them, atomically; the same net gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     about = json.dumps({"net": net_name, **more})  # one entry: safetensors writes several in random order
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {_ABOUT: about}))
 
 
-def load_weights(net: MeshNet, path: Path, net_name: str) -> None:
+def load_weights(net: nn.Module, path: Path, net_name: str) -> None:
     """Fills a net. Raises UsageError when the file holds another net's weights, HandsynthError when it is damaged."""
+    if path.name == WEIGHTS and not path.exists():
+        raise UsageError(f"{path.parent} has no {WEIGHTS} yet: no epoch of its training is done (go on with --resume)")
     tensors, metadata = read_tensors(path)
     try:
         found = str(json.loads(metadata.get(_ABOUT, "{}")).get("net", net_name))
@@ -86,7 +93,7 @@ def load_weights(net: MeshNet, path: Path, net_name: str) -> None:
     fill(net, tensors, path)
 
 
-def fill(net: MeshNet, tensors: dict[str, torch.Tensor], path: Path) -> None:
+def fill(net: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Puts tensors by name into a net. Raises UsageError naming the first that does not fit."""
     own = net.state_dict()
     for name in [*own, *tensors]:

@@ -25,10 +25,11 @@ from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
 from handmesh.nets.mesh_net import MeshNet, Prediction
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import CHECKPOINT, CONFIG, WEIGHTS, read_config, save_weights, write_run
+from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks
 from handmesh.training.record import Recorder, draw_validation
+from handmesh.training.resume import check_folder
 from handmesh.training.schedule import learning_rate
 from handmesh.training.spec import TrainSpec, spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
@@ -87,7 +88,7 @@ class Training:
         if not sum(len(data) for data in validation):
             raise UsageError("the validation set is empty: --val FOLDER needs a dataset with samples")
         self.config = run_config(spec, parts, validation, hand)
-        _check_folder(out, self.config, how.resume)
+        check_folder(out, self.config, how.resume)
 
         torch.manual_seed(spec.seed)
         device = ranks.device
@@ -254,31 +255,6 @@ def _error_mm(keypoints: Tensor, batch: Batch, side: int) -> float:
     here = np.broadcast_to(np.eye(3), (len(keypoints), 3, 3))
     found = lixels_to_camera(keypoints.detach().cpu().numpy(), batch.root_depth.numpy(), batch.K.numpy(), here, side)
     return mean_error_mm(found, batch.keypoints_m.numpy())
-
-
-def _check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
-    """Raises UsageError unless `out` is free, or holds the run that is to be gone on with."""
-    if not (out / CONFIG).exists():
-        if resume and out.exists() and any(out.iterdir()):
-            raise UsageError(f"{out} is not empty and holds no run to go on with: give --out another folder")
-        if not resume and out.exists() and any(out.iterdir()):
-            raise UsageError(f"{out} is not empty: give --out another folder")
-        return
-    if not resume:
-        raise UsageError(f"{out} already holds a run: --resume goes on with it, or give --out another folder")
-    before = read_config(out)
-    for name, then, now in _differences(before, config):
-        raise UsageError(f"{out} was started with {name} {then!r:.60}, this command has {now!r:.60}: resume with the same settings")
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Settings that decide the weights and are not the same; folders may have moved."""
-    pairs = [(key, before.get("training", {}).get(key), value) for key, value in now["training"].items()]
-    pairs.append(("hand", before.get("hand", {}).get("digest"), now["hand"]["digest"]))
-    for key in ("datasets", "validation"):
-        then, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
-        pairs.append((key, then, this))
-    return [pair for pair in pairs if pair[1] != pair[2]]
 
 
 def _line(row: dict[str, float], epochs: int) -> str:
