@@ -2,12 +2,13 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from handsynth.core.errors import AssetError, HandsynthError
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
 
 app = typer.Typer(
     help="From a picture of a hand to its mesh.",
@@ -25,9 +26,25 @@ app.add_typer(submit_app, name="submit")
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a training run", show_default=False)]
 DeviceOpt = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 BatchOpt = Annotated[int, typer.Option(help="pictures at a time", min=1)]
-train_app = typer.Typer(help="Training, from shards to a run folder.", no_args_is_help=True)
+train_app = typer.Typer(help="Training, from shards or poses to a run folder.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 
+kinematics_app = typer.Typer(help="Joint angles of hands, and what takes them.", no_args_is_help=True)
+app.add_typer(kinematics_app, name="kinematics")
+
+InputsArg = Annotated[
+    list[Path],
+    typer.Argument(metavar="INPUT...", help="meshes (.obj, .ply), arrays of meshes (.npy), datasets; metres", show_default=False),
+]
+AnglesOutOpt = Annotated[Path, typer.Option("--out", metavar="DIR", help="for angles, fitted meshes and plots", show_default=False)]
+FormatOpt = Annotated[str, typer.Option("--format", help="of meshes: obj, ply or none")]
+ShapeOpt = Annotated[
+    Path | None,
+    typer.Option("--shape", metavar="FILE", help="JSON with the known shape `beta`, as kinematics fit writes it"),
+]
+LeftOpt = Annotated[bool, typer.Option("--left", help="files show left hands")]
+IndicesOpt = Annotated[str | None, typer.Option("--indices", metavar="A:B[:STEP]", help="samples of datasets [all]")]
+IterationsOpt = Annotated[int, typer.Option("--refine", min=0, help="iterations of the post-optimisation, at most")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
 
@@ -191,6 +208,37 @@ def train_mesh(
         typer.echo(done)
 
 
+@train_app.command("ik")
+def train_ik(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="ik-paper, ik-cpu, ik-demo, or a YAML file", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    hand: Annotated[
+        str, typer.Option("--hand", help="auto (MANO where prepared, else embedded), mano, embedded, toy, or a .npz")
+    ] = "auto",
+    poses: Annotated[Path | None, typer.Option("--poses", help="bank of poses (.npz) [the one beside the hand]")] = None,
+    dofs: Annotated[int | None, typer.Option("--dof", help="23, or 45 for the paper's baseline")] = None,
+    known_shape: Annotated[bool | None, typer.Option("--known-shape/--free-shape", help="beta is given, not found")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="hands of a step")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    epoch_hands: Annotated[int | None, typer.Option("--epoch-hands", help="hands drawn for an epoch")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
+    noise: Annotated[float | None, typer.Option("--noise-mm", help="greatest standard deviation of the keypoints' noise")] = None,
+    jitter: Annotated[float | None, typer.Option("--jitter-deg", help="normal noise on the bank's angles")] = None,
+    swap: Annotated[float | None, typer.Option("--swap", help="share of fingers from another pose")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="of weights and hands")] = None,
+    device: DeviceOpt = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+) -> None:
+    """Trains an IK net, from keypoints to joint angles, on hands drawn from a bank of poses."""
+    from handmesh.training.ik_command import train_ik_command
+
+    flags = {
+        "dofs": dofs, "known_shape": known_shape, "batch": batch, "epochs": epochs, "epoch_hands": epoch_hands, "lr": lr,
+        "noise_mm": noise, "jitter_deg": jitter, "swap_probability": swap, "seed": seed,
+    }  # fmt: skip
+    typer.echo(train_ik_command(preset, flags, hand, poses, out, device, resume))
+
+
 @app.command()
 def predict(
     run: RunArg,
@@ -210,29 +258,44 @@ def predict(
     root_depth: Annotated[
         float | None, typer.Option(metavar="M", help="of the wrist [where the palm has the mean hand's size]")
     ] = None,
-    mesh_format: Annotated[str, typer.Option("--format", help="obj, ply or none")] = "obj",
+    mesh_format: FormatOpt = "obj",
+    kinematics: Annotated[bool, typer.Option("--kinematics", help="joint angles too, and the mesh that has them")] = False,
+    ik_run: Annotated[
+        Path | None, typer.Option("--ik-run", metavar="IK_RUN", help="of handmesh train ik, to start from; implies --kinematics")
+    ] = None,
+    shape: ShapeOpt = None,
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
     """Hands of pictures: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
-    from handmesh.device import pick_device
-    from handmesh.predicting.estimate import Estimator
-    from handmesh.predicting.predict import Asked, about_run, summary
-    from handmesh.predicting.predict import predict as predict_sources
+    from handmesh.angles.command import make_solver
+    from handmesh.predicting.predict import Asked
     from handmesh.predicting.sources import read_K
-    from handmesh.run_folder import load_run
 
     asked = Asked("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
+    solver = (lambda hand: make_solver(hand, ik_run, shape)) if kinematics or ik_run or shape else None
+    _predict(run, images, out or run / "predictions", asked, device, as_json, solver)
+
+
+def _predict(
+    run: Path, images: list[Path], out: Path, asked: Any, device: str, as_json: bool, make_solver: Callable[[Any], Any] | None
+) -> None:
+    """Predicts and prints; `make_solver` takes the run's hand and gives what finds angles."""
+    from handmesh.device import pick_device
+    from handmesh.predicting.estimate import Estimator
+    from handmesh.predicting.predict import about_run, predict, summary
+    from handmesh.run_folder import load_run
+
     where = pick_device(device)
     opened = load_run(run, where)
-    folder = out or run / "predictions"
     estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
-    done = predict_sources(estimator, about_run(opened.spec.net, opened.hand), images, folder, asked)
+    solver = make_solver(opened.hand) if make_solver else None
+    done = predict(estimator, about_run(opened.spec.net, opened.hand), images, out, asked, solver)
     if as_json:
         _print_json(done.results)
     else:
         for result in done.results:
-            typer.echo(summary(result, folder))
+            typer.echo(summary(result, out))
     done.raise_failures()
 
 
@@ -260,6 +323,110 @@ def export(
     else:
         said = "not compared with the net" if worst is None else f"differs from the net by {worst:.1g} lixels at most"
         typer.echo(f"{out}: {spec.net} at {spec.side} px, {out.stat().st_size / 1e6:.1f} MB, {said}")
+
+
+@kinematics_app.command("fit")
+def kinematics_fit(
+    inputs: InputsArg,
+    out: AnglesOutOpt,
+    hand: Annotated[
+        str | None, typer.Option("--hand", help="mano, embedded, toy, or a .npz [a dataset's own; else MANO, if prepared]")
+    ] = None,
+    shape: ShapeOpt = None,
+    left: LeftOpt = False,
+    indices: IndicesOpt = None,
+    iterations: IterationsOpt = 20,
+    mesh_format: FormatOpt = "obj",
+    as_json: JsonOpt = False,
+) -> None:
+    """Joint angles and shape of meshes, without a net: read off each part of the mesh, then fitted."""
+    from handmesh.angles.command import angles_of_meshes, hand_of_sources, make_solver, mesh_sources, refuse_pictures
+    from handmesh.angles.sources import parse_samples
+
+    sources, others = mesh_sources(inputs)
+    refuse_pictures(others, "handmesh predict RUN PICTURE --kinematics finds their angles")
+    solver = make_solver(hand_of_sources(hand, sources), None, shape, iterations)
+    told = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
+    _print_angles(told, out, as_json)
+
+
+@kinematics_app.command("solve")
+def kinematics_solve(
+    ik_run: Annotated[Path, typer.Argument(metavar="IK_RUN", help="folder of a run of handmesh train ik", show_default=False)],
+    inputs: InputsArg,
+    out: AnglesOutOpt,
+    mesh_run: Annotated[Path | None, typer.Option("--mesh-run", metavar="RUN", help="mesh net for pictures and videos")] = None,
+    shape: ShapeOpt = None,
+    left: LeftOpt = False,
+    indices: IndicesOpt = None,
+    iterations: IterationsOpt = 20,
+    mesh_format: FormatOpt = "obj",
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Joint angles of meshes, or of pictures with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
+    from handmesh.angles.command import angles_of_meshes, make_solver, mesh_sources, refuse_pictures
+    from handmesh.angles.sources import parse_samples
+    from handmesh.kinematics.ik_run import load_ik_run
+    from handmesh.predicting.predict import Asked
+
+    sources, others = mesh_sources(inputs)
+    if mesh_run is None:
+        refuse_pictures(others, "give a mesh net with --mesh-run RUN")
+    elif others:
+        asked = Asked("left" if left else "right", mesh_format=mesh_format)
+        _predict(mesh_run, others, out, asked, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations))
+    if sources:
+        solver = make_solver(load_ik_run(ik_run).hand, ik_run, shape, iterations)
+        told = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
+        _print_angles(told, out, as_json)
+
+
+def _print_angles(told: list[dict[str, Any]], out: Path, as_json: bool) -> None:
+    from handmesh.angles.command import summary
+
+    if as_json:
+        _print_json(told)
+    else:
+        for each in told:
+            typer.echo(summary(each, out))
+
+
+@kinematics_app.command("export")
+def kinematics_export(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="file to write; meshes go beside it", show_default=False)],
+    format: Annotated[str, typer.Option(metavar="urdf|mjcf", help="urdf, or mjcf (MuJoCo's)", show_default=False)],
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="take the hand of a training run")] = None,
+    hand: Annotated[Path | None, typer.Option(metavar="FILE", help="a prepared hand (.npz) [the embedded hand]")] = None,
+    beta: Annotated[str, typer.Option(metavar="B0,B1,...", help="shape [standard deviations]")] = "0",
+    side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
+    as_json: JsonOpt = False,
+) -> None:
+    """The hand as a robot's description: 16 links with meshes and masses, 23 hinges with limits, named as in the paper's order."""
+    from handmesh.hands import embedded_hand
+    from handmesh.kinematics.articulated import articulate
+    from handmesh.kinematics.export import export_articulated, read_beta
+    from handsynth.core.hand import load_hand
+
+    if run and hand:
+        raise UsageError("--run and --hand both name a hand: give one of them")
+    if run:
+        from handmesh.run_folder import HAND
+
+        hand = run / HAND
+        if not hand.exists():
+            raise UsageError(f"{run} is no run folder: it has no {HAND}")
+    model = articulate(load_hand(hand) if hand else embedded_hand(), read_beta(beta), side)
+    meshes = export_articulated(model, out, format)
+    hinges = [hinge.name for link in model.links for hinge in link.hinges]
+    if as_json:
+        about = {"out": str(out), "format": format, "side": side, "beta": model.beta, "mass_kg": model.mass, "hinges": hinges}
+        _print_json({**about, "meshes": [str(path) for path in meshes]})
+    else:
+        typer.echo(
+            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(hinges)} hinges; "
+            f"meshes in {meshes[0].parent}"
+        )
 
 
 def main() -> None:

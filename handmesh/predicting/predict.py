@@ -9,8 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from handmesh.angles.results import angle_lines, limit_lines, plot_angles, write_angles_csv
+from handmesh.angles.solver import AngleSolver
 from handmesh.drawing import spread_limits
+from handmesh.mesh_files import write_mesh
 from handmesh.predicting import results
+from handmesh.predicting.angles import Fitted, fit_estimates
 from handmesh.predicting.estimate import Estimate, Estimator, View, tight_box
 from handmesh.predicting.sources import Camera, Source, Video, camera_of, find_sources, read_picture
 from handsynth.core.errors import HandsynthError, UsageError
@@ -79,11 +83,14 @@ class Done:
         raise HandsynthError(f"{len(self.failures)} of {count} pictures and videos could not be done, see above; the others are")
 
 
-def predict(estimator: Estimator, about: dict[str, Any], paths: Iterable[Path], out: Path, asked: Asked) -> Done:
+def predict(
+    estimator: Estimator, about: dict[str, Any], paths: Iterable[Path], out: Path, asked: Asked, solver: AngleSolver | None = None
+) -> Done:
     """Finds hands in pictures, folders and videos, and writes drawings, meshes and JSON.
 
     For each picture `NAME.overlay.png`, `NAME.json` and the mesh `NAME.obj` or `.ply`; for each video `NAME.overlay.mp4` and
-    `NAME.jsonl`, a line for each frame.
+    `NAME.jsonl`, a line for each frame. With a solver also the joint angles, in the JSON and as `NAME.angles.csv`, and the
+    mesh that has them: `NAME.fitted.obj` or `.ply` of a picture, the plot `NAME.angles.png` of a video.
 
     Args:
         estimator: net and hand.
@@ -91,6 +98,7 @@ def predict(estimator: Estimator, about: dict[str, Any], paths: Iterable[Path], 
         paths: what the user has named.
         out: folder, made when missing.
         asked: what holds for all of them.
+        solver: finds joint angles; None leaves them out.
 
     Raises UsageError when a path is missing, a folder is empty, or results would lie among the sources.
     """
@@ -99,7 +107,7 @@ def predict(estimator: Estimator, about: dict[str, Any], paths: Iterable[Path], 
         if source.path.resolve().parent == out.resolve():
             raise UsageError(f"{source.path} lies in {out}, where the results go: give another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(estimator, about, out, asked)
+    writer = _Writer(estimator, about, out, asked, solver)
     made: dict[str, dict[str, Any] | HandsynthError] = {}
     for batch in _batches([source for source in sources if not source.is_video], BATCH, "pictures"):
         made |= writer.pictures(batch)
@@ -120,10 +128,10 @@ def predict(estimator: Estimator, about: dict[str, Any], paths: Iterable[Path], 
 
 
 class _Writer:
-    """Estimates and writes; kept together because every step asks for all four."""
+    """Estimates and writes; kept together because every step asks for all five."""
 
-    def __init__(self, estimator: Estimator, about: dict[str, Any], out: Path, asked: Asked) -> None:
-        self.estimator, self.about, self.out, self.asked = estimator, about, out, asked
+    def __init__(self, estimator: Estimator, about: dict[str, Any], out: Path, asked: Asked, solver: AngleSolver | None) -> None:
+        self.estimator, self.about, self.out, self.asked, self.solver = estimator, about, out, asked, solver
 
     def pictures(self, sources: list[Source]) -> dict[str, dict[str, Any] | HandsynthError]:
         """What became of each, by name."""
@@ -136,22 +144,36 @@ class _Writer:
                 asked.append((source, view, camera))
             except HandsynthError as error:
                 made[source.name] = _named(error, source)
-        estimates = self.estimator([view for _, view, _ in asked], self.asked.root_depth) if asked else []
-        for (source, view, camera), estimate in zip(asked, estimates, strict=True):
-            made[source.name] = self._picture(source, view, camera, estimate)
+        views = [view for _, view, _ in asked]
+        estimates = self.estimator(views, self.asked.root_depth) if asked else []
+        for (source, view, camera), estimate, fitted in zip(asked, estimates, self._fit(views, estimates), strict=True):
+            made[source.name] = self._picture(source, view, camera, estimate, fitted)
         return made
 
-    def _picture(self, source: Source, view: View, camera: Camera, estimate: Estimate) -> dict[str, Any]:
+    def _fit(self, views: list[View], estimates: list[Estimate]) -> Sequence[Fitted | None]:
+        """The feasible hands of a batch, where they are asked for."""
+        return fit_estimates(self.solver, views, estimates) if self.solver and estimates else [None] * len(estimates)
+
+    def _picture(self, source: Source, view: View, camera: Camera, estimate: Estimate, fitted: Fitted | None) -> dict[str, Any]:
+        hand = self.estimator.hand
         overlay = results.overlay_path(self.out, source.name, ".png")
-        results.write_picture(overlay, results.draw_panels(view, estimate, self.estimator.hand))
-        mesh = None
+        results.write_picture(overlay, results.draw_panels(view, estimate, hand, fitted.vertices if fitted else None))
+        files: dict[str, str | None] = {"overlay": overlay.name, "mesh": None}
+        meshes = {"mesh": estimate.vertices} | ({"fitted_mesh": fitted.vertices} if fitted else {})
         if self.asked.mesh_format != "none":
-            mesh = self.out / f"{source.name}.{self.asked.mesh_format}"
-            results.write_mesh(mesh, estimate, self.estimator.hand, view.side)
+            for key, vertices in meshes.items():
+                name = f"{source.name}{'.fitted' if key == 'fitted_mesh' else ''}.{self.asked.mesh_format}"
+                files[key] = name
+                header = f"{view.side} hand; metres; camera frame: x right, y down, z forward"
+                write_mesh(self.out / name, vertices, hand, view.side, header)
+        if fitted:
+            files["angles"] = f"{source.name}.angles.csv"
+            write_angles_csv(self.out / f"{source.name}.angles.csv", [fitted.said], "picture", [source.path.name])
         value = {
             "schema": results.SCHEMA, "source": str(source.path), **self.about,
             **results.describe(view, camera, estimate, self.asked.depth_source),
-            "overlay": overlay.name, "mesh": mesh.name if mesh else None, "conventions": results.CONVENTIONS,
+            **({"kinematics": fitted.said} if fitted else {}),
+            **files, "conventions": results.conventions(self.solver is not None),
         }  # fmt: skip
         results.write_json(self.out / f"{source.name}.json", value)
         return value
@@ -160,20 +182,30 @@ class _Writer:
         """The video's result; its frames' are in the JSON lines. Raises HandsynthError when it cannot be read."""
         video = Video(source.path)
         rows: list[dict[str, Any]] = []
+        alpha: list[np.ndarray] = []
         overlay, lines = results.overlay_path(self.out, source.name, ".mp4"), self.out / f"{source.name}.jsonl"
         with results.video_writer(overlay, video.fps) as writer:
             for batch in _batches(video.frames(), BATCH, source.path.name, video.count):
                 asked = [self.asked.view(frame) for frame in batch]
-                estimates = self.estimator([view for view, _ in asked], self.asked.root_depth)
+                views = [view for view, _ in asked]
+                estimates = self.estimator(views, self.asked.root_depth)
                 if not rows:  # the first frames give the colours of all
                     limits = spread_limits(np.stack([estimate.spread_mm for estimate in estimates]))
-                for (view, camera), estimate in zip(asked, estimates, strict=True):
+                for (view, camera), estimate, fitted in zip(asked, estimates, self._fit(views, estimates), strict=True):
                     writer.write(results.draw_frame(view, estimate, self.estimator.hand, limits))
-                    rows.append({"frame": len(rows)} | results.describe(view, camera, estimate, self.asked.depth_source))
+                    row = {"frame": len(rows)} | results.describe(view, camera, estimate, self.asked.depth_source)
+                    rows.append(row | ({"kinematics": fitted.said} if fitted else {}))
+                    alpha += [fitted.alpha] if fitted else []
         results.write_lines(lines, rows)
+        files = {"overlay": overlay.name, "lines": lines.name}
+        if alpha:
+            frames, said = list(range(len(rows))), [row["kinematics"] for row in rows]
+            files |= {"angles": f"{source.name}.angles.csv", "plot": f"{source.name}.angles.png"}
+            write_angles_csv(self.out / files["angles"], said, "frame", frames)
+            plot_angles(self.out / files["plot"], self.estimator.hand, np.stack(alpha), frames, "frame", source.name)
         return {
             "schema": results.SCHEMA, "source": str(source.path), **self.about, "frames": len(rows), "fps": video.fps,
-            "overlay": overlay.name, "lines": lines.name, "conventions": results.CONVENTIONS,
+            **files, "conventions": results.conventions(self.solver is not None),
         }  # fmt: skip
 
 
@@ -183,14 +215,16 @@ def about_run(net: str, hand: HandModel) -> dict[str, Any]:
 
 
 def summary(result: dict[str, Any], out: Path) -> str:
-    """One line for people about one source."""
+    """One line for people about one source, and with angles one for each finger."""
     if "frames" in result:
         return f"{result['source']}: {result['frames']} frames -> {out / result['overlay']}, {result['lines']}"
     spread = result["vertices_spread_mm"]
-    return (
+    line = (
         f"{result['source']}: {result['side']} hand, wrist {result['root_depth']:.2f} m away ({result['root_depth_source']}), "
         f"spread {spread['median']:.1f} mm, at worst {spread['max']:.1f} -> {out / result['overlay']}"
     )
+    angles = result.get("kinematics")
+    return "\n".join([line, *angle_lines(angles), *limit_lines([angles])] if angles else [line])
 
 
 def _named(error: HandsynthError, source: Source) -> HandsynthError:

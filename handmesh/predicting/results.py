@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from handmesh.angles.results import CONVENTIONS as ANGLE_CONVENTIONS
 from handmesh.data.crop import square_box
 from handmesh.drawing import draw_mesh, draw_skeleton, legend, sheet, spread_limits
 from handmesh.predicting.estimate import Estimate, View, tight_box
@@ -31,6 +32,12 @@ CONVENTIONS = {
     "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
 }
 """What the fields of the JSON mean."""
+
+
+def conventions(kinematics: bool) -> dict[str, str]:
+    """CONVENTIONS, with those of joint angles where there are any."""
+    return CONVENTIONS | ({f"kinematics.{name}": text for name, text in ANGLE_CONVENTIONS.items()} if kinematics else {})
+
 
 _PANEL_PX = (
     384,
@@ -73,20 +80,11 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     write_file(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
-def write_mesh(path: Path, estimate: Estimate, hand: HandModel, side: str) -> None:
-    """Wavefront OBJ or Stanford PLY by the suffix: metres, the picture's camera frame, faces counter-clockwise from outside."""
-    import trimesh
-    from trimesh.exchange.obj import export_obj
-    from trimesh.exchange.ply import export_ply
+def draw_panels(view: View, estimate: Estimate, hand: HandModel, fitted: np.ndarray | None = None) -> np.ndarray:
+    """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the picture.
 
-    faces = hand.faces if side == "right" else hand.faces[:, ::-1]
-    mesh = trimesh.Trimesh(estimate.vertices, faces, process=False)
-    header = f"{side} hand; metres; camera frame: x right, y down, z forward"
-    write_file(path, export_obj(mesh, header=header).encode() if path.suffix == ".obj" else export_ply(mesh))
-
-
-def draw_panels(view: View, estimate: Estimate, hand: HandModel) -> np.ndarray:
-    """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the picture."""
+    With (V, 3) vertices of a `fitted` hand, that stands beside the mesh, and the panels are named.
+    """
     zoom = _zoom(view.picture)
     points, limits = project(estimate.keypoints, view.K), spread_limits(estimate.spread_mm)
     panels = [
@@ -94,8 +92,12 @@ def draw_panels(view: View, estimate: Estimate, hand: HandModel) -> np.ndarray:
         draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, zoom=zoom),
         draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits),
     ]
-    page = sheet(panels, 3)
-    strip = legend(panels[2].shape[1], limits)
+    titles: tuple[str, ...] = ()
+    if fitted is not None:
+        panels.insert(2, draw_mesh(view.picture, fitted, hand.faces, view.K, zoom=zoom))
+        titles = ("keypoints", "mesh", "fitted, 23 angles", "mesh and its spread")
+    page = sheet(panels, len(panels), titles)
+    strip = legend(panels[-1].shape[1], limits)
     below = np.full((len(strip), page.shape[1], 3), strip[0, 0], np.uint8)
     below[:, -strip.shape[1] :] = strip
     return np.concatenate([page, below])

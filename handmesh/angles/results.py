@@ -1,0 +1,141 @@
+"""What is said of found angles: JSON and CSV in degrees with names, a plot over time, and a few lines for people."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
+from handmesh.kinematics.feasibility import limit_violations
+from handmesh.kinematics.fit import FitResult
+from handmesh.kinematics.hinges import KNUCKLE_NAMES, to_hinges
+from handsynth.core.conventions import FINGERS
+from handsynth.core.files import write_atomically
+from handsynth.core.hand import HandModel
+from handsynth.core.shard import write_file
+
+SCHEMA = "handmesh-angles/1"
+"""Name and version of the JSON; a name stays with its meaning, a new meaning is a new version."""
+
+CONVENTIONS = {
+    "angles_deg": "the paper's 23 angles: a joint turns by the sum of its axes times their angles; zero is the flat hand; "
+    "flexion bends to the palm, abduction moves to the thumb's side",
+    "hinges_deg": "the same pose as a chain of hinges, abduction before flexion, the thumb's twist before both",
+    "hinge_residual_deg": "rotation between the two at each knuckle; zero at all other joints",
+    "theta, beta, trans": "what poses the fitted hand: axis-angles of 16 joints in MANO's order [rad], shape [standard "
+    "deviations], translation [m], in the frame of the input; of a left hand, those of its mirror image in x = 0",
+    "error_mm": "distances of the fitted vertices from those that were given",
+    "beyond_limits": "angles outside the hand model's limits; they are reported, not clamped",
+}
+"""What the fields of the JSON mean."""
+
+_DEGREE_DIGITS = 3
+_FINE_DIGITS = 6  # radians, metres, standard deviations
+
+
+def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
+    """The JSON of each of N hands."""
+    degrees = np.round(np.rad2deg(fit.alpha.astype(np.float64)), _DEGREE_DIGITS)
+    hinges = to_hinges(fit.alpha)
+    hinge_degrees, residual = np.round(np.rad2deg(hinges.values), _DEGREE_DIGITS), np.round(hinges.residual_deg, _DEGREE_DIGITS)
+    beyond: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for found in limit_violations(hand, fit.alpha):
+        limits = [round(found.least_deg, _DEGREE_DIGITS), round(found.greatest_deg, _DEGREE_DIGITS)]
+        beyond[found.hand].append({"name": found.name, "angle_deg": round(found.angle_deg, _DEGREE_DIGITS), "limits_deg": limits})
+    errors = 1000 * fit.vertex_errors_m
+    return [
+        {
+            "angles_deg": dict(zip(DOF_NAMES, degrees[n].tolist(), strict=True)),
+            "hinges_deg": dict(zip(DOF_NAMES, hinge_degrees[n].tolist(), strict=True)),
+            "hinge_residual_deg": dict(zip(KNUCKLE_NAMES, residual[n].tolist(), strict=True)),
+            "beyond_limits": beyond[n],
+            "error_mm": {"mean": round(float(errors[n].mean()), 3), "max": round(float(errors[n].max()), 3)},
+            "beta": _rounded(fit.beta[n]),
+            "theta": _rounded(fit.theta[n]),
+            "trans": _rounded(fit.translation[n]),
+        }
+        for n in range(len(degrees))
+    ]
+
+
+def write_angles_json(path: Path, about: dict[str, Any], hands: Sequence[dict[str, Any]]) -> None:
+    """A hand on each line; a whole file or none."""
+    head = json.dumps({"schema": SCHEMA, **about, "conventions": CONVENTIONS}, indent=1)[:-2]
+    lines = ",\n".join("  " + json.dumps(hand) for hand in hands)
+    write_file(path, f'{head},\n "hands": [\n{lines}\n ]\n}}\n'.encode())
+
+
+def write_angles_csv(path: Path, hands: Sequence[dict[str, Any]], first: str, numbers: Sequence[Any]) -> None:
+    """A row a hand: its number under the heading `first`, the 23 angles, the 23 hinge angles, error and what is beyond limits."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    angles, hinges = [f"{name}_deg" for name in DOF_NAMES], [f"{name}_hinge_deg" for name in DOF_NAMES]
+    writer.writerow([first, *angles, *hinges, "error_mm", "beyond_limits"])
+    for number, hand in zip(numbers, hands, strict=True):
+        beyond = " ".join(found["name"] for found in hand["beyond_limits"])
+        writer.writerow([number, *hand["angles_deg"].values(), *hand["hinges_deg"].values(), hand["error_mm"]["mean"], beyond])
+    write_file(path, text.getvalue().encode())
+
+
+def plot_angles(path: Path, hand: HandModel, alpha: np.ndarray, numbers: Sequence[int], axis: str, title: str) -> None:
+    """Writes a PNG: the angles of each finger over time, what lies beyond its limits marked.
+
+    Args:
+        path: file to write.
+        hand: whose limits hold.
+        alpha: (N, 23) [rad].
+        numbers: (N,) places on the horizontal axis.
+        axis: what they are ("frame").
+        title: above the picture.
+    """
+    from matplotlib.figure import Figure  # slow to import, and needed only here
+
+    degrees, limits = np.rad2deg(alpha), np.rad2deg(dof_limits(hand.joint_limits))
+    figure = Figure(figsize=(10, 11), dpi=110, layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(len(FINGERS), 1, sharex=True)
+    for axes, finger in zip(panels, FINGERS, strict=True):
+        for k, dof in enumerate(DOFS):
+            if dof.finger == finger:
+                (line,) = axes.plot(numbers, degrees[:, k], linewidth=1.3, label=f"{dof.joint} {dof.motion}")
+                out = (degrees[:, k] < limits[k, 0] - 0.01) | (degrees[:, k] > limits[k, 1] + 0.01)
+                axes.plot(np.asarray(numbers)[out], degrees[out, k], "x", markersize=5, color=line.get_color())
+        axes.set_ylabel(f"{finger} [deg]")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panels[-1].set_xlabel(f"{axis} (x: beyond the angle's limits)")
+    figure.align_ylabels()
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def angle_lines(hand: dict[str, Any]) -> list[str]:
+    """One line a finger, for people."""
+    lines = []
+    for finger in FINGERS:
+        told = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
+        lines.append(f"  {finger:<7}{'   '.join(told)}")
+    return lines
+
+
+def limit_lines(hands: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for each angle that is beyond its limits in any hand: how often, and the worst."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for hand in hands:
+        for beyond in hand["beyond_limits"]:
+            found[beyond["name"]].append(beyond)
+    lines = []
+    for name, all_beyond in found.items():
+        least, greatest = all_beyond[0]["limits_deg"]
+        worst = max((b["angle_deg"] for b in all_beyond), key=lambda angle: max(least - angle, angle - greatest))
+        often = f" in {len(all_beyond)} of {len(hands)} hands, at worst" if len(hands) > 1 else ""
+        lines.append(f"  beyond its limits{often}: {name} is {worst:.1f} deg, outside {least:g} to {greatest:g}")
+    return lines
+
+
+def _rounded(values: np.ndarray) -> list[Any]:
+    return np.round(values.astype(np.float64), _FINE_DIGITS).tolist()

@@ -1,0 +1,31 @@
+"""What `handmesh predict --kinematics` adds: the joint angles of predicted hands, and the hands that have them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from handmesh.angles.command import about_solver
+from handmesh.angles.results import describe
+from handmesh.angles.solver import AngleSolver, spread_weights
+from handmesh.predicting.estimate import Estimate, View
+from handsynth.core.hand import mirror_points
+
+
+class Fitted(NamedTuple):
+    """The feasible hand nearest to an estimate."""
+
+    vertices: np.ndarray  # (V, 3) camera frame of the view [m], left hands as left hands
+    alpha: np.ndarray  # (23,) [rad]
+    said: dict[str, Any]  # the JSON
+
+
+def fit_estimates(solver: AngleSolver, views: Sequence[View], estimates: Sequence[Estimate]) -> list[Fitted]:
+    """The angles of estimates, each vertex weighted by how sure the net is of it."""
+    left = np.array([view.side == "left" for view in views])[:, None, None]
+    vertices = np.stack([estimate.vertices for estimate in estimates])
+    weights = spread_weights(np.stack([estimate.spread_mm for estimate in estimates]))
+    fit = solver(np.where(left, mirror_points(vertices), vertices), weights, predicted=True)
+    found = np.where(left, mirror_points(fit.vertices), fit.vertices)
+    said = [{**about_solver(solver), **hand} for hand in describe(solver.hand, fit)]
+    return [Fitted(*each) for each in zip(found, fit.alpha, said, strict=True)]

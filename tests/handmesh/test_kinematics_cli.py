@@ -1,0 +1,302 @@
+"""The commands `kinematics fit` and `solve`, and `predict --kinematics`: files in, angles out, and one sentence for what is bad."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hands import draw_feasible, hand_of
+from typer.testing import CliRunner
+from untrained import write_untrained
+
+from handmesh.angles import results
+from handmesh.cli import app
+from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
+from handmesh.kinematics.hinges import from_hinges
+from handmesh.kinematics.ik_net import IKNet
+from handmesh.mesh_files import read_mesh, write_mesh
+from handmesh.run_folder import WEIGHTS, save_weights, write_run
+from handmesh.training.ik_spec import IKSpec
+from handmesh.training.spec import spec_to_dict
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import mirror_points, pose_hand
+
+HAND = hand_of("toy")
+DRAWN = draw_feasible(HAND, 6, seed=1)
+
+
+def handmesh(*arguments: object) -> str:
+    """Stdout of a command; its error is raised."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fit(*arguments: object) -> str:
+    return handmesh("kinematics", "fit", *arguments, "--hand", "toy")
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory):
+    """A right hand as OBJ, a left one as PLY, six right ones as an array."""
+    folder = tmp_path_factory.mktemp("meshes")
+    write_mesh(folder / "one.obj", DRAWN.posed.vertices[0], HAND, "right", "metres")
+    write_mesh(folder / "left.ply", mirror_points(DRAWN.posed.vertices[1]), HAND, "left", "metres")
+    np.save(folder / "six.npy", DRAWN.posed.vertices)
+    return folder
+
+
+def ik_run(folder, known_shape=False):
+    """A run of an IK net that has learned nothing."""
+    spec = IKSpec(widths=(16, 16, 8), known_shape=known_shape)
+    torch.manual_seed(0)
+    write_run(folder, {"kind": "ik", "training": spec_to_dict(spec)}, HAND)
+    save_weights(IKNet(HAND, spec.dofs, known_shape, spec.widths), folder / WEIGHTS, spec.net, {})
+    return folder
+
+
+def angles_of(path) -> np.ndarray:
+    return np.array([list(hand["angles_deg"].values()) for hand in json.loads(path.read_text())["hands"]])
+
+
+def test_mesh_files(meshes, tmp_path):
+    """OBJ, and a left PLY with --left: the angles that made them within a degree, and meshes within 0.1 mm, on their own side."""
+    for name, number, flag in (("one.obj", 0, ()), ("left.ply", 1, ("--left",))):
+        told = fit(meshes / name, *flag, "--out", tmp_path)
+        stem = name.split(".")[0]
+        degrees = angles_of(tmp_path / f"{stem}.angles.json")[0]
+        assert np.abs(degrees - np.rad2deg(DRAWN.alpha[number])).max() < 1
+        given, fitted = read_mesh(meshes / name), read_mesh(tmp_path / f"{stem}.fitted.obj")
+        assert 1000 * np.linalg.norm(given - fitted, axis=1).mean() < 0.1
+        assert f"{'left' if flag else 'right'} hand, fitted to 0.0" in told
+        assert f"mcp flexion {degrees[1]:6.1f}" in told
+
+
+def test_json_is_enough(meshes, tmp_path):
+    """theta, beta and trans pose the fitted mesh; hinges are the same pose; every angle is named and the conventions told."""
+    (told,) = json.loads(fit(meshes / "one.obj", "--out", tmp_path, "--json"))
+    value = json.loads((tmp_path / "one.angles.json").read_text())
+    assert value["schema"] == results.SCHEMA
+    assert value["hands"] == told["hands"]
+    (hand,) = value["hands"]
+    assert tuple(hand["angles_deg"]) == tuple(hand["hinges_deg"]) == DOF_NAMES
+    posed = pose_hand(HAND, np.array(hand["theta"]), np.array(hand["beta"]), np.array(hand["trans"]))
+    np.testing.assert_allclose(posed.vertices, read_mesh(tmp_path / "one.fitted.obj"), atol=1e-5)
+    back = np.rad2deg(from_hinges(np.deg2rad(list(hand["hinges_deg"].values()))).values)
+    assert np.abs(back - list(hand["angles_deg"].values())).max() <= max(hand["hinge_residual_deg"].values()) + 0.01
+    assert set(value["files"].values()) == {p.name for p in tmp_path.iterdir()}
+
+
+def test_arrays_are_sequences(meshes, tmp_path):
+    """A row a hand in the CSV, with units in the heading; a plot over time; the fitted meshes as an array."""
+    told = fit(meshes / "six.npy", "--out", tmp_path)
+    assert "6 hands, fitted to 0.0" in told
+    with open(tmp_path / "six.angles.csv") as file:
+        rows = list(csv.DictReader(file))
+    found = np.array([[float(row[f"{name}_deg"]) for name in DOF_NAMES] for row in rows])
+    assert np.median(np.abs(found - np.rad2deg(DRAWN.alpha))) < 1
+    assert [row["row"] for row in rows] == list("012345")
+    assert (tmp_path / "six.angles.png").read_bytes()[1:4] == b"PNG"
+    np.testing.assert_allclose(np.load(tmp_path / "six.fitted.npy"), DRAWN.posed.vertices, atol=1e-3)
+
+
+def test_datasets(hand_shards, tmp_path):
+    """Left and right samples by their numbers, with the dataset's own hand, found by itself."""
+    told = handmesh("kinematics", "fit", hand_shards, "--indices", "2:10:2", "--out", tmp_path, "--json")
+    (value,) = json.loads(told)
+    assert [hand["sample"] for hand in value["hands"]] == [2, 4, 6, 8]
+    assert {hand["side"] for hand in value["hands"]} == {"left", "right"}
+    assert all(hand["error_mm"]["mean"] < 0.2 for hand in value["hands"])
+    with pytest.raises(UsageError, match="holds none of the samples asked for: it has 0 to 11"):
+        handmesh("kinematics", "fit", hand_shards, "--indices", "20:30", "--out", tmp_path)
+
+
+def test_limits_are_reported_by_name(tmp_path):
+    """An angle beyond its limits is found as it is, and named in JSON, CSV and on stdout."""
+    alpha = np.zeros((2, 23))
+    alpha[1, DOF_NAMES.index("ring_pip_flexion")] = dof_limits(HAND.joint_limits)[10, 1] + np.deg2rad(15)
+    theta = np.concatenate([np.zeros((2, 1, 3)), embed(alpha, hand_dof_matrix(HAND))], 1)
+    np.save(tmp_path / "bent.npy", pose_hand(HAND, theta, np.zeros((2, 10))).vertices)
+    told = fit(tmp_path / "bent.npy", "--out", tmp_path / "out")
+    assert "beyond its limits in 1 of 2 hands, at worst: ring_pip_flexion is 104." in told
+    assert "outside -1 to 90" in told
+    straight, bent = json.loads((tmp_path / "out" / "bent.angles.json").read_text())["hands"]
+    assert not straight["beyond_limits"]
+    assert [found["name"] for found in bent["beyond_limits"]] == ["ring_pip_flexion"]
+    with open(tmp_path / "out" / "bent.angles.csv") as file:
+        assert [row["beyond_limits"] for row in csv.DictReader(file)] == ["", "ring_pip_flexion"]
+
+
+def test_solve(meshes, tmp_path):
+    """From an IK net's guess, however poor, 20 iterations reach the mesh; with none the guess itself is laid upon it."""
+    run = ik_run(tmp_path / "ik")
+    handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "out", "--format", "ply")
+    assert 1000 * np.abs(read_mesh(tmp_path / "out" / "one.fitted.ply") - DRAWN.posed.vertices[0]).mean() < 0.1
+    told = json.loads(handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "raw", "--refine", 0, "--json"))
+    assert told[0]["start"] == "IK net of 23 angles"
+    assert told[0]["hands"][0]["error_mm"]["mean"] > 1
+
+
+def test_known_shape(meshes, tmp_path):
+    """--shape takes what `fit` wrote of a hand and keeps it; a net with known shapes asks for it."""
+    fit(meshes / "one.obj", "--out", tmp_path)
+    shape = tmp_path / "one.angles.json"
+    told = json.loads(fit(meshes / "six.npy", "--shape", shape, "--out", tmp_path / "out", "--json"))
+    beta = json.loads(shape.read_text())["hands"][0]["beta"]
+    assert told[0]["shape"] == "known"
+    np.testing.assert_allclose([hand["beta"] for hand in told[0]["hands"]], [beta] * 6, atol=1e-5)
+    run = ik_run(tmp_path / "ik", known_shape=True)
+    with pytest.raises(UsageError, match="give the hand's with --shape"):
+        handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "out")
+    handmesh("kinematics", "solve", run, meshes / "one.obj", "--shape", shape, "--out", tmp_path / "out")
+    (tmp_path / "bad.json").write_text("[1, 2]")
+    with pytest.raises(UsageError, match=r"expected JSON with 10 numbers as `beta`"):
+        fit(meshes / "one.obj", "--shape", tmp_path / "bad.json", "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda v: 1000 * v, UsageError, r"bad.npy: hand 0 is .* looks like millimetres"),
+        (lambda v: v[:, :-1], UsageError, "bad.npy: the mesh has 390 vertices, hand model 'toy' has 391"),
+        (lambda v: np.where(np.arange(391)[:, None] == 7, np.nan, v), HandsynthError, "hand 0: 1 of 391 vertices hold NaN"),
+        (lambda v: mirror_points(v), UsageError, "mirrored, a left hand"),
+        (lambda v: v[:, np.random.default_rng(0).permutation(391)], UsageError, "vertices are in another order"),
+        (lambda v: v[..., :2], UsageError, r"shape \(6, 391, 2\)"),
+        (lambda v: v.astype(int), UsageError, "expected floats of shape"),
+        (lambda v: v[:0], UsageError, "expected floats of shape"),
+    ],
+)
+def test_bad_meshes(spoil, error, message, tmp_path):
+    """One sentence that names the file; nothing is written."""
+    np.save(tmp_path / "bad.npy", spoil(DRAWN.posed.vertices))
+    with pytest.raises(error, match=message):
+        fit(tmp_path / "bad.npy", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_files(meshes, tmp_path):
+    """No mesh, no file, a pickle, a picture, results among the sources, a strange range, two of a name."""
+    out = ("--out", tmp_path / "out")
+    for name, content in (
+        ("text.obj", b"hello"),
+        ("cut.ply", (meshes / "left.ply").read_bytes()[:2000]),
+        ("noise.ply", b"\0" * 99),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(HandsynthError, match=f"{name} cannot be read as a mesh"):
+            fit(tmp_path / name, *out)
+    np.save(tmp_path / "pickle.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(HandsynthError, match=r"pickle.npy cannot be read as an array"):
+        fit(tmp_path / "pickle.npy", *out)
+    for name in ("none.obj", "none.npy"):
+        with pytest.raises(UsageError, match=f"{name} does not exist"):
+            fit(tmp_path / name, *out)
+    with pytest.raises(UsageError, match=r"hand.jpg is no mesh .*handmesh predict RUN PICTURE --kinematics"):
+        fit(tmp_path / "hand.jpg", *out)
+    with pytest.raises(UsageError, match="--mesh-run"):
+        handmesh("kinematics", "solve", ik_run(tmp_path / "ik"), tmp_path / "hand.jpg", *out)
+    with pytest.raises(UsageError, match="where the results go"):
+        fit(meshes / "one.obj", "--out", meshes)
+    for text in ("5", "4:2", "0:9:0", "-1:2", "a:b"):
+        with pytest.raises(UsageError, match="expected A:B"):
+            fit(meshes / "one.obj", "--indices", text, *out)
+    with pytest.raises(UsageError, match="no mesh format 'stl'"):
+        fit(meshes / "one.obj", "--format", "stl", *out)
+
+
+def test_another_hand(meshes, tmp_path):
+    """The embedded hand's model takes no mesh of the toy hand."""
+    with pytest.raises(UsageError, match=r"one.obj: the mesh has 391 vertices, hand model 'embedded' has 778"):
+        handmesh("kinematics", "fit", meshes / "one.obj", "--hand", "embedded", "--out", tmp_path)
+
+
+def test_obj_with_textures_keeps_its_order(meshes, tmp_path):
+    """Texture coordinates, normals and a material that is not there neither split nor reorder the vertices."""
+    lines = (meshes / "one.obj").read_text().splitlines()
+    faces = [line.split()[1:] for line in lines if line.startswith("f ")]
+    lines = [line for line in lines if not line.startswith("f ")]
+    lines = ["mtllib ../../secret.mtl", "usemtl skin", *lines, "vt 0 0", "vt 1 1", "vn 0 0 1"]
+    lines += ["f " + " ".join(f"{corner.split('/')[0]}/{1 + k % 2}/1" for k, corner in enumerate(face)) for face in faces]
+    (tmp_path / "textured.obj").write_text("\n".join(lines) + "\n")
+    np.testing.assert_allclose(read_mesh(tmp_path / "textured.obj"), read_mesh(meshes / "one.obj"), atol=1e-6)
+
+
+# Pictures
+
+
+@pytest.fixture(scope="module")
+def picture(hand_shards, tmp_path_factory):
+    from handmesh.data.shards import ShardDataset
+
+    path = tmp_path_factory.mktemp("pictures") / "hand.png"
+    cv2.imwrite(str(path), ShardDataset(hand_shards).read(0).picture[..., ::-1])
+    return path
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_predict_kinematics(side, picture, tmp_path):
+    """Angles in JSON and CSV, the fitted mesh and its panel beside the others; the predicted mesh is what it is without."""
+    run = write_untrained(tmp_path / "run", HAND)
+    flags = ("--left",) if side == "left" else ()
+    (plain,) = json.loads(handmesh("predict", run, picture, *flags, "--out", tmp_path / "plain", "--json"))
+    (value,) = json.loads(handmesh("predict", run, picture, *flags, "--kinematics", "--out", tmp_path / "out", "--json"))
+    assert plain["keypoints_cam"] == value["keypoints_cam"]
+    assert "kinematics" not in plain
+    assert tuple(value["kinematics"]["angles_deg"]) == DOF_NAMES
+    names = {"hand.json", "hand.obj", "hand.overlay.png", "hand.fitted.obj", "hand.angles.csv"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
+    narrow, wide = (cv2.imread(str(tmp_path / folder / "hand.overlay.png")).shape for folder in ("plain", "out"))
+    assert wide[1] > 1.3 * narrow[1]
+    given, fitted = read_mesh(tmp_path / "out" / "hand.obj"), read_mesh(tmp_path / "out" / "hand.fitted.obj")
+    error = 1000 * np.linalg.norm(given - fitted, axis=1).mean()
+    assert error == pytest.approx(value["kinematics"]["error_mm"]["mean"], abs=0.01)
+
+
+def test_pictures_through_both_nets(picture, meshes, tmp_path):
+    """`kinematics solve --mesh-run` takes pictures beside meshes; an IK run of another kind or hand is refused."""
+    run, ik = write_untrained(tmp_path / "run", HAND), ik_run(tmp_path / "ik")
+    told = handmesh("kinematics", "solve", ik, picture, meshes / "one.obj", "--mesh-run", run, "--out", tmp_path / "out")
+    assert "hand.overlay.png" in told
+    assert "one.angles.csv" in told
+    value = json.loads((tmp_path / "out" / "hand.json").read_text())
+    assert value["kinematics"]["start"] == "IK net of 23 angles"
+    with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is asked for"):
+        handmesh("predict", run, picture, "--ik-run", run, "--out", tmp_path / "out")
+    with pytest.raises(UsageError, match="is a run of handmesh train ik, where one of handmesh train mesh is asked for"):
+        handmesh("predict", ik, picture, "--out", tmp_path / "out")
+    other = write_untrained(tmp_path / "other", hand_of("embedded"))
+    with pytest.raises(UsageError, match="trained on hand model 'toy', the meshes are of another, 'embedded'"):
+        handmesh("predict", other, picture, "--ik-run", ik, "--out", tmp_path / "out")
+
+
+def test_videos(picture, tmp_path):
+    """A row a frame in the CSV, a plot over time, and angles in the JSON lines."""
+    frame = cv2.imread(str(picture))
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 64))
+    for k in range(3):
+        film.write(np.roll(frame, 4 * k, 1))
+    film.release()
+    run = write_untrained(tmp_path / "run", HAND)
+    handmesh("predict", run, tmp_path / "film.avi", "--kinematics", "--out", tmp_path / "out")
+    names = {"film.jsonl", "film.overlay.mp4", "film.angles.csv", "film.angles.png"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
+    rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
+    with open(tmp_path / "out" / "film.angles.csv") as file:
+        told = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in told] == [0, 1, 2]
+    for row, line in zip(told, rows, strict=True):
+        assert float(row["index_pip_flexion_deg"]) == line["kinematics"]["angles_deg"]["index_pip_flexion"]
+
+
+def test_train_ik_command(tmp_path):
+    """Flags reach the training, and the closing line says what came of it."""
+    (tmp_path / "small.yaml").write_text("widths: [8, 8, 8]\nepochs: 1\nepoch_hands: 64\n")
+    told = handmesh(
+        "train", "ik", tmp_path / "small.yaml", "--hand", "toy", "--dof", 45, "--out", tmp_path / "run", "--device", "cpu"
+    )
+    assert "ik-45 of the toy hand, 1 epochs; on 1 validation poses" in told
