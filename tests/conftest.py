@@ -29,6 +29,7 @@ def pytest_configure() -> None:
     """Before any test: painted skins are kept from run to run, and what the user has prepared or set is not seen."""
     os.environ.setdefault("HANDSYNTH_CACHE", str(BUILD / "test-cache"))
     os.environ["HANDSYNTH_ASSETS"] = str(BUILD / "no-assets")
+    os.environ["MUJOCO_GL"] = "disable"  # nothing is drawn with it, and its EGL asks for a newer PyOpenGL than pyrender's
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"):
         os.environ.pop(name, None)
