@@ -2,9 +2,9 @@
 
 A fork starts with everything imported, so that twenty killed runs take seconds. Prints one JSON line for each kill.
 
-    python killed_runs.py moments FOLDER    20 random moments of a run, each run going on where the last one was killed
-    python killed_runs.py points FOLDER     before and after each sync and rename of a run, and while a shard is being written
-    python killed_runs.py nodes FOLDER      nobody is killed: three nodes, each started twice, two at once in random order
+    python killed_runs.py moments FOLDER [N]   N (20) random moments of a run, each run going on where the last one was killed
+    python killed_runs.py points FOLDER        before and after each sync and rename of a run, and while a shard is being written
+    python killed_runs.py nodes FOLDER [N]     nobody is killed: three nodes, each started twice, N (2) at once in random order
 """
 
 import json
@@ -49,7 +49,7 @@ def report(out: Path, reference: dict[str, bytes], **more: Any) -> None:
     print(json.dumps({"files": sorted(found), "damaged": damaged} | more), flush=True)
 
 
-def kill_at_random_moments(world: World, folder: Path) -> None:
+def kill_at_random_moments(world: World, folder: Path, times: int = 20) -> None:
     def run(out: Path) -> Callable[[], object]:
         return lambda: world.generate(out, "0:24", shard_size=3)
 
@@ -58,7 +58,7 @@ def kill_at_random_moments(world: World, folder: Path) -> None:
     duration, reference = time.monotonic() - start, dataset_bytes(folder / "whole")
     rng, out = random.Random(2), folder / "killed"
     killed = 0
-    while killed < 20:
+    while killed < times:
         ended = in_child(run(out), rng.uniform(0, duration))
         report(out, reference, ended=ended)
         killed += not ended
@@ -125,7 +125,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
         report(out, reference, point=[name, n, after], ended=True, leftovers=leftovers(out))
 
 
-def race_nodes(world: World, folder: Path) -> None:
+def race_nodes(world: World, folder: Path, at_once: int = 2) -> None:
     def node(out: Path, rank: int) -> Callable[[], object]:
         return lambda: world.generate(out, "0:24", shard_size=3, run=farm.RunConfig(nnodes=3, node_rank=rank))
 
@@ -135,7 +135,7 @@ def race_nodes(world: World, folder: Path) -> None:
         ranks = [0, 1, 2] * 2
         random.Random(seed).shuffle(ranks)
         out = folder / f"raced-{seed}"
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             ended = list(pool.map(in_child, [node(out, rank) for rank in ranks]))
         report(out, reference, ended=all(ended), ranks=ranks, leftovers=leftovers(out))
 
@@ -143,4 +143,4 @@ def race_nodes(world: World, folder: Path) -> None:
 if __name__ == "__main__":
     kind, target = sys.argv[1], Path(sys.argv[2])
     modes = {"moments": kill_at_random_moments, "points": kill_at_every_point, "nodes": race_nodes}
-    modes[kind](make_world(target / "world"), target)
+    modes[kind](make_world(target / "world"), target, *map(int, sys.argv[3:]))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -199,6 +200,18 @@ def test_files_that_are_something_else(tiny_world, tmp_path, monkeypatch, role, 
     with pytest.raises(AssetError, match=r"file\.npz"):
         tiny_world.generate(tmp_path / "out", **{role: tmp_path / "file.npz"})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file.npz"]
+
+
+@pytest.mark.parametrize(("role", "array"), [("hand", "v_template"), ("textures", "mean")])
+def test_an_archive_whose_array_is_something_else(tiny_world, tmp_path, role, array):
+    """What lies in an .npz under an array's name and is no array, which numpy gives as bytes, is refused by name."""
+    save_hand(tmp_path / "hand.npz", toy_hand())
+    good = {"hand": tmp_path / "hand.npz", "textures": tiny_world.folder / "skin.npz"}[role]
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "file.npz", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"no array" if name == f"{array}.npy" else old.read(name))
+    with pytest.raises(AssetError, match=r"file\.npz is damaged or is not"):
+        tiny_world.generate(tmp_path / "out", **{role: tmp_path / "file.npz"})
 
 
 @pytest.mark.parametrize(

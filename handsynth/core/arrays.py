@@ -18,7 +18,10 @@ def read_arrays(path: Path, names: Iterable[str], what: str) -> dict[str, np.nda
     """
     try:
         with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in names}
+            arrays = {name: data[name] for name in names}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # numpy gives what is no .npy as bytes
+            raise ValueError
+        return arrays
     except FileNotFoundError:
         raise AssetError(f"{path} does not exist: give {what} that `handsynth assets prepare` wrote") from None
     except Exception as error:  # numpy and zipfile raise many kinds on damaged files, some with advice to load them unsafely

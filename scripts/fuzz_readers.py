@@ -1,0 +1,435 @@
+"""What fuzz.py fuzzes: good inputs of each reader, how they are mutated, and the reader itself."""
+
+import contextlib
+import copy
+import io
+import json
+import random
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from licensed_files import python2_pickle
+from PIL import Image
+from test_coco import content as coco_content
+from tiny import World, make_world
+
+NASTY: tuple[Any, ...] = (
+    None, True, "", "x", "../../etc/passwd", "/etc/passwd", "a\0b", "\ud800", "𝟙", "NaN", "x" * 100_000, "[" * 5000, 0, -1, 1, 7,
+    2**31, 2**63, -(2**63), 10**30, 0.5, -0.0, 1e308, -1e308, 1e-320, float("nan"), float("inf"), [], {}, [[]], [0] * 1000,
+    {"a": 1},
+)  # fmt: skip
+NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader of foreign bytes."""
+
+    name: str
+    mutate: Callable[[random.Random], bytes]
+    read: Callable[[bytes, Path], str | None]  # raises HandsynthError, or returns what was said of it
+    prepare: Callable[[Path], None] = field(default=lambda folder: None)  # files that lie beside the input
+
+
+def mangled(rng: random.Random, data: bytes) -> bytes:
+    """Some bytes flipped, set, cut out, doubled, moved or added."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
+        a, n = rng.randrange(len(out) + 1), rng.choice((1, 2, 4, 16, 300))
+        kind = rng.randrange(8)
+        if kind <= 1 and a < len(out):
+            out[a] ^= 1 << rng.randrange(8)
+        elif kind == 2 and a < len(out):
+            out[a] = rng.randrange(256)
+        elif kind == 3:
+            del out[a : a + n]
+        elif kind == 4:
+            out[a:a] = out[a : a + n]
+        elif kind == 5:
+            out[a:a] = rng.randbytes(n)
+        elif kind == 6:
+            out[a : a + 4] = rng.choice(NUMBERS).to_bytes(4, rng.choice(("little", "big")))
+        elif rng.random() < 0.2:
+            del out[a:]
+    return bytes(out)
+
+
+def changed(rng: random.Random, value: Any) -> Any:
+    """A JSON value with something in it replaced by something nasty, taken out, doubled or renamed."""
+    value = copy.deepcopy(value)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        owner, key = None, None
+        place = value
+        while isinstance(place, dict | list) and place and (owner is None or rng.random() < 0.8):
+            owner, key = place, rng.choice(list(place)) if isinstance(place, dict) else rng.randrange(len(place))
+            place = owner[key]
+        if owner is None:
+            return rng.choice(NASTY)
+        kind = rng.randrange(6)
+        if kind == 0:
+            owner.pop(key)
+        elif kind == 1 and isinstance(owner, dict):
+            owner[rng.choice((f"{key}x", "", "../x", "__class__"))] = owner.pop(key)
+        elif kind == 2 and isinstance(place, int | float) and not isinstance(place, bool):
+            owner[key] = rng.choice((-place, place + 1, place * 1000, place / 3, float(place), str(place)))
+        elif kind == 3 and isinstance(owner, list):
+            owner.insert(key, copy.deepcopy(place))
+        else:
+            owner[key] = copy.deepcopy(rng.choice(NASTY))
+    return value
+
+
+def any_of(*choices: Callable[[random.Random], bytes]) -> Callable[[random.Random], bytes]:
+    """One of several mutations, each as often."""
+    return lambda rng: rng.choice(choices)(rng)
+
+
+def json_bytes(rng: random.Random, value: Any) -> bytes:
+    """A changed value as JSON, seldom mangled besides."""
+    data = json.dumps(changed(rng, value)).encode("utf-8", "surrogatepass")
+    return mangled(rng, data) if rng.random() < 0.2 else data
+
+
+def _array(rng: random.Random, data: bytes) -> bytes:
+    """An .npy, mangled in its header or of another type, shape or content."""
+    if rng.random() < 0.5:
+        return mangled(rng, data[:128]) + data[128:]
+    array = np.load(io.BytesIO(data))
+    choices: list[Callable[[np.ndarray], np.ndarray]] = [
+        lambda a: a[..., :-1] if a.ndim else a, lambda a: a.T, lambda a: a.astype("f2"), lambda a: a.astype("M8[s]"),
+        lambda a: a.astype("U8"), lambda a: a[None], lambda a: a.ravel(), lambda a: np.zeros((0, *a.shape[1:])),
+        lambda a: np.full(a.shape, rng.choice((np.nan, np.inf, -1, 1e300, 2**31 - 1))), lambda a: a * -1000.0,
+        lambda a: np.array(rng.choice(("", "x" * 1000, "\0")),), lambda a: np.arange(a.size).reshape(a.shape),
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    try:
+        with np.errstate(all="ignore"):
+            np.save(buffer, rng.choice(choices)(array), allow_pickle=False)
+    except (TypeError, ValueError):  # text has no negative
+        return mangled(rng, data)
+    return buffer.getvalue()
+
+
+def _zip(rng: random.Random, data: bytes) -> bytes:
+    """An .npz in which one array is another; checksums agree, so that the damage gets past them."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        victim = rng.choice(old.namelist())
+        for name in old.namelist():
+            content = old.read(name)
+            if name == victim and rng.random() < 0.2:
+                name = rng.choice(("../../x.npy", "/etc/x.npy", f"{name}x", "x"))
+            new.writestr(name, _array(rng, content) if name == victim else content)
+    return out.getvalue()
+
+
+def _tar(rng: random.Random, data: bytes) -> bytes:
+    """A shard in which a member's header or content is another; checksums agree."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as new:
+        entries = [(entry, old.extractfile(entry).read()) for entry in old]  # type: ignore[union-attr]
+        for _ in range(rng.choice((1, 1, 3))):
+            k = rng.randrange(len(entries))
+            entry, content = copy.copy(entries[k][0]), entries[k][1]
+            kind = rng.randrange(8)
+            if kind == 0:
+                entry.name = rng.choice(
+                    ("../../x", "/etc/x", "000000000.jpg", "x.jpg", f"{entry.name}.jpg", "000000000.", "0" * 90)
+                )
+            elif kind == 1:
+                entry.type, entry.linkname = rng.choice(b"0123456789xgLKS").to_bytes(1, "big"), "/etc/passwd"
+            elif kind == 2:
+                content = _png(rng, content) if entry.name.endswith("png") else b""
+            elif kind == 3 and entry.name.endswith(".npy"):
+                content = _array(rng, content)
+            elif kind <= 5 and entry.name.endswith(".json"):
+                content = json_bytes(rng, json.loads(content))
+            else:
+                content = mangled(rng, content)
+            entry.size = len(content)
+            entries[k] = (entry, content)
+        if rng.random() < 0.1:
+            rng.shuffle(entries)
+        for entry, content in entries:
+            new.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def _png(rng: random.Random, data: bytes) -> bytes:
+    """A PNG with one chunk mangled and its checksum right."""
+    chunks, position = [], 8
+    while position + 12 <= len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        chunks.append((data[position + 4 : position + 8], data[position + 8 : position + 8 + size]))
+        position += 12 + size
+    k = rng.randrange(len(chunks))
+    chunks[k] = (chunks[k][0], mangled(rng, chunks[k][1]))
+    return data[:8] + b"".join(
+        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big") for kind, body in chunks
+    )
+
+
+WORLD = Path(__file__).parents[1] / "build" / "fuzz-world"
+
+
+@lru_cache(maxsize=1)
+def _world() -> tuple[World, Path]:
+    """The tiny world and a dataset of two samples in it, made anew."""
+    shutil.rmtree(WORLD, ignore_errors=True)
+    world = make_world(WORLD / "world")
+    with contextlib.redirect_stderr(io.StringIO()):
+        world.generate(WORLD / "out", "0:2", passes="depth, parts, normal, uv")
+    return world, WORLD / "out"
+
+
+def _beside(folder: Path) -> None:
+    """Copies world and dataset into the folder that a reader may not leave."""
+    world, out = _world()
+    if not (folder / "out").exists():
+        shutil.copytree(world.folder, folder / "world")
+        shutil.copytree(out, folder / "out")
+
+
+def read_shard(data: bytes, folder: Path) -> None:
+    """The shard's samples and all that is in them; then the dataset that holds it, whose index says that its bytes are right."""
+    import hashlib
+
+    from handsynth.core.errors import HandsynthError
+    from handsynth.core.shard import index_bytes, read_index
+    from handsynth.report import collect_stats
+    from handsynth.verify import verify
+
+    out = folder / "out"
+    shutil.rmtree(out / ".handsynth", ignore_errors=True)
+    (out / "shard-000000.tar").write_bytes(data)
+    index = read_index(out)
+    index["shards"][0] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (out / "index.json").write_bytes(index_bytes(index))
+    faults = verify(out, folder / "assets").faults
+    assert all("\n" not in fault for fault in faults)
+    collect_stats(out)
+    if faults:
+        raise HandsynthError(faults[0])
+
+
+def read_index(data: bytes, folder: Path) -> None:
+    """Everything that reads an index without making samples again."""
+    from handsynth.core.errors import HandsynthError
+    from handsynth.replay import find_sample
+    from handsynth.report import collect_stats
+    from handsynth.verify import verify
+
+    out = folder / "out"
+    (out / "index.json").write_bytes(data)
+    faults = verify(out, folder / "assets").faults
+    assert all("\n" not in fault for fault in faults)
+    find_sample(out, 1)
+    collect_stats(out)
+    if faults:
+        raise HandsynthError(faults[0])
+
+
+def read_sidecars(data: bytes, folder: Path) -> None:
+    """Plan and sidecar of a dataset: `data` stands for both."""
+    from handsynth import farm
+    from handsynth.core.errors import HandsynthError
+    from handsynth.folder import LocalFolder
+    from handsynth.sidecars import NOTES, PLAN
+    from handsynth.verify import verify
+
+    out, world = folder / "out", World(folder / "world")
+    for name in (PLAN, f"{NOTES}/shard-000000.tar.json"):
+        LocalFolder(out).write(name, data)
+    assert all("\n" not in fault for fault in verify(out, world.assets).faults)
+    farm.library_of = lambda *_: _studio()[1].library  # opened once
+    world.generate(out, "0:2", passes="depth, parts, normal, uv")
+    found = verify(out, world.assets).faults
+    (out / NOTES / "shard-000000.tar.json").unlink()
+    if found:
+        raise HandsynthError(found[0])
+
+
+def read_pickle(data: bytes, folder: Path) -> None:
+    """MANO's file, and a dict of arrays by itself."""
+    from handsynth.assets.unpickle import read_pickle
+
+    (folder / "file.pkl").write_bytes(data)
+    read_pickle(folder / "file.pkl", "MANO", ("a", "b", "c"), 10_000_000)
+
+
+def read_npz(data: bytes, folder: Path) -> None:
+    """A prepared hand or skin, posed or checked as `generate` does first."""
+    from handsynth.assets.skin import load_skin
+    from handsynth.core.hand import load_hand, pose_hand
+
+    (folder / "file.npz").write_bytes(data)
+    if b"v_template" in data:
+        hand = load_hand(folder / "file.npz")
+        pose_hand(hand, np.zeros((hand.num_joints, 3)), np.zeros(hand.num_shapes))
+    else:
+        load_skin(folder / "file.npz")
+
+
+def read_picture(data: bytes, folder: Path) -> str | None:
+    """A background: looked at as when its folder is listed, and decoded."""
+    from handsynth.assets.pictures import check_picture, decode_picture
+
+    (folder / "picture").write_bytes(data)
+    said = check_picture(folder / "picture")
+    decode_picture(data)
+    return said
+
+
+def read_coco(data: bytes, folder: Path) -> None:
+    """COCO's annotations beside their pictures."""
+    from handsynth.assets.coco import _read_person_free
+
+    (folder / "instances.json").write_bytes(data)
+    for row in _read_person_free(folder / "instances.json"):
+        assert (folder / row[1]).resolve().is_relative_to(folder)
+
+
+def read_spec(data: bytes, folder: Path) -> None:
+    """A spec as a YAML file; what is accepted has an identity, a capacity, and recipes."""
+    from handsynth.core.errors import UsageError
+    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.spec import dataset_identity, load_spec, spec_from_dict, spec_to_dict
+
+    (folder / "spec.yaml").write_bytes(data)
+    spec = load_spec(str(folder / "spec.yaml"))
+    if spec_from_dict(json.loads(json.dumps(spec_to_dict(spec))), "again") != spec:
+        raise UsageError("another spec")
+    dataset_identity(spec, {})
+    sampler = RecipeSampler(spec, _studio()[1].library)
+    for index in {0, spec.samples // 2, spec.samples - 1}:
+        sampler.sample(index)
+
+
+@lru_cache(maxsize=1)
+def _studio() -> tuple[Any, Any]:
+    """A sampler and a studio of the tiny world."""
+    from handsynth.pipeline import Studio, library_of
+    from handsynth.recipe.sampling import RecipeSampler
+
+    world = _world()[0]
+    spec = world.spec()
+    library = library_of(spec, world.assets)
+    return RecipeSampler(spec, library), Studio(spec, library)
+
+
+def read_recipe(data: bytes, folder: Path) -> None:
+    """A stored recipe, checked and then drawn: no value of it may stop or crash the renderer."""
+    from handsynth.core.errors import HandsynthError
+    from handsynth.recipe.recipe import recipe_from_dict
+
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        raise HandsynthError("not JSON") from None  # decode_labels, of which `shard` has plenty
+    next(iter(_studio()[1].make_samples([recipe_from_dict(values, "recipe")])))
+
+
+def _pictures() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(np.repeat(np.repeat(rng.integers(0, 256, (20, 24, 3), np.uint8), 2, 0), 2, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds: list[tuple[str, str, dict[str, Any]]] = [
+        ("JPEG", "RGB", {}), ("JPEG", "RGB", {"progressive": True, "exif": exif}), ("JPEG", "CMYK", {}), ("JPEG", "L", {}),
+        ("PNG", "RGB", {}), ("PNG", "RGBA", {}), ("PNG", "P", {}), ("PNG", "I;16", {}), ("WEBP", "RGB", {}), ("BMP", "RGB", {}),
+        ("GIF", "P", {}), ("TIFF", "RGB", {}), ("TIFF", "L", {"compression": "tiff_lzw"}), ("PPM", "RGB", {}),
+    ]  # fmt: skip
+    files = []
+    for kind, mode, options in kinds:
+        out = io.BytesIO()
+        (noise.convert("L").convert("I;16") if mode == "I;16" else noise.convert(mode)).save(out, kind, **options)
+        files.append(out.getvalue())
+    return files
+
+
+def _pickles(folder: Path) -> list[bytes]:
+    """A small dict of arrays as Python 2 and 3 write it, and one with chumpy's and scipy's objects."""
+    import pickle
+
+    import licensed_files
+
+    arrays = {"a": np.arange(12.0).reshape(3, 4), "b": np.arange(5, dtype=np.uint32), "c": np.ones((2, 2), np.float32)}
+    with licensed_files._old_modules() as (ch_class, select_class, csc_class):
+        ch = licensed_files._object(ch_class, {"x": arrays["a"], "_dirty_vars": {"x"}, "_itr": 0})
+        select = licensed_files._object(select_class, {"a": ch, "idxs": np.arange(4), "preferred_shape": (2, 2)})
+        state = {
+            "_shape": (3, 2),
+            "data": np.ones(2),
+            "indices": np.array([0, 2], np.int32),
+            "indptr": np.array([0, 1, 2], np.int32),
+        }
+        wrapped = python2_pickle({"a": select, "b": licensed_files._object(csc_class, state), "c": arrays["c"]})
+    return [python2_pickle(arrays), wrapped, *(pickle.dumps(arrays, protocol) for protocol in range(6))]
+
+
+GADGETS = (
+    b"cos\nsystem\n(S'touch canary'\ntR.", b"c__builtin__\neval\n(S'1'\ntR.", b"cbuiltins\ngetattr\n", b"\x93", b"\x82\x01",
+    b"cnumpy.core.multiarray\n_reconstruct\n", b"Pid\n.", b"Q", b"R", b"b", b"\x81", b"r\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 8,
+    b"(" * 500,
+)  # fmt: skip
+"""Pieces that a hostile pickle is made of."""
+
+
+def make_readers() -> dict[str, Reader]:
+    """Every reader of foreign bytes with its inputs."""
+    from handsynth.core.hand import save_hand
+    from handsynth.core.toy import toy_hand
+    from handsynth.recipe.spec import SHIPPED, spec_text
+
+    world, out = _world()
+    shard, index = (out / "shard-000000.tar").read_bytes(), (out / "index.json").read_bytes()
+    notes = [path.read_bytes() for path in sorted((out / ".handsynth").glob("*.json"))]
+    hand = io.BytesIO()
+    save_hand(hand, toy_hand())  # type: ignore[arg-type]
+    arrays = [_stored(hand.getvalue()), _stored((world.folder / "skin.npz").read_bytes())]
+    pickles, pictures = _pickles(world.folder), _pictures()
+    specs = [spec_text(name).encode() for name in SHIPPED] + [world.spec_path.read_bytes()]
+    recipes = [_studio()[0].sample(k).to_dict() for k in range(4)]
+
+    def of(files: Sequence[bytes]) -> Callable[[random.Random], bytes]:
+        return lambda rng: mangled(rng, rng.choice(files))
+
+    def gadget(rng: random.Random) -> bytes:
+        data, piece = rng.choice(pickles), rng.choice(GADGETS)
+        at = rng.randrange(len(data))
+        return data[:at] + piece + data[at + rng.choice((0, 0, len(piece))) :]
+
+    def yaml_values(rng: random.Random) -> bytes:
+        import yaml
+
+        value = changed(rng, yaml.safe_load(rng.choice(specs)))
+        return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
+
+    readers = [
+        Reader("pickle", any_of(of(pickles), gadget), read_pickle),
+        Reader("npz", any_of(of(arrays), lambda rng: _zip(rng, rng.choice(arrays))), read_npz),
+        Reader("picture", any_of(of(pictures), lambda rng: _png(rng, rng.choice(pictures[4:8]))), read_picture),
+        Reader("coco", any_of(of([json.dumps(coco_content()).encode()]), lambda rng: json_bytes(rng, coco_content())), read_coco),
+        Reader("spec", any_of(of(specs), yaml_values), read_spec),
+        Reader("recipe", lambda rng: json_bytes(rng, rng.choice(recipes)), read_recipe),
+        Reader("shard", any_of(of([shard]), lambda rng: _tar(rng, shard), lambda rng: _tar(rng, shard)), read_shard, _beside),
+        Reader("index", any_of(of([index]), lambda rng: json_bytes(rng, json.loads(index))), read_index, _beside),
+        Reader("sidecar", any_of(of(notes), lambda rng: json_bytes(rng, json.loads(rng.choice(notes)))), read_sidecars, _beside),
+    ]
+    return {reader.name: reader for reader in readers}
+
+
+def _stored(data: bytes) -> bytes:
+    """An .npz without compression, so that a mangled byte is one of an array."""
+    out = io.BytesIO()
+    with np.load(io.BytesIO(data)) as file:
+        np.savez(out, **{name: file[name] for name in file})
+    return out.getvalue()
