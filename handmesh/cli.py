@@ -32,9 +32,6 @@ app.add_typer(train_app, name="train")
 kinematics_app = typer.Typer(help="Joint angles of hands, and what takes them.", no_args_is_help=True)
 app.add_typer(kinematics_app, name="kinematics")
 
-kinematics_app = typer.Typer(help="Joint angles of hands, and what takes them.", no_args_is_help=True)
-app.add_typer(kinematics_app, name="kinematics")
-
 InputsArg = Annotated[
     list[Path],
     typer.Argument(metavar="INPUT...", help="meshes (.obj, .ply), arrays of meshes (.npy), datasets; metres", show_default=False),
@@ -400,45 +397,8 @@ def kinematics_export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="file to write; meshes go beside it", show_default=False)],
     format: Annotated[str, typer.Option(metavar="urdf|mjcf", help="urdf, or mjcf (MuJoCo's)", show_default=False)],
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="take the hand of a training run")] = None,
-    hand: Annotated[Path | None, typer.Option(metavar="FILE", help="a prepared hand (.npz) [the embedded hand]")] = None,
-    beta: Annotated[str, typer.Option(metavar="B0,B1,...", help="shape [standard deviations]")] = "0",
-    side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
-    as_json: JsonOpt = False,
-) -> None:
-    """The hand as a robot's description: 16 links with meshes and masses, 23 hinges with limits, named as in the paper's order."""
-    from handmesh.hands import embedded_hand
-    from handmesh.kinematics.articulated import articulate
-    from handmesh.kinematics.export import export_articulated, read_beta
-    from handsynth.core.hand import load_hand
-
-    if run and hand:
-        raise UsageError("--run and --hand both name a hand: give one of them")
-    if run:
-        from handmesh.run_folder import HAND
-
-        hand = run / HAND
-        if not hand.exists():
-            raise UsageError(f"{run} is no run folder: it has no {HAND}")
-    model = articulate(load_hand(hand) if hand else embedded_hand(), read_beta(beta), side)
-    meshes = export_articulated(model, out, format)
-    hinges = [hinge.name for link in model.links for hinge in link.hinges]
-    if as_json:
-        about = {"out": str(out), "format": format, "side": side, "beta": model.beta, "mass_kg": model.mass, "hinges": hinges}
-        _print_json({**about, "meshes": [str(path) for path in meshes]})
-    else:
-        typer.echo(
-            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(hinges)} hinges; "
-            f"meshes in {meshes[0].parent}"
-        )
-
-
-@kinematics_app.command("export")
-def kinematics_export(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="file to write; meshes go beside it", show_default=False)],
-    format: Annotated[str, typer.Option(metavar="urdf|mjcf", help="urdf, or mjcf (MuJoCo's)", show_default=False)],
-    run: Annotated[Path | None, typer.Option(metavar="RUN", help="take the hand of a training run")] = None,
-    hand: Annotated[Path | None, typer.Option(metavar="FILE", help="a prepared hand (.npz) [the embedded hand]")] = None,
-    beta: Annotated[str, typer.Option(metavar="B0,B1,...", help="shape [standard deviations]")] = "0",
+    hand: Annotated[Path | None, typer.Option(metavar="FILE", help="a prepared hand (.npz); else the embedded one")] = None,
+    beta: Annotated[str, typer.Option(metavar="B0,B1,...", help="shape in standard deviations; the rest are 0")] = "0",
     side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
     as_json: JsonOpt = False,
 ) -> None:
