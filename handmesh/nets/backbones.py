@@ -75,15 +75,6 @@ def efficientnet_b0(pretrained: bool) -> Backbone:
     return Backbone(features[:3], features[3:], (0, 2, 5), (24, 40, 112, 1280))
 
 
-def mobilenet_v3_large(pretrained: bool) -> Backbone:
-    """MobileNetV3-Large (Howard et al. 2019). Early: stem and three blocks; late: the rest with its 960-channel head."""
-    features = _load(models.mobilenet_v3_large, models.MobileNet_V3_Large_Weights.IMAGENET1K_V2, pretrained).features
-    for module in features.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.1  # torchvision's 0.01 suits ImageNet's long schedule; after a short one, evaluation lags behind
-    return Backbone(features[:4], features[4:], (2, 8, 12), (24, 40, 112, 960))
-
-
 def _load(make: Callable[[], nn.Module], weights: Any, pretrained: bool) -> Any:
     """The torchvision net with random or ImageNet weights. Raises AssetError when these cannot be had."""
     net = make()

