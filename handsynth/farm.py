@@ -111,7 +111,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if names[k] not in whole]
     if mine:
         library.prepare(lambda text: print(text, file=sys.stderr))  # once here, rather than in every worker
-    spec_json = json.dumps(spec_to_dict(spec))
+    spec_json = json.dumps(spec_to_dict(spec) | _absolute_paths(spec))
     tasks = [ShardTask(k, shards[k], spec_json, str(assets.absolute()), folder.address, plan["dataset"]) for k in mine]
     total = sum(len(t.indices) for t in tasks)
     lost: list[str] = []
@@ -133,6 +133,15 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     with _disk_errors(folder):
         complete = merge_index(folder, plan, len(shards), doubtful)
     return {"dataset": plan["dataset"], "shards": len(shards), "made": len(tasks), "samples": total, "complete": complete}
+
+
+def _absolute_paths(spec: DatasetSpec) -> dict[str, str]:
+    """The files and folders that a spec names, as a worker in another working directory finds them; identities ignore paths."""
+    named = {key: getattr(spec, key) for key in ("hand", "textures", "backgrounds")}
+    return {key: str(Path(name).absolute()) for key, name in named.items() if name not in _KEYWORDS}
+
+
+_KEYWORDS = {"auto", "mano", "embedded", "toy", "html", "scenes"}
 
 
 def _claim(folder: Folder, plan: dict[str, Any], run: RunConfig) -> None:

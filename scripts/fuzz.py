@@ -211,7 +211,10 @@ def main(readers: dict[str, Reader] | None = None, arguments: list[str] | None =
                 with contextlib.suppress(SystemExit):
                     print(known[name].read(data, Path(folder)))
         return 0
-    found = [fuzz(known[name], chosen.inputs) for name in names]
+    found = []
+    for name in names:
+        found.append(fuzz(known[name], chosen.inputs))
+        print(found[-1]["row"], file=sys.stderr, flush=True)
     rows = [one["row"] for one in found]
     if chosen.json:
         print(json.dumps(found, indent=1))

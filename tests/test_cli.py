@@ -223,6 +223,13 @@ USAGE = {
     "unknown renderer": (("generate", "angrender", "OUT", "--renderer", "blender"), "renderer must be moderngl or pyrender"),
     "negative seed": (("generate", "angrender", "OUT", "--seed", "-1"), "seed must be a whole number from 0"),
     "rank beyond nodes": (("generate", "angrender", "OUT", "--nnodes", "2", "--node-rank", "2"), "below --nnodes 2"),
+    "unknown backend": (("generate", "angrender", "OUT", "--backend", "slurm"), "--backend is loky or dask, not 'slurm'"),
+    "dask without a scheduler": (("generate", "angrender", "OUT", "--backend", "dask"), "--scheduler ADDRESS go together"),
+    "a scheduler without dask": (("generate", "angrender", "OUT", "--scheduler", "tcp://h:1"), "--scheduler ADDRESS go together"),
+    "jobs of a cluster": (
+        ("generate", "angrender", "OUT", "--backend", "dask", "--scheduler", "tcp://h:1", "--jobs", "2"), "leave it out",
+    ),
+    "an address of no kind": (("verify", "nope://bucket/x"), "nope://bucket/x is neither a folder nor an address"),
     "nothing to prepare": (("assets", "prepare"), "say what to prepare"),
     "pose prior alone": (("assets", "prepare", "--html", "x", "--pose-prior", "x.npz"), "goes with --mano"),
 }  # fmt: skip

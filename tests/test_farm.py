@@ -17,6 +17,7 @@ import pytest
 from tiny import World, dataset_bytes
 from tiny import handsynth as run_handsynth
 
+from handsynth import farm
 from handsynth.core import shard as shard_module
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.shard import canonical_json, read_index, shard_name, temporary_name
@@ -96,6 +97,23 @@ def test_nodes_in_any_order_end_with_the_same_dataset(tiny_world, tmp_path, refe
     assert [s["complete"] for s in summaries] == [False, True]
     assert sum(s["made"] for s in summaries) == 3
     assert dataset_bytes(out) == reference
+
+
+def test_a_worker_may_be_anywhere(tiny_world, tmp_path, reference, monkeypatch):
+    """Paths that were given relative to the folder of the command are found by a worker in another one."""
+
+    def elsewhere(work, tasks, *_):
+        for task in tasks:
+            with contextlib.chdir("/"):
+                result = work(task)
+            yield task, result
+
+    farm._worker_state.cache_clear()
+    monkeypatch.chdir(tiny_world.folder)
+    monkeypatch.setattr(farm, "run_in_workers", elsewhere)
+    spec, out = tiny_world.spec(textures="skin.npz", backgrounds="pictures"), Path(os.path.relpath(tmp_path / "out"))
+    farm.generate(spec, out, Selection(slice_text="0:12"), RunConfig(), Path("assets"))
+    assert shards_of(tmp_path / "out") == {name: data for name, data in reference.items() if name.endswith(".tar")}
 
 
 def test_a_finished_dataset_is_left_as_it_is(tiny_world, tmp_path):
