@@ -98,20 +98,20 @@ def test_residual_is_the_angle_between_the_rotations(hand):
 def test_no_other_knuckle_is_nearer(back):
     """Least rotation distance: a fine search over both angles finds nothing better than the closed form."""
     hand = hand_of("toy")
-    given = np.zeros((12, 23))
-    given[:, TWO[0]] = np.random.default_rng(1).uniform((-0.6, -0.4), (0.6, 1.6), (12, 2))
+    given = np.zeros((6, 23))
+    given[:, TWO[0]] = np.random.default_rng(1).uniform((-0.6, -0.4), (0.6, 1.6), (6, 2))
     found = (from_hinges if back else to_hinges)(given)
-    grid = np.zeros((201, 201, 23))
-    grid[..., TWO[0]] = np.stack(np.meshgrid(np.linspace(-1, 1, 201), np.linspace(-0.6, 2.2, 201), indexing="ij"), -1)
+    grid = np.zeros((101, 101, 23))
+    grid[..., TWO[0]] = np.stack(np.meshgrid(np.linspace(-1, 1, 101), np.linspace(-0.6, 2.2, 101), indexing="ij"), -1)
     node = DOFS[TWO[0][0]].node - 1
     targets = (hinge_rotations if back else sums)(hand, given)[:, node]
     reachable = (sums if back else hinge_rotations)(hand, grid)[..., node, :, :]
     for target, value, residual in zip(targets, found.values[:, TWO[0]], found.residual_deg[:, 0], strict=True):
         distance = np.rad2deg(rotmat_geodesic_distance(target, reachable))
         assert distance.min() > residual - 1e-6
-        assert distance.min() < residual + 0.5
+        assert distance.min() < residual + 1.2  # the grid has 1.1 and 1.6 degrees
         best = np.unravel_index(distance.argmin(), distance.shape)
-        assert np.abs(grid[(*best, TWO[0])] - value).max() < 0.1
+        assert np.abs(grid[(*best, TWO[0])] - value).max() < 0.15
 
 
 def test_kinematics_is_posing_without_the_skin(hand):
