@@ -20,6 +20,9 @@ from handmesh.evaluation.root_depth import depth_of_bones, root_depth_from_scale
 from handmesh.lixels import depth_to_lixels, pixels_to_lixels
 from handmesh.metrics import evaluate_hands
 from handmesh.nets.mesh_net import Prediction
+from handmesh.training.loop import HowRun, Part, train_mesh
+from handmesh.training.ranks import Ranks
+from handmesh.training.spec import TrainSpec
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import keypoints_from_vertices, pose_hand
@@ -178,13 +181,18 @@ def test_boxes(frei, tmp_path):
         read_challenge(src, HAND, tmp_path / "no.json")
 
 
-def test_from_end_to_end(frei, run_folder, tmp_path, capsys):
-    """A folder in FreiHAND's layout converts to shards that the run's hand fits; the run submits; the zip holds what is scored."""
+def test_from_end_to_end(frei, tmp_path, capsys):
+    """A folder in FreiHAND's layout converts to shards; a net trains on them and submits; the zip holds what is scored."""
     src, posed = frei
     convert_freihand(src, tmp_path / "shards", HAND)
-    assert len(ShardDataset(tmp_path / "shards" / "train", HAND)) == 40
+    train, val = (ShardDataset(tmp_path / "shards" / part, HAND) for part in ("train", "val"))
+    assert (len(train), len(val)) == (40, 4)
+    spec = TrainSpec(net="lite-fast", side=32, batch=20, epochs=1, pretrained=False)
+    alone = Ranks(0, 1, torch.device("cpu"))
+    history = train_mesh(spec, [Part(train, 1.0)], [val], HAND, tmp_path / "run", alone, HowRun(workers=0))
+    assert np.isfinite(history[0]["val_pa_mpjpe_mm"])
     out = tmp_path / "pred.zip"
-    submit_freihand(run_folder, src, out, device="cpu", as_json=True)
+    submit_freihand(tmp_path / "run", src, out, device="cpu", as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert made["pictures"] == COUNT
     with zipfile.ZipFile(out) as archive:

@@ -217,7 +217,7 @@ def test_presets(name):
         ("lr: fast", "lr must be a finite number"),
         ("side: 100", "side is 100, expected a multiple of 32"),
         ("augment: {erasing: 2}", "erasing is 2"),
-        ("schedule: linear", "expected step, cosine or linear"),
+        ("schedule: constant", "expected step, cosine or linear"),
         ("[", "is not YAML"),
     ],
 )
