@@ -154,7 +154,7 @@ def submit_freihand(
 
 @train_app.command("mesh")
 def train_mesh(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, cpu64, demo, or a YAML file", show_default=False)],
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, cpu64, demo, or a YAML", show_default=False)],
     data: Annotated[
         list[str], typer.Option("--data", help="a dataset's folder, or FOLDER=WEIGHT; repeat to mix", show_default=False)
     ],

@@ -58,13 +58,14 @@ def efficientnet_lite0(pretrained: bool) -> Backbone:
     for (channels, _), (kernel, expansion, out, blocks, stride) in zip(pairwise(widths), _STAGES, strict=True):
         first = InvertedResidual(channels, out, kernel, expansion, stride)
         stages.append(nn.Sequential(first, *(InvertedResidual(out, out, kernel, expansion, 1) for _ in range(blocks - 1))))
-    net = nn.Sequential(nn.Sequential(*_filter(3, _STEM, 3, 2)), *stages)
+    layers = [nn.Sequential(*_filter(3, _STEM, 3, 2)), *stages]
+    net = nn.Sequential(*layers)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
     if pretrained:
         _fill(net)
-    return Backbone(net[:3], net[3:], (0, 2, 4), (24, 40, 112, 320))
+    return Backbone(nn.Sequential(*layers[:3]), nn.Sequential(*layers[3:]), (0, 2, 4), (24, 40, 112, 320))
 
 
 def _filter(channels_in: int, channels_out: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:
