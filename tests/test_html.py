@@ -227,6 +227,12 @@ def test_damaged_skin_file_is_an_asset_error(tmp_path):
         path.write_bytes(content)
         with pytest.raises(AssetError, match=r"skin\.npz"):
             load_skin(path)
+    save_skin(path, small_skin())
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **(arrays | {"size": np.array(np.nan)}))
+    with pytest.raises(AssetError, match=r"skin\.npz: size is float64"):
+        load_skin(path)
     np.savez(path, name=np.array([None]))
     with pytest.raises(AssetError, match=r"skin\.npz"):
         load_skin(path)

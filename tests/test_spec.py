@@ -85,6 +85,7 @@ def test_an_unknown_spec_names_the_known_ones():
         ("name: x\nsamples: 1\nsensor: {noise: 0.1}", "sensor.noise must be a list"),
         ("name: x\nsamples: 1\nsensor: {noise: [0, 0.1, 0.2]}", "sensor.noise must be a list of 2"),
         ("name: x\nsamples: 1\nsensor: {noise: [0.1, 0.0]}", "noise must go from the lower to the higher"),
+        ("name: x\nsamples: 1\nsensor: {noise: [0.0, -0.0]}", "noise must go from the lower to the higher"),
         ("name: x\nsamples: 1\ncamera: [1, 2]", "camera must be a mapping"),
         ("name: x\nsamples: 0", "samples must be between 1"),
         ("name: x\nsamples: 1\nimage_size: 100000", "image_size must be between 32 and 2048"),

@@ -86,8 +86,8 @@ def load_skin(path: Path) -> SkinModel:
         elif value.dtype.kind not in "fiu":
             raise AssetError(f"{path}: {name} holds {value.dtype}, expected numbers")
         elif name == "size":
-            if value.size != 1:
-                raise AssetError(f"{path}: size has shape {value.shape}, expected one number")
+            if value.size != 1 or value.dtype.kind == "f":
+                raise AssetError(f"{path}: size is {value.dtype} of shape {value.shape}, expected one whole number")
             values[name] = int(value.item())
         elif name in _INTEGER:
             values[name] = value.astype(np.int32)
