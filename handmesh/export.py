@@ -112,10 +112,12 @@ def check_onnx(
     rng, exported = np.random.default_rng(0), _Exported(net).eval()
     worst = 0.0
     for count in batches:
-        image = rng.random((count, 3, side, side), np.float32)
+        # Blurred: white noise is so unlike a picture that a net's own rounding errors grow on it.
+        coarse = torch.from_numpy(rng.random((count, 3, 8, 8), np.float32))
+        image = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
         with torch.no_grad():
-            wanted = exported(torch.from_numpy(image))
-        for name, found, expected in zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: image}), wanted, strict=True):
+            wanted = exported(image)
+        for name, found, expected in zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: image.numpy()}), wanted, strict=True):
             if found.shape != expected.shape:
                 raise HandsynthError(f"{path}: {name} has shape {found.shape}, the net's {tuple(expected.shape)}")
             worst = max(worst, float(np.abs(found - expected.numpy()).max()))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +12,9 @@ def hand_shards(tiny_world, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("shards") / "tiny"
     tiny_world.generate(out, "0:12")
     return out
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Threads that wait for each other on a busy machine cost minutes; and sums have one order."""
+    torch.set_num_threads(1)

@@ -64,7 +64,7 @@ def test_lite_fast_learns_by_heart(hand_shards):
     assert 10 < steps_to_learn("lite-fast", hand_shards, 64, 2e-3, 200)
 
 
-@pytest.mark.training
+@pytest.mark.long
 @pytest.mark.parametrize("name", [info.name for info in list_nets() if info.name != "lite-fast"])
 def test_papers_nets_learn_by_heart(name, hand_shards):
     """At 128 x 128 px; minutes each."""

@@ -31,15 +31,6 @@ SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretraine
 """Three steps an epoch on the twelve samples of `hand_shards`."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As on a busy machine, where threads that wait for each other cost minutes; and sums have one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def train(shards: Path, out: Path, spec: TrainSpec = SPEC, ranks: Ranks = ALONE, **how) -> list[dict[str, float]]:
     data = ShardDataset(shards)
     return train_mesh(spec, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(**{"workers": 0, **how}))
@@ -55,7 +46,6 @@ def command(shards: Path, out: Path, *more: object) -> list[str]:
 @pytest.fixture(scope="module")
 def whole(hand_shards, tmp_path_factory) -> Path:
     """A run that was never stopped."""
-    torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("train") / "whole"
     history = train(hand_shards, out)
     assert [row["epoch"] for row in history] == [1, 2]
