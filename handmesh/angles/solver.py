@@ -17,6 +17,12 @@ from handsynth.core.hand import HandModel
 EXACT = replace(GROUND_TRUTH, limit_deg=10.0)
 """For meshes that are taken as they are: an angle beyond its limits is found and reported, not pulled back."""
 
+OF_A_NET = replace(PREDICTED, noise_m=0.02)
+"""For meshes of a net, whose errors go together, part by part: hundreds of vertices tell little more than sixteen joints would.
+
+Taken as independent at their true size they would outweigh the prior of shapes, and the fit would follow the noise.
+"""
+
 LEAST_SPREAD_MM = 2.0
 """A vertex whose spread is less counts as if it were this: heatmaps are narrower than their errors."""
 
@@ -29,7 +35,7 @@ class AngleSolver:
     net: IKNet | None = None  # in evaluation mode, on the CPU; None starts from the nearest pose of each part of the mesh
     shape: np.ndarray | None = None  # (S,) known beta, which is kept; None finds it
     iterations: int = ITERATIONS  # of the post-optimisation
-    noise_m: float | None = None  # of the targets [m]; None: as EXACT and PREDICTED have it
+    noise_m: float | None = None  # of the targets [m]; None: as EXACT and OF_A_NET have it
 
     def __post_init__(self) -> None:
         if self.shape is not None and np.shape(self.shape) != (self.hand.num_shapes,):
@@ -50,7 +56,7 @@ class AngleSolver:
             UsageError, HandsynthError: as `check_mesh`.
         """
         vertices = np.asarray(vertices, np.float64)
-        settings = PREDICTED if predicted else EXACT
+        settings = OF_A_NET if predicted else EXACT
         if self.noise_m is not None:
             settings = replace(settings, noise_m=self.noise_m)
         if not predicted:
