@@ -302,7 +302,7 @@ def test_presets(name):
         ("width: [3]", "unknown key 'width'.*did you mean widths"),
         ("widths: []", "expected numbers of neurons"),
         ("noise_mm: -1", "noise_mm is -1"),
-        ("schedule: linear", "expected step, cosine or linear"),
+        ("schedule: constant", "expected step, cosine or linear"),
         ("epoch_hands: 8", "less than a batch"),
         ("[", "is not YAML"),
     ],

@@ -184,7 +184,9 @@ def test_batches_change_nothing(estimator, records):
     views = [View(r.picture, r.K, r.side, r.bbox) for r in records[:5]]
     together = estimator(views)
     for k, view in enumerate(views):
-        np.testing.assert_allclose(estimator([view])[0].vertices, together[k].vertices, rtol=1e-4, atol=1e-5)
+        alone = estimator([view])[0].vertices
+        # Of the distance, which for an untrained net is any: float32 rounds x and y with it.
+        np.testing.assert_allclose(alone, together[k].vertices, atol=1e-4 * np.abs(alone).max())
     assert np.abs(together[0].vertices - together[1].vertices).max() > 1e-3
 
 
