@@ -26,7 +26,7 @@ import yaml
 from common import RESULTS, print_table, provenance, write_csv
 from worlds import SIZES, make_worlds
 
-from handmesh.training.spec import load_preset, spec_to_dict
+from handmesh.settings.mesh import load_preset, spec_to_dict
 
 ROWS = {
     "Base": ("base",),

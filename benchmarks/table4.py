@@ -25,11 +25,11 @@ from handmesh.angles.solver import OF_A_NET, AngleSolver, spread_weights
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
+from handmesh.ik.run import IKRun, load_ik_run
 from handmesh.inference import predict_dataset
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.dof import hand_dof_matrix, project
 from handmesh.kinematics.fit import FitResult
-from handmesh.kinematics.ik_run import IKRun, load_ik_run
 from handmesh.kinematics.refine import PREDICTED, refine
 from handmesh.lixels import LIXEL_DEPTH_M
 from handmesh.metrics import align_similarity, evaluate_hands, mean_error_mm

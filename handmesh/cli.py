@@ -270,7 +270,7 @@ def predict(
     """Hands of pictures: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
     from handmesh.angles.command import make_solver
     from handmesh.predicting.predict import Asked
-    from handmesh.predicting.sources import read_K
+    from handmesh.sources import read_K
 
     asked = Asked("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
     solver = (lambda hand: make_solver(hand, ik_run, shape)) if kinematics or ik_run or shape else None
@@ -367,7 +367,7 @@ def kinematics_solve(
     """Joint angles of meshes, or of pictures with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
     from handmesh.angles.command import angles_of_meshes, make_solver, mesh_sources, refuse_pictures
     from handmesh.angles.sources import parse_samples
-    from handmesh.kinematics.ik_run import load_ik_run
+    from handmesh.ik.run import load_ik_run
     from handmesh.predicting.predict import Asked
 
     sources, others = mesh_sources(inputs)
@@ -404,8 +404,8 @@ def kinematics_export(
 ) -> None:
     """The hand as a robot's description: 16 links with meshes and masses, 23 hinges with limits, named as in the paper's order."""
     from handmesh.hands import embedded_hand
-    from handmesh.kinematics.articulated import articulate
-    from handmesh.kinematics.export import export_articulated, read_beta
+    from handmesh.robot.articulated import articulate
+    from handmesh.robot.export import export_articulated, read_beta
     from handsynth.core.hand import load_hand
 
     if run and hand:

@@ -14,7 +14,7 @@ from torch import nn
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import MeshNet
 from handmesh.nets.registry import create_net
-from handmesh.training.spec import TrainSpec, spec_from_dict
+from handmesh.settings.mesh import TrainSpec, spec_from_dict
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, load_hand, save_hand

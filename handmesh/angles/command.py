@@ -11,11 +11,11 @@ from handmesh.angles import results
 from handmesh.angles.solver import AngleSolver
 from handmesh.angles.sources import Hands, is_mesh_source, read_hands
 from handmesh.hands import find_hand
+from handmesh.ik.run import load_ik_run
 from handmesh.kinematics.fit import ITERATIONS, FitResult
-from handmesh.kinematics.ik_run import load_ik_run
 from handmesh.mesh_files import write_mesh
 from handmesh.poses import open_hand
-from handmesh.predicting.sources import Source, find_sources
+from handmesh.sources import Source, find_sources
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from handmesh.ik.net import IKNet
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.check import check_mesh
 from handmesh.kinematics.dof import hand_dof_matrix, project
 from handmesh.kinematics.fit import GROUND_TRUTH, ITERATIONS, FitResult, solve
-from handmesh.kinematics.ik_net import IKNet
 from handmesh.kinematics.refine import PREDICTED
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel

@@ -16,7 +16,7 @@ from handmesh.mesh_files import write_mesh
 from handmesh.predicting import results
 from handmesh.predicting.angles import Fitted, fit_estimates
 from handmesh.predicting.estimate import Estimate, Estimator, View, tight_box
-from handmesh.predicting.sources import Camera, Source, Video, camera_of, find_sources, read_picture
+from handmesh.sources import Camera, Source, Video, camera_of, find_sources, read_picture
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 

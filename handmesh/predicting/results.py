@@ -14,7 +14,7 @@ from handmesh.angles.results import CONVENTIONS as ANGLE_CONVENTIONS
 from handmesh.data.crop import square_box
 from handmesh.drawing import draw_mesh, draw_skeleton, legend, sheet, spread_limits
 from handmesh.predicting.estimate import Estimate, View, tight_box
-from handmesh.predicting.sources import OVERLAY, Camera
+from handmesh.sources import OVERLAY, Camera
 from handsynth.core.camera import project
 from handsynth.core.conventions import KEYPOINT_NAMES
 from handsynth.core.errors import AssetError, HandsynthError

@@ -1,1 +1,1 @@
-"""Training the mesh nets: `spec` says how, `loop` does it, `checkpoint` keeps it, `record` shows it."""
+"""Training, from data to a run folder: `loop` for mesh nets, `ik_loop` for IK nets; `checkpoint` and `record` serve both."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from handmesh.data.shards import ShardDataset
 from handmesh.hands import find_hand
+from handmesh.settings.mesh import TrainSpec, load_preset
 from handmesh.training.loop import HowRun, Part, train_mesh
 from handmesh.training.ranks import open_ranks
-from handmesh.training.spec import TrainSpec, load_preset
 from handsynth.core.errors import UsageError
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from handmesh.device import pick_device
 from handmesh.poses import load_poses, open_hand, split_poses
+from handmesh.settings.ik import load_ik_preset
 from handmesh.training.ik_loop import IKData, train_ik
-from handmesh.training.ik_spec import load_ik_preset
 
 
 def train_ik_command(

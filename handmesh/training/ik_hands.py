@@ -10,7 +10,7 @@ from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.dof import DOFS, dof_limits, embed, hand_dof_matrix, project
 from handmesh.kinematics.fit import fit_hands
 from handmesh.kinematics.hand_layer import HandLayer
-from handmesh.training.ik_spec import IKSpec
+from handmesh.settings.ik import IKSpec
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.hand import HandModel, pose_hand
 from handsynth.core.rng import stream

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from handmesh.ik.loss import ik_losses
+from handmesh.ik.net import IKNet
 from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.hand_layer import HandLayer
-from handmesh.kinematics.ik_loss import ik_losses
-from handmesh.kinematics.ik_net import IKNet
 from handmesh.metrics import align_similarity, mean_error_mm
 from handmesh.poses import Poses
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
+from handmesh.settings.ik import IKSpec
+from handmesh.settings.mesh import spec_to_dict
 from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles
-from handmesh.training.ik_spec import IKSpec
 from handmesh.training.record import RATE_PANEL, Panel, Recorder
 from handmesh.training.resume import check_folder
 from handmesh.training.schedule import learning_rate
-from handmesh.training.spec import spec_to_dict
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import HandModel
 

@@ -26,12 +26,12 @@ from handmesh.metrics import evaluate_hands, mean_error_mm
 from handmesh.nets.mesh_net import MeshNet, Prediction
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
+from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks
 from handmesh.training.record import Recorder, draw_validation
 from handmesh.training.resume import check_folder
 from handmesh.training.schedule import learning_rate
-from handmesh.training.spec import TrainSpec, spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 

@@ -2,8 +2,8 @@
 
 import math
 
-from handmesh.training.ik_spec import IKSpec
-from handmesh.training.spec import TrainSpec
+from handmesh.settings.ik import IKSpec
+from handmesh.settings.mesh import TrainSpec
 
 
 def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: int) -> float:

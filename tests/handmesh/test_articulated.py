@@ -14,11 +14,11 @@ from hands import hand_of
 from typer.testing import CliRunner
 
 from handmesh.cli import app
-from handmesh.kinematics.articulated import DENSITY, LINK_NAMES, ArticulatedHand, articulate
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
-from handmesh.kinematics.export import FORMATS, export_articulated
 from handmesh.kinematics.hinges import hinge_kinematics
-from handmesh.kinematics.links import Piece, closed_mesh, cut_links
+from handmesh.robot.articulated import DENSITY, LINK_NAMES, ArticulatedHand, articulate
+from handmesh.robot.export import FORMATS, export_articulated
+from handmesh.robot.links import Piece, closed_mesh, cut_links
 from handsynth.core.conventions import FINGERS, KEYPOINT_NAMES
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel, mirror_points, save_hand

@@ -13,13 +13,13 @@ from untrained import write_untrained
 
 from handmesh.angles import results
 from handmesh.cli import app
+from handmesh.ik.net import IKNet
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
 from handmesh.kinematics.hinges import from_hinges
-from handmesh.kinematics.ik_net import IKNet
 from handmesh.mesh_files import read_mesh, write_mesh
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
-from handmesh.training.ik_spec import IKSpec
-from handmesh.training.spec import spec_to_dict
+from handmesh.settings.ik import IKSpec
+from handmesh.settings.mesh import spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import mirror_points, pose_hand
 

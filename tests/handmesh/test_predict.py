@@ -20,9 +20,9 @@ from handmesh.nets.registry import create_net
 from handmesh.predicting.estimate import Estimator, View, crop_of, mean_palm, place, tight_box
 from handmesh.predicting.predict import Asked, predict
 from handmesh.predicting.root_depth import NEAREST_M, palm_size, solve_root_depth
-from handmesh.predicting.sources import Video, camera_of, find_sources, read_K, read_picture
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
-from handmesh.training.spec import TrainSpec
+from handmesh.settings.mesh import TrainSpec
+from handmesh.sources import Video, camera_of, find_sources, read_K, read_picture
 from handsynth.core.camera import intrinsics, project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import mirror_points, pose_hand

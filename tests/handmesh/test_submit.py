@@ -20,9 +20,9 @@ from handmesh.evaluation.root_depth import depth_of_bones, root_depth_from_scale
 from handmesh.lixels import depth_to_lixels, pixels_to_lixels
 from handmesh.metrics import evaluate_hands
 from handmesh.nets.mesh_net import Prediction
+from handmesh.settings.mesh import TrainSpec
 from handmesh.training.loop import HowRun, Part, train_mesh
 from handmesh.training.ranks import Ranks
-from handmesh.training.spec import TrainSpec
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import keypoints_from_vertices, pose_hand

@@ -7,7 +7,7 @@ import torch
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
-from handmesh.training.spec import TrainSpec, spec_to_dict
+from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handsynth.core.hand import HandModel
 
 

@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from handmesh.kinematics.articulated import ArticulatedHand, Capsule, Hinge, Link
-from handmesh.kinematics.robot_xml import DAMPING, MESH_SUFFIX, SKIN, about, numbers
+from handmesh.robot.articulated import ArticulatedHand, Capsule, Hinge, Link
+from handmesh.robot.robot_xml import DAMPING, MESH_SUFFIX, SKIN, about, numbers
 
 CARRIER_MASS, CARRIER_RADIUS = 1e-4, 0.005
 """A link between two hinges of one joint is a ball of a tenth of a gram [kg], [m]: a hundredth of a finger's bone."""

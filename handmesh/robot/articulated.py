@@ -13,7 +13,7 @@ import trimesh
 from handmesh.kinematics.check import check_mesh
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
 from handmesh.kinematics.hinges import NODE_DOFS, hinge_axes
-from handmesh.kinematics.links import Capsule, bone_capsule, closed_mesh, cut_links, segment_distance
+from handmesh.robot.links import Capsule, bone_capsule, closed_mesh, cut_links, segment_distance
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel, mirror_points, mirror_theta

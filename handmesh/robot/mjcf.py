@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree as ET
 
-from handmesh.kinematics.articulated import ArticulatedHand, Link
-from handmesh.kinematics.robot_xml import DAMPING, MESH_SUFFIX, SKIN, about, numbers
+from handmesh.robot.articulated import ArticulatedHand, Link
+from handmesh.robot.robot_xml import DAMPING, MESH_SUFFIX, SKIN, about, numbers
 
 STIFFNESS = 0.5
 """Of the servos [N m/rad]: a level finger's own weight, about 0.01 N m at the knuckle, bends it by one degree."""

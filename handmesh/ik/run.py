@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from handmesh.kinematics.ik_net import IKNet
+from handmesh.ik.net import IKNet
 from handmesh.run_folder import CONFIG, HAND, WEIGHTS, load_weights, read_config
-from handmesh.training.ik_spec import IKSpec, ik_spec_from_dict
+from handmesh.settings.ik import IKSpec, ik_spec_from_dict
 from handsynth.core.hand import HandModel, load_hand
 
 

@@ -64,7 +64,7 @@ def load_preset(name_or_path: str) -> TrainSpec:
 def read_preset(name_or_path: str, known: tuple[str, ...]) -> tuple[str, str]:
     """Text of a shipped preset, one of `known`, or of a YAML file, and its name for messages. Raises UsageError."""
     if name_or_path in known:
-        text = (resources.files("handmesh.training") / "presets" / f"{name_or_path}.yaml").read_text()
+        text = (resources.files("handmesh.settings") / "presets" / f"{name_or_path}.yaml").read_text()
         return text, f"preset {name_or_path}"
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml") and not path.exists():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from handmesh.training.spec import parse_yaml, read_preset
+from handmesh.settings.mesh import parse_yaml, read_preset
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 

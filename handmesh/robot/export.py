@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from trimesh.exchange.stl import export_stl
 
-from handmesh.kinematics.articulated import ArticulatedHand
-from handmesh.kinematics.mjcf import mjcf
-from handmesh.kinematics.robot_xml import MESH_SUFFIX, to_text
-from handmesh.kinematics.urdf import urdf
+from handmesh.robot.articulated import ArticulatedHand
+from handmesh.robot.mjcf import mjcf
+from handmesh.robot.robot_xml import MESH_SUFFIX, to_text
+from handmesh.robot.urdf import urdf
 from handsynth.core.errors import UsageError
 from handsynth.core.files import write_atomically
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from handmesh.kinematics.ik_net import IKPrediction
+from handmesh.ik.net import IKPrediction
 from handmesh.kinematics.rigid import align_rigid, move
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import cast
 from xml.etree import ElementTree as ET
 
-from handmesh.kinematics.articulated import ArticulatedHand
+from handmesh.robot.articulated import ArticulatedHand
 
 MESH_SUFFIX = ".stl"
 

@@ -1,0 +1,1 @@
+"""How nets are trained: every setting that decides a weight, and the presets."""
