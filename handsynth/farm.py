@@ -127,8 +127,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     if lost:
         raise HandsynthError(
             f"{len(lost)} of {len(tasks)} shards could not be made, {', '.join(sorted(lost))[:200]}: each of them ended its "
-            "workers every time, for want of memory or by a crash in native code; the others are whole: run the same command with "
-            "fewer --jobs, or with other --backgrounds"
+            "workers every time, for want of memory or by a crash in native code; what else was made is whole: run the same "
+            "command with fewer --jobs, or with other --backgrounds"
         )
     with _disk_errors(folder):
         complete = merge_index(folder, plan, len(shards), doubtful)
