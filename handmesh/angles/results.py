@@ -30,9 +30,12 @@ CONVENTIONS = {
     "theta, beta, trans": "what poses the fitted hand: axis-angles of 16 joints in MANO's order [rad], shape [standard "
     "deviations], translation [m], in the frame of the input; of a left hand, those of its mirror image in x = 0",
     "error_mm": "distances of the fitted vertices from those that were given",
-    "beyond_limits": "angles outside the hand model's limits; they are reported, not clamped",
+    "beyond_limits": "angles more than a degree outside the hand model's limits; they are reported, not clamped",
 }
 """What the fields of the JSON mean."""
+
+BEYOND_DEG = 1.0
+"""An angle is reported when it is this far beyond a limit: limits are soft, and one that leans on its limit is a little past it."""
 
 _DEGREE_DIGITS = 3
 _FINE_DIGITS = 6  # radians, metres, standard deviations
@@ -44,7 +47,7 @@ def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     hinges = to_hinges(fit.alpha)
     hinge_degrees, residual = np.round(np.rad2deg(hinges.values), _DEGREE_DIGITS), np.round(hinges.residual_deg, _DEGREE_DIGITS)
     beyond: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for found in limit_violations(hand, fit.alpha):
+    for found in limit_violations(hand, fit.alpha, BEYOND_DEG):
         limits = [round(found.least_deg, _DEGREE_DIGITS), round(found.greatest_deg, _DEGREE_DIGITS)]
         beyond[found.hand].append({"name": found.name, "angle_deg": round(found.angle_deg, _DEGREE_DIGITS), "limits_deg": limits})
     errors = 1000 * fit.vertex_errors_m
@@ -103,7 +106,7 @@ def plot_angles(path: Path, hand: HandModel, alpha: np.ndarray, numbers: Sequenc
         for k, dof in enumerate(DOFS):
             if dof.finger == finger:
                 (line,) = axes.plot(numbers, degrees[:, k], linewidth=1.3, label=f"{dof.joint} {dof.motion}")
-                out = (degrees[:, k] < limits[k, 0] - 0.01) | (degrees[:, k] > limits[k, 1] + 0.01)
+                out = (degrees[:, k] < limits[k, 0] - BEYOND_DEG) | (degrees[:, k] > limits[k, 1] + BEYOND_DEG)
                 axes.plot(np.asarray(numbers)[out], degrees[out, k], "x", markersize=5, color=line.get_color())
         axes.set_ylabel(f"{finger} [deg]")
         axes.grid(alpha=0.3)

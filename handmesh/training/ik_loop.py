@@ -35,7 +35,7 @@ IK_PANELS = (
         (
             ("val_pa_mpjpe_mm", "PA-MPJPE", "tab:green"),
             ("val_pa_mpvpe_mm", "PA-MPVPE", "tab:red"),
-            ("noise_pa_mpjpe_mm", "PA-MPJPE of what the net is given", "tab:gray"),
+            ("noise_pa_mpjpe_mm", "PA-MPJPE, input", "tab:gray"),
         ),
     ),
     Panel("mean angle error, validation [deg]", (("val_angle_deg", "of all angles", "tab:purple"),)),
