@@ -1,7 +1,5 @@
 """Ground truth by fitting: feasible hands come back, the bank is met, and what is no hand is named."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -103,11 +101,9 @@ def test_errors_are_drawn(tmp_path):
 
 
 @pytest.mark.slow
-def test_whole_bank_in_a_minute():
-    """All 895 poses: under 60 s on two cores, and to 0.5 mm on average."""
-    start = time.process_time()
+def test_whole_bank():
+    """All 895 poses to 0.5 mm on average; `benchmarks/fit_bank.py` times it."""
     fit, _ = fit_bank(slice(None))
-    assert time.process_time() - start < 60
     assert error_summary(fit)["vertices_mean_mm"] < 0.5
     assert error_summary(fit)["vertices_p99_mm"] < 2
 
