@@ -1,6 +1,6 @@
 """How well and how fast 23 degrees of freedom fit the embedded bank's 895 poses of 45: shape known, turn and place free.
 
-python benchmarks/fit_bank.py [--threads 2]       # writes the distribution as CSV and as a picture beside it
+python benchmarks/fit_bank.py [--threads 1]       # writes the distribution as CSV and as a picture beside it
 """
 
 import argparse
@@ -20,7 +20,7 @@ from handsynth.core.hand import pose_hand
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     hand = embedded_hand()
