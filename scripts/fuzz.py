@@ -47,6 +47,9 @@ HANG_S = 60.0
 QUICK = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """Files that are synced a hundred thousand times are best kept in memory."""
 
+EXAMPLES = 20
+"""So many inputs of each kind of fault are shown."""
+
 FAULTS = ("traceback", "not one sentence", "too slow", "too much memory", "left the folder", "ran code", "hang", "crash")
 
 
@@ -133,9 +136,9 @@ def child(reader: Reader, numbers: range, pipe: int, folder: Path) -> None:
 
 
 def fuzz(reader: Reader, inputs: int) -> dict[str, Any]:
-    """Reads `inputs` mutated inputs in child processes; returns a row of the table and, under "examples", one of each fault."""
+    """Reads `inputs` mutated inputs in child processes; returns a row of the table and, under "examples", some of each fault."""
     counts: collections.Counter[str] = collections.Counter()
-    examples: dict[str, Any] = {}
+    examples: dict[str, list[dict[str, Any]]] = {}
     slowest, memory, start, done = 0.0, [0.0, 0.0], time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=QUICK) as name:
         folder = Path(os.path.realpath(name))
@@ -143,8 +146,8 @@ def fuzz(reader: Reader, inputs: int) -> dict[str, Any]:
         while done < inputs:
             for found in _lines(reader, range(done, inputs), folder):
                 counts[found["outcome"]] += 1
-                if found["outcome"] in FAULTS:
-                    examples.setdefault(found["outcome"], found)
+                if found["outcome"] in FAULTS and counts[found["outcome"]] <= EXAMPLES:
+                    examples.setdefault(found["outcome"], []).append(found)
                 slowest = max(slowest, found.get("seconds", 0.0))
                 if "memory_MB" in found:
                     memory = [memory[0] or found["memory_MB"], max(memory[1], found["memory_MB"])]
@@ -186,6 +189,8 @@ def _lines(reader: Reader, numbers: range, folder: Path) -> Iterator[dict[str, A
                 number = found["number"] + 1
                 yield found
     status = os.waitpid(pid, 0)[1]
+    if os.waitstatus_to_exitcode(status) == 1:
+        raise RuntimeError(f"input {number} of {reader.name} could not be made")
     if number < numbers.stop:
         yield {"number": number, "outcome": outcome, "said": f"wait status {status}"}
 
@@ -223,8 +228,9 @@ def main(readers: dict[str, Reader] | None = None, arguments: list[str] | None =
 
         print_table("fuzzing", [{key: value for key, value in row.items() if not key.endswith("bound_s")} for row in rows])
         for one in found:
-            for fault, example in one["examples"].items():
-                print(f"\n{one['row']['reader']} {example['number']}: {fault}\n{example['said']}")
+            for fault, examples in one["examples"].items():
+                for example in examples:
+                    print(f"\n{one['row']['reader']} {example['number']}: {fault}\n{example['said']}")
         write_csv(results_path("fuzz"), rows, provenance())
     return 1 if any(one["examples"] for one in found) else 0
 

@@ -267,7 +267,7 @@ def test_labels_are_checked_field_by_field():
         wrong: list[Any] = [None] if name == "schema" else []
         if shape:
             wrong += [[], "text", None, {}, [[1], [2, 3]], 10**400, np.full((*shape, 1), 0.0).tolist()]
-            wrong.append(np.full(shape, np.nan).tolist())
+            wrong += [np.full(shape, np.nan).tolist(), np.full(shape, "1").tolist()]
         for value in wrong:
             with pytest.raises(HandsynthError, match=name):
                 decode_labels({"json": json.dumps(_labels() | {name: value}).encode()}, "sample")

@@ -255,6 +255,8 @@ def test_a_sample_too_few_too_many_or_out_of_place_is_found(out, faults):
         lambda index: index.update(selection="x"),
         lambda index: index["spec"].update(colour=1),
         lambda index: index["spec"].pop("name"),
+        lambda index: index["spec"].update(seed=float("nan")),
+        lambda index: index["assets"].update(hand=float("inf")),
         lambda index: index.update(samples="many"),
         lambda index: index.update(fingertips=[0, 1, 2, 3, 10**9]),
         lambda index: index.update(num_vertices=None),

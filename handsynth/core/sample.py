@@ -91,9 +91,9 @@ def decode_labels(members: Members, where: str) -> dict[str, Any]:
             raise HandsynthError(f"{where}: field {name} is missing")
         if shape is not None:
             try:
-                value = np.asarray(labels[name], np.float64)
-            except (ValueError, TypeError, OverflowError):
+                value = np.asarray(labels[name])
+            except ValueError:
                 value = np.empty(0)
-            if value.shape != shape or not np.isfinite(value).all():
+            if value.shape != shape or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
                 raise HandsynthError(f"{where}: field {name} is not {shape} finite numbers")
     return labels

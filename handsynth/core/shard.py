@@ -169,6 +169,7 @@ def read_index(folder: Path | Readable) -> dict[str, Any]:
     path = f"{folder}/index.json"
     try:
         index = json.loads((folder / "index.json").read_bytes() if isinstance(folder, Path) else folder.read("index.json"))
+        canonical_json(index)  # refuses NaN and infinity
     except FileNotFoundError:
         raise HandsynthError(
             f"{folder} holds no index.json: it is no finished dataset; run `handsynth generate SPEC {folder}` to finish it"
