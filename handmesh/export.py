@@ -94,7 +94,7 @@ def metadata(hand: HandModel, net_name: str, side: int) -> dict[str, str]:
         "input": f"{INPUT}: (batch, 3, {side}, {side}) float32, sRGB in [0, 1], square crop of a right hand (mirror left ones)",
         "outputs": "lixels, axes x, y, z, origin at the crop's top-left corner; keypoints in FreiHAND's order, from the vertices",
         "lixels": f"x, y: {LIXELS} to the crop's side; z: {LIXELS} to {2 * HALF_DEPTH_M:g} m, {LIXELS // 2} at the wrist's depth",
-        "spread": "one standard deviation of each heatmap, in lixels; not calibrated",
+        "spread": "one standard deviation, in lixels; as large as errors were in validation",
     }
 
 

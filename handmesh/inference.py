@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handmesh.data.crop import lixels_to_camera
 from handmesh.data.dataset import Batch, HandDataset
-from handmesh.losses import lixel_losses
-from handmesh.nets.mesh_net import MeshNet
+from handmesh.losses import Target, inside, lixel_losses
+from handmesh.nets.mesh_net import MeshNet, Prediction
 from handsynth.core.errors import UsageError
 
 
@@ -24,7 +25,7 @@ class Predicted:
     vertices: np.ndarray  # (N, V, 3)
     true_keypoints: np.ndarray  # (N, 21, 3)
     true_vertices: np.ndarray  # (N, V, 3)
-    vertices_spread: np.ndarray  # (N, V, 3) one standard deviation [lixels]
+    error_over_spread: np.ndarray  # (N, 2, 3) root mean squares; PoseNet's keypoints and the vertices; x, y and z of the crop
     dataset: np.ndarray  # (N,) number of the dataset in the mix
     sample: np.ndarray  # (N,) number of the sample in its spec
     losses: dict[str, np.ndarray]  # terms of equation 4 by name, (N,) each
@@ -66,7 +67,7 @@ def predict_dataset(
         sample = Batch(*loaded)
         prediction = net(sample.image.to(device, memory_format=torch.channels_last))
         keypoints = net.regress_keypoints(prediction.vertices)
-        target = type(sample.target)(*(t.to(device) for t in sample.target))
+        target = Target(*(t.to(device) for t in sample.target))
         for name, term in lixel_losses(prediction, keypoints, target, triangles).items():
             found["loss " + name].append(term.cpu().numpy())
 
@@ -76,10 +77,29 @@ def predict_dataset(
         found["keypoints"].append(np.einsum("pv,bvc->bpc", net.keypoint_regressor.cpu().numpy(), vertices))
         found["true_keypoints"].append(sample.keypoints_m.numpy() @ R)
         found["true_vertices"].append(sample.vertices_m.numpy() @ R)
-        found["vertices_spread"].append(prediction.vertices_spread.cpu().numpy())
+        found["error_over_spread"].append(error_over_spread(prediction, target).cpu().numpy())
         found["dataset"].append(sample.dataset.numpy())
         found["sample"].append(sample.sample.numpy())
     net.train(was_training)
     whole = {name: np.concatenate(parts) for name, parts in found.items()}
     losses = {name.removeprefix("loss "): whole.pop(name) for name in list(whole) if name.startswith("loss ")}
     return Predicted(**whole, losses=losses)
+
+
+def error_over_spread(prediction: Prediction, target: Target) -> Tensor:
+    """How sure a net is against how right: 1 where its spreads are as large as its errors, less where it is too modest.
+
+    Returns (B, 2, 3) root mean squares over PoseNet's keypoints and over the vertices, along x, y and z; points outside the
+    heatmaps, which a net cannot place, are left out.
+    """
+    found = []
+    for position, spread, true in zip(prediction[::2], prediction[1::2], target, strict=True):
+        seen = inside(true).unsqueeze(-1)
+        squares = ((position - true) / spread).square() * seen
+        found.append((squares.sum(1) / seen.sum(1).clamp_min(1)).sqrt())
+    return torch.stack(found, 1)
+
+
+def root_mean_square(values: np.ndarray) -> np.ndarray:
+    """Over the first axis."""
+    return np.sqrt(np.square(values).mean(0))

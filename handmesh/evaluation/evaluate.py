@@ -14,7 +14,7 @@ from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.scores import Judged, group_rows, judge_all
-from handmesh.inference import Predicted, predict_dataset
+from handmesh.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.run_folder import Run
 from handsynth.core.hand import HandModel
 
@@ -57,12 +57,14 @@ def evaluate_predicted(predicted: Predicted, parts: Sequence[ShardDataset], hand
     view = view_angles_deg(true_keypoints, np.array([found["side"] == "left" for found in labels]))
     bend = flexion_deg(true_keypoints)
     names = [part.name for part in parts]
+    ratios = root_mean_square(predicted.error_over_spread[once])
     summary = {
         "datasets": [
             {"folder": str(part.folder), "name": part.name, "identity": part.identity, "hands": int((dataset == d).sum())}
             for d, part in enumerate(parts)
         ],
         "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),
+        "error_over_spread": dict(zip(("keypoints", "vertices"), ratios.tolist(), strict=True)),
         "groups": group_rows(judged, make_groups(dataset, names, view, bend, visible)),
     }
     per_hand = {

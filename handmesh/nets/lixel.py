@@ -25,7 +25,7 @@ class Points(NamedTuple):
     """What a decoder finds: N points, and the maps that it read them from."""
 
     position: Tensor  # (B, N, 3) lixels, axes x, y, z
-    spread: Tensor  # (B, N, 3) lixels, one standard deviation of each heatmap
+    spread: Tensor  # (B, N, 3) lixels, one standard deviation: the heatmap's times the head's `spread_scale`
     maps: Tensor  # (B, C, H, W)
 
 
@@ -37,13 +37,19 @@ class LixelHead(nn.Module):
         map_channels: of the maps.
         depth_channels: of the line of depth.
         gain: multiplies the averages; the paper's nets have 1.
+
+    Nothing in equation 4 asks a heatmap to be as wide as its error, and in practice it is several times wider. So each axis has a
+    factor, 1 until `MeshNet.calibrate_spread` sets it.
     """
+
+    spread_scale: Tensor
 
     def __init__(self, num_points: int, map_channels: int, depth_channels: int, gain: float = 1.0):
         super().__init__()
         self.gain = gain
         self.x, self.y = nn.Conv1d(map_channels, num_points, 1), nn.Conv1d(map_channels, num_points, 1)
         self.z = nn.Conv1d(depth_channels, num_points, 1)
+        self.register_buffer("spread_scale", torch.ones(3))
 
     def forward(self, maps: Tensor, depth: Tensor) -> Points:
         """(B, map_channels, H, W) and (B, depth_channels, D) -> N points; x has W bins, y has H, z has D."""
@@ -52,7 +58,7 @@ class LixelHead(nn.Module):
         scale = [LIXELS / line.shape[-1] for line in lines]  # bins of whatever number span the same 64 lixels
         position = torch.stack([mean * s for (mean, _), s in zip(found, scale, strict=True)], -1)
         spread = torch.stack([deviation * s for (_, deviation), s in zip(found, scale, strict=True)], -1)
-        return Points(position, spread, maps)
+        return Points(position, spread * self.spread_scale, maps)
 
 
 class DepthLayer(nn.Module):

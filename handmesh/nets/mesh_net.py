@@ -16,7 +16,7 @@ class Prediction(NamedTuple):
     """What a mesh net sees in B pictures. Lixels of the frame that `handmesh.lixels` describes; axes x, y, z; float32."""
 
     keypoints: Tensor  # (B, P, 3) PoseNet's; those of the mesh come from MeshNet.regress_keypoints(vertices)
-    keypoints_spread: Tensor  # (B, P, 3) one standard deviation of the heatmap: how sure the net is
+    keypoints_spread: Tensor  # (B, P, 3) one standard deviation: how sure the net is
     vertices: Tensor  # (B, V, 3)
     vertices_spread: Tensor  # (B, V, 3)
 
@@ -68,6 +68,16 @@ class MeshNet(nn.Module):
         keypoints = self.pose_decoder(levels)
         vertices = self.mesh_decoder(self.mesh_backbone(self.aggregation(levels[0], keypoints)))
         return Prediction(keypoints.position, keypoints.spread, vertices.position, vertices.spread)
+
+    @torch.no_grad()
+    def calibrate_spread(self, error_over_spread: Tensor) -> None:
+        """Scales the spreads so that they are as large as the errors.
+
+        Args:
+            error_over_spread: (2, 3) root mean squares found so far, of keypoints and vertices, along x, y and z.
+        """
+        for decoder, factor in zip((self.pose_decoder, self.mesh_decoder), error_over_spread, strict=True):
+            decoder.head.spread_scale.mul_(factor)  # type: ignore[union-attr, operator]
 
     def regress_keypoints(self, vertices: Tensor) -> Tensor:
         """(B, V, 3) vertices in any affine frame -> (B, P, 3) keypoints in the same; float32 under autocast too."""

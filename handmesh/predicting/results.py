@@ -28,7 +28,7 @@ CONVENTIONS = {
     "frame": "camera of the picture, OpenCV's: x right, y down, z forward; the corner of the top-left pixel is (0, 0)",
     "units": "metres; _px pixels of the picture as it is looked at (EXIF's orientation applied); _mm millimetres",
     "keypoints": " ".join(KEYPOINT_NAMES),
-    "spread": "one standard deviation of a vertex's place as the net's heatmaps have it, the three axes together; not calibrated",
+    "spread": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
     "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
 }
 """What the fields of the JSON mean."""

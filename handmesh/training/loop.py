@@ -19,7 +19,7 @@ from handmesh.data.crop import lixels_to_camera
 from handmesh.data.dataset import Batch, HandDataset
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import ShardDataset
-from handmesh.inference import Predicted, predict_dataset, quiet_worker
+from handmesh.inference import Predicted, predict_dataset, quiet_worker, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
@@ -209,6 +209,7 @@ class Training:
             predicted = predict_dataset(
                 self.net, self._validation(), self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
             )
+            self.net.calibrate_spread(torch.from_numpy(root_mean_square(predicted.error_over_spread)))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}

