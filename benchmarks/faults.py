@@ -346,8 +346,8 @@ def memory(bench: Bench, samples: int, shard: int = 500) -> list[dict[str, Any]]
     rows, spec_json, start = [], json.dumps(spec_to_dict(spec)), time.monotonic()
     for number in range(samples // shard):
         indices = tuple(range(number * shard, (number + 1) * shard))
-        info = make_shard(ShardTask(number, indices, spec_json, str(bench.world.assets), str(bench.folder / "memory"), dataset))
-        (bench.folder / "memory" / info.name).unlink()
+        made = make_shard(ShardTask(number, indices, spec_json, str(bench.world.assets), str(bench.folder / "memory"), dataset))
+        (bench.folder / "memory" / made.info.name).unlink()
         if number % max(1, samples // shard // 20) == 0 or number == samples // shard - 1:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             row = {"samples": indices[-1] + 1, "resident_MB": pages * os.sysconf("SC_PAGESIZE") / 2**20}

@@ -203,7 +203,9 @@ def generate(
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, gpu, or a number that doctor lists: where to draw")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace another dataset in OUT")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="print the share of each stage in the time")] = False,
     assets: AssetsOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
@@ -226,13 +228,15 @@ def generate(
         spec, seed=seed, shard_size=shard_size, passes=passes, hand=hand, backgrounds=backgrounds, textures=textures,
         renderer=renderer, exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
-    run = RunConfig(jobs, nnodes, node_rank, overwrite, scheduler)
+    run = RunConfig(jobs, nnodes, node_rank, overwrite, scheduler, device, profile)
     found = run_generate(chosen, out, Selection(samples, indices), run, _assets(assets))
     if as_json:
-        _print_json(found)
+        _print_json(found | ({"profile": found["profile"].summary()} if profile else {}))
         return
     state = "complete" if found["complete"] else "not complete yet: other nodes have shards to make"
     typer.echo(f"{out}: {found['made']} of {found['shards']} shards made now ({found['samples']} samples), {state}")
+    if profile:
+        typer.echo("\n".join(found["profile"].lines()))
 
 
 @app.command()

@@ -26,6 +26,7 @@ def examine(assets: Path) -> list[Check]:
     checks = [
         Check("python", True, True, f"{platform.python_version()} on {platform.machine()}"),
         _opengl(),
+        *_devices(),
         Check("embedded hand", *_present(EMBEDDED / "hand.npz"), f"{EMBEDDED / 'hand.npz'}"),
         Check("embedded poses", *_present(EMBEDDED / "poses.npz"), f"{EMBEDDED / 'poses.npz'}"),
         Check(
@@ -51,6 +52,17 @@ def _opengl() -> Check:
         return Check("opengl", True, True, driver_name(make_context()))
     except AssetError as error:
         return Check("opengl", False, True, str(error))
+
+
+def _devices() -> list[Check]:
+    """Every device that EGL can draw on, as `generate --device` takes them."""
+    from handsynth.render.context import list_devices
+
+    kinds = {"cpu": "software", "gpu": "GPU", None: "cannot be used"}
+    return [
+        Check(f"device {found.number}", found.driver is not None, False, f"{kinds[found.kind]}: {found.detail}")
+        for found in list_devices()
+    ]
 
 
 def _present(path: Path) -> tuple[bool, bool]:

@@ -23,9 +23,11 @@ from handsynth.core.shard import ShardInfo, canonical_json, shard_name
 from handsynth.encode import encode_sample
 from handsynth.folder import Folder, open_folder
 from handsynth.pipeline import Studio, library_of
+from handsynth.profile import OFF, START, Profile
 from handsynth.progress import Progress
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
+from handsynth.render.context import AUTO, check_device
 from handsynth.selection import Selection
 from handsynth.sidecars import (
     NOTES,
@@ -47,13 +49,15 @@ MAX_LOST = 8
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How a dataset is made. Nothing here changes a byte of it."""
+    """How a dataset is made. Nothing here changes a byte of it, but that pixels are a driver's, which the index names."""
 
     jobs: int = 1
     nnodes: int = 1
     node_rank: int = 0
     overwrite: bool = False
     scheduler: str | None = None  # address of a Dask cluster, whose workers then take the place of `jobs`
+    device: str = AUTO  # which EGL device of its machine a worker draws on, see render.context.find_device
+    profile: bool = False  # time the stages
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ class ShardTask:
     assets: str
     out: str
     dataset: str  # the identity that spec and assets must have where the worker is
+    device: str = AUTO
+    profile: bool = False
+
+
+@dataclass(frozen=True)
+class MadeShard:
+    """What a worker answers: the shard, and the time that its stages took if that was asked for."""
+
+    info: ShardInfo
+    profile: Profile
 
 
 def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]]:
@@ -77,11 +91,14 @@ def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]
 def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:
     """Makes what is missing of a dataset in `out` and returns a summary; the index is written once all shards are there.
 
+    The summary holds the run's Profile under "profile" if that was asked for.
+
     `out` is a folder or an address that fsspec knows, such as s3://bucket/name. Any number of nodes may do this at once. Raises
-    UsageError when `out` holds another dataset, HandsynthError when the disk is full or cannot be written to or when a shard
-    ended its workers every time, AssetError when an asset or OpenGL is missing. Whatever happens, only whole shards lie under
-    their own names.
+    UsageError when `out` holds another dataset or `run.device` names no kind of device, HandsynthError when the disk is full or
+    cannot be written to or when a shard ended its workers every time, AssetError when an asset, OpenGL or the device is missing.
+    Whatever happens, only whole shards lie under their own names.
     """
+    check_device(run.device)
     folder = open_folder(out)
     library = library_of(spec, assets)
     if skipped := describe_skipped(library.backgrounds):
@@ -112,15 +129,18 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     if mine:
         library.prepare(lambda text: print(text, file=sys.stderr))  # once here, rather than in every worker
     spec_json = json.dumps(spec_to_dict(spec) | _absolute_paths(spec))
-    tasks = [ShardTask(k, shards[k], spec_json, str(assets.absolute()), folder.address, plan["dataset"]) for k in mine]
+    common = (spec_json, str(assets.absolute()), folder.address, plan["dataset"], run.device, run.profile)
+    tasks = [ShardTask(k, shards[k], *common) for k in mine]
     total = sum(len(t.indices) for t in tasks)
     lost: list[str] = []
+    profile = Profile()
     with Progress(total, len(tasks)) as progress, _disk_errors(folder):
-        for task, info in run_in_workers(make_shard, tasks, run.jobs, run.scheduler):
-            if info is None:
+        for task, made in run_in_workers(make_shard, tasks, run.jobs, run.scheduler):
+            if made is None:
                 lost.append(names[task.number])
             else:
-                progress.add(info.count)
+                progress.add(made.info.count)
+                profile.add(made.profile)
             if len(lost) == MAX_LOST:
                 break
         _remove_leftovers(folder)  # of workers that died on the way
@@ -132,7 +152,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
         )
     with _disk_errors(folder):
         complete = merge_index(folder, plan, len(shards), doubtful)
-    return {"dataset": plan["dataset"], "shards": len(shards), "made": len(tasks), "samples": total, "complete": complete}
+    summary = {"dataset": plan["dataset"], "shards": len(shards), "made": len(tasks), "samples": total, "complete": complete}
+    return summary | ({"profile": profile} if run.profile else {})
 
 
 def _absolute_paths(spec: DatasetSpec) -> dict[str, str]:
@@ -205,45 +226,53 @@ def _remove_dataset(folder: Folder) -> None:
             folder.remove(name)
 
 
-def make_shard(task: ShardTask) -> ShardInfo:
+def make_shard(task: ShardTask) -> MadeShard:
     """Makes one shard and then its sidecar. A pure function of the task: any worker, any order, the same bytes.
 
-    Raises AssetError when this machine's assets are not those of the dataset.
+    Raises AssetError when this machine's assets are not those of the dataset, or when it has no such device.
     """
     folder, name = open_folder(task.out), shard_name(task.number)
-    with threadpoolctl.threadpool_limits(1), _disk_errors(folder):
+    profile = Profile() if task.profile else OFF
+    with profile.stage("write"), threadpoolctl.threadpool_limits(1), _disk_errors(folder):
         made = read_sidecars(folder, task.dataset, name).get(name, [])
         if found := sidecar_of(folder, name, folder.list().get(name), made):  # another node's, or of a worker that then died
-            return ShardInfo(**{f.name: found[f.name] for f in dataclasses.fields(ShardInfo)})
-        sampler, studio = _worker_state(task.spec_json, task.assets)
+            return MadeShard(ShardInfo(**{f.name: found[f.name] for f in dataclasses.fields(ShardInfo)}), OFF)
+        with profile.stage(START):
+            sampler, studio = _worker_state(task.spec_json, task.assets, task.device)
         if studio.dataset != task.dataset:
             raise AssetError(
                 f"{os.uname().nodename} has other assets or another version of handsynth than the machine that the run was started "
                 f"on (looked in {task.assets}): give every worker the same ones"
             )
+        with profile.stage("recipe"):
+            recipes = [sampler.sample(i) for i in task.indices]
         replaced = 0
 
         def members() -> Iterator[tuple[int, dict[str, bytes]]]:
             nonlocal replaced
-            for sample in studio.make_samples([sampler.sample(i) for i in task.indices]):
+            for sample in studio.make_samples(recipes, profile):
                 replaced += sample.labels["background"]["replaced"]
-                yield sample.index, encode_sample(sample)
+                with profile.stage("encode"):
+                    encoded = encode_sample(sample)
+                yield sample.index, encoded
 
         info = folder.write_shard(name, members())
         info = dataclasses.replace(info, replaced_backgrounds=replaced)
         write_sidecar(folder, info, studio.dataset, studio.renderer.driver)
-    return info
+    if task.profile:
+        profile.samples = info.count
+    return MadeShard(info, profile)
 
 
 @lru_cache(maxsize=1)
-def _worker_state(spec_json: str, assets: str) -> tuple[RecipeSampler, Studio]:
+def _worker_state(spec_json: str, assets: str, device: str) -> tuple[RecipeSampler, Studio]:
     """What this process holds open, made on its first shard and kept."""
     import cv2
 
     cv2.setNumThreads(1)
     spec = spec_from_dict(json.loads(spec_json), "spec")
     library = library_of(spec, Path(assets))
-    return RecipeSampler(spec, library), Studio(spec, library)
+    return RecipeSampler(spec, library), Studio(spec, library, device)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,10 @@ from handsynth.core.errors import HandsynthError
 from handsynth.core.sample import Sample
 from handsynth.encode import encode_jpeg, encode_passes
 from handsynth.pose import CameraHands, PoseStage
+from handsynth.profile import OFF, Profile
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
+from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer, View
 from handsynth.render.surface import make_surface, sphere_centres
 from handsynth.texture import TextureStage
@@ -26,36 +28,44 @@ BATCH = 32
 class Studio:
     """What a worker keeps for its life: the library's arrays, the stages, one OpenGL context."""
 
-    def __init__(self, spec: DatasetSpec, library: Library) -> None:
-        """Opens everything; raises AssetError when OpenGL or an asset is missing."""
+    def __init__(self, spec: DatasetSpec, library: Library, device: str = AUTO) -> None:
+        """Opens everything, with OpenGL on `device` (see find_device); raises AssetError when OpenGL or an asset is missing."""
         self.spec, self.library = spec, library
         self.dataset = dataset_identity(spec, library.digests)
         skin = library.skin
         self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
-        self.renderer = _make_renderer(spec, library, self.surface, skin.size)
+        self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
 
-    def make_samples(self, recipes: Sequence[Recipe]) -> Iterator[Sample]:
+    def make_samples(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[Sample]:
         """Yields the samples of some recipes, in order: pose -> texture -> render -> composite -> annotate."""
         for start in range(0, len(recipes), BATCH):
             batch = recipes[start : start + BATCH]
-            hands = self.poses.pose(batch, self.spec.image_size)
-            albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
+            with profile.stage("pose"):
+                hands = self.poses.pose(batch, self.spec.image_size)
+            with profile.stage("texture"):
+                albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
             for row, recipe in enumerate(batch):
-                yield self._make_sample(recipe, hands, row, albedos[row])
+                yield self._make_sample(recipe, hands, row, albedos[row], profile)
 
-    def _make_sample(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray) -> Sample:
+    def _make_sample(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, profile: Profile) -> Sample:
         spec, size = self.spec, self.spec.image_size
-        picture, used = read_usable(self.library.backgrounds, recipe.background.index)
-        background = crop_background(picture, vars(recipe.background), size)
-        layers = self.renderer.render(self._view(recipe, hands, row, albedo, background), spec.passes)
+        with profile.stage("background"):
+            picture, used = read_usable(self.library.backgrounds, recipe.background.index)
+            background = crop_background(picture, vars(recipe.background), size)
+        with profile.stage("render"):
+            layers = self.renderer.render(self._view(recipe, hands, row, albedo, background), spec.passes)
         if not layers.mask.any():
             raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
-        rgb = self.compositor.composite(layers.encoded, background, recipe.sensor)
-        labels = annotate(recipe, hands, row, self.surface.closed_faces, size, self.dataset, self.library.hand.fingertip_table)
-        labels["background"] = self.library.backgrounds.label(used) | {"replaced": used != recipe.background.index}
-        jpg = encode_jpeg(rgb, recipe.sensor.jpeg_quality)
-        return Sample(labels, jpg, layers.mask, hands.vertices[row], encode_passes(layers, spec.passes))
+        with profile.stage("composite"):
+            rgb = self.compositor.composite(layers.encoded, background, recipe.sensor)
+        with profile.stage("annotate"):
+            labels = annotate(recipe, hands, row, self.surface.closed_faces, size, self.dataset, self.library.hand.fingertip_table)
+            labels["background"] = self.library.backgrounds.label(used) | {"replaced": used != recipe.background.index}
+        with profile.stage("encode"):
+            jpg = encode_jpeg(rgb, recipe.sensor.jpeg_quality)
+            passes = encode_passes(layers, spec.passes)
+        return Sample(labels, jpg, layers.mask, hands.vertices[row], passes)
 
     def _view(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, background: np.ndarray) -> View:
         """The batch's row as a renderer takes it. The ambient light takes the background's colour in part."""
@@ -82,12 +92,12 @@ def library_of(spec: DatasetSpec, assets: Path) -> Library:
     return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives)
 
 
-def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int) -> Renderer:
-    """The backend that the spec names."""
+def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int, device: int) -> Renderer:
+    """The backend that the spec names, on an EGL device."""
     if spec.renderer == "pyrender":
         from handsynth.render.pyrender_backend import PyrenderRenderer
 
-        return PyrenderRenderer(surface, spec.image_size)
+        return PyrenderRenderer(surface, spec.image_size, device)
     from handsynth.render.gl import GlRenderer
 
-    return GlRenderer(library.hand, surface, texture_size, spec.image_size)
+    return GlRenderer(library.hand, surface, texture_size, spec.image_size, device)

@@ -76,7 +76,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
     """The farm's own steps, with rendering replaced by fixed bytes: killed at call n of os.fsync or os.replace, or sample n."""
     sample = SimpleNamespace(labels={"background": {"replaced": False}}, index=0)
     studio = SimpleNamespace(
-        make_samples=lambda recipes: iter([SimpleNamespace(**vars(sample) | {"index": r}) for r in recipes]),
+        make_samples=lambda recipes, _: iter([SimpleNamespace(**vars(sample) | {"index": r}) for r in recipes]),
         dataset="",
         renderer=SimpleNamespace(driver="none"),
     )

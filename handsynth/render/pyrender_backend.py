@@ -17,10 +17,10 @@ GL_FROM_CV = np.array([1.0, -1.0, -1.0], np.float32)
 class PyrenderRenderer:
     """Draws with pyrender's OffscreenRenderer. Keep exactly one per process: deleting any ends EGL for all of them."""
 
-    def __init__(self, surface: Surface, image_size: int) -> None:
-        """Makes the context. Raises AssetError without EGL."""
+    def __init__(self, surface: Surface, image_size: int, device: int = 0) -> None:
+        """Makes the context on an EGL device. Raises AssetError without EGL."""
         prepare_environment()
-        os.environ["PYOPENGL_PLATFORM"] = "egl"
+        os.environ |= {"PYOPENGL_PLATFORM": "egl", "EGL_DEVICE_ID": str(device)}
         import pyrender
 
         self._pyrender, self._surface, self._size = pyrender, surface, image_size
