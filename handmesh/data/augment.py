@@ -1,5 +1,6 @@
 """Augmentation: how crop and colours are drawn. Labels move with the crop alone; the rest touches colours only."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,25 +61,40 @@ def augment(
         The crop with its labels, its colours untouched, and the (side, side, 3) float32 picture in [0, 1] that a net gets.
     """
     rng = draws("crop")
-    scale = 1 + spec.scale * np.clip(rng.standard_normal(), -1, 1)
+    scale = 1 + spec.scale * min(max(rng.standard_normal(), -1.0), 1.0)
     turns = rng.random() < spec.rotation_probability
-    angle = np.deg2rad(spec.rotation_deg) * np.clip(rng.standard_normal(), -2, 2) if turns else 0.0
-    crop = make_crop(record, side, float(scale), float(angle))
-    picture = crop.picture.astype(np.float32) / 255
+    angle = math.radians(spec.rotation_deg) * min(max(rng.standard_normal(), -2.0), 2.0) if turns else 0.0
+    crop = make_crop(record, side, scale, angle)
+    gains = np.ones(3, np.float32)
+    if spec.colour:
+        gains = draws("colour").uniform(1 - spec.colour, 1 + spec.colour, 3).astype(np.float32)
+    picture = None
     if spec.amplitude:
         rng = draws("amplitude")
         if rng.random() < spec.amplitude:
             share = spec.amplitude_strength * rng.random()
             partner = cv2.resize(other(rng), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-            picture = mix_amplitudes(picture, partner, share, spec.amplitude_band)
-    if spec.colour:
-        gains = draws("colour").uniform(1 - spec.colour, 1 + spec.colour, 3).astype(np.float32)
-        picture = np.clip(picture * gains, 0, 1)
+            mixed = mix_amplitudes(crop.picture.astype(np.float32) / 255, partner, share, spec.amplitude_band)
+            picture = np.clip(mixed * gains, 0, 1)
+    if picture is None:
+        picture = apply_gains(crop.picture, gains)
     if spec.erasing:
         rng = draws("erasing")
         if rng.random() < spec.erasing:
             picture = erase_rectangle(picture, spec.erasing_area, rng)
     return crop, picture
+
+
+def apply_gains(picture: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 picture, (3,) float32 gains -> (S, S, 3) float32: clip(picture / 255 * gains, 0, 1).
+
+    A byte has 256 values, so a table of them does for all pixels, to the bit. Channels lie one after the other, as nets want them.
+    """
+    tables = np.clip(np.arange(256, dtype=np.float32) / 255 * gains[:, None], 0, 1)
+    planes = np.empty((3, *picture.shape[:2]), np.float32)
+    for channel, table, plane in zip(cv2.split(picture), tables, planes, strict=True):
+        cv2.LUT(channel, table, plane)
+    return planes.transpose(1, 2, 0)
 
 
 def mix_amplitudes(picture: np.ndarray, partner: np.ndarray, share: float, band: float) -> np.ndarray:
@@ -108,6 +124,6 @@ def erase_rectangle(picture: np.ndarray, area: tuple[float, float], rng: np.rand
     height = int(np.clip(round(side * np.sqrt(share * ratio)), 1, side))
     width = int(np.clip(round(side * np.sqrt(share / ratio)), 1, side))
     top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
-    erased = picture.copy()
+    erased = picture.copy(order="K")
     erased[top : top + height, left : left + width] = rng.random((height, width, 3), np.float32)
     return erased

@@ -116,12 +116,14 @@ def _hand(part: ShardDataset) -> tuple[object, ...]:
 
 def _tensors(crop: Crop, picture: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
     def tensor(array: np.ndarray | float) -> Tensor:
-        return torch.as_tensor(np.asarray(array, np.float32))
+        return torch.from_numpy(np.asarray(array, np.float32, order="C"))
 
+    points, keypoints = np.concatenate([crop.keypoints, crop.vertices]), len(crop.keypoints)
+    lixels = crop.lixels(points)  # of both at once: small arrays cost by their number
     return Batch(
-        image=tensor(np.ascontiguousarray(picture.transpose(2, 0, 1))),
-        keypoints=tensor(crop.lixels(crop.keypoints)),
-        vertices=tensor(crop.lixels(crop.vertices)),
+        image=tensor(picture.transpose(2, 0, 1)),
+        keypoints=tensor(lixels[:keypoints]),
+        vertices=tensor(lixels[keypoints:]),
         keypoints_m=tensor(crop.keypoints),
         vertices_m=tensor(crop.vertices),
         root_depth=tensor(crop.root_depth),

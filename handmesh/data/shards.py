@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class ShardDataset:
             tables.append(np.insert(table, 0, number, axis=1))
         if not tables:
             raise HandsynthError(f"{self.folder} holds no sample that can be read")
+        self._paths = [str(self.folder / entry["name"]) for entry in self.index["shards"]]
         self._table = np.concatenate(tables)  # (N, 8): number of the shard, index, offset and size of each of MEMBERS
         self._files: OrderedDict[int, int] = OrderedDict()
 
@@ -80,9 +82,9 @@ class ShardDataset:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": OrderedDict()}
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # when Python ends, os may be gone before this
         for file in getattr(self, "_files", {}).values():
-            os.close(file)
+            close(file)
 
     def indices(self) -> np.ndarray:
         """(N,) number in the spec of the sample at each position."""
@@ -91,7 +93,7 @@ class ShardDataset:
     def where(self, position: int) -> str:
         """Names a sample in messages."""
         shard, index = self._table[position, :2]
-        return f"{self.folder / self.index['shards'][shard]['name']}, sample {index}"
+        return f"{self._paths[shard]}, sample {index}"
 
     def labels(self, position: int) -> dict[str, Any]:
         """The sample's JSON alone, checked. Raises HandsynthError naming shard and sample when it is damaged."""
@@ -135,7 +137,7 @@ class ShardDataset:
         if shard not in self._files:
             if len(self._files) >= _OPEN_SHARDS:
                 os.close(self._files.popitem(last=False)[1])
-            self._files[shard] = os.open(self.folder / self.index["shards"][shard]["name"], os.O_RDONLY)
+            self._files[shard] = os.open(self._paths[shard], os.O_RDONLY)
         return self._files[shard]
 
 

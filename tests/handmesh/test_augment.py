@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec, augment, erase_rectangle, mix_amplitudes
-from handmesh.data.crop import Crop, lixels_to_camera, make_crop, warp
+from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec, apply_gains, augment, erase_rectangle, mix_amplitudes
+from handmesh.data.crop import Crop, crop_affine, lixels_to_camera, make_crop, warp
 from handmesh.data.shards import Record, ShardDataset
 from handmesh.lixels import LIXELS
 from handsynth.core.camera import project
@@ -155,6 +157,35 @@ def test_flags_are_independent():
         assert not np.array_equal(picture, base[1])
         assert picture.min() >= 0
         assert picture.max() <= 1
+
+
+def test_gains_by_table_are_gains():
+    """The table gives what the formula gives, to the bit, for every byte in every channel; channels lie one after the other."""
+    picture = np.random.default_rng(0).permutation(np.repeat(np.arange(256), 48).astype(np.uint8)).reshape(64, 64, 3)
+    gains = np.array([0.8, 1.2, 1.0], np.float32)
+    found = apply_gains(picture, gains)
+    np.testing.assert_array_equal(found, np.clip(picture.astype(np.float32) / 255 * gains, 0, 1))
+    assert found.transpose(2, 0, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_warp_is_bilinear_sampling(side):
+    """Each pixel is the bilinear mean of the picture about where the inverse affine leads; outside it is black."""
+    rng = np.random.default_rng(1)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (40, 50, 3), np.uint8), (0, 0), 2)
+    if side == "left":
+        picture = picture[:, ::-1]  # memory order must not matter
+    A = crop_affine(np.array([30.0, 18.0]), 30.0, 0.4, 48)
+    y, x = np.mgrid[:48, :48] + 0.5
+    u, v = np.moveaxis(np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(A)[:2].T, -1, 0)
+    true = [
+        ndimage.map_coordinates(picture[..., c].astype(float), [v - 0.5, u - 0.5], order=1, mode="grid-constant") for c in range(3)
+    ]
+    found = warp(picture, A, 48)
+    inside = (u > 1) & (v > 1) & (u < 49) & (v < 39)
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(found[inside], np.stack(true, -1)[inside], atol=1.5)  # OpenCV counts in 1/32 px, and rounds
+    assert not found[(u < -1) | (v < -1) | (u > 51) | (v > 41)].any()
 
 
 def test_amplitudes_are_mixed_at_low_frequencies_only():
