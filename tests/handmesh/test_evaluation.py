@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from untrained import write_untrained
 
-from handmesh.cli import evaluate
+from handmesh.commands.mesh import evaluate
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.baseline import mean_hand, mean_of_hands, place_constant
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
