@@ -8,7 +8,7 @@ from typing import Any
 from handmesh.data.shards import ShardDataset
 from handmesh.hands import find_hand
 from handmesh.settings.mesh import TrainSpec, load_preset
-from handmesh.training.loop import HowRun, Part, train_mesh
+from handmesh.training.loop import HowRun, Part, Training
 from handmesh.training.ranks import open_ranks
 from handsynth.core.errors import UsageError
 
@@ -32,7 +32,7 @@ def train_mesh_command(
         ShardDataset(part.data.folder, hand, how["skip_bad"])
     validation = [ShardDataset(folder, hand, how["skip_bad"]) for folder in val]
     with open_ranks(device) as ranks:
-        history = train_mesh(spec, parts, validation, hand, out, ranks, HowRun(**how))
+        history = Training(spec, parts, validation, hand, out, ranks, HowRun(**how)).run()
         if not ranks.first:
             return None
     bad = sum(len(d.bad_shards) for d in [p.data for p in parts] + validation)

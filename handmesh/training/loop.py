@@ -53,26 +53,11 @@ class HowRun:
     skip_bad: bool = False
 
 
-def train_mesh(
-    spec: TrainSpec,
-    parts: Sequence[Part],
-    validation: Sequence[ShardDataset],
-    hand: HandModel,
-    out: Path,
-    ranks: Ranks,
-    how: HowRun,
-) -> list[dict[str, float]]:
-    """Trains a net and fills the run folder `out` -> one row of figures an epoch (what metrics.csv shows).
-
-    Raises UsageError when `out` already holds a run and `resume` is not asked for, or when it is asked for with other
-    settings; HandsynthError when the loss is no longer finite (the last checkpoint stays) or a sample is damaged.
-    """
-    training = Training(spec, parts, validation, hand, out, ranks, how)
-    return training.run()
-
-
 class Training:
-    """The state of a training under way."""
+    """A training under way: fills the run folder `out`.
+
+    Raises UsageError when `out` already holds a run and `resume` is not asked for, or when it is asked for with other settings.
+    """
 
     def __init__(
         self,
@@ -105,7 +90,10 @@ class Training:
         self.recorder: Recorder | None = None
 
     def run(self) -> list[dict[str, float]]:
-        """Every epoch that is left, then the sheet."""
+        """Every epoch that is left, then the sheet -> one row of figures an epoch (what metrics.csv shows).
+
+        Raises HandsynthError when the loss is no longer finite (the last checkpoint stays) or a sample is damaged.
+        """
         predicted = None
         if self.ranks.first:
             write_run(self.out, self.config, self.hand)

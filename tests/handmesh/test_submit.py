@@ -21,7 +21,7 @@ from handmesh.lixels import depth_to_lixels, pixels_to_lixels
 from handmesh.metrics import evaluate_hands
 from handmesh.nets.mesh_net import Prediction
 from handmesh.settings.mesh import TrainSpec
-from handmesh.training.loop import HowRun, Part, train_mesh
+from handmesh.training.loop import HowRun, Part, Training
 from handmesh.training.ranks import Ranks
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
@@ -189,7 +189,7 @@ def test_from_end_to_end(frei, tmp_path, capsys):
     assert (len(train), len(val)) == (40, 4)
     spec = TrainSpec(net="lite-fast", side=32, batch=20, epochs=1, pretrained=False)
     alone = Ranks(0, 1, torch.device("cpu"))
-    history = train_mesh(spec, [Part(train, 1.0)], [val], HAND, tmp_path / "run", alone, HowRun(workers=0))
+    history = Training(spec, [Part(train, 1.0)], [val], HAND, tmp_path / "run", alone, HowRun(workers=0)).run()
     assert np.isfinite(history[0]["val_pa_mpjpe_mm"])
     out = tmp_path / "pred.zip"
     submit_freihand(tmp_path / "run", src, out, device="cpu", as_json=True)

@@ -19,7 +19,7 @@ from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_run, read_tensors
 from handmesh.settings.mesh import PRESETS, TrainSpec, load_preset, parse_spec, spec_from_dict, spec_to_dict
 from handmesh.training import loop
 from handmesh.training.command import parse_part, with_flags
-from handmesh.training.loop import HowRun, Part, train_mesh
+from handmesh.training.loop import HowRun, Part, Training
 from handmesh.training.ranks import Ranks
 from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError, UsageError
@@ -33,7 +33,7 @@ SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretraine
 
 def train(shards: Path, out: Path, spec: TrainSpec = SPEC, ranks: Ranks = ALONE, **how) -> list[dict[str, float]]:
     data = ShardDataset(shards)
-    return train_mesh(spec, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(**{"workers": 0, **how}))
+    return Training(spec, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(**{"workers": 0, **how})).run()
 
 
 def command(shards: Path, out: Path, *more: object) -> list[str]:
