@@ -1,25 +1,35 @@
-"""How fast one core makes samples: a table of the stages, whole pipelines against a plain baseline, start-up and memory.
+"""How fast one core makes samples: stages, whole pipelines beside two plain baselines, two workers, start-up and memory.
 
-    python benchmarks/bench_generate.py
+    python benchmarks/bench_generate.py --html
 
-Everything runs in one process with one thread per library, variants round-robin, so that a machine that slows down slows all of
+Pipelines run in one process with one thread per library, variants round-robin, so that a machine that slows down slows all of
 them alike: the ratios can be trusted more than the milliseconds. CPU time is what a busy machine distorts least.
 """
 
 import argparse
 import dataclasses
 import functools
+import json
 import os
 import resource
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common import RESULTS, print_table, provenance, results_path, round_robin, write_csv
 
-BASELINE = "angrender by the plain baseline"
+PLAIN, WITH_PASSES = "angrender", "angrender with passes"
+NAIVE, CAREFUL = "naive", "careful"
 PAGE_MB = resource.getpagesize() / 1e6
+TITLES = {
+    "stages": "stages, CPU of this process", "pipelines": "whole pipelines on one core", "workers": "generate --jobs",
+    "start": "start-up and memory",
+}  # fmt: skip
 
 
 def one_thread_each() -> None:
@@ -35,9 +45,10 @@ def resident_mb() -> float:
 
 
 class Bench:
-    """Everything that is made once: imports, library, studios. Keeps how long that took."""
+    """One texture: what is made once, imports, library, studios; how long that took; and the pipelines."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, given: dict[str, str]) -> None:
+        """`given`: hand, textures, backgrounds of the spec."""
         started, cpu = time.perf_counter(), time.process_time()
         import cv2
 
@@ -48,13 +59,13 @@ class Bench:
 
         cv2.setNumThreads(1)
         imported = time.perf_counter()
-        given = {key: getattr(options, key) for key in ("hand", "textures", "backgrounds") if getattr(options, key)}
+        self._given = given
         self._spec = lambda name, passes=(): dataclasses.replace(load_spec(name), passes=passes, **given)
-        self._library = library_of(self._spec("angrender"), assets_dir())
-        self._library.prepare(print)
+        self.library = library_of(self._spec(PLAIN), assets_dir())
+        self.library.prepare(print)
         prepared = time.perf_counter()
-        self._make_studio = lambda spec: (RecipeSampler(spec, self._library), Studio(spec, self._library))
-        self.sampler, self.studio = self._make_studio(self._spec("angrender"))
+        self._make_studio = lambda spec: (RecipeSampler(spec, self.library), Studio(spec, self.library))
+        self.sampler, self.studio = self._make_studio(self._spec(PLAIN))
         next(self.studio.make_samples([self.sampler.sample(0)]))
         done = time.perf_counter()
         self.start = {
@@ -64,97 +75,180 @@ class Bench:
             "all_wall_s": done - started,
             "all_cpu_s": time.process_time() - cpu,
         }
+        self.profiles: dict[str, list[Any]] = {}
 
-    def indices(self, count: int) -> list[int]:
-        """So many sample numbers, spread evenly over AngRender."""
+    def indices(self, count: int, spec) -> list[int]:
+        """So many sample numbers, spread evenly over a spec."""
         from handsynth.selection import Selection
 
-        return list(Selection(samples=count).indices(self.studio.spec.samples))
+        return list(Selection(samples=count).indices(spec.samples))
 
-    def memory(self) -> dict[str, float]:
-        """Memory of a worker after a shard of AngRender; to be called before the baseline is made."""
+    def memory(self, samples: int, scratch: Path) -> dict[str, float]:
+        """Memory of a worker after a shard; to be called before anything else is made."""
+        self._run(PLAIN, self.sampler, self.studio, self.indices(samples, self.studio.spec), scratch / "first.tar")
+        self.profiles.clear()
         return {"resident_MB": resident_mb(), "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
 
-    def pipelines(self, samples: int, naive_samples: int, scratch: Path) -> dict[str, tuple[int, Any]]:
-        """Whole pipelines, from sample number to closed tar: name -> (samples of a round, function)."""
-        from handsynth.core.sample import PASSES
+    def _run(self, name: str, sampler, studio, indices: list[int], path: Path) -> None:
+        """From sample numbers to a closed tar, as a worker does it, and profiled."""
         from handsynth.core.shard import write_shard
-        from handsynth.encode import encode_sample
+        from handsynth.farm import make_members
+        from handsynth.profile import Profile
 
-        def run(sampler, studio, indices: list[int], path: Path) -> None:
-            made = studio.make_samples([sampler.sample(i) for i in indices])
-            write_shard(path, ((sample.index, encode_sample(sample)) for sample in made))
+        profile = Profile()
+        with profile.stage("write"):
+            write_shard(path, ((sample.index, members) for sample, members in make_members(sampler, studio, indices, profile)))
+        profile.samples = len(indices)
+        self.profiles.setdefault(name, []).append(profile)
 
-        def run_naive(pipeline, sampler, indices: list[int], path: Path) -> None:
-            pipeline.write([sampler.sample(i) for i in indices], path)
+    def ours(self, samples: int, scratch: Path) -> dict[str, Callable[[], None]]:
+        """Our pipelines by name."""
+        from handsynth.core.sample import PASSES
 
-        found: dict[str, tuple[int, Any]] = {}
-        every, few = self.indices(samples), self.indices(naive_samples)
-        for name in ("angrender", "manorender"):
-            sampler, studio = (self.sampler, self.studio) if name == "angrender" else self._make_studio(self._spec(name))
-            numbers = [i * studio.spec.samples // self.studio.spec.samples for i in every]
-            found[f"{name}, mask, labels, vertices"] = samples, functools.partial(run, sampler, studio, numbers, scratch / name)
-        sampler, studio = self._make_studio(self._spec("angrender", tuple(PASSES)))
-        found[f"angrender and {', '.join(PASSES)}"] = samples, functools.partial(run, sampler, studio, every, scratch / "passes")
-        pipeline = self._naive(scratch)
-        found[BASELINE] = naive_samples, functools.partial(run_naive, pipeline, self.sampler, few, scratch / "naive")
-        return found
+        runs: dict[str, Callable[[], None]] = {}
+        for name, spec in {
+            PLAIN: self._spec("angrender"), "manorender": self._spec("manorender"),
+            WITH_PASSES: self._spec("angrender", tuple(PASSES)),
+        }.items():  # fmt: skip
+            sampler, studio = (self.sampler, self.studio) if name == PLAIN else self._make_studio(spec)
+            runs[name] = functools.partial(self._run, name, sampler, studio, self.indices(samples, spec), scratch / f"{name}.tar")
+        return runs
 
-    def _naive(self, scratch: Path):
-        """The baseline, with a renderer of its own."""
-        from naive import NaivePipeline
+    def baselines(self, samples: int, native, renderer, scratch: Path) -> dict[str, Callable[[], None]]:
+        """The baselines by name, on AngRender. `native` is the skin at its own resolution, `renderer` pyrender's."""
+        from naive import CarefulPipeline, NaivePipeline, background_files
 
-        from handsynth.render.pyrender_backend import PyrenderRenderer
+        indices, size = self.indices(samples, self.studio.spec), self.studio.spec.image_size
+        files = background_files(self.library, [self.sampler.sample(i) for i in indices], scratch)
 
-        spec = self.studio.spec
-        kept = PyrenderRenderer(self.studio.surface, spec.image_size)._renderer  # its constructor knows what pyrender needs
-        return NaivePipeline(spec, self._library, kept, scratch)
+        def run(pipeline, path: Path) -> None:
+            pipeline.write([self.sampler.sample(i) for i in indices], path)
+
+        runs: dict[str, Callable[[], None]] = {}
+        for kind, cls in ((NAIVE, NaivePipeline), (CAREFUL, CarefulPipeline)):
+            for whole_map in (True, False):
+                name = kind if whole_map else f"{kind}, used texels alone"
+                pipeline = cls(self.library, native, size, renderer, files, whole_map=whole_map)
+                runs[name] = functools.partial(run, pipeline, scratch / f"{name}.tar")
+        return runs
+
+    def stage_rows(self) -> list[dict[str, Any]]:
+        """Median of each stage over the rounds, the first of which warmed up."""
+        from handsynth.profile import STAGES
+
+        rows: list[dict[str, Any]] = []
+        for name, profiles in self.profiles.items():
+            seconds = [(p.cpu_s, p.wall_s) for p in profiles[1:]]
+            samples = profiles[0].samples
+            found = {s: [1e3 * statistics.median(both[k][s] for both in seconds) / samples for k in (0, 1)] for s in STAGES}
+            found["sum"] = [sum(column) for column in zip(*found.values(), strict=True)]
+            for stage, (cpu, wall) in found.items():
+                row = {"pipeline": name, "stage": stage, "cpu_ms_per_sample": cpu, "wall_ms_per_sample": wall}
+                rows.append(row | {"cpu_share_percent": 100 * cpu / found["sum"][0]})
+        return rows
+
+    def worker_rows(self, samples: int, repeats: int, scratch: Path) -> list[dict[str, Any]]:
+        """`handsynth generate --jobs 1` and `--jobs 2` in turn, as processes of their own.
+
+        The rate is that of workers at work, start-up and the last one's lonely end left out; `wall_s` is the whole command.
+        """
+        found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+        options = [word for key, value in self._given.items() for word in (f"--{key}", value)]
+        for number in range(repeats):
+            for jobs, runs in found.items():
+                out = scratch / f"jobs{jobs}-{number}"
+                command = [sys.executable, "-m", "handsynth", "generate", PLAIN, out, "--jobs", jobs, "--samples", samples]
+                command += ["--shard-size", max(1, samples // 8), "--profile", "--json", *options]
+                start = time.perf_counter()
+                done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                profile = json.loads(done.stdout)["profile"]
+                runs.append({"wall_s": time.perf_counter() - start} | {k: v for k, v in profile.items() if k != "stages"})
+        rows: list[dict[str, Any]] = []
+        for jobs, runs in found.items():
+            middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+            cpu, wall = middle["cpu_ms_per_sample"], middle["wall_ms_per_sample"]
+            row = {"pipeline": PLAIN, "jobs": jobs, "samples": samples, "rounds": repeats, "wall_s": middle["wall_s"]}
+            row |= {"start_cpu_s": middle["start_cpu_s"], "cpu_ms_per_sample": cpu, "wall_ms_per_sample": wall}
+            row |= {"samples_per_cpu_s": 1e3 / cpu, "samples_per_wall_s": 1e3 * jobs / wall}
+            rows.append(row)
+        for kind in ("cpu", "wall"):  # as often as one job: 2 when the workers do not stand in each other's way
+            key = f"{kind}_ms_per_sample"
+            for row in rows:
+                row[f"{kind}_speed_over_one_job"] = row["jobs"] * rows[0][key] / row[key]
+        return rows
+
+
+def pipeline_rows(times: dict[str, tuple[float, float]], counts: dict[str, int], repeats: int) -> list[dict[str, Any]]:
+    """Rates of whole pipelines, and their ratios to both baselines."""
+    cpu, wall = ({name: both[k] / counts[name] for name, both in times.items()} for k in (0, 1))
+    return [
+        {"pipeline": name, "samples": counts[name], "rounds": repeats,
+         "cpu_ms_per_sample": 1e3 * cpu[name], "wall_ms_per_sample": 1e3 * wall[name],
+         "samples_per_cpu_s": 1 / cpu[name], "samples_per_wall_s": 1 / wall[name],
+         **{f"{kind}_speed_over_{base}": per[base] / per[name]
+            for base in (NAIVE, CAREFUL) for kind, per in (("cpu", cpu), ("wall", wall))}}
+        for name in times
+    ]  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the generator on one core.")
-    parser.add_argument("--samples", type=int, default=256, help="samples of each pipeline in a round (256)")
+    parser = argparse.ArgumentParser(description="Time the generator on one core and on two.")
+    parser.add_argument("--samples", type=int, default=256, help="samples of each of our pipelines in a round (256)")
     parser.add_argument("--repeats", type=int, default=7, help="rounds, after one that warms up (7)")
+    parser.add_argument("--worker-samples", type=int, default=4096, help="samples of each run with one and two workers (4096)")
+    parser.add_argument("--worker-repeats", type=int, default=3, help="runs of each (3)")
+    parser.add_argument("--html", action="store_true", help="again with a texture of HTML's structure and size (6 GB of memory)")
     parser.add_argument("--hand", help="auto, mano, embedded, toy, or a prepared .npz")
     parser.add_argument("--textures", help="auto, html, embedded, or a prepared .npz")
     parser.add_argument("--backgrounds", help="folder of pictures; or: scenes")
     parser.add_argument("--quick", action="store_true", help="a few samples, once: shows that it runs, measures nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files (benchmarks/results)")
     options = parser.parse_args()
-    samples, repeats, naive = (8, 1, 2) if options.quick else (options.samples, options.repeats, max(8, options.samples // 16))
+    if options.quick:
+        options.samples, options.repeats, options.worker_samples, options.worker_repeats = 8, 1, 8, 1
+    few = min(options.samples, max(2, options.samples // 16))  # of the baselines, which take so much longer
 
     one_thread_each()
-    bench = Bench(options)
-    from stages import time_stages
-
-    from handsynth.pipeline import BATCH
-
+    given = {key: getattr(options, key) for key in ("hand", "textures", "backgrounds") if getattr(options, key)}
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TITLES}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        batch = min(BATCH, samples)
-        numbers = bench.indices(batch * (1 + repeats * max(1, samples // batch)))
-        # Every batch holds samples from all over the grid, so that batches differ by the machine alone.
-        step = len(numbers) // batch
-        stages = time_stages(bench.studio, bench.sampler, [numbers[k::step][:batch] for k in range(step)], scratch)
-        memory = bench.memory()
-        pipelines = bench.pipelines(samples, naive, scratch)
-        times = round_robin({name: run for name, (_, run) in pipelines.items()}, repeats)
+        bench = Bench(given)
+        tables["start"].append(bench.start | bench.memory(options.samples, scratch))
+        from handsynth.render.pyrender_backend import PyrenderRenderer
 
-    per_sample = {name: tuple(t / pipelines[name][0] for t in both) for name, both in times.items()}
-    base_cpu, base_wall = per_sample[BASELINE]
-    rates = [
-        {"pipeline": name, "samples": pipelines[name][0], "rounds": repeats,
-         "cpu_ms_per_sample": 1e3 * cpu, "wall_ms_per_sample": 1e3 * wall,
-         "samples_per_cpu_s": 1 / cpu, "samples_per_wall_s": 1 / wall,
-         "cpu_speed_over_baseline": base_cpu / cpu, "wall_speed_over_baseline": base_wall / wall}
-        for name, (cpu, wall) in per_sample.items()
-    ]  # fmt: skip
-    start = [bench.start | memory]
+        # One for all, because deleting any of pyrender's ends EGL for the process; its constructor knows what pyrender needs.
+        renderer = PyrenderRenderer(bench.studio.surface, bench.studio.spec.image_size)._renderer
+        skins = [(bench.library.skin.name, bench, bench.library.skin)]
+        if options.html:
+            from html_release import write_html_release
+
+            from handsynth.assets.html import prepare_html, read_html
+
+            files = write_html_release(bench.library.skin, scratch / "HTML_release_both_hands")
+            prepared = prepare_html(scratch / "HTML_release_both_hands", scratch / "assets").paths[0]
+            skins.append(("html-sized", Bench(given | {"textures": str(prepared)}), read_html(*files, size=1024)))
+        for textures, one, native in skins:
+            runs = one.ours(options.samples, scratch)
+            counts = dict.fromkeys(runs, options.samples)
+            runs |= one.baselines(few, native, renderer, scratch)
+            times = round_robin(runs, options.repeats)
+            found = {
+                "stages": one.stage_rows(),
+                "pipelines": pipeline_rows(times, dict.fromkeys(runs, few) | counts, options.repeats),
+                "workers": one.worker_rows(options.worker_samples, options.worker_repeats, scratch),
+            }
+            for name, rows in found.items():
+                tables[name] += [{"textures": textures} | row for row in rows]
+            runs.clear()  # the naive basis alone has 2.5 GB
+
     origin = provenance(hand=bench.studio.library.hand.name, driver=bench.studio.renderer.driver)
-    tables = {"stages": stages, "pipelines": rates, "start": start}
     for name, rows in tables.items():
-        print_table({"stages": "stages of angrender", "pipelines": "whole pipelines on one core", "start": "start-up"}[name], rows)
+        print_table(TITLES[name], rows)
         write_csv(options.out / results_path(f"generate_{name}").name, rows, origin)
+    from generate_figure import plot_generate
+
+    plot_generate(options.out / results_path("generate_pipelines").with_suffix(".png").name, tables["stages"], tables["pipelines"])
 
 
 if __name__ == "__main__":

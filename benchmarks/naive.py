@@ -1,99 +1,129 @@
-"""The baseline: the same samples by a plain pipeline, as most people write it first. Small, fair, and nothing tuned.
+"""Two baselines that make the same samples: the pipeline as most people write it, and the same after a day with a profiler.
 
-The renderer is kept (making one for each picture would halve the speed again). The rest is the obvious call for each job: one
-sample at a time, a float64 einsum for the skin, a new trimesh, Mesh and Scene for each picture, Pillow, np.savez, tarfile.
+*Naive*: one sample at a time and the obvious call for each job: a float64 einsum over the texture's basis, a new trimesh, Mesh
+and Scene for each picture, Pillow, PNG, np.savez, tarfile. The renderer is kept (a new one for each picture would halve the
+speed again). *Careful*: the basis is float32 and one matrix-vector product, pictures are JPEG by Pillow, masks are packed lightly.
+
+Either holds the basis as a whole picture for each component (`whole_map`), its gaps filled, or for the used texels alone, as
+HTML's file does: less to add up, and dark seams where filtering reaches beyond them.
 """
 
 import io
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import trimesh
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from handsynth.assets.library import Library
-from handsynth.core.camera import project, transform
+from handsynth.assets.skin import SkinModel
+from handsynth.core.camera import MIRROR, mirrored, project, transform
 from handsynth.core.conventions import VISIBLE_TOLERANCE_M
-from handsynth.core.hand import keypoints_from_vertices, pose_hand
+from handsynth.core.hand import keypoints_from_vertices, mirror_points, pose_hand
 from handsynth.recipe.priors import camera_matrices
-from handsynth.recipe.recipe import Recipe
-from handsynth.recipe.spec import DatasetSpec
+from handsynth.recipe.recipe import BackgroundChoice, Recipe, SensorChoice
 from handsynth.render.pyrender_backend import GL_FROM_CV
 from handsynth.render.surface import make_surface
+from handsynth.texture import gutter_map
+
+JPEG_QUALITY = 95
 
 
 class NaivePipeline:
-    """Makes right hands of one spec."""
+    """As most people write it."""
 
-    def __init__(self, spec: DatasetSpec, library: Library, renderer, scratch: Path) -> None:
-        """`renderer` is a pyrender.OffscreenRenderer. Writes some backgrounds as JPEG files into `scratch`."""
+    dtype: type = np.float64
+
+    def __init__(
+        self, library: Library, skin: SkinModel, size: int, renderer, backgrounds: dict[int, Path], whole_map: bool = True
+    ) -> None:
+        """`renderer` is a pyrender.OffscreenRenderer of `size` pixels, `skin` has its texture's own resolution."""
         import pyrender
 
-        self.spec, self.library, self._renderer, self._pyrender = spec, library, renderer, pyrender
-        skin = library.skin
+        self.library, self.size, self._renderer, self._pyrender = library, size, renderer, pyrender
         self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
-        # The whole picture of each component, as the published texture models store it.
-        self.mean = np.zeros((skin.size**2, 3))
-        self.mean[skin.texels] = skin.mean
-        self.components = np.zeros((len(skin.components), skin.size**2, 3))
-        self.components[:, skin.texels] = skin.components
-        self.backgrounds = [scratch / f"{k}.jpg" for k in range(min(64, len(library.backgrounds)))]
-        for k, path in enumerate(self.backgrounds):
-            Image.fromarray(library.backgrounds.read(k)).save(path, quality=90)
+        self.backgrounds, self.side = backgrounds, skin.size
+        self.texels = np.arange(skin.size**2) if whole_map else skin.texels
+        shown = gutter_map(skin.texels, skin.size) if whole_map else slice(None)
+        self.mean = skin.mean[shown].astype(self.dtype)
+        self.basis = np.empty((len(skin.components), len(self.texels), 3), self.dtype)
+        for row, component in zip(self.basis, skin.components, strict=True):
+            row[:] = component[shown]
 
-    def write(self, recipes: list[Recipe], path: Path) -> None:
+    def write(self, recipes: Sequence[Recipe], path: Path) -> None:
         """Makes the samples of `recipes` and writes them as a tar."""
         with tarfile.open(path, "w") as tar:
             for recipe in recipes:
-                for extension, data in self._make_sample(recipe).items():
+                for extension, data in self.make_sample(recipe).items():
                     entry = tarfile.TarInfo(f"{recipe.index:09d}.{extension}")
                     entry.size = len(data)
                     tar.addfile(entry, io.BytesIO(data))
 
-    def _make_sample(self, recipe: Recipe) -> dict[str, bytes]:
-        model, size = self.library.hand, self.spec.image_size
+    def make_sample(self, recipe: Recipe) -> dict[str, bytes]:
+        """File extension -> bytes: picture, mask and labels."""
+        model = self.library.hand
         posed = pose_hand(model, np.array(recipe.theta).reshape(-1, 3), np.array(recipe.beta), np.array(recipe.trans))
         K, T = camera_matrices(recipe.camera)
         vertices = transform(T, posed.vertices)
+        if recipe.side == "left":
+            vertices, K, T = mirror_points(vertices), mirrored(K, self.size), MIRROR @ T @ MIRROR
         keypoints = keypoints_from_vertices(model, vertices)
-        skin = np.einsum("c,cuk->uk", np.array(recipe.alpha), self.components) + self.mean
-        texture = np.clip(skin, 0, 255).astype(np.uint8).reshape(self.library.skin.size, -1, 3)
+        values = self.skin(np.array(recipe.alpha, self.dtype))
+        texture = np.zeros((self.side**2, 3), np.uint8)
+        texture[self.texels] = np.clip(values, 0, 255).astype(np.uint8)
 
-        color, depth = self._render(vertices, texture, K, recipe)
-        mask = depth > 0
-        picture = np.where(mask[..., None], color[..., :3], self._background(recipe)).astype(np.float64)
-        picture *= np.array(recipe.sensor.gains) ** (1 / 2.2)
-        rng = np.random.default_rng(recipe.sensor.noise_key)
-        picture += rng.normal(0, 255 * recipe.sensor.noise, picture.shape)
-        rgb = np.clip(picture, 0, 255).astype(np.uint8)
+        color, depth = self._render(vertices, texture.reshape(self.side, self.side, 3), K, recipe)
+        picture = self._background(recipe.background)
+        hand = Image.fromarray(color)
+        picture.paste(hand, mask=hand.getchannel("A"))
+        picture = self._sensor(picture, recipe.sensor)
 
         xy = project(keypoints, K)
-        column, row = np.clip(xy.astype(int), 0, size - 1).T
+        column, row = np.clip(xy.astype(int), 0, self.size - 1).T
         visible = (depth[row, column] == 0) | (depth[row, column] + VISIBLE_TOLERANCE_M >= keypoints[:, 2])
-        jpg, png, npz = io.BytesIO(), io.BytesIO(), io.BytesIO()
-        Image.fromarray(rgb).save(jpg, "JPEG", quality=recipe.sensor.jpeg_quality)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(png, "PNG")
+        npz = io.BytesIO()
         np.savez(
             npz, K=K, T_cam_world=T, theta=recipe.theta, beta=recipe.beta, keypoints_cam=keypoints, keypoints_xy=xy,
             keypoints_visible=visible, vertices=vertices.astype(np.float32),
         )  # fmt: skip
-        return {"jpg": jpg.getvalue(), "mask.png": png.getvalue(), "npz": npz.getvalue()}
+        return self.encode(picture, Image.fromarray((depth > 0).astype(np.uint8) * 255)) | {"npz": npz.getvalue()}
 
-    def _background(self, recipe: Recipe) -> np.ndarray:
-        """(size, size, 3) crop of a picture file."""
-        choice, size = recipe.background, self.spec.image_size
-        picture = Image.open(self.backgrounds[choice.index % len(self.backgrounds)])
+    def skin(self, alpha: np.ndarray) -> np.ndarray:
+        """(C,) -> (U, 3) colours of the texels."""
+        return np.einsum("c,cuk->uk", alpha, self.basis) + self.mean
+
+    def encode(self, picture: Image.Image, mask: Image.Image) -> dict[str, bytes]:
+        """PNG, as Pillow and imageio write it."""
+        return {"png": _saved(picture, "PNG"), "mask.png": _saved(mask, "PNG")}
+
+    def _background(self, choice: BackgroundChoice) -> Image.Image:
+        """A square of a picture file."""
+        picture = Image.open(self.backgrounds[choice.index])
         side = round(choice.scale * min(picture.size))
         left, top = round(choice.x * (picture.width - side)), round(choice.y * (picture.height - side))
-        return np.array(picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR))
+        square = picture.crop((left, top, left + side, top + side)).resize((self.size, self.size), Image.Resampling.BILINEAR)
+        return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if choice.flip else square
+
+    def _sensor(self, picture: Image.Image, sensor: SensorChoice) -> Image.Image:
+        """Gains, blur and noise."""
+        values = np.array(picture).astype(self.dtype) * (np.array(sensor.gains) ** (1 / 2.2)).astype(self.dtype)
+        if sensor.blur_px > 0:
+            blurred = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(sensor.blur_px))
+            values = np.array(blurred).astype(self.dtype)
+        noise = np.random.default_rng(sensor.noise_key).standard_normal(values.shape, self.dtype)
+        return Image.fromarray(np.clip(values + 255 * sensor.noise * noise, 0, 255).astype(np.uint8))
 
     def _render(self, vertices: np.ndarray, texture: np.ndarray, K: np.ndarray, recipe: Recipe):
         """Colour and depth of one hand by pyrender's usual calls."""
         pyrender, surface = self._pyrender, self.surface
         # Corners of the texture layout: trimesh wants one texture coordinate for each vertex.
-        visual = trimesh.visual.TextureVisuals(uv=surface.corner_uv * [1, -1] + [0, 1], image=Image.fromarray(texture))
-        mesh = trimesh.Trimesh(vertices[surface.corner_vertex] * GL_FROM_CV, surface.triangles, visual=visual, process=False)
+        image = Image.fromarray(texture)
+        material = trimesh.visual.material.PBRMaterial(baseColorTexture=image, metallicFactor=0.0, roughnessFactor=0.6)
+        visual = trimesh.visual.TextureVisuals(uv=surface.corner_uv * [1, -1] + [0, 1], material=material)
+        faces = surface.triangles[:, ::-1] if recipe.side == "left" else surface.triangles
+        mesh = trimesh.Trimesh(vertices[surface.corner_vertex] * GL_FROM_CV, faces, visual=visual, process=False)
         scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=np.array(recipe.ambient.color))
         scene.add(pyrender.Mesh.from_trimesh(mesh))
         for light in recipe.lights:
@@ -106,3 +136,31 @@ class NaivePipeline:
             scene.add(pyrender.DirectionalLight(color=color / color.max(), intensity=float(np.pi * color.max())), pose=pose)
         scene.add(pyrender.IntrinsicsCamera(K[0, 0], K[1, 1], K[0, 2], K[1, 2], znear=0.05, zfar=15.0))
         return self._renderer.render(scene, flags=pyrender.RenderFlags.RGBA)
+
+
+class CarefulPipeline(NaivePipeline):
+    """What a profiler shows first is mended."""
+
+    dtype = np.float32
+
+    def skin(self, alpha: np.ndarray) -> np.ndarray:
+        """One matrix-vector product."""
+        return (alpha @ self.basis.reshape(len(alpha), -1)).reshape(-1, 3) + self.mean
+
+    def encode(self, picture: Image.Image, mask: Image.Image) -> dict[str, bytes]:
+        """JPEG, and a mask that is packed quickly."""
+        return {"jpg": _saved(picture, "JPEG", quality=JPEG_QUALITY), "mask.png": _saved(mask, "PNG", compress_level=1)}
+
+
+def background_files(library: Library, recipes: Sequence[Recipe], folder: Path) -> dict[int, Path]:
+    """Writes the backgrounds of some recipes as the JPEG files that such a pipeline reads."""
+    files = {recipe.background.index: folder / f"{recipe.background.index}.jpg" for recipe in recipes}
+    for index, path in files.items():
+        Image.fromarray(library.backgrounds.read(index)).save(path, quality=90)
+    return files
+
+
+def _saved(picture: Image.Image, form: str, **settings: int) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, form, **settings)
+    return data.getvalue()

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,8 @@ import handsynth
 from handsynth.assets.backgrounds import describe_skipped
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.shard import ShardInfo, canonical_json, shard_name
+from handsynth.core.sample import Sample
+from handsynth.core.shard import Members, ShardInfo, canonical_json, shard_name
 from handsynth.encode import encode_sample
 from handsynth.folder import Folder, open_folder
 from handsynth.pipeline import Studio, library_of
@@ -244,16 +245,12 @@ def make_shard(task: ShardTask) -> MadeShard:
                 f"{os.uname().nodename} has other assets or another version of handsynth than the machine that the run was started "
                 f"on (looked in {task.assets}): give every worker the same ones"
             )
-        with profile.stage("recipe"):
-            recipes = [sampler.sample(i) for i in task.indices]
         replaced = 0
 
-        def members() -> Iterator[tuple[int, dict[str, bytes]]]:
+        def members() -> Iterator[tuple[int, Members]]:
             nonlocal replaced
-            for sample in studio.make_samples(recipes, profile):
+            for sample, encoded in make_members(sampler, studio, task.indices, profile):
                 replaced += sample.labels["background"]["replaced"]
-                with profile.stage("encode"):
-                    encoded = encode_sample(sample)
                 yield sample.index, encoded
 
         info = folder.write_shard(name, members())
@@ -262,6 +259,18 @@ def make_shard(task: ShardTask) -> MadeShard:
     if task.profile:
         profile.samples = info.count
     return MadeShard(info, profile)
+
+
+def make_members(
+    sampler: RecipeSampler, studio: Studio, indices: Sequence[int], profile: Profile = OFF
+) -> Iterator[tuple[Sample, Members]]:
+    """Yields the samples of some indices, in order, each with its members of a shard."""
+    with profile.stage("recipe"):
+        recipes = [sampler.sample(i) for i in indices]
+    for sample in studio.make_samples(recipes, profile):
+        with profile.stage("encode"):
+            members = encode_sample(sample)
+        yield sample, members
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from tiny import World
 
+from handsynth.profile import STAGES
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -22,19 +24,24 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
-    """`bench_generate.py --quick` writes three tables: all stages and pipelines, positive times, machine, commit and driver."""
+    """`bench_generate.py --quick`: four tables with positive times, machine, commit and driver; and a figure."""
     command = [sys.executable, FOLDER / "bench_generate.py", "--quick", "--hand", "toy", "--out", tmp_path]
     command += ["--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.pictures]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
     tables = {path.name.split("-")[0]: rows_of(path) for path in tmp_path.glob("*.csv")}
-    assert set(tables) == {"generate_stages", "generate_pipelines", "generate_start"}
-    stages = [row["stage"] for row in tables["generate_stages"]]
-    assert stages == ["recipe", "pose", "texture", "background", "render", "composite", "annotate", "encode", "tar", "sum"]
-    assert len(tables["generate_pipelines"]) == 4
+    assert set(tables) == {"generate_stages", "generate_pipelines", "generate_workers", "generate_start"}
+    ours = ["angrender", "manorender", "angrender with passes"]
+    assert [(row["pipeline"], row["stage"]) for row in tables["generate_stages"]] == [*itertools.product(ours, (*STAGES, "sum"))]
+    baselines = ["naive", "naive, used texels alone", "careful", "careful, used texels alone"]
+    assert [row["pipeline"] for row in tables["generate_pipelines"]] == ours + baselines
+    assert [row["jobs"] for row in tables["generate_workers"]] == ["1", "2"]
     for row in itertools.chain(*tables.values()):
         assert all(row[key] for key in ("command", "cpu", "cores", "python", "numpy", "commit", "driver"))
-        assert all(float(value) > 0 for key, value in row.items() if "_ms_" in key or key.endswith(("_s", "_MB")))
+        assert all(
+            float(value) > 0 for key, value in row.items() if "_ms_" in key or "_speed_" in key or key.endswith(("_s", "_MB"))
+        )
+    assert len(list(tmp_path.glob("*.png"))) == 1
 
 
 class Answering:
