@@ -1,6 +1,7 @@
 """The benchmarks run: every table is printed and written with its origin. Their speed is nobody's business here."""
 
 import csv
+import functools
 import itertools
 import json
 import os
@@ -42,6 +43,46 @@ def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
             float(value) > 0 for key, value in row.items() if "_ms_" in key or "_speed_" in key or key.endswith(("_s", "_MB"))
         )
     assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_loader_writes_table_and_figure(tiny_world: World, tmp_path: Path):
+    """`bench_loader.py --quick` writes every variant, reading alone and as batches, with positive rates and its origin."""
+    tiny_world.generate(tmp_path / "set", "0:12")
+    command = [sys.executable, FOLDER / "bench_loader.py", "--quick", "--data", tmp_path / "set", "--side", "64", "--batch", "5"]
+    run = functools.partial(subprocess.run, capture_output=True, text=True, timeout=300, check=False)
+    done = run([*map(str, command), "--out", str(tmp_path / "out")])
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "out").glob("*.csv")
+    rows = rows_of(path)
+    assert [row["work"] for row in rows] == ["reading"] * 4 + ["augmented batches"] * 4
+    assert [row["variant"] for row in rows[:4]] == [row["variant"] for row in rows[4:]]
+    for row in rows:
+        assert all(row[key] for key in ("command", "cpu", "cores", "python", "numpy", "commit", "webdataset"))
+        assert all(float(value) > 0 for key, value in row.items() if "_per_" in key)
+    assert all(float(row["resident_MB"]) > 0 for row in rows[4:])
+    assert path.with_suffix(".png").stat().st_size > 0
+    refused = run([*map(str, command[:-6]), "--data", str(tmp_path / "nothing")])
+    assert refused.returncode == 2
+    assert "nothing holds no index.json" in refused.stderr
+
+
+def test_loaders_give_the_same_tensors(tiny_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Loose files, webdataset and our reader differ in nothing but how JPEGs are decoded."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import bench_loader
+    from plain_readers import unpack
+
+    tiny_world.generate(tmp_path / "set", "0:8")
+    unpack(bench_loader.ShardDataset(tmp_path / "set"), tmp_path / "loose")
+    loaders = bench_loader.Loaders(tmp_path / "set", tmp_path / "loose", 64, 4)
+    ours = {int(item.sample): item for item in map(loaders.hands.__getitem__, range(8))}
+    for reader in (map(loaders.loose.__getitem__, range(8)), *loaders.web.values()):
+        found = {int(item.sample): item for item in reader}
+        assert found.keys() == ours.keys()
+        for index, item in found.items():
+            np.testing.assert_allclose(item.image, ours[index].image, atol=0.05)  # decoders may round a colour by some units
+            for a, b in zip(item[1:], ours[index][1:], strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 class Answering:

@@ -79,7 +79,7 @@ class HandDataset(Dataset[Batch]):
         crop, picture = augment(
             record, self.side, self.spec, lambda purpose: stream(self.seed, record.index, name + purpose), self._other(part)
         )
-        return _tensors(crop, picture, draw.dataset, record.index, replaced)
+        return to_tensors(crop, picture, draw.dataset, record.index, replaced)
 
     def record(self, position: int) -> Record:
         """The sample at a position over all datasets as it lies in its shard."""
@@ -114,7 +114,9 @@ def _hand(part: ShardDataset) -> tuple[object, ...]:
     return part.num_vertices, part.index["assets"].get("hand"), part.index["fingertips"]
 
 
-def _tensors(crop: Crop, picture: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
+def to_tensors(crop: Crop, picture: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
+    """A single sample of what `augment` gave, with the numbers that `Batch` keeps of it."""
+
     def tensor(array: np.ndarray | float) -> Tensor:
         return torch.from_numpy(np.asarray(array, np.float32, order="C"))
 

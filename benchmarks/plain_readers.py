@@ -1,0 +1,102 @@
+"""The same samples read as one would at first: loose files through Pillow, and the shards through `webdataset`."""
+
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
+
+from handmesh.data.dataset import Batch
+from handmesh.data.shards import MEMBERS, Record, ShardDataset
+
+SHUFFLE_BUFFER = 1000
+"""Samples among which `webdataset` draws the next one."""
+
+Augmented = Callable[[Record], Batch]
+
+
+def record_of(identity: str, picture: np.ndarray, labels: dict[str, Any], vertices: np.ndarray) -> Record:
+    """A record of decoded members, which are taken as they are: these readers check nothing."""
+    return Record(
+        dataset=identity,
+        index=labels["index"],
+        side=labels["side"],
+        picture=picture,
+        K=np.array(labels["K"], np.float64),
+        keypoints=np.array(labels["keypoints_cam"], np.float64),
+        vertices=vertices.astype(np.float64),
+        bbox=np.array(labels["bbox_xyxy"], np.float64),
+    )
+
+
+def unpack(shards: ShardDataset, folder: Path) -> None:
+    """Writes what training reads of every sample as loose files: JPEG, JSON and `.npy`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in shards.index["shards"]:
+        with tarfile.open(shards.folder / entry["name"]) as tar:
+            tar.extractall(folder, [m for m in tar if m.name.partition(".")[2] in MEMBERS], filter="data")
+
+
+class LooseFiles(Dataset[Batch]):
+    """The map-style dataset that one writes first.
+
+    Args:
+        folder: with the files of `unpack`.
+        identity: of the dataset.
+        augmented: what becomes of a record.
+    """
+
+    def __init__(self, folder: Path, identity: str, augmented: Augmented) -> None:
+        self.pictures, self.identity, self.augmented = sorted(folder.glob("*.jpg")), identity, augmented
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, position: int) -> Record:
+        """The sample, decoded."""
+        path = self.pictures[position]
+        with Image.open(path) as opened:
+            picture = np.asarray(opened.convert("RGB"))
+        labels = json.loads(path.with_suffix(".json").read_bytes())
+        return record_of(self.identity, picture, labels, np.load(path.with_suffix(".vertices.npy")))
+
+    def __getitem__(self, position: int) -> Batch:
+        return self.augmented(self.read(position))
+
+
+class WebShards(IterableDataset[Batch]):
+    """The shards as `webdataset` streams them: shards in random order, samples through a shuffle buffer, masks passed over.
+
+    Args:
+        shards: the dataset.
+        augmented: what becomes of a record.
+        decoder: "rgb8", webdataset's own, which is Pillow's; or "simplejpeg", the decoder that we use.
+    """
+
+    def __init__(self, shards: ShardDataset, augmented: Augmented, decoder: str = "rgb8") -> None:
+        import webdataset
+
+        self.identity, self.augmented = shards.identity, augmented
+        urls = [str(shards.folder / entry["name"]) for entry in shards.index["shards"]]
+        stream = webdataset.WebDataset(
+            urls, shardshuffle=len(urls), seed=0, select_files=lambda name: name.partition(".")[2] in MEMBERS
+        )
+        self._samples = stream.shuffle(SHUFFLE_BUFFER).decode(_simplejpeg if decoder == "simplejpeg" else decoder)
+
+    def read_all(self) -> Iterator[Record]:
+        """Every sample once, decoded."""
+        for sample in self._samples:
+            yield record_of(self.identity, *(sample[name] for name in MEMBERS))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.augmented, self.read_all())
+
+
+def _simplejpeg(name: str, data: bytes) -> np.ndarray | None:
+    """A decoder as webdataset takes them: None leaves a member to the next one."""
+    return simplejpeg.decode_jpeg(data, "RGB") if name.endswith(".jpg") else None
