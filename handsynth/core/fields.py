@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import sys
 import typing
 from typing import Any
@@ -56,5 +57,11 @@ def _convert(hint: Any, value: Any, where: str, error: type[HandsynthError], key
     if good and hint is float:
         good = abs(value) <= sys.float_info.max  # neither NaN, nor infinite, nor a whole number too long for a float
     if not good:
-        raise error(f"{where}: {key} must be {_NAMES[hint]}, found {value!r:.60}")
+        raise error(f"{where}: {key} must be {_NAMES[hint]}, found {value!r:.60}{_advice(hint, value)}")
     return hint(value)
+
+
+def _advice(hint: Any, value: Any) -> str:
+    """YAML 1.1 asks for a dot in a number with an exponent, which most people do not know."""
+    written = isinstance(value, str) and re.fullmatch(r"([+-]?\d+)[eE]([+-]?\d+)", value)
+    return f" (YAML takes that for text: write {written[1]}.0e{int(written[2]):+d})" if hint is float and written else ""

@@ -205,6 +205,7 @@ def test_presets(name):
     [
         ("epoch: 3", "unknown key 'epoch'.*did you mean epochs"),
         ("lr: fast", "lr must be a finite number"),
+        ("lr: 4e-4", "write 4.0e-4"),
         ("side: 100", "side is 100, expected a multiple of 32"),
         ("augment: {erasing: 2}", "erasing is 2"),
         ("schedule: constant", "expected step, cosine or linear"),
