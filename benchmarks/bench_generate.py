@@ -154,15 +154,16 @@ class Bench:
         """
         found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
         options = [word for key, value in self._given.items() for word in (f"--{key}", value)]
-        for number in range(repeats):
+        for _ in range(repeats):
             for jobs, runs in found.items():
-                out = scratch / f"jobs{jobs}-{number}"
-                command = [sys.executable, "-m", "handsynth", "generate", PLAIN, out, "--jobs", jobs, "--samples", samples]
-                command += ["--shard-size", max(1, samples // 8), "--profile", "--json", *options]
-                start = time.perf_counter()
-                done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                    command = [sys.executable, "-m", "handsynth", "generate", PLAIN, folder, "--jobs", jobs, "--samples", samples]
+                    command += ["--shard-size", max(1, samples // 8), "--profile", "--json", *options]
+                    start = time.perf_counter()
+                    done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE)
+                    wall = time.perf_counter() - start
                 profile = json.loads(done.stdout)["profile"]
-                runs.append({"wall_s": time.perf_counter() - start} | {k: v for k, v in profile.items() if k != "stages"})
+                runs.append({"wall_s": wall} | {key: value for key, value in profile.items() if key != "stages"})
         rows: list[dict[str, Any]] = []
         for jobs, runs in found.items():
             middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
