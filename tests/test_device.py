@@ -58,12 +58,12 @@ def test_kinds_are_found_by_what_the_driver_says(machine):
 def test_devices_that_are_not_there_are_one_sentence(machine):
     """Each says which device, on which machine, what is there instead and what to do."""
     machine(GPUS[0])
-    with pytest.raises(AssetError, match=r"no software device on .* \(0: NVIDIA H200.*\): on Debian"):
+    with pytest.raises(AssetError, match=r"has no software device \(0: NVIDIA H200.*\): on Debian"):
         find_device("cpu")
     with pytest.raises(AssetError, match=r"there is no EGL device 1: .* has one, number 0; `handsynth doctor`"):
         find_device("1")
     machine(None, GPUS[2])
-    with pytest.raises(AssetError, match=r"no GPU .* \(0: .*eglInitialize failed.*; 1: llvmpipe .*\): .* or leave --device out"):
+    with pytest.raises(AssetError, match=r"has no GPU that EGL can draw on \(0: .*eglInitialize failed.*; 1: llvmpipe .*\): .* or leave --device out"):
         find_device("gpu")
     with pytest.raises(AssetError, match="has 2, numbered from 0"):
         find_device("9")

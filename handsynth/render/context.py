@@ -101,7 +101,7 @@ def find_device(wanted: str) -> int:
     found = "; ".join(f"{device.number}: {device.detail}" for device in tried)
     missing = "no GPU that EGL can draw on" if wanted == "gpu" else "no software device"
     cure = "install its driver's EGL library, or leave --device out" if wanted == "gpu" else INSTALL_HINT
-    raise AssetError(f"{missing} on {os.uname().nodename} ({found}): {cure}")
+    raise AssetError(f"{os.uname().nodename} has {missing} ({found}): {cure}")
 
 
 def _count_devices() -> int:
