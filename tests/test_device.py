@@ -63,7 +63,7 @@ def test_devices_that_are_not_there_are_one_sentence(machine):
     with pytest.raises(AssetError, match=r"there is no EGL device 1: .* has one, number 0; `handsynth doctor`"):
         find_device("1")
     machine(None, GPUS[2])
-    with pytest.raises(AssetError, match=r"has no GPU that EGL can draw on \(0: .*eglInit.*; 1: llvmpipe.*\): .* leave --device out"):
+    with pytest.raises(AssetError, match=r"has no GPU .* on \(0: .*eglInit.*; 1: llvmpipe.*\): .* leave --device out"):
         find_device("gpu")
     with pytest.raises(AssetError, match="has 2, numbered from 0"):
         find_device("9")
