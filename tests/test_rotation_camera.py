@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handsynth.core.camera import MIRROR, intrinsics, mirrored, orbit_T_cam_world, project, resized, transform, unproject
+from handsynth.core.camera import (
+    MIRROR,
+    intrinsics,
+    mirrored,
+    orbit_T_cam_world,
+    project,
+    projected_bounds,
+    resized,
+    transform,
+    unproject,
+)
 from handsynth.core.rotation import rotmat_geodesic_distance, rotmat_to_rotvec, rotvec_to_rotmat
 from handsynth.recipe.priors import UPRIGHT
 
@@ -149,3 +159,11 @@ def test_azimuth_zero_sees_the_palm_of_an_upright_hand():
     np.testing.assert_allclose(front[:3, :3] @ fingers, [0, -1, 0], atol=1e-12)
     np.testing.assert_allclose(front[:3, :3] @ thumb, [1, 0, 0], atol=1e-12)
     assert np.linalg.det(UPRIGHT) == pytest.approx(1)
+
+
+def test_projected_bounds_bound_the_projections():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        points, K = rng.normal([0, 0, 0.7], 0.05, (50, 3)), intrinsics(rng.uniform(100, 900), tuple(rng.uniform(0, 256, 2)))
+        xy = project(points, K)
+        np.testing.assert_allclose(projected_bounds(points, K), [*xy.min(0), *xy.max(0)], rtol=1e-12, atol=1e-9)

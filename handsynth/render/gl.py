@@ -1,5 +1,6 @@
 """The OpenGL renderer: moderngl on EGL; colour, coverage, mask and every pass from one draw at twice the resolution."""
 
+import math
 from importlib import metadata, resources
 from typing import Any
 
@@ -7,7 +8,7 @@ import cv2
 import moderngl
 import numpy as np
 
-from handsynth.core.camera import project
+from handsynth.core.camera import projected_bounds
 from handsynth.core.hand import HandModel
 from handsynth.render.context import driver_name, make_context
 from handsynth.render.layers import HEADROOM, Layers, View
@@ -23,42 +24,40 @@ WINDOW_STEPS = 16
 """Targets come in multiples of 1/16 of the picture's side."""
 
 MAX_SPHERES = 64
-"""Size of the sphere array in hand.vert."""
+"""Bits in a corner's set of foreign spheres."""
 
 
 class GlRenderer:
     """Draws one hand model on one context. Vertices, texture and uniforms are streamed; everything else is uploaded once."""
 
     def __init__(self, model: HandModel, surface: Surface, texture_size: int, image_size: int, device: int = 0) -> None:
-        """Makes the context (raises AssetError without one), compiles the shaders and allocates every buffer."""
+        """Makes the context (raises AssetError without one) and allocates every buffer."""
         self._ctx = make_context(device)
         self.driver = f"moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
         self._surface, self._size = surface, image_size
         ctx = self._ctx
         corners = len(surface.corner_vertex)
-        self._stream = ctx.buffer(reserve=corners * 24, dynamic=True)
-        self._stream_host = np.zeros((corners, 6), np.float32)
-        uv = ctx.buffer(np.ascontiguousarray(surface.corner_uv))
-        foreign = ctx.buffer(_foreign_bits(model, surface))
-        triangles = ctx.buffer(np.ascontiguousarray(surface.triangles))
-        content = [
-            (self._stream, "3f 3f", "in_position", "in_normal"), (uv, "2f", "in_uv"), (foreign, "2u4", "in_foreign"),
-        ]  # fmt: skip
-        self._draws = {}
-        for with_passes in (False, True):
-            program: Any = ctx.program(_shader("hand.vert", with_passes), _shader("hand.frag", with_passes))
-            program["headroom"].value = HEADROOM
-            program["albedo"].value = 0
-            if with_passes:
-                program["triangle_part"].value = 1
-            self._draws[with_passes] = ctx.vertex_array(program, content, index_buffer=triangles)
+        self._corners = np.empty((2, corners, 3), np.float32)  # positions and normals
+        self._rim_next = np.roll(np.arange(len(surface.rim)), -1)
+        self._streams = [ctx.buffer(reserve=corners * 12, dynamic=True) for _ in self._corners]
+        self._content = [
+            (self._streams[0], "3f", "in_position"),
+            (self._streams[1], "3f", "in_normal"),
+            (ctx.buffer(np.ascontiguousarray(surface.corner_uv)), "2f", "in_uv"),
+            (ctx.buffer(_foreign_bits(model, surface)), "2u4", "in_foreign"),
+        ]
+        self._triangles = ctx.buffer(np.ascontiguousarray(surface.triangles))
+        self._spheres = np.empty((len(surface.sphere_radius), 4), np.float32)
+        self._spheres[:, 3] = surface.sphere_radius
+        self._draws: dict[tuple[int, bool], moderngl.VertexArray] = {}
 
         self._albedo = ctx.texture((texture_size, texture_size), 4)
         self._albedo.filter = (moderngl.LINEAR, moderngl.LINEAR)
         self._parts = ctx.texture((len(surface.triangles), 1), 1, surface.triangle_part.tobytes(), alignment=1)
         self._parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
 
-        self._targets: dict[tuple[int, bool], moderngl.Framebuffer] = {}
+        self._targets: dict[tuple[int, int, bool], moderngl.Framebuffer] = {}
+        self._samples = np.empty((FINE * image_size) ** 2 * 4, np.uint8)  # read back into the same memory each time
         ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
@@ -68,27 +67,28 @@ class GlRenderer:
 
     def _render(self, view: View, passes: tuple[str, ...]) -> Layers:
         """Draws one view on the current context."""
-        self._upload_corners(view)
-        x, y, side = self._window(view)
-        target = self._target(side, bool(passes))
+        x, y, width, height = self._window(view)
+        target = self._target(width, height, bool(passes))
         # Sample k of a row lies at pixel position k / FINE + 1/2, so that sample FINE i is the centre of pixel i.
         fine = np.diag([FINE, FINE, 1.0]) @ (view.K - [[0, 0, x], [0, 0, y], [0, 0, 0]])
         fine[:2, 2] -= FINE / 2 - 0.5
-        self._ctx.front_face = "ccw" if view.is_left else "cw"
 
-        draw = self._draws[bool(passes)]
-        self._set_uniforms(draw.program, view, clip_from_camera(fine, FINE * side))
+        self._upload_corners(view)
+        draw = self._draw(max(1, len(view.light_directions)), bool(passes))
+        self._set_uniforms(draw.program, view, clip_from_camera(fine, FINE * width, FINE * height))
         self._albedo.write(view.albedo)
         self._albedo.use(0)
         self._parts.use(1)
+        self._ctx.front_face = "ccw" if view.is_left else "cw"
         target.use()
         target.clear()
         draw.render()
-        window = (slice(y, y + side), slice(x, x + side))
-        samples = np.frombuffer(target.read(components=4), np.uint8).reshape(FINE * side, FINE * side, 4)
+
+        samples = self._samples[: FINE * FINE * width * height * 4].reshape(FINE * height, FINE * width, 4)
+        target.read_into(samples, components=4)
         filtered = cv2.pyrDown(samples, borderType=cv2.BORDER_REPLICATE)
-        layers = {"encoded": filtered, "mask": samples[::FINE, ::FINE, 3] > 0}
-        layers |= _read_passes(target, FINE * side, passes)
+        layers = {"encoded": filtered, "mask": samples[::FINE, ::FINE, 3] > 0} | _read_passes(target, passes)
+        window = (slice(y, y + height), slice(x, x + width))
         return Layers(**{name: self._placed(layer, window) for name, layer in layers.items()})
 
     def _placed(self, layer: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
@@ -97,80 +97,97 @@ class GlRenderer:
         whole[window] = layer
         return whole
 
-    def _target(self, side: int, with_passes: bool) -> moderngl.Framebuffer:
-        """The framebuffer for a window of `side` pixels, made on first use."""
-        found = self._targets.get((side, with_passes))
+    def _draw(self, lights: int, with_passes: bool) -> moderngl.VertexArray:
+        """The program for so many lights, made on first use, with its buffers."""
+        found = self._draws.get((lights, with_passes))
         if found is None:
-            square = (FINE * side, FINE * side)
-            attachments: list[moderngl.Texture | moderngl.Renderbuffer] = [self._ctx.renderbuffer(square, 4)]
+            spheres = range(len(self._spheres))
+            defines = {"LIGHTS": lights, "SPHERES": len(spheres), "EACH_SPHERE(f)": " ".join(f"f({s})" for s in spheres)}
             if with_passes:
-                attachments += [self._ctx.renderbuffer(square, 4, dtype="f4"), self._ctx.renderbuffer(square, 4)]
-            found = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(square))
-            self._targets[side, with_passes] = found
+                defines["PASSES"] = ""
+            program: Any = self._ctx.program(_shader("hand.vert", defines), _shader("hand.frag", defines))
+            program["albedo"].value = 0
+            if with_passes:
+                program["triangle_part"].value = 1
+            found = self._draws[lights, with_passes] = self._ctx.vertex_array(program, self._content, self._triangles)
+        return found
+
+    def _target(self, width: int, height: int, with_passes: bool) -> moderngl.Framebuffer:
+        """The framebuffer for a window of so many pixels, made on first use."""
+        found = self._targets.get((width, height, with_passes))
+        if found is None:
+            samples = (FINE * width, FINE * height)
+            attachments: list[moderngl.Texture | moderngl.Renderbuffer] = [self._ctx.renderbuffer(samples, 4)]
+            if with_passes:
+                attachments += [self._ctx.renderbuffer(samples, 4, dtype="f4"), self._ctx.renderbuffer(samples, 4)]
+            found = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(samples))
+            self._targets[width, height, with_passes] = found
         return found
 
     def _set_uniforms(self, program: Any, view: View, clip: np.ndarray) -> None:
         """Camera, lights and shading spheres of one view."""
-        surface = self._surface
+        self._spheres[:, :3] = view.spheres
+        lights = np.zeros((2, max(1, len(view.light_directions)), 3), np.float32)
+        if len(view.light_directions):
+            lights[0], lights[1] = view.light_directions, view.light_colors
+        lights[1] /= HEADROOM
         program["clip_from_camera"].write(np.ascontiguousarray(clip.T))
-        spheres = np.zeros((MAX_SPHERES, 4), np.float32)
-        count = len(surface.sphere_radius)
-        spheres[:count, :3], spheres[:count, 3] = view.spheres, surface.sphere_radius
-        program["num_spheres"].value = count
-        program["spheres"].write(spheres)
-        lights = np.zeros((2, 3, 3), np.float32)
-        num_lights = len(view.light_directions)
-        if num_lights:
-            lights[0, :num_lights], lights[1, :num_lights] = view.light_directions, view.light_colors
+        program["spheres"].write(self._spheres)
         program["light_directions"].write(lights[0])
         program["light_colors"].write(lights[1])
-        program["ambient"].write(np.asarray(view.ambient, np.float32))
+        program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
         program["up"].write(np.asarray(view.up, np.float32))
 
-    def _window(self, view: View) -> tuple[int, int, int]:
-        """Left, top and side [px] of the smallest square target that holds the hand: clearing and resolving cost by area."""
-        xy = project(view.vertices, view.K)
-        low = np.clip(np.floor(xy.min(0)) - 1, 0, self._size - 1).astype(int)
-        high = np.clip(np.ceil(xy.max(0)) + 1, low + 1, self._size).astype(int)
-        step = max(1, self._size // WINDOW_STEPS)
-        side = min(self._size, int(-(-(high - low).max() // step)) * step)
-        x, y = np.minimum(low, self._size - side)
-        return int(x), int(y), side
+    def _window(self, view: View) -> tuple[int, int, int, int]:
+        """Left, top, width and height [px] of a target that just holds the hand: clearing, reading and filtering cost by area."""
+        size, step = self._size, max(1, self._size // WINDOW_STEPS)
+        left, top, right, bottom = projected_bounds(view.vertices, view.K)
+
+        def span(low: float, high: float) -> tuple[int, int]:
+            first = min(max(math.floor(low) - 1, 0), size - 1)
+            last = min(max(math.ceil(high) + 1, first + 1), size)
+            length = min(size, -(-(last - first) // step) * step)
+            return min(first, size - length), length
+
+        (x, width), (y, height) = span(left, right), span(top, bottom)
+        return x, y, width, height
 
     def _upload_corners(self, view: View) -> None:
         """Streams positions and normals; the cap's corners share one normal, that of its plane, bulged a little."""
-        surface, host = self._surface, self._stream_host
-        host[:, :3] = view.vertices[surface.corner_vertex]
-        host[:, 3:] = view.normals[surface.corner_vertex]
+        surface, corners = self._surface, self._corners
+        np.take(view.vertices, surface.corner_vertex, 0, out=corners[0], mode="clip")
+        np.take(view.normals, surface.corner_vertex, 0, out=corners[1], mode="clip")
         rim = view.vertices[surface.rim].astype(np.float64)
-        x, y, z = rim.T
-        nx, ny, nz = np.roll(rim, -1, 0).T
-        normal = np.array([(ny * z - nz * y).sum(), (nz * x - nx * z).sum(), (nx * y - ny * x).sum()])
-        normal = -normal if view.is_left else normal
         radial = rim - rim.mean(0)
-        bulged = normal / np.linalg.norm(normal) + 0.6 * radial / np.linalg.norm(radial, axis=1, keepdims=True)
-        host[-surface.num_cap_corners :, 3:] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)
-        self._stream.write(host)
+        # Newell's normal of the rim's polygon: the sum of the cross products of neighbours.
+        products = radial[self._rim_next].T @ radial
+        normal = np.array([products[1, 2] - products[2, 1], products[2, 0] - products[0, 2], products[0, 1] - products[1, 0]])
+        normal /= np.linalg.norm(normal) * (-1 if view.is_left else 1)
+        bulged = normal + 0.6 * radial / np.linalg.norm(radial, axis=1, keepdims=True)
+        corners[1, -surface.num_cap_corners :] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)
+        for stream, values in zip(self._streams, corners, strict=True):
+            stream.write(values)
 
 
-def _read_passes(target: moderngl.Framebuffer, side: int, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Depth, parts, normals and texture coordinates at pixel centres."""
     found: dict[str, np.ndarray] = {}
     if "depth" in passes or "uv" in passes:
         geometry = np.frombuffer(target.read(components=4, attachment=1, dtype="f4"), np.float32)
-        geometry = geometry.reshape(side, side, 4)[::FINE, ::FINE]
+        geometry = geometry.reshape(target.height, target.width, 4)[::FINE, ::FINE]
         found["depth"] = geometry[..., 0]
         found["uv"] = np.round(np.clip(geometry[..., 1:], 0, 1) * 65535).astype(np.uint16)
     if "parts" in passes or "normal" in passes:
-        labels = np.frombuffer(target.read(components=4, attachment=2), np.uint8).reshape(side, side, 4)[::FINE, ::FINE]
+        labels = np.frombuffer(target.read(components=4, attachment=2), np.uint8)
+        labels = labels.reshape(target.height, target.width, 4)[::FINE, ::FINE]
         found["normal"], found["parts"] = labels[..., :3], labels[..., 3]
     return {name: found[name] for name in passes}
 
 
-def _shader(name: str, with_passes: bool = False) -> str:
-    """Text of a shader that ships with the package."""
-    text = (resources.files("handsynth.render") / "shaders" / name).read_text()
-    return text.replace("#version 330 core\n", "#version 330 core\n#define PASSES\n", 1) if with_passes else text
+def _shader(name: str, defines: dict[str, Any]) -> str:
+    """Text of a shader that ships with the package, with some macros defined."""
+    version, text = (resources.files("handsynth.render") / "shaders" / name).read_text().split("\n", 1)
+    return "\n".join([version, *(f"#define {key} {value}" for key, value in defines.items()), text])
 
 
 def _foreign_bits(model: HandModel, surface: Surface) -> np.ndarray:

@@ -2,16 +2,16 @@
 // Skin in linear light: wrapped diffuse whose red reaches past the terminator, and a soft highlight with Fresnel.
 
 uniform sampler2D albedo;                  // sRGB
-uniform mat3 light_directions;             // a column a light
-uniform mat3 light_colors;                 // black where there is no light
-uniform vec3 ambient;
-uniform float headroom;
 
 in vec3 normal;
 in vec2 uv;
 in vec3 view;
 in vec2 sky;
-in vec3 lit;
+in float lit[LIGHTS];
+in float normal_light[LIGHTS];
+in float view_light[LIGHTS];
+flat in vec3 lamp[LIGHTS];
+flat in vec3 ambient;
 
 layout(location = 0) out vec4 encoded;     // square root of linear colour, and coverage
 #ifdef PASSES
@@ -33,23 +33,23 @@ vec3 diffuse(float cosine) { return max(cosine * WRAP_SCALE + WRAP_SHIFT, 0.0); 
 
 void main() {
     vec3 color = to_linear(texture(albedo, uv).rgb);
-    vec3 n = normalize(normal);
-    vec3 mirrored = reflect(-view, n);
-    float grazing = 1.0 - clamp(dot(n, view), 0.0, 1.0);
+    float unit = inversesqrt(dot(normal, normal));
+    float facing = dot(normal, view) * unit;
+    float grazing = 1.0 - clamp(facing, 0.0, 1.0);
     float grazing2 = grazing * grazing;
     float fresnel = F0 + (0.5 - 0.5 * F0) * grazing2 * grazing2 * grazing;
 
     vec3 light = ambient * (color * sky.x + fresnel * sky.y);
-    vec3 cosine = n * light_directions;
-    // Two lobes: oil on the skin and its rough relief (Phong, exponents 10 and 3, normalised).
-    vec3 spread = max(mirrored * light_directions, 0.0), s2 = spread * spread, s4 = s2 * s2;
-    vec3 gloss = fresnel * (2.7 * s4 * s4 + 1.05 * spread) * s2 * clamp(cosine * 4.0, 0.0, 1.0);
-    light += light_colors[0] * lit.x * (color * diffuse(cosine.x) + gloss.x);
-    light += light_colors[1] * lit.y * (color * diffuse(cosine.y) + gloss.y);
-    light += light_colors[2] * lit.z * (color * diffuse(cosine.z) + gloss.z);
-    encoded = vec4(sqrt(clamp(light / headroom, 0.0, 1.0)), 1.0);
+    for (int k = 0; k < LIGHTS; ++k) {
+        float cosine = normal_light[k] * unit;
+        // Two lobes about the mirrored view: oil on the skin and its rough relief (Phong, exponents 10 and 3, normalised).
+        float spread = max(2.0 * facing * cosine - view_light[k], 0.0), s2 = spread * spread, s4 = s2 * s2;
+        float gloss = fresnel * (2.7 * s4 * s4 + 1.05 * spread) * s2 * clamp(cosine * 4.0, 0.0, 1.0);
+        light += lamp[k] * lit[k] * (color * diffuse(cosine) + gloss);
+    }
+    encoded = vec4(sqrt(clamp(light, 0.0, 1.0)), 1.0);
 #ifdef PASSES
     geometry = vec4(depth, uv.x, 1.0 - uv.y, 1.0);   // labels have v up
-    surface = vec4(normalize(normal) * 0.5 + 0.5, texelFetch(triangle_part, ivec2(gl_PrimitiveID, 0), 0).r);
+    surface = vec4(normal * (unit * 0.5) + 0.5, texelFetch(triangle_part, ivec2(gl_PrimitiveID, 0), 0).r);
 #endif
 }

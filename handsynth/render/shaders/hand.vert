@@ -1,12 +1,13 @@
 #version 330 core
-// Places a corner of the hand and gathers, per vertex, how much of the sky and of each light other fingers hide.
-
-const int MAX_SPHERES = 64;
+// Places a corner of the hand and gathers, per corner, how much of the sky and of each light other fingers hide.
+// gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(0) f(1) ...; it defines PASSES when passes are drawn.
+// Mesa's CPU driver fetches a uniform anew for each pixel, but a flat input once a triangle: lights reach hand.frag as inputs.
 
 uniform mat4 clip_from_camera;
-uniform int num_spheres;
-uniform vec4 spheres[MAX_SPHERES];        // centre [m, camera frame], radius [m]
-uniform mat3 light_directions;            // a column a light; lights that are not there have no colour
+uniform vec4 spheres[SPHERES];            // centre [m, camera frame], radius [m]
+uniform vec3 light_directions[LIGHTS];
+uniform vec3 light_colors[LIGHTS];        // as shares of the brightest light that is encoded
+uniform vec3 ambient_color;               // likewise
 uniform vec3 up;                          // unit vector, camera frame
 
 in vec3 in_position;   // [m, camera frame]
@@ -16,37 +17,52 @@ in uvec2 in_foreign;   // bit s is set when sphere s belongs to another part of 
 
 out vec3 normal;
 out vec2 uv;
-out vec3 view;    // unit vector to the camera
-out vec2 sky;     // ambient light that arrives here: on rough skin, and mirrored
-out vec3 lit;     // share of each light that other fingers let pass
+out vec3 view;         // unit vector to the camera
+out vec2 sky;          // ambient light that arrives here: on rough skin, and mirrored
+out float lit[LIGHTS]; // share of each light that other fingers let pass
+out float normal_light[LIGHTS];  // dot products with the lights: linear between corners, as the vectors are
+out float view_light[LIGHTS];
+flat out vec3 lamp[LIGHTS];
+flat out vec3 ambient;
 #ifdef PASSES
 out float depth;
 #endif
+
+// What one sphere hides of the sky and of the lights.
+void hide(vec4 sphere, uint foreign_bit, inout float open, inout float passing[LIGHTS]) {
+    float foreign = float(foreign_bit & 1u), radius = sphere.w;
+    vec3 towards = sphere.xyz - in_position;
+    float distance2 = max(dot(towards, towards), radius * radius);
+    // Share of the sky that a sphere hides (Quilez, sphere ambient occlusion).
+    float facing = dot(in_normal, towards) * inversesqrt(distance2);
+    open *= 1.0 - foreign * 0.75 * clamp(facing + 0.15, 0.0, 1.0) * radius * radius / distance2;
+    // A lamp is not a point: the shadow of a sphere softens with its distance. Behind the corner it casts none.
+    for (int k = 0; k < LIGHTS; ++k) {
+        float along = dot(towards, light_directions[k]);
+        float across = sqrt(max(distance2 - along * along, 0.0));
+        float free = smoothstep(radius * 0.55, radius * 1.15 + 0.25 * max(along, 0.0), across);
+        passing[k] *= 1.0 - foreign * step(0.0, along) * (1.0 - free);
+    }
+}
 
 void main() {
     gl_Position = clip_from_camera * vec4(in_position, 1.0);
     view = normalize(-in_position);
     normal = in_normal;
     uv = in_uv;
-    float open = 1.0;
-    lit = vec3(1.0);
-    for (int s = 0; s < num_spheres; ++s) {
-        uint word = s < 32 ? in_foreign.x : in_foreign.y;
-        float foreign = float(word >> uint(s & 31) & 1u);
-        vec3 towards = spheres[s].xyz - in_position;
-        float radius = spheres[s].w;
-        float distance2 = max(dot(towards, towards), radius * radius);
-        // Share of the sky that a sphere hides (Quilez, sphere ambient occlusion).
-        float facing = dot(in_normal, towards) * inversesqrt(distance2);
-        open *= 1.0 - foreign * 0.75 * clamp(facing + 0.15, 0.0, 1.0) * radius * radius / distance2;
-        // A lamp is not a point: the shadow of a sphere softens with its distance. Behind the corner it casts none.
-        vec3 along = towards * light_directions;
-        vec3 across = sqrt(max(distance2 - along * along, 0.0));
-        vec3 passing = smoothstep(vec3(radius * 0.55), radius * 1.15 + 0.25 * max(along, 0.0), across);
-        lit *= 1.0 - foreign * step(0.0, along) * (1.0 - passing);
-    }
+    float open = 1.0, passing[LIGHTS];
+    for (int k = 0; k < LIGHTS; ++k) passing[k] = 1.0;
+#define HIDE(s) hide(spheres[s], (s < 32 ? in_foreign.x : in_foreign.y) >> (s & 31), open, passing);
+    EACH_SPHERE(HIDE)
     float above = 0.5 + 0.5 * dot(in_normal, up);
     sky = open * vec2(mix(0.55, 1.15, above), 0.6);
+    for (int k = 0; k < LIGHTS; ++k) {
+        lit[k] = passing[k];
+        normal_light[k] = dot(in_normal, light_directions[k]);
+        view_light[k] = dot(view, light_directions[k]);
+        lamp[k] = light_colors[k];
+    }
+    ambient = ambient_color;
 #ifdef PASSES
     depth = in_position.z;
 #endif
