@@ -266,7 +266,7 @@ def make_members(
 ) -> Iterator[tuple[Sample, Members]]:
     """Yields the samples of some indices, in order, each with its members of a shard."""
     with profile.stage("recipe"):
-        recipes = [sampler.sample(i) for i in indices]
+        recipes = sampler.sample_many(indices)
     for sample in studio.make_samples(recipes, profile):
         with profile.stage("encode"):
             members = encode_sample(sample)

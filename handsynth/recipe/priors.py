@@ -1,10 +1,12 @@
 """Distributions: each takes a generator and settings and gives the values of one decision."""
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from handsynth.core.camera import intrinsics, orbit_T_cam_world, project, transform
+from handsynth.core.camera import intrinsics, orbit_T_cam_world
 from handsynth.core.conventions import FINGERS
 from handsynth.recipe.proxy import HandProxy
 from handsynth.recipe.recipe import Ambient, BackgroundChoice, CameraChoice, Light, PoseChoice, SensorChoice
@@ -20,9 +22,14 @@ DECIMALS = 6
 """Decimals kept of every drawn number: what JSON stores is exactly what is used."""
 
 
-def rounded(values: np.ndarray | list[float]) -> Any:
+def rounded(values: np.ndarray) -> Any:
     """Tuple of plain floats with DECIMALS decimals; -0.0 becomes 0.0."""
     return tuple((np.round(values, DECIMALS) + 0.0).ravel().tolist())
+
+
+def rounded_few(*values: float) -> Any:
+    """The same for a few numbers, for which numpy's calls take longer than the numbers."""
+    return tuple([round(value, DECIMALS) + 0.0 for value in values])
 
 
 def uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -62,50 +69,62 @@ def sample_camera(
     `margin` [m] is added around the points for the surface between them.
     """
     if spec.order == "grid":
-        elevations, azimuths = grid_axes(spec)
+        elevations, azimuths = _axes(spec)
         position = index // spec.draws
         elevation, azimuth = elevations[position // len(azimuths)], azimuths[position % len(azimuths)]
     else:
-        low, high = np.sin(np.deg2rad(spec.elevation_deg))
-        elevation = round(float(np.rad2deg(np.arcsin(rng.uniform(low, high)))), DECIMALS)
+        low, high = (math.sin(math.radians(limit)) for limit in spec.elevation_deg)
+        elevation = round(math.degrees(math.asin(rng.uniform(low, high))), DECIMALS)
         azimuth = uniform(rng, spec.azimuth_deg)
     roll = round(float(rng.normal(0, 1) * spec.roll_std_deg), DECIMALS)
     distance = uniform(rng, spec.distance_m)
     fill = rng.uniform(*spec.fill)
     offset = rng.uniform(-spec.offset, spec.offset, 2)
 
-    low_xyz, high_xyz = points.min(0), points.max(0)
-    target = np.round((low_xyz + high_xyz) / 2, DECIMALS)
-    T = orbit_T_cam_world(np.deg2rad(elevation), np.deg2rad(azimuth), np.deg2rad(roll), distance, target)
-    seen = transform(T, points)
-    unit = project(seen, np.eye(3))  # image plane at focal length 1
-    pad = margin / seen[:, 2:]
-    low, high = (unit - pad).min(0), (unit + pad).max(0)
-    focal = fill * image_size / (high - low).max()
-    room = (image_size - focal * (high - low)) / 2  # on each side of the hand in the middle
-    principal = image_size / 2 - focal * (low + high) / 2 + offset * room
-    return CameraChoice(elevation, azimuth, roll, distance, rounded(target), round(float(focal), DECIMALS), rounded(principal))
+    columns = np.ascontiguousarray(points.T)  # of x, y and z
+    target = np.round((columns.min(1) + columns.max(1)) / 2, DECIMALS)
+    T = orbit_T_cam_world(math.radians(elevation), math.radians(azimuth), math.radians(roll), distance, target)
+    x, y, z = T[:3, :3] @ columns + T[:3, 3:]
+    pad = margin / z
+    spans = []  # of the hand on the image plane at focal length 1
+    for u in (x / z, y / z):
+        spans.append((float((u - pad).min()), float((u + pad).max())))
+    focal = fill * image_size / max(high - low for low, high in spans)
+    principal = []
+    for (low, high), shift in zip(spans, offset.tolist(), strict=True):
+        room = (image_size - focal * (high - low)) / 2  # on each side of the hand in the middle
+        principal.append(image_size / 2 - focal * (low + high) / 2 + shift * room)
+    place = rounded(target), round(focal, DECIMALS), rounded_few(*principal)
+    return CameraChoice(elevation, azimuth, roll, distance, *place)
+
+
+_axes = lru_cache(maxsize=8)(grid_axes)
 
 
 def camera_matrices(camera: CameraChoice) -> tuple[np.ndarray, np.ndarray]:
     """K (3, 3) [px] and T_cam_world (4, 4) of a camera choice."""
-    elevation, azimuth, roll = np.deg2rad(camera.elevation_deg), np.deg2rad(camera.azimuth_deg), np.deg2rad(camera.roll_deg)
+    elevation, azimuth, roll = map(math.radians, (camera.elevation_deg, camera.azimuth_deg, camera.roll_deg))
     T = orbit_T_cam_world(elevation, azimuth, roll, camera.distance_m, np.array(camera.target))
     return intrinsics(camera.focal_px, camera.principal_xy), T
 
 
-def blackbody_rgb(temperature_k: float) -> np.ndarray:
-    """(3,) linear sRGB of a black body, scaled to a luminance of 1; 6600 K is nearly white.
+def blackbody_rgb(temperature_k: float) -> tuple[float, float, float]:
+    """Linear sRGB of a black body, scaled to a luminance of 1; 6600 K is nearly white.
 
     Helland's fit (2012) to Mitchell Charity's black-body table, 1000 to 40000 K, sRGB-decoded.
     """
     t = temperature_k / 100
     red = 255.0 if t <= 66 else 329.698727446 * (t - 60) ** -0.1332047592
-    green = 99.4708025861 * np.log(t) - 161.1195681661 if t <= 66 else 288.1221695283 * (t - 60) ** -0.0755148492
-    blue = 255.0 if t >= 66 else (0.0 if t <= 19 else 138.5177312231 * np.log(t - 10) - 305.0447927307)
-    srgb = np.clip(np.array([red, green, blue]) / 255, 0, 1)
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    return linear / (linear @ [0.2126, 0.7152, 0.0722])
+    green = 99.4708025861 * math.log(t) - 161.1195681661 if t <= 66 else 288.1221695283 * (t - 60) ** -0.0755148492
+    blue = 255.0 if t >= 66 else (0.0 if t <= 19 else 138.5177312231 * math.log(t - 10) - 305.0447927307)
+    linear = [_to_linear(min(max(c / 255, 0.0), 1.0)) for c in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return linear[0] / luminance, linear[1] / luminance, linear[2] / luminance
+
+
+def _to_linear(srgb: float) -> float:
+    """IEC 61966-2-1, a value in [0, 1]."""
+    return srgb / 12.92 if srgb <= 0.04045 else ((srgb + 0.055) / 1.055) ** 2.4
 
 
 def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Light, ...], Ambient]:
@@ -117,19 +136,22 @@ def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Ligh
     lights = []
     for k, strength in enumerate(strengths):
         # Angle from the viewing axis, and clock position around it (-90 degrees is up in the picture).
-        away = np.deg2rad(rng.uniform(25, 115) if k else rng.uniform(15, 75))
-        clock = np.deg2rad(rng.uniform(-180, 180) if k else rng.normal(-90, 50))
-        direction = np.array([np.sin(away) * np.cos(clock), np.sin(away) * np.sin(clock), -np.cos(away)])
+        away = math.radians(rng.uniform(25, 115) if k else rng.uniform(15, 75))
+        clock = math.radians(rng.uniform(-180, 180) if k else rng.normal(-90, 50))
+        across = math.sin(away)
+        direction = rounded_few(across * math.cos(clock), across * math.sin(clock), -math.cos(away))
         temperature = uniform(rng, spec.temperature_k)
-        lights.append(Light(rounded(direction), rounded(scale * strength * _softened(blackbody_rgb(temperature))), temperature))
-    up = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.35, 3)
-    color = scale * ambient * _softened(blackbody_rgb(rng.uniform(*spec.temperature_k)))
-    return tuple(lights), Ambient(rounded(color), rounded(up / np.linalg.norm(up)), uniform(rng, spec.background_tint))
+        lights.append(Light(direction, _lamp_color(temperature, scale * strength), temperature))
+    x, y, z = rng.normal(0, 0.35, 3).tolist()
+    length = math.hypot(x, y - 1, z)
+    color = _lamp_color(rng.uniform(*spec.temperature_k), scale * ambient)
+    up = rounded_few(x / length, (y - 1) / length, z / length)
+    return tuple(lights), Ambient(color, up, uniform(rng, spec.background_tint))
 
 
-def _softened(color: np.ndarray) -> np.ndarray:
-    """Half-way to white: a camera's white balance takes out most of a lamp's colour."""
-    return 0.5 + 0.5 * color
+def _lamp_color(temperature_k: float, intensity: float) -> Any:
+    """Rounded linear RGB of a lamp, half-way to white: a camera's white balance takes out most of a lamp's colour."""
+    return rounded_few(*(intensity * (0.5 + 0.5 * c) for c in blackbody_rgb(temperature_k)))
 
 
 def sample_background(rng: np.random.Generator, spec: BackgroundSpec, count: int) -> BackgroundChoice:
@@ -142,10 +164,10 @@ def sample_background(rng: np.random.Generator, spec: BackgroundSpec, count: int
 def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
     """Exposure, white balance, blur, noise and JPEG quality of one picture."""
     exposure = 2.0 ** rng.uniform(*spec.exposure_stops)
-    red, blue = np.exp(rng.normal(0, spec.white_balance, 2))
+    red, blue = (math.exp(shift) for shift in rng.normal(0, spec.white_balance, 2).tolist())
     blurred = rng.random() < spec.blur_probability
     blur = uniform(rng, spec.blur_px)
     quality = int(rng.integers(spec.jpeg_quality[0], spec.jpeg_quality[1] + 1))
     noise = uniform(rng, spec.noise)
-    gains = rounded(exposure * np.array([red, 1.0, blue]))
+    gains = rounded_few(exposure * red, exposure, exposure * blue)
     return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)

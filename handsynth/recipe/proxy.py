@@ -25,13 +25,16 @@ class HandProxy:
         self.model = model
         ends = [(model.v_template @ model.joint_axes[j, 2] * (model.weights[:, j] > 0.5)).argmax() for j in _LAST_JOINTS]
         self.hull = _farthest_points(model.v_template, HULL_POINTS, start=np.array(ends))
-        self._hull_template, self._hull_shapedirs = model.v_template[self.hull], model.shapedirs[self.hull]
+        self._hull_template = model.v_template[self.hull]
+        self._hull_shapedirs = model.shapedirs[self.hull].reshape(-1, model.num_shapes)
+        self._joint_shapedirs = model.joint_shapedirs.reshape(-1, model.num_shapes)
         depth = np.zeros(model.num_joints, int)
         for j, parent in enumerate(model.parents[1:], 1):
             depth[j] = depth[parent] + 1
         levels = [np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)]
         self._levels = [(level, model.parents[level]) for level in levels]
         self.hull_joint = model.weights[self.hull].argmax(1)
+        self._hull_of_joint = [np.flatnonzero(self.hull_joint == j) for j in range(model.num_joints)]
         theta = np.concatenate([np.zeros((len(bank_theta), 1, 3)), bank_theta], 1)
         posed = pose_hand(model, theta, np.zeros(model.num_shapes))
         tips = posed.vertices[:, model.fingertips]  # (N, 5, 3)
@@ -43,17 +46,24 @@ class HandProxy:
         self.least_gap = np.minimum(soft, np.stack([_gaps(chain) for chain in self.chains]) - 1e-9)  # (N, P)
 
     def points(self, theta: np.ndarray, beta: np.ndarray) -> np.ndarray:
-        """(16, 3) theta [rad], (S,) beta -> (HULL_POINTS, 3) world points [m], each carried rigidly by its joint."""
-        model = self.model
+        """(B, 16, 3) theta [rad], (B, S) beta -> (B, HULL_POINTS, 3) world points [m], each carried rigidly by its joint.
+
+        Products are made hand by hand, so that no digit depends on the batch.
+        """
+        model, batch = self.model, len(theta)
         rotmat = rotvec_to_rotmat(theta)
-        rest = model.rest_joints + model.joint_shapedirs @ beta
+        rest = model.rest_joints + (self._joint_shapedirs @ beta[..., None]).reshape(batch, -1, 3)
         rotation, joints = rotmat.copy(), rest.copy()
         for level, parents in self._levels:  # all joints of one distance from the wrist at once
-            above = rotation[parents]
-            rotation[level] = above @ rotmat[level]
-            joints[level] = joints[parents] + (above @ (rest[level] - rest[parents])[..., None])[..., 0]
-        surface = self._hull_template + self._hull_shapedirs @ beta - rest[self.hull_joint]
-        return joints[self.hull_joint] + (rotation[self.hull_joint] @ surface[..., None])[..., 0]
+            above = rotation[:, parents]
+            rotation[:, level] = above @ rotmat[:, level]
+            joints[:, level] = joints[:, parents] + (above @ (rest[:, level] - rest[:, parents])[..., None])[..., 0]
+        surface = self._hull_template + (self._hull_shapedirs @ beta[..., None]).reshape(batch, -1, 3)
+        shift = joints - (rotation @ rest[..., None])[..., 0]
+        turned = np.empty_like(surface)
+        for joint, own in enumerate(self._hull_of_joint):
+            turned[:, own] = surface[:, own] @ rotation[:, joint].swapaxes(1, 2)
+        return turned + shift[:, self.hull_joint]
 
     def collides(self, rows: np.ndarray) -> bool:
         """(5,) row of the bank for each finger (order FINGERS) -> whether any two fingers run through each other."""

@@ -1,6 +1,5 @@
 """The recipe: every decision behind one sample, as values that JSON can hold. Rendering draws no random number."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,16 +94,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse."""
-        return {key: _plain(value) for key, value in vars(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    """Nested dataclasses as dictionaries; dataclasses.asdict also copies every number, which takes a millisecond."""
-    if dataclasses.is_dataclass(value):
-        return {key: _plain(inner) for key, inner in vars(value).items()}
-    if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
-        return [vars(inner) for inner in value]
-    return value
+        parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background", "sensor")}
+        return vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
 
 
 def recipe_from_dict(values: Any, where: str) -> Recipe:
