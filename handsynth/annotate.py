@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.core.camera import project
+from handsynth.core.camera import project, projected_bounds
 from handsynth.core.conventions import SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.hand import mirror_points, mirror_theta
 from handsynth.pose import CameraHands
@@ -24,12 +24,13 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
         (P,) depth along the axis [m], infinity where the pixel shows background.
     """
     xy = project(vertices, K)
-    a, b, c = (xy[faces[:, k]] for k in range(3))  # (F, 2) each
-    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-    column, row = (pixels + 0.5).T[..., None]  # (P, 1) each
-    near = (column >= low[:, 0]) & (column <= high[:, 0]) & (row >= low[:, 1]) & (row <= high[:, 1])  # (P, F)
-    point, face = np.nonzero(near)
-    a, b, c, p = a[face], b[face], c[face], pixels[point] + 0.5
+    x, y = np.ascontiguousarray(xy.T)
+    columns, rows = pixels.T.astype(np.float32)
+    near = _spans(x[faces], columns)
+    near &= _spans(y[faces], rows)
+    point, face = np.divmod(np.flatnonzero(near), len(faces))
+    a, b, c = xy[faces[face].T]
+    p = pixels[point] + 0.5
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
     total = areas.sum(1)
@@ -39,6 +40,17 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     nearest = np.zeros(len(pixels))
     np.maximum.at(nearest, point, inverse_depth)
     return np.divide(1.0, nearest, out=np.full(len(pixels), np.inf), where=nearest > 0)
+
+
+def _spans(corners: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(F, 3) positions of corners along an axis [px] and (P,) whole pixels -> (P, F) whether the corners span the pixel's centre.
+
+    In whole numbers, which float32 holds: half as much to compare as in float64.
+    """
+    a, b, c = corners.T
+    first = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5).astype(np.float32)
+    last = np.floor(np.maximum(np.maximum(a, b), c) - 0.5).astype(np.float32)
+    return (pixels[:, None] >= first) & (pixels[:, None] <= last)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -69,7 +81,6 @@ def annotate(recipe: Recipe, hands: CameraHands, row: int, faces: np.ndarray, si
     """
     vertices, keypoints, K = hands.vertices[row], hands.keypoints[row], np.round(hands.K[row], 6)
     xy = np.round(project(keypoints, K), 4)
-    outline = project(vertices.astype(np.float64), K)
     theta, trans = np.array(recipe.theta).reshape(-1, 3), np.array(recipe.trans)
     if recipe.side == "left":
         theta, trans = mirror_theta(theta), mirror_points(trans)
@@ -87,7 +98,7 @@ def annotate(recipe: Recipe, hands: CameraHands, row: int, faces: np.ndarray, si
         "keypoints_cam": np.round(keypoints, 6).tolist(),
         "keypoints_xy": xy.tolist(),
         "keypoints_visible": keypoint_visibility(keypoints, xy, vertices, faces, K, size).astype(int).tolist(),
-        "bbox_xyxy": np.round(np.concatenate([outline.min(0), outline.max(0)]), 4).tolist(),
+        "bbox_xyxy": np.round(projected_bounds(vertices.astype(np.float64), K), 4).tolist(),
         "fingertip_table": tips,
         "recipe": recipe.to_dict(),
     }

@@ -24,6 +24,8 @@ _TABLE = 4095
 BYTE_OF_LINEAR = np.round(255 * _linear_to_srgb((np.arange(_TABLE + 1) / _TABLE) ** 2)).astype(np.uint8)
 """sRGB byte of linear light (k / 4095)^2: square-root spacing keeps the error under half a byte step in the shadows too."""
 
+_CHANNELS = np.arange(3)
+
 _NOISE_SIDE = 1024
 
 
@@ -62,12 +64,12 @@ class CompositeStage:
         hand, coverage, behind = encoded[box], coverage[box], background[box]
         front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), encode_srgb(front_table)[:, None])
         cv2.copyTo(front, cv2.inRange(coverage, 255, 255), picture[box])  # type: ignore[call-overload]  # its stub knows no scalars
-        row, column = np.nonzero(cv2.inRange(coverage, 1, 254))  # type: ignore[call-overload]  # the border, where hand and background mix
-        share = coverage[row, column, None] / np.float32(255)
-        channel = np.arange(3)
+        row, column = np.divmod(np.flatnonzero((coverage - np.uint8(1)) < 254), width)  # the border, where hand and background mix
+        hand = hand[row, column]
+        share = hand[:, 3:] / np.float32(255)
         # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.
-        light = front_table[hand[row, column, :3], channel] / share
-        light += (1 - share) * behind_table[behind[row, column], channel]
+        light = np.take(front_table, hand[:, :3] * np.intp(3) + _CHANNELS, mode="clip") / share
+        light += (1 - share) * np.take(behind_table, behind[row, column] * np.intp(3) + _CHANNELS, mode="clip")
         picture[box][row, column] = encode_srgb(light)
         return self._develop(picture, sensor)
 
@@ -93,9 +95,10 @@ class CompositeStage:
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light in [0, 1] (clipped) -> sRGB bytes, by table."""
-    return BYTE_OF_LINEAR[(np.sqrt(np.clip(linear, 0, 1)) * _TABLE + 0.5).astype(np.int32)]
+    place = np.sqrt(np.clip(linear, 0, 1)) * _TABLE + 0.5
+    return np.take(BYTE_OF_LINEAR, place.astype(np.intp), mode="clip")
 
 
 def mean_light(background: np.ndarray) -> np.ndarray:
     """(3,) mean linear light of an sRGB picture, on every fourth pixel."""
-    return LINEAR_OF_BYTE[background[::4, ::4]].mean((0, 1))
+    return np.array(cv2.mean(cv2.LUT(np.ascontiguousarray(background[::4, ::4]), LINEAR_OF_BYTE))[:3])

@@ -73,6 +73,16 @@ def test_it_is_a_tar_that_any_tar_reader_takes(shard):
     assert len(shard.read_bytes()) % tarfile.RECORDSIZE == 0
 
 
+def test_headers_are_those_of_tarfile(tmp_path):
+    """Byte by byte, for members of every length's number of digits."""
+    path = tmp_path / "shard-000000.tar"
+    for size in (0, 1, 7, 8, 511, 512, 513, 4096, 300_000):
+        write_shard(path, [(123, {"mask.png": b"x" * size})])
+        info = tarfile.TarInfo("000000123.mask.png")
+        info.size, info.mode, info.uname, info.gname = size, 0o444, "hand", "hand"
+        assert path.read_bytes()[:512] == info.tobuf(tarfile.USTAR_FORMAT)
+
+
 def test_bytes_do_not_depend_on_clock_locale_place_or_user(shard, tmp_path):
     """Another process at another time, in another time zone, locale, folder, umask and hash seed writes the same file."""
     code = (

@@ -100,10 +100,9 @@ def write_shard(path: Path, samples: Iterable[tuple[int, Members]]) -> ShardInfo
 
             for index, members in samples:
                 for extension, data in members.items():
-                    header = tarfile.TarInfo(f"{index:09d}.{extension}")
-                    header.size, header.mode, header.uname, header.gname = len(data), 0o444, "hand", "hand"
-                    put(header.tobuf(tarfile.USTAR_FORMAT))
-                    put(data + b"\0" * (-len(data) % tarfile.BLOCKSIZE))
+                    put(_header(f"{index:09d}.{extension}", len(data)))
+                    put(data)
+                    put(bytes(-len(data) % tarfile.BLOCKSIZE))
                 count += 1
                 indices.append(index)
             end = 2 * tarfile.BLOCKSIZE
@@ -114,6 +113,28 @@ def write_shard(path: Path, samples: Iterable[tuple[int, Members]]) -> ShardInfo
     finally:
         temporary.unlink(missing_ok=True)
     return ShardInfo(path.name, count, size, digest.hexdigest(), indices[0], indices[-1])
+
+
+def _header(name: str, size: int) -> bytes:
+    """The USTAR header of a member, as tarfile writes it, in a tenth of the time. `name` is ASCII, at most 100 characters."""
+    block = bytearray(_HEADER)
+    block[: len(name)] = name.encode("ascii")
+    block[124:135] = b"%011o" % size
+    block[148:154] = b"%06o" % sum(block)  # with spaces in its own place
+    block[154] = 0
+    return bytes(block)
+
+
+def _blank_header() -> bytes:
+    """A header without name and size, and with spaces for its checksum."""
+    info = tarfile.TarInfo()
+    info.mode, info.uname, info.gname = 0o444, "hand", "hand"
+    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    block[148:156] = b" " * 8
+    return bytes(block)
+
+
+_HEADER = _blank_header()
 
 
 def read_shard(source: Path | bytes, name: str = "shard") -> Iterator[tuple[int, Members]]:
