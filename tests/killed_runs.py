@@ -82,7 +82,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
     )
     identity = farm.dataset_identity(world.spec(), farm.library_of(world.spec(), world.assets).digests)
     studio.dataset = identity
-    farm._worker_state = lambda *_: (SimpleNamespace(sample=lambda index: index), studio)
+    farm._worker_state = lambda *_: (SimpleNamespace(sample_many=list), studio)
     steps = {"fsync": os.fsync, "replace": os.replace}
 
     def encode(sample: Any) -> dict[str, bytes]:
