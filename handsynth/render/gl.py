@@ -23,6 +23,12 @@ of half a pixel's blur. On a CPU this is quicker than multisampling, and texture
 WINDOW_STEPS = 16
 """Targets come in multiples of 1/16 of the picture's side."""
 
+PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
+"""Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in hand.frag)."""
+
+PIXELS = 2
+"""Goes up with each change that moves a pixel, and is part of the driver's name: a replay then expects labels alone to agree."""
+
 MAX_SPHERES = 64
 """Bits in a corner's set of foreign spheres."""
 
@@ -33,7 +39,7 @@ class GlRenderer:
     def __init__(self, model: HandModel, surface: Surface, texture_size: int, image_size: int, device: int = 0) -> None:
         """Makes the context (raises AssetError without one) and allocates every buffer."""
         self._ctx = make_context(device)
-        self.driver = f"moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
+        self.driver = f"handsynth's shaders {PIXELS}; moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
         self._surface, self._size = surface, image_size
         ctx = self._ctx
         corners = len(surface.corner_vertex)
@@ -119,7 +125,7 @@ class GlRenderer:
             samples = (FINE * width, FINE * height)
             attachments: list[moderngl.Texture | moderngl.Renderbuffer] = [self._ctx.renderbuffer(samples, 4)]
             if with_passes:
-                attachments += [self._ctx.renderbuffer(samples, 4, dtype="f4"), self._ctx.renderbuffer(samples, 4)]
+                attachments += [self._ctx.renderbuffer(samples, n, dtype=dtype) for n, dtype in PASS_TARGETS]
             found = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(samples))
             self._targets[width, height, with_passes] = found
         return found
@@ -171,16 +177,21 @@ class GlRenderer:
 
 def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Depth, parts, normals and texture coordinates at pixel centres."""
+
+    def read(attachment: int, dtype: Any) -> np.ndarray:
+        components, name = PASS_TARGETS[attachment - 1]
+        data = target.read(components=components, attachment=attachment, dtype=name, alignment=1)
+        return np.frombuffer(data, dtype).reshape(target.height, target.width, components)[::FINE, ::FINE]
+
     found: dict[str, np.ndarray] = {}
-    if "depth" in passes or "uv" in passes:
-        geometry = np.frombuffer(target.read(components=4, attachment=1, dtype="f4"), np.float32)
-        geometry = geometry.reshape(target.height, target.width, 4)[::FINE, ::FINE]
-        found["depth"] = geometry[..., 0]
-        found["uv"] = np.round(np.clip(geometry[..., 1:], 0, 1) * 65535).astype(np.uint16)
-    if "parts" in passes or "normal" in passes:
-        labels = np.frombuffer(target.read(components=4, attachment=2), np.uint8)
-        labels = labels.reshape(target.height, target.width, 4)[::FINE, ::FINE]
+    if "depth" in passes:
+        found["depth"] = read(1, np.float32)[..., 0]
+    if "parts" in passes or "normal" in passes or "uv" in passes:
+        labels = read(3, np.uint8)
         found["normal"], found["parts"] = labels[..., :3], labels[..., 3]
+    if "uv" in passes:
+        on_hand = np.where(found["parts"] > 0, np.uint16(65535), np.uint16(0))
+        found["uv"] = np.concatenate([read(2, np.uint16), on_hand[..., None]], -1)
     return {name: found[name] for name in passes}
 
 

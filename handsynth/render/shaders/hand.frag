@@ -17,8 +17,9 @@ layout(location = 0) out vec4 encoded;     // square root of linear colour, and 
 #ifdef PASSES
 in float depth;
 uniform sampler2D triangle_part;           // (F, 1): part of each triangle / 255
-layout(location = 1) out vec4 geometry;    // depth [m], u, v, 1 on the hand
-layout(location = 2) out vec4 surface;     // normal as (n + 1) / 2, part / 255
+layout(location = 1) out float distance_m; // depth [m]
+layout(location = 2) out vec2 texel;       // u, v
+layout(location = 3) out vec4 surface;     // normal as (n + 1) / 2, part / 255
 #endif
 
 // Light that skin carries past the terminator, by colour: (cosine + wrap) / (1 + wrap)^2, which keeps the energy.
@@ -49,7 +50,8 @@ void main() {
     }
     encoded = vec4(sqrt(clamp(light, 0.0, 1.0)), 1.0);
 #ifdef PASSES
-    geometry = vec4(depth, uv.x, 1.0 - uv.y, 1.0);   // labels have v up
+    distance_m = depth;
+    texel = vec2(uv.x, 1.0 - uv.y);   // labels have v up
     surface = vec4(normal * (unit * 0.5) + 0.5, texelFetch(triangle_part, ivec2(gl_PrimitiveID, 0), 0).r);
 #endif
 }
