@@ -59,7 +59,9 @@ def main() -> None:
         for row in pool.map(lambda wanted: _row(*wanted, folders, options), missing):
             kept.append(row)
             write_csv(TABLE, kept, {})
-    print_table("PA-MPJPE on held-out hands [mm]", list(_means([row for row in kept if _asked(row, options)])))
+    print_table(
+        "Errors on held-out hands [mm], standard deviations over seeds", list(_means([row for row in kept if _asked(row, options)]))
+    )
 
 
 def read_table() -> list[dict[str, Any]]:
@@ -107,11 +109,13 @@ def _means(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A line for every row of the paper's table that has at least one seed."""
     for name in ROWS:
         found = {key: [float(row[key]) for row in rows if row["row"] == name] for key in METRICS}
-        errors = found["pa_mpjpe_mm"]
-        if errors:
-            spread = statistics.stdev(errors) if len(errors) > 1 else float("nan")
-            mesh = statistics.mean(found["pa_mpvpe_mm"])
-            yield {"data": name, "seeds": len(errors), "PA-MPJPE": statistics.mean(errors), "deviation": spread, "PA-MPVPE": mesh}
+        if not (seeds := len(found["pa_mpjpe_mm"])):
+            continue
+        line: dict[str, Any] = {"data": name, "seeds": seeds}
+        for key, title in (("pa_mpjpe_mm", "PA-MPJPE"), ("pa_mpvpe_mm", "PA-MPVPE"), ("mpjpe_mm", "MPJPE")):
+            line[title] = statistics.mean(found[key])
+            line[f"{title} deviation"] = statistics.stdev(found[key]) if seeds > 1 else float("nan")
+        yield line
 
 
 if __name__ == "__main__":
