@@ -38,34 +38,46 @@ class Studio:
         self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
 
     def make_samples(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[Sample]:
-        """Yields the samples of some recipes, in order: pose -> texture -> render -> composite -> annotate."""
-        for start in range(0, len(recipes), BATCH):
-            batch = recipes[start : start + BATCH]
-            with profile.stage("pose"):
-                hands = self.poses.pose(batch, self.spec.image_size)
-            with profile.stage("texture"):
-                albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
-            for row, recipe in enumerate(batch):
-                yield self._make_sample(recipe, hands, row, albedos[row], profile)
+        """Yields the samples of some recipes, in order: pose -> texture -> render -> composite -> annotate.
 
-    def _make_sample(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, profile: Profile) -> Sample:
-        spec, size = self.spec, self.spec.image_size
+        A batch passes through one stage after the other, which finds its own code and tables in the processor's cache.
+        """
+        for start in range(0, len(recipes), BATCH):
+            yield from self._make_batch(recipes[start : start + BATCH], profile)
+
+    def _make_batch(self, batch: Sequence[Recipe], profile: Profile) -> list[Sample]:
+        spec, library, size = self.spec, self.library, self.spec.image_size
+        with profile.stage("pose"):
+            hands = self.poses.pose(batch, size)
+        with profile.stage("texture"):
+            albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
         with profile.stage("background"):
-            picture, used = read_usable(self.library.backgrounds, recipe.background.index)
-            background = crop_background(picture, vars(recipe.background), size)
+            behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
         with profile.stage("render"):
-            layers = self.renderer.render(self._view(recipe, hands, row, albedo, background), spec.passes)
-        if not layers.mask.any():
-            raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
+            views = (self._view(r, hands, row, albedos[row], behind[row]) for row, r in enumerate(batch))
+            layers = [self.renderer.render(view, spec.passes) for view in views]
+        for recipe, layer in zip(batch, layers, strict=True):
+            if not layer.mask.any():
+                raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
         with profile.stage("composite"):
-            rgb = self.compositor.composite(layers.encoded, background, recipe.sensor)
+            pictures = [
+                self.compositor.composite(layer.encoded, background, recipe.sensor)
+                for recipe, layer, background in zip(batch, layers, behind, strict=True)
+            ]
         with profile.stage("annotate"):
-            labels = annotate(recipe, hands, row, self.surface.closed_faces, size, self.dataset, self.library.hand.fingertip_table)
-            labels["background"] = self.library.backgrounds.label(used) | {"replaced": used != recipe.background.index}
+            faces, tips = self.surface.closed_faces, library.hand.fingertip_table
+            labels = [annotate(recipe, hands, row, faces, size, self.dataset, tips) for row, recipe in enumerate(batch)]
+            for recipe, number, label in zip(batch, used, labels, strict=True):
+                label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
         with profile.stage("encode"):
-            jpg = encode_jpeg(rgb, recipe.sensor.jpeg_quality)
-            passes = encode_passes(layers, spec.passes)
-        return Sample(labels, jpg, layers.mask, hands.vertices[row], passes)
+            jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(pictures, batch, strict=True)]
+            passes = [encode_passes(layer, spec.passes) for layer in layers]
+        return [Sample(labels[row], jpgs[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
+
+    def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
+        """The square behind the hand, and the number of the picture that it was cut from. The picture, however large, is let go."""
+        picture, used = read_usable(self.library.backgrounds, recipe.background.index)
+        return crop_background(picture, vars(recipe.background), self.spec.image_size), used
 
     def _view(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, background: np.ndarray) -> View:
         """The batch's row as a renderer takes it. The ambient light takes the background's colour in part."""
