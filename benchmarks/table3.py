@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the datasets, about 1 GB")
     parser.add_argument("runs", type=Path, help="folder of the runs, 130 MB each")
     parser.add_argument("--preset", default="cpu64", help="how every row is trained")
-    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--epoch-samples", type=int, default=4000, help="seen in an epoch, whatever the row")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="loading processes of each row")

@@ -19,6 +19,8 @@ import torch
 from common import print_table, provenance, results_path, write_csv
 from worlds import make_worlds
 
+from handmesh.settings.mesh import load_preset
+
 SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
 
 
@@ -29,12 +31,16 @@ def main() -> None:
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="loading processes")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that train together, each on the preset's batch")
     options = parser.parse_args()
 
     folders = make_worlds(options.data, os.cpu_count() or 1)
     common = ["--device", options.device, "--workers", str(options.workers)]
     data = [f"--data={folders[name]}" for name in ("manorender", "angrender")]
-    _handmesh("train", "mesh", options.preset, *data, "--val", folders["validation"], "--out", options.run, "--resume", *common)
+    training = ["train", "mesh", options.preset, *data, "--val", folders["validation"], "--out", options.run, "--resume", *common]
+    if options.ranks > 1:
+        training += ["--batch", options.ranks * load_preset(options.preset).batch]
+    _handmesh(*training, ranks=options.ranks)
     _handmesh("evaluate", options.run, "--data", folders["heldout"], *common)
 
     summary = json.loads((options.run / "evaluation-heldout" / "metrics.json").read_text())
@@ -46,8 +52,9 @@ def main() -> None:
     print_table("Held-out hands", [{k: g[k] for k in SHOWN} for g in summary["groups"]])
 
 
-def _handmesh(*arguments: Any) -> None:
-    subprocess.run([sys.executable, "-m", "handmesh", *map(str, arguments)], check=True)
+def _handmesh(*arguments: Any, ranks: int = 1) -> None:
+    together = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"] if ranks > 1 else []
+    subprocess.run([sys.executable, "-m", *together, "handmesh", *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":
