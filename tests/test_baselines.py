@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import Stage
 from PIL import Image
 
 from handsynth.assets.html import read_html
@@ -29,7 +28,7 @@ def naive(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("whole_map", [True, False])
 @pytest.mark.parametrize("kind", ["NaivePipeline", "CarefulPipeline"])
-def test_baselines_make_our_samples(naive, kind, whole_map, stage: Stage, pyrender_renderer: PyrenderRenderer, tmp_path):
+def test_baselines_make_our_samples(naive, kind, whole_map, stage, pyrender_renderer: PyrenderRenderer, tmp_path):
     """From the same recipes: labels equal to their rounding, masks and pictures alike but for shading and noise."""
     recipes = stage.recipes[:12]
     # Backgrounds here are noise, of which JPEG files would keep little.

@@ -161,6 +161,7 @@ DAMAGED = {
     "absolute path": lambda value: value | {"images": [image(9, 4) | {"file_name": "/etc/passwd"}]},
     "number as name": lambda value: value | {"images": [image(9, 4) | {"file_name": 3}]},
     "deep nesting": lambda value: "[" * 100_000,
+    "endless picture": lambda value: json.dumps(value).replace('"width": ', '"width": 1e999, "was": '),
 }
 
 

@@ -150,7 +150,7 @@ def _read_person_free(file: Path) -> list[list[Any]]:
         return [_picture_row(coco.imgs[image], licences) for image in sorted(set(coco.getImgIds()) - with_people)]
     except OSError as error:
         raise AssetError(f"the COCO annotations {file} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, OverflowError, RecursionError) as error:
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
         raise AssetError(
             f"{file} is damaged or holds no COCO annotations ({text}): unpack annotations_trainval2017.zip of cocodataset.org again"

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import hashlib
-import math
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -206,7 +205,7 @@ def _check(spec: DatasetSpec) -> None:
     for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor):
         for f in dataclasses.fields(owner):
             value = getattr(owner, f.name)
-            if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and _descends(*value):
+            if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
                 raise UsageError(f"spec {spec.name}: {f.name} must go from the lower to the higher value, found {list(value)}")
     require(bool(spec.name) and all(c.isalnum() or c in "-_" for c in spec.name), "name", "letters, digits, '-' and '_'")
     require(0 < spec.samples < 10**9, "samples", "between 1 and 999,999,999")
@@ -256,11 +255,6 @@ def _check(spec: DatasetSpec) -> None:
     require(
         capacity is None or spec.samples == capacity, "samples", f"{capacity}: the order of its poses or cameras counts so many"
     )
-
-
-def _descends(low: float, high: float) -> bool:
-    """Whether numpy would refuse to draw between the two, as it also does from 0.0 to -0.0."""
-    return low > high or (low == high and math.copysign(1, low) > math.copysign(1, high))
 
 
 def grid_axes(camera: CameraSpec) -> tuple[list[float], list[float]]:
