@@ -58,7 +58,7 @@ def _convert(hint: Any, value: Any, where: str, error: type[HandsynthError], key
         good = abs(value) <= sys.float_info.max  # neither NaN, nor infinite, nor a whole number too long for a float
     if not good:
         raise error(f"{where}: {key} must be {_NAMES[hint]}, found {value!r:.60}{_advice(hint, value)}")
-    return hint(value) + 0 if hint is float else hint(value)  # -0.0 means 0.0, and is hashed as such
+    return hint(value)
 
 
 def _advice(hint: Any, value: Any) -> str:
