@@ -144,6 +144,42 @@ def parse_spec(text: str, where: str) -> DatasetSpec:
         raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{where} is not a mapping of keys to values")
+    return spec_from_dict(values, where)
+
+
+class _SpecLoader(yaml.SafeLoader):
+    """Plain values only, and no key twice: YAML would silently keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.YAMLError(f"the key {key.value!r:.60} stands there twice: keep one of the two")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
+
+
+def _refuse_bombs(text: str, where: str) -> None:
+    """Refuses YAML that costs far more to read than to write: long, deep, or with aliases."""
+    if len(text) > MAX_SPEC_CHARS:
+        raise UsageError(f"{where} is longer than {MAX_SPEC_CHARS:,} characters, which a spec never needs")
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > MAX_SPEC_DEPTH:
+                raise UsageError(f"{where} uses YAML aliases or more than {MAX_SPEC_DEPTH} levels, which a spec never needs")
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def spec_to_dict(spec: DatasetSpec) -> dict[str, Any]:
+    """The spec as plain JSON values; `spec_from_dict` is its inverse."""
+    return dataclasses.asdict(spec)
+
+
+def spec_from_dict(values: dict[str, Any], where: str) -> DatasetSpec:
+    """Plain JSON values -> spec, checked like YAML. Raises UsageError."""
     return build(DatasetSpec, _without_minus_zero(values), where, UsageError)
 
 
