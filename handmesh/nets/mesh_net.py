@@ -77,7 +77,8 @@ class MeshNet(nn.Module):
             error_over_spread: (2, 3) root mean squares found so far, of keypoints and vertices, along x, y and z.
         """
         for decoder, factor in zip((self.pose_decoder, self.mesh_decoder), error_over_spread, strict=True):
-            decoder.head.spread_scale.mul_(factor)  # type: ignore[union-attr, operator]
+            scale: Tensor = decoder.head.spread_scale  # type: ignore[union-attr, assignment]
+            scale.mul_(factor.to(scale))
 
     def regress_keypoints(self, vertices: Tensor) -> Tensor:
         """(B, V, 3) vertices in any affine frame -> (B, P, 3) keypoints in the same; float32 under autocast too."""
