@@ -1,4 +1,4 @@
-"""What the benchmarks share: who measured (machine, commit, command), medians of repeated runs, and the CSV files."""
+"""What the benchmarks share: who measured (machine, commit, command), medians, CSV files, and `handmesh` as a user calls it."""
 
 import csv
 import os
@@ -97,3 +97,9 @@ def round_robin(variants: dict[str, Callable[[], None]], repeats: int) -> dict[s
             if round_number:
                 times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
     return {name: (statistics.median(c for c, _ in t), statistics.median(w for _, w in t)) for name, t in times.items()}
+
+
+def run_handmesh(*arguments: Any, ranks: int = 1) -> None:
+    """Runs `handmesh ARGUMENTS` as a user would, by this interpreter; with `ranks` under torchrun. Raises CalledProcessError."""
+    together = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"] if ranks > 1 else []
+    subprocess.run([sys.executable, "-m", *together, "handmesh", *map(str, arguments)], check=True)

@@ -14,8 +14,6 @@ import dataclasses
 import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 
 import torch
 import yaml
-from common import RESULTS, print_table, provenance, write_csv
+from common import RESULTS, print_table, provenance, run_handmesh, write_csv
 from worlds import SIZES, make_worlds
 
 from handmesh.settings.mesh import load_preset, spec_to_dict
@@ -43,7 +41,7 @@ TABLE = RESULTS / "table3.csv"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, about 1 GB")
+    parser.add_argument("data", type=Path, help="folder of the datasets, 1.4 GB")
     parser.add_argument("runs", type=Path, help="folder of the runs, 130 MB each")
     parser.add_argument("--preset", default="cpu64", help="how every row is trained")
     parser.add_argument("--epochs", type=int, default=6)
@@ -92,17 +90,13 @@ def _row(name: str, seed: int, folders: dict[str, Path], options: argparse.Names
     file = options.runs / f"{run.name}.yaml"
     file.write_text(yaml.safe_dump(spec_to_dict(preset), sort_keys=False))
     common = ["--device", options.device, "--workers", str(options.workers)]
-    _handmesh("train", "mesh", file, *data, "--val", folders["validation"], "--out", run, "--resume", *common)
-    _handmesh("evaluate", run, "--data", folders["heldout"], *common)
+    run_handmesh("train", "mesh", file, *data, "--val", folders["validation"], "--out", run, "--resume", *common)
+    run_handmesh("evaluate", run, "--data", folders["heldout"], *common)
     judged = json.loads((run / "evaluation-heldout" / "metrics.json").read_text())["groups"][0]
     asked = {"preset": options.preset, "net": preset.net, "side_px": preset.side}
     asked["samples_seen"] = options.epochs * options.epoch_samples
     found = {key: judged[key] for key in METRICS}
     return {"row": name, "seed": seed, **asked, **found, **provenance(torch=torch.__version__, device=options.device)}
-
-
-def _handmesh(*arguments: Any) -> None:
-    subprocess.run([sys.executable, "-m", "handmesh", *map(str, arguments)], check=True)
 
 
 def _means(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

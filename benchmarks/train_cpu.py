@@ -10,38 +10,31 @@ import argparse
 import csv
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from common import print_table, provenance, results_path, write_csv
+from common import print_table, provenance, results_path, run_handmesh, write_csv
 from worlds import make_worlds
-
-from handmesh.settings.mesh import load_preset
 
 SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, about 1 GB")
+    parser.add_argument("data", type=Path, help="folder of the datasets, 1.4 GB")
     parser.add_argument("run", type=Path, help="folder of the run, 160 MB")
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="loading processes")
-    parser.add_argument("--ranks", type=int, default=1, help="processes that train together, each on the preset's batch")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that share the preset's batch: one for each core")
     options = parser.parse_args()
 
     folders = make_worlds(options.data, os.cpu_count() or 1)
     common = ["--device", options.device, "--workers", str(options.workers)]
     data = [f"--data={folders[name]}" for name in ("manorender", "angrender")]
     training = ["train", "mesh", options.preset, *data, "--val", folders["validation"], "--out", options.run, "--resume", *common]
-    if options.ranks > 1:
-        training += ["--batch", options.ranks * load_preset(options.preset).batch]
-    _handmesh(*training, ranks=options.ranks)
-    _handmesh("evaluate", options.run, "--data", folders["heldout"], *common)
+    run_handmesh(*training, ranks=options.ranks)
+    run_handmesh("evaluate", options.run, "--data", folders["heldout"], *common)
 
     summary = json.loads((options.run / "evaluation-heldout" / "metrics.json").read_text())
     with open(options.run / "metrics.csv") as file:
@@ -50,11 +43,6 @@ def main() -> None:
     write_csv(results_path("train_cpu"), summary["groups"], origin)
     write_csv(results_path("train_cpu_epochs"), epochs, origin)
     print_table("Held-out hands", [{k: g[k] for k in SHOWN} for g in summary["groups"]])
-
-
-def _handmesh(*arguments: Any, ranks: int = 1) -> None:
-    together = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"] if ranks > 1 else []
-    subprocess.run([sys.executable, "-m", *together, "handmesh", *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.nets.backbones import Backbone
+from handmesh.nets.depthwise import DepthwiseConv2d
 from handsynth.core.errors import AssetError
 
 PIXEL_MEAN, PIXEL_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -37,7 +38,10 @@ class InvertedResidual(nn.Module):
         super().__init__()
         wide = channels_in * expansion
         layers = [
-            *_filter(wide, wide, kernel, stride, groups=wide),
+            *_pad(kernel, stride),
+            DepthwiseConv2d(wide, kernel, stride, _padding(kernel, stride)),
+            _norm(wide),
+            nn.ReLU6(inplace=True),
             nn.Conv2d(wide, channels_out, 1, bias=False),
             _norm(channels_out),
         ]
@@ -58,7 +62,8 @@ def efficientnet_lite0(pretrained: bool) -> Backbone:
     for (channels, _), (kernel, expansion, out, blocks, stride) in zip(pairwise(widths), _STAGES, strict=True):
         first = InvertedResidual(channels, out, kernel, expansion, stride)
         stages.append(nn.Sequential(first, *(InvertedResidual(out, out, kernel, expansion, 1) for _ in range(blocks - 1))))
-    layers = [nn.Sequential(*_filter(3, _STEM, 3, 2)), *stages]
+    stem = nn.Conv2d(3, _STEM, 3, 2, _padding(3, 2), bias=False)
+    layers = [nn.Sequential(*_pad(3, 2), stem, _norm(_STEM), nn.ReLU6(inplace=True)), *stages]
     net = nn.Sequential(*layers)
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -68,13 +73,15 @@ def efficientnet_lite0(pretrained: bool) -> Backbone:
     return Backbone(nn.Sequential(*layers[:3]), nn.Sequential(*layers[3:]), (0, 2, 4), (24, 40, 112, 320))
 
 
-def _filter(channels_in: int, channels_out: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:
+def _padding(kernel: int, stride: int) -> int:
+    """Zeros that the convolution itself adds on every side; where that cannot be even, `_pad` adds them before it."""
+    return 0 if (kernel - stride) % 2 else (kernel - stride) // 2
+
+
+def _pad(kernel: int, stride: int) -> list[nn.Module]:
     """Padding as TensorFlow does it: an odd pixel more at the right and the bottom where the stride is 2."""
     before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-    uneven = [nn.ZeroPad2d((before, after, before, after))] if before != after else []
-    padding = 0 if uneven else before
-    convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
-    return [*uneven, convolution, _norm(channels_out), nn.ReLU6(inplace=True)]
+    return [nn.ZeroPad2d((before, after, before, after))] if before != after else []
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -14,7 +14,7 @@ from handmesh.lixels import LIXELS
 from handmesh.nets.aggregation import gaussian_line
 from handmesh.nets.backbones import Levels
 from handmesh.nets.blocks import SqueezeExcite, depthwise_up, pointwise
-from handmesh.nets.lixel import LixelHead, Points
+from handmesh.nets.lixel import Lines, LixelHead, Points, pointwise_lines
 
 _GAIN = 8.0
 """Of averages over lines: a finger fills two bins of sixteen, and is diluted so much; heads that see it undiluted learn x and y as
@@ -61,13 +61,13 @@ class LateralUp(nn.Module):
 class FastDecoder(nn.Module):
     """Four levels of features to points: narrowed where they are coarsest, then doubled three times with lateral connections."""
 
-    def __init__(self, channels: tuple[int, ...], num_points: int, width: int):
+    def __init__(self, channels: tuple[int, ...], num_points: int, width: int, lines: Lines = pointwise_lines):
         super().__init__()
         *finer, deepest = channels
         self.narrow = pointwise(deepest, width)
         self.blocks = nn.ModuleList([LateralUp(width, lateral) for lateral in reversed(finer)])
         self.depth = FactorisedDepth(deepest, width)
-        self.head = LixelHead(num_points, width, width, _GAIN)
+        self.head = LixelHead(num_points, width, width, _GAIN, lines)
 
     def forward(self, levels: Levels) -> Points:
         """Feature maps of strides 4, 8, 16 and 32 -> N points, with as many x and y bins as the finest map."""

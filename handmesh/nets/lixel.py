@@ -1,5 +1,6 @@
 """1-D heatmap heads ("lixels"): one line of bins per axis for every point, and the one soft-argmax that reads them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,15 @@ class Points(NamedTuple):
     maps: Tensor  # (B, C, H, W)
 
 
+Lines = Callable[[int, int], nn.Module]
+"""(channels, N) -> a module from (B, channels, D) features to (B, N, D) logits."""
+
+
+def pointwise_lines(channels: int, num_points: int) -> nn.Module:
+    """Each point's own: a 1x1 convolution."""
+    return nn.Conv1d(channels, num_points, 1)
+
+
 class LixelHead(nn.Module):
     """Three 1x1 convolutions over lines of features: averaged along y for x, along x for y, and a line of depth for z.
 
@@ -37,6 +47,7 @@ class LixelHead(nn.Module):
         map_channels: of the maps.
         depth_channels: of the line of depth.
         gain: multiplies the averages; the paper's nets have 1.
+        lines: (channels, num_points) -> the layer from features to lines; the paper's nets have a 1x1 convolution.
 
     Nothing in equation 4 asks a heatmap to be as wide as its error, and in practice it is several times wider. So each axis has a
     factor, 1 until `MeshNet.calibrate_spread` sets it.
@@ -44,11 +55,11 @@ class LixelHead(nn.Module):
 
     spread_scale: Tensor
 
-    def __init__(self, num_points: int, map_channels: int, depth_channels: int, gain: float = 1.0):
+    def __init__(self, num_points: int, map_channels: int, depth_channels: int, gain: float = 1.0, lines: Lines = pointwise_lines):
         super().__init__()
         self.gain = gain
-        self.x, self.y = nn.Conv1d(map_channels, num_points, 1), nn.Conv1d(map_channels, num_points, 1)
-        self.z = nn.Conv1d(depth_channels, num_points, 1)
+        self.x, self.y = lines(map_channels, num_points), lines(map_channels, num_points)
+        self.z = lines(depth_channels, num_points)
         self.register_buffer("spread_scale", torch.ones(3))
 
     def forward(self, maps: Tensor, depth: Tensor) -> Points:

@@ -22,6 +22,7 @@ from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, efficientnet_
 from handmesh.nets.fast import FastDecoder, SeparableAggregation
 from handmesh.nets.lixel import LixelDecoder
 from handmesh.nets.mesh_net import MeshNet
+from handmesh.nets.smooth import SmoothLines
 from handsynth.core.errors import UsageError
 
 Builder = Callable[[Tensor, bool], MeshNet]
@@ -110,7 +111,7 @@ def _lite_fast(regressor: Tensor, pretrained: bool) -> MeshNet:
         FastDecoder(pose.channels, num_keypoints, pose_width),
         SeparableAggregation(pose.channels[0], pose_width, num_keypoints, mesh.channels[0]),
         mesh,
-        FastDecoder(mesh.channels, num_vertices, mesh_width),
+        FastDecoder(mesh.channels, num_vertices, mesh_width, SmoothLines),
         regressor,
         PIXEL_MEAN,
         PIXEL_STD,

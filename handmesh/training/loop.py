@@ -25,6 +25,7 @@ from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
 from handmesh.nets.mesh_net import MeshNet, Prediction
 from handmesh.nets.registry import create_net
+from handmesh.nets.smooth import start_smooth
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -79,6 +80,7 @@ class Training:
         device = ranks.device
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
         net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained)
+        start_smooth(net, hand)
         self.net: MeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
         self.progress = Progress()
