@@ -15,6 +15,16 @@ processor. It costs 0.1 level."""
 BATCH = 32
 """Pictures per matrix product: enough for it to be bound by arithmetic, not by reading the basis."""
 
+TEXELS_PER_PIXEL = 1.5
+"""Side of a texture over the side of a picture, at most. In 256 x 256 pictures a texel of HTML then covers 1.1 mm of skin, about
+as much as a pixel does and as a texel of the embedded skin. Finer ones are not seen: they cost time, and alias, for there is no
+mip chain. At a ratio of 1 close-ups are visibly softer."""
+
+
+def texture_size(skin_size: int, image_size: int) -> int:
+    """Side of the texture [px] that pictures of `image_size` pixels are drawn with, from a skin of `skin_size`."""
+    return min(skin_size, round(TEXELS_PER_PIXEL * image_size))
+
 
 class TextureStage:
     """Turns alpha into albedo for one skin; made once per worker and kept, for it holds the whole basis as float32.

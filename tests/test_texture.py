@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handsynth.assets.skin import SkinModel
+from handsynth.assets.skin import SkinModel, shrink_skin
 from handsynth.core.errors import UsageError
-from handsynth.texture import STEP, TextureStage, gutter_map
+from handsynth.texture import STEP, TextureStage, gutter_map, texture_size
 
 SIZE = 24
 
@@ -89,3 +89,31 @@ def test_wrong_number_of_coefficients_is_refused(skin: SkinModel) -> None:
     """The message names the shape that was given and the one expected."""
     with pytest.raises(UsageError, match=r"\(2, 10\), expected \(B, 101\)"):
         TextureStage(skin).albedos(np.zeros((2, 10)))
+
+
+def test_a_texture_is_no_finer_than_its_picture_shows():
+    """HTML's 512 and 1024 become 384 for pictures of 256 px and stay for large ones; the embedded skin's 256 stays."""
+    assert [texture_size(skin, 256) for skin in (1024, 512, 384, 256)] == [384, 384, 384, 256]
+    assert [texture_size(512, picture) for picture in (64, 256, 342, 512, 1024)] == [96, 384, 512, 512, 512]
+
+
+@pytest.mark.parametrize("size", [24, 18, 16, 12, 7, 1])
+def test_a_shrunk_skin_is_the_mean_of_what_each_texel_covers(skin: SkinModel, size: int):
+    """By areas of used texels alone, drawn at the common multiple of both sizes: no colour from outside the charts gets in."""
+    small = shrink_skin(skin, size)
+    used = np.zeros(SIZE**2)
+    used[skin.texels] = 1
+
+    def stretched(values: np.ndarray) -> np.ndarray:
+        """One value a texel -> its sum over each texel of the smaller picture."""
+        picture = np.kron(values.reshape(SIZE, SIZE), np.ones((size, size)))
+        return picture.reshape(size, SIZE, size, SIZE).sum((1, 3)).ravel()
+
+    area = stretched(used)
+    np.testing.assert_array_equal(small.texels, np.flatnonzero(area))
+    for big, found in ((skin.mean, small.mean), (skin.components[7], small.components[7])):
+        whole = np.zeros((SIZE**2, 3))
+        whole[skin.texels] = big
+        expected = np.stack([stretched(whole[:, k]) for k in range(3)], 1)[small.texels] / area[small.texels, None]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert (small.size, small.uv is skin.uv) == (size, True)

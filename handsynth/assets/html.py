@@ -11,7 +11,7 @@ import numpy as np
 
 from handsynth.assets.manifest import Prepared, record_prepared
 from handsynth.assets.release import release_file
-from handsynth.assets.skin import SkinModel, layout_fits, save_skin
+from handsynth.assets.skin import SkinModel, averaged, layout_fits, save_skin, texel_cover
 from handsynth.assets.unpickle import read_pickle
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.files import write_atomically
@@ -21,7 +21,7 @@ LICENCE = "HTML: non-commercial research only, no redistribution"
 LIMIT_BYTES = 2_000_000_000  # model.pkl has 250 MB in float32, 500 MB in float64
 SIDE = 1024  # of the model's own texture [px]
 DEFAULT_SIZE = 512
-"""Side of the prepared texture [px]: a hand of 256 pixels shows about one texel of it per pixel."""
+"""Side of the prepared texture [px]; a studio shrinks it to what its pictures can show (see texture.texture_size)."""
 
 _MODELS = ("TextureBasis/model_sr/model.pkl", "model_sr/model.pkl", "TextureBasis/model_wosr/model.pkl", "model_wosr/model.pkl")
 _LAYOUTS = ("uvs_right.pkl", "uvs.pkl", "uvs_left.pkl")  # uvs.pkl: the first release's right hand
@@ -47,16 +47,14 @@ def read_html(model_pkl: Path, uvs_pkl: Path, size: int = DEFAULT_SIZE) -> SkinM
             raise AssetError(f"{model_pkl}: {name} has shape {found.shape}, expected {str(shape).replace('-1', 'C')}")
     order, texels = _texel_order(model_pkl, index_map)
 
-    factor = SIDE // size
-    blocks, block_of = np.unique(texels // SIDE // factor * size + texels % SIDE // factor, return_inverse=True)
-    weight = np.bincount(block_of)
+    blocks, cover = texel_cover(texels, SIDE, size)
 
     def reduce(name: str, values: np.ndarray) -> np.ndarray:
         """(3 used,) values in the file's order -> (U, 3) of the small texture."""
-        values = values.astype(np.float64)[order].reshape(-1, 3)
+        values = values[order].reshape(-1, 3)
         if not np.isfinite(values).all():
             raise AssetError(f"{model_pkl}: {name} holds NaN or infinity")
-        return np.stack([np.bincount(block_of, values[:, c]) / weight for c in range(3)], -1).astype(np.float32)
+        return averaged(cover, values)
 
     # One component at a time: the basis alone has 250 to 500 MB.
     components = np.stack([reduce("basis", basis[:, k]) for k in range(basis.shape[1])])
@@ -66,7 +64,7 @@ def read_html(model_pkl: Path, uvs_pkl: Path, size: int = DEFAULT_SIZE) -> SkinM
         size=size,
         mean=reduce("mean", mean),
         components=components,
-        texels=blocks.astype(np.int32),
+        texels=blocks,
         uv=uv.astype(np.float32),
         uv_faces=uv_faces.astype(np.int32),
     )

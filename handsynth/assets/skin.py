@@ -1,10 +1,11 @@
 """The skin model: a mean texture and its principal components on the used texels, with the layout that carries them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from handsynth.core.arrays import read_arrays
 from handsynth.core.errors import AssetError
@@ -71,6 +72,48 @@ def layout_fits(faces: np.ndarray, uv_faces: np.ndarray) -> bool:
         return False
     pairs = np.unique(np.stack([uv_faces.ravel(), faces.ravel()], -1), axis=0)
     return len(pairs) == len(np.unique(uv_faces))
+
+
+def shrink_skin(skin: SkinModel, size: int) -> SkinModel:
+    """The skin with a texture of `size` x `size`, at most its own: each texel is the mean of the used ones that it covers.
+
+    That is linear, so mean + alpha . components of the small model is the mean of the big texture before its clip to 0..255.
+    """
+    if size == skin.size:
+        return skin
+    texels, cover = texel_cover(skin.texels, skin.size, size)
+    mean, *components = (averaged(cover, values) for values in (skin.mean, *skin.components))
+    return replace(skin, size=size, mean=mean, components=np.stack(components), texels=texels)
+
+
+def texel_cover(texels: np.ndarray, size: int, smaller: int) -> tuple[np.ndarray, scipy.sparse.csr_matrix]:
+    """Which texels of a smaller square picture cover some used ones, (U,) row-major indices of a `size` x `size` picture.
+
+    Returns:
+        (W,) int32 row-major indices in the smaller picture, and the (W, U) areas that each shares with each used texel, in
+        whole numbers, so that sums of float16 or float32 colours are exact in float64: the same on every processor.
+    """
+
+    def cells(place: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """The two cells of the smaller grid that a row or column may lie in, and its length in each, in 1 / `size` of a cell."""
+        start = place * smaller
+        cell = start // size
+        own = np.minimum(smaller, (cell + 1) * size - start)
+        return (cell, own), (cell + 1, smaller - own)
+
+    rows, columns = (cells(place) for place in np.divmod(texels.astype(np.int64), size))
+    shares = [(row * smaller + column, high * wide) for row, high in rows for column, wide in columns]
+    target, area = (np.concatenate(part) for part in zip(*shares, strict=True))
+    source = np.tile(np.arange(len(texels)), len(shares))
+    target, area, source = (part[area > 0] for part in (target, area, source))
+    covering, row = np.unique(target, return_inverse=True)
+    cover = scipy.sparse.csr_matrix((area.astype(np.float64), (row, source)), shape=(len(covering), len(texels)))
+    return covering.astype(np.int32), cover
+
+
+def averaged(cover: scipy.sparse.csr_matrix, values: np.ndarray) -> np.ndarray:
+    """(U, 3) colours of used texels -> (W, 3) float32, the mean over what each texel covers (see texel_cover)."""
+    return ((cover @ values.astype(np.float64)) / (cover @ np.ones((cover.shape[1], 1)))).astype(np.float32)
 
 
 _TEXT = ("name", "licence")
