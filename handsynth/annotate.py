@@ -1,5 +1,6 @@
 """Stage 5, annotate: labels from geometry alone, never from the picture, so that they are equal on every machine."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,42 +16,55 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     """Depth of the nearest surface behind the centres of some pixels: what a depth picture holds there.
 
     Args:
-        vertices: (V, 3) camera frame [m].
+        vertices: (..., V, 3) camera frame [m].
         faces: (F, 3), of a closed surface.
-        K: (3, 3) [px].
-        pixels: (P, 2) column and row, whole numbers.
+        K: (..., 3, 3) [px].
+        pixels: (..., P, 2) column and row, whole numbers.
 
     Returns:
-        (P,) depth along the axis [m], infinity where the pixel shows background.
+        (..., P) depth along the axis [m], infinity where the pixel shows background.
     """
-    xy = project(vertices, K)
-    x, y = np.ascontiguousarray(xy.T)
-    columns, rows = pixels.T.astype(np.float32)
-    near = _spans(x[faces], columns)
-    near &= _spans(y[faces], rows)
-    point, face = np.divmod(np.flatnonzero(near), len(faces))
-    a, b, c = xy[faces[face].T]
-    p = pixels[point] + 0.5
+    shape, count = pixels.shape[:-1], pixels.shape[-2]
+    xy = project(vertices, K).reshape(-1, vertices.shape[-2], 2)
+    pixels, z = pixels.reshape(-1, count, 2), vertices[..., 2].reshape(len(xy), -1)
+    first, number = _spans(np.moveaxis(xy, 2, 0)[:, :, faces])
+    found = [_near(*one) for one in zip(pixels, first.swapaxes(0, 1), number.swapaxes(0, 1), strict=True)]
+    hand = np.repeat(np.arange(len(xy)), [len(places) for places in found])
+    point, face = np.divmod(np.concatenate(found), len(faces))
+    a, b, c = xy[hand, faces[face].T]
+    p = pixels[hand, point] + 0.5
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
     total = areas.sum(1)
     inside = np.logical_and((areas * np.sign(total)[:, None]).min(1, initial=np.inf) >= 0, total != 0)
-    point, face, areas, total = (found[inside] for found in (point, face, areas, total))
-    inverse_depth = (areas / total[:, None] / vertices[faces[face], 2]).sum(1)  # 1/z is linear on the screen
-    nearest = np.zeros(len(pixels))
-    np.maximum.at(nearest, point, inverse_depth)
-    return np.divide(1.0, nearest, out=np.full(len(pixels), np.inf), where=nearest > 0)
+    hand, point, face, areas, total = (values[inside] for values in (hand, point, face, areas, total))
+    inverse_depth = (areas / total[:, None] / z[hand[:, None], faces[face]]).sum(1)  # 1/z is linear on the screen
+    nearest = np.zeros(pixels.shape[:2])
+    np.maximum.at(nearest, (hand, point), inverse_depth)
+    return np.divide(1.0, nearest, out=np.full(nearest.shape, np.inf), where=nearest > 0).reshape(shape)
 
 
-def _spans(corners: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """(F, 3) positions of corners along an axis [px] and (P,) whole pixels -> (P, F) whether the corners span the pixel's centre.
+_FAR = 1 << 14  # no picture is so large [px]
 
-    In whole numbers, which float32 holds: half as much to compare as in float64.
+
+def _spans(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(..., F, 3) positions of corners along an axis [px] -> (..., F) first pixel whose centre they span, int16; how many, uint16.
+
+    The fewest bytes to compare. What is not a number spans nothing in a picture.
     """
-    a, b, c = corners.T
-    first = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5).astype(np.float32)
-    last = np.floor(np.maximum(np.maximum(a, b), c) - 0.5).astype(np.float32)
-    return (pixels[:, None] >= first) & (pixels[:, None] <= last)
+    a, b, c = np.moveaxis(corners, -1, 0)
+    first, last = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5), np.floor(np.maximum(np.maximum(a, b), c) - 0.5)
+    first, last = (np.fmin(np.fmax(end, -_FAR), _FAR).astype(np.int32) for end in (first, last))
+    return first.astype(np.int16), (last - first + 1).astype(np.uint16)
+
+
+def _near(pixels: np.ndarray, first: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Places in (P, F) where the box of a face, (2, F) spans along x and y, holds the centre of a pixel, (P, 2)."""
+    columns, rows = pixels.T.astype(np.int16)[..., None]
+    # As unsigned numbers, differences below 0 are larger than any span.
+    near = (columns - first[0]).view(np.uint16) < number[0]
+    near &= (rows - first[1]).view(np.uint16) < number[1]
+    return np.flatnonzero(near)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -60,45 +74,43 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def keypoint_visibility(
     keypoints: np.ndarray, xy: np.ndarray, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int
 ) -> np.ndarray:
-    """(21,) bool: in the picture, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
-    inside = np.asarray(((xy >= 0) & (xy < size)).all(1))
-    pixels = np.floor(np.where(inside[:, None], xy, 0))
+    """(..., 21) bool: in the picture, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
+    inside = np.asarray(((xy >= 0) & (xy < size)).all(-1))
+    pixels = np.floor(np.where(inside[..., None], xy, 0))
     depth = depth_at_pixels(vertices.astype(np.float64), faces, K, pixels)
-    return inside & (depth + VISIBLE_TOLERANCE_M >= keypoints[:, 2])
+    return inside & (depth + VISIBLE_TOLERANCE_M >= keypoints[..., 2])
 
 
-def annotate(recipe: Recipe, hands: CameraHands, row: int, faces: np.ndarray, size: int, dataset: str, tips: str) -> dict[str, Any]:
-    """Labels of one sample, row `row` of the batch: the fields of core.sample.FIELDS as plain values.
+def annotate(
+    recipes: Sequence[Recipe], hands: CameraHands, faces: np.ndarray, size: int, dataset: str, tips: str
+) -> list[dict[str, Any]]:
+    """Labels of a batch: the fields of core.sample.FIELDS as plain values, for each sample.
 
     Args:
-        recipe: its decisions.
-        hands: the posed batch.
-        row: which of the batch.
+        recipes: their decisions.
+        hands: the same, posed.
         faces: (F, 3) the closed surface, cap included.
         size: side of the picture [px].
         dataset: identity of the dataset.
         tips: name of the fingertip table.
     """
-    vertices, keypoints, K = hands.vertices[row], hands.keypoints[row], np.round(hands.K[row], 6)
+    vertices, keypoints, K = hands.vertices.astype(np.float64), hands.keypoints, np.round(hands.K, 6)
     xy = np.round(project(keypoints, K), 4)
-    theta, trans = np.array(recipe.theta).reshape(-1, 3), np.array(recipe.trans)
-    if recipe.side == "left":
-        theta, trans = mirror_theta(theta), mirror_points(trans)
-    return {
-        "schema": SCHEMA,
-        "index": recipe.index,
-        "dataset": dataset,
-        "side": recipe.side,
-        "image_size": size,
-        "K": K.tolist(),
-        "T_cam_world": np.round(hands.T_cam_world[row], 9).tolist(),
-        "theta": (theta.ravel() + 0.0).tolist(),
-        "beta": list(recipe.beta),
-        "trans": (trans + 0.0).tolist(),
-        "keypoints_cam": np.round(keypoints, 6).tolist(),
-        "keypoints_xy": xy.tolist(),
-        "keypoints_visible": keypoint_visibility(keypoints, xy, vertices, faces, K, size).astype(int).tolist(),
-        "bbox_xyxy": np.round(projected_bounds(vertices.astype(np.float64), K), 4).tolist(),
-        "fingertip_table": tips,
-        "recipe": recipe.to_dict(),
+    theta, trans = np.array([r.theta for r in recipes]).reshape(len(recipes), -1, 3), np.array([r.trans for r in recipes])
+    theta[hands.is_left], trans[hands.is_left] = mirror_theta(theta[hands.is_left]), mirror_points(trans[hands.is_left])
+    columns = {
+        "K": K,
+        "T_cam_world": np.round(hands.T_cam_world, 9),
+        "theta": theta.reshape(len(recipes), -1) + 0.0,
+        "trans": trans + 0.0,
+        "keypoints_cam": np.round(keypoints, 6),
+        "keypoints_xy": xy,
+        "keypoints_visible": keypoint_visibility(keypoints, xy, vertices, faces, K, size).astype(int),
+        "bbox_xyxy": np.round(projected_bounds(vertices, K), 4),
     }
+    same = {"schema": SCHEMA, "dataset": dataset, "image_size": size, "fingertip_table": tips}
+    labels = []
+    for recipe, *values in zip(recipes, *(column.tolist() for column in columns.values()), strict=True):
+        own = {"index": recipe.index, "side": recipe.side, "beta": list(recipe.beta), "recipe": recipe.to_dict()}
+        labels.append(same | own | dict(zip(columns, values, strict=True)))
+    return labels

@@ -1,10 +1,12 @@
 """Stage 4, composite: a rendered hand over a background in linear light, then what a sensor does to the picture."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from handsynth.recipe.recipe import SensorChoice
-from handsynth.render.layers import HEADROOM
+from handsynth.render.layers import HEADROOM, Layers
 
 
 def _srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
@@ -24,7 +26,8 @@ _TABLE = 4095
 BYTE_OF_LINEAR = np.round(255 * _linear_to_srgb((np.arange(_TABLE + 1) / _TABLE) ** 2)).astype(np.uint8)
 """sRGB byte of linear light (k / 4095)^2: square-root spacing keeps the error under half a byte step in the shadows too."""
 
-_CHANNELS = np.arange(3)
+_LIGHT_OF_ENCODED = np.square(np.arange(256, dtype=np.float32) / 255) * np.float32(HEADROOM)
+"""Linear light of each byte of `Layers.encoded` where coverage is 1."""
 
 _NOISE_SIDE = 1024
 
@@ -47,31 +50,19 @@ class CompositeStage:
         """Draws the noise field (the same on every machine)."""
         self._noise = _noise_field()
 
-    def composite(self, encoded: np.ndarray, background: np.ndarray, sensor: SensorChoice) -> np.ndarray:
-        """(H, W, 4) encoded layers over (H, W, 3) uint8 sRGB -> (H, W, 3) uint8 sRGB picture.
+    def composite(
+        self, layers: Sequence[Layers], backgrounds: Sequence[np.ndarray], sensors: Sequence[SensorChoice]
+    ) -> list[np.ndarray]:
+        """B rendered hands over B (H, W, 3) uint8 sRGB backgrounds -> B (H, W, 3) uint8 sRGB pictures.
 
         Coverage 0 gives the background and coverage 1 the hand, exactly; between them light adds up linearly.
         """
-        gains = np.array(sensor.gains, np.float32)
-        behind_table = LINEAR_OF_BYTE[:, None] * gains  # (256, 3) linear light of a background byte behind this sensor
-        front_table = (np.arange(256, dtype=np.float32) / 255)[:, None] ** 2 * (HEADROOM * gains)  # and of an encoded one
-        picture = cv2.LUT(background, encode_srgb(behind_table)[:, None])
-        coverage = cv2.extractChannel(encoded, 3)
-        x, y, width, height = cv2.boundingRect(coverage)
-        if not width:
-            return self._develop(picture, sensor)
-        box = (slice(y, y + height), slice(x, x + width))
-        hand, coverage, behind = encoded[box], coverage[box], background[box]
-        front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), encode_srgb(front_table)[:, None])
-        cv2.copyTo(front, cv2.inRange(coverage, 255, 255), picture[box])  # type: ignore[call-overload]  # its stub knows no scalars
-        row, column = np.divmod(np.flatnonzero((coverage - np.uint8(1)) < 254), width)  # the border, where hand and background mix
-        hand = hand[row, column]
-        share = hand[:, 3:] / np.float32(255)
-        # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.
-        light = np.take(front_table, hand[:, :3] * np.intp(3) + _CHANNELS, mode="clip") / share
-        light += (1 - share) * np.take(behind_table, behind[row, column] * np.intp(3) + _CHANNELS, mode="clip")
-        picture[box][row, column] = encode_srgb(light)
-        return self._develop(picture, sensor)
+        gains = np.array([sensor.gains for sensor in sensors], np.float32)[:, None]
+        # Linear light of each background byte behind its sensor, and of each encoded one: (B, 256, 3).
+        behind, front = LINEAR_OF_BYTE[:, None] * gains, _LIGHT_OF_ENCODED[:, None] * gains
+        tables = zip(behind, front, encode_srgb(behind), encode_srgb(front), strict=True)
+        over = map(_over, layers, backgrounds, tables)
+        return [self._develop(picture, sensor) for picture, sensor in zip(over, sensors, strict=True)]
 
     def _develop(self, picture: np.ndarray, sensor: SensorChoice) -> np.ndarray:
         """Blur and noise of the sensor."""
@@ -91,6 +82,28 @@ class CompositeStage:
             field = np.resize(self._noise, (height, width, 3))
         amplitude = 255 * sensor.noise / _NOISE_LEVELS
         return cv2.addWeighted(picture, 1, field, amplitude, -128 * amplitude)
+
+
+def _over(layer: Layers, background: np.ndarray, tables: tuple[np.ndarray, ...]) -> np.ndarray:
+    """One hand over one background. `tables`: linear light of background and encoded bytes, and their sRGB bytes, (256, 3) each."""
+    behind_light, front_light, behind_byte, front_byte = (table[:, None] for table in tables)
+    picture = cv2.LUT(background, behind_byte)
+    rows, columns = layer.window
+    hand = layer.encoded[layer.window]
+    coverage = cv2.extractChannel(hand, 3)
+    front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), front_byte)
+    cv2.copyTo(front, cv2.inRange(coverage, 255, 255), picture[layer.window])  # type: ignore[call-overload]  # its stub knows no scalars
+    # The border, where hand and background mix, as places in the whole picture.
+    row, column = np.divmod(np.flatnonzero((coverage - np.uint8(1)) < 254), coverage.shape[1])
+    if len(row):
+        place = (row + rows.start) * background.shape[1] + (column + columns.start)
+        hand = layer.encoded.reshape(-1, 4)[place]
+        share = hand[:, 3:] / np.float32(255)
+        # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.
+        light = cv2.LUT(hand[:, None, :3], front_light)[:, 0] / share
+        light += (1 - share) * cv2.LUT(background.reshape(-1, 1, 3)[place], behind_light)[:, 0]
+        picture.reshape(-1, 3)[place] = encode_srgb(light)
+    return picture
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:

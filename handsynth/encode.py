@@ -1,5 +1,7 @@
 """Stage 6, encode: pictures and labels -> the members of a shard, and back for those who look at them."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -59,9 +61,16 @@ def encode_passes(layers: Layers, passes: tuple[str, ...]) -> dict[str, np.ndarr
 
 def encode_sample(sample: Sample) -> Members:
     """A sample -> its members, in the order in which they stand in the shard."""
-    members = {"jpg": sample.jpg, "mask.png": encode_png(sample.mask.view(np.uint8) * np.uint8(255), PNG_FLAT)}
-    members["json"] = canonical_json(sample.labels)
-    members["vertices.npy"] = encode_npy(sample.vertices)
-    for name, picture in sample.passes.items():
-        members[f"{name}.png"] = encode_png(picture, PNG_FLAT if name == "parts" else PNG_SMOOTH)
-    return members
+    return encode_samples([sample])[0]
+
+
+def encode_samples(samples: Sequence[Sample]) -> list[Members]:
+    """Samples -> their members; one kind after the other, so that each finds its code and tables in the processor's cache."""
+    masks = [encode_png(sample.mask.view(np.uint8) * np.uint8(255), PNG_FLAT) for sample in samples]
+    labels = [canonical_json(sample.labels) for sample in samples]
+    vertices = [encode_npy(sample.vertices) for sample in samples]
+    return [
+        {"jpg": sample.jpg, "mask.png": mask, "json": label, "vertices.npy": points}
+        | {f"{name}.png": encode_png(p, PNG_FLAT if name == "parts" else PNG_SMOOTH) for name, p in sample.passes.items()}
+        for sample, mask, label, points in zip(samples, masks, labels, vertices, strict=True)
+    ]

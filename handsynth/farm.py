@@ -21,7 +21,7 @@ from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.sample import Sample
 from handsynth.core.shard import Members, ShardInfo, canonical_json, shard_name
-from handsynth.encode import encode_sample
+from handsynth.encode import encode_samples
 from handsynth.folder import Folder, open_folder
 from handsynth.pipeline import Studio, library_of
 from handsynth.profile import OFF, START, Profile
@@ -267,10 +267,10 @@ def make_members(
     """Yields the samples of some indices, in order, each with its members of a shard."""
     with profile.stage("recipe"):
         recipes = sampler.sample_many(indices)
-    for sample in studio.make_samples(recipes, profile):
+    for samples in studio.make_batches(recipes, profile):
         with profile.stage("encode"):
-            members = encode_sample(sample)
-        yield sample, members
+            members = encode_samples(samples)
+        yield from zip(samples, members, strict=True)
 
 
 @lru_cache(maxsize=1)

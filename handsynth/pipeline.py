@@ -8,6 +8,7 @@ import numpy as np
 from handsynth.annotate import annotate
 from handsynth.assets.backgrounds import crop_background, read_usable
 from handsynth.assets.library import Library, open_library
+from handsynth.assets.skin import shrink_skin
 from handsynth.composite import CompositeStage, mean_light
 from handsynth.core.errors import HandsynthError
 from handsynth.core.sample import Sample
@@ -19,7 +20,7 @@ from handsynth.recipe.spec import DatasetSpec, dataset_identity
 from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer, View
 from handsynth.render.surface import make_surface, sphere_centres
-from handsynth.texture import TextureStage
+from handsynth.texture import TextureStage, texture_size
 
 BATCH = 32
 """Samples posed and textured together: large enough for matrix products, small enough for the cache."""
@@ -32,18 +33,23 @@ class Studio:
         """Opens everything, with OpenGL on `device` (see find_device); raises AssetError when OpenGL or an asset is missing."""
         self.spec, self.library = spec, library
         self.dataset = dataset_identity(spec, library.digests)
-        skin = library.skin
+        skin = shrink_skin(library.skin, texture_size(library.skin.size, spec.image_size))
         self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
         self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
 
     def make_samples(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[Sample]:
-        """Yields the samples of some recipes, in order: pose -> texture -> render -> composite -> annotate.
+        """Yields the samples of some recipes, in order."""
+        for samples in self.make_batches(recipes, profile):
+            yield from samples
+
+    def make_batches(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[list[Sample]]:
+        """Yields the samples of some recipes, in order, BATCH at a time: pose -> texture -> render -> composite -> annotate.
 
         A batch passes through one stage after the other, which finds its own code and tables in the processor's cache.
         """
         for start in range(0, len(recipes), BATCH):
-            yield from self._make_batch(recipes[start : start + BATCH], profile)
+            yield self._make_batch(recipes[start : start + BATCH], profile)
 
     def _make_batch(self, batch: Sequence[Recipe], profile: Profile) -> list[Sample]:
         spec, library, size = self.spec, self.library, self.spec.image_size
@@ -54,19 +60,15 @@ class Studio:
         with profile.stage("background"):
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
         with profile.stage("render"):
-            views = (self._view(r, hands, row, albedos[row], behind[row]) for row, r in enumerate(batch))
-            layers = [self.renderer.render(view, spec.passes) for view in views]
+            layers = self.renderer.render_many(self._views(batch, hands, albedos, behind), spec.passes)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.mask.any():
                 raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
         with profile.stage("composite"):
-            pictures = [
-                self.compositor.composite(layer.encoded, background, recipe.sensor)
-                for recipe, layer, background in zip(batch, layers, behind, strict=True)
-            ]
+            pictures = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
         with profile.stage("annotate"):
             faces, tips = self.surface.closed_faces, library.hand.fingertip_table
-            labels = [annotate(recipe, hands, row, faces, size, self.dataset, tips) for row, recipe in enumerate(batch)]
+            labels = annotate(batch, hands, faces, size, self.dataset, tips)
             for recipe, number, label in zip(batch, used, labels, strict=True):
                 label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
         with profile.stage("encode"):
@@ -79,24 +81,31 @@ class Studio:
         picture, used = read_usable(self.library.backgrounds, recipe.background.index)
         return crop_background(picture, vars(recipe.background), self.spec.image_size), used
 
-    def _view(self, recipe: Recipe, hands: CameraHands, row: int, albedo: np.ndarray, background: np.ndarray) -> View:
-        """The batch's row as a renderer takes it. The ambient light takes the background's colour in part."""
-        ambient = np.array(recipe.ambient.color)
-        behind = mean_light(background)
-        tint = behind / max(float(behind.mean()), 1e-3) * ambient.mean()
-        tips = hands.vertices[row, self.library.hand.fingertips]
-        return View(
-            vertices=hands.vertices[row],
-            normals=hands.normals[row],
-            spheres=sphere_centres(self.surface, hands.joints[row], tips),
-            albedo=albedo,
-            K=hands.K[row],
-            light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
-            light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
-            ambient=ambient + recipe.ambient.background_tint * (tint - ambient),
-            up=np.array(recipe.ambient.up_cam),
-            is_left=bool(hands.is_left[row]),
-        )
+    def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, behind: Sequence[np.ndarray]) -> list[View]:
+        """The batch as a renderer takes it. The ambient light takes the background's colour in part."""
+        spheres = sphere_centres(self.surface, hands.joints, hands.vertices[:, self.library.hand.fingertips])
+        return [
+            View(
+                vertices=hands.vertices[row],
+                normals=hands.normals[row],
+                spheres=spheres[row],
+                albedo=albedos[row],
+                K=hands.K[row],
+                light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
+                light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
+                ambient=_ambient(recipe, mean_light(behind[row])),
+                up=np.array(recipe.ambient.up_cam),
+                is_left=bool(hands.is_left[row]),
+            )
+            for row, recipe in enumerate(batch)
+        ]
+
+
+def _ambient(recipe: Recipe, behind: np.ndarray) -> np.ndarray:
+    """(3,) ambient light before a background whose mean light is `behind`."""
+    own = np.array(recipe.ambient.color)
+    tint = behind / max(float(behind.mean()), 1e-3) * own.mean()
+    return own + recipe.ambient.background_tint * (tint - own)
 
 
 def library_of(spec: DatasetSpec, assets: Path) -> Library:

@@ -66,7 +66,7 @@ def stage(tiny_world) -> Stage:
     hands = studio.poses.pose(recipes, spec.image_size)
     albedos = studio.textures.albedos(np.array([r.alpha for r in recipes]))
     grey = np.full((spec.image_size, spec.image_size, 3), 128, np.uint8)
-    views = [studio._view(r, hands, k, albedos[k], grey) for k, r in enumerate(recipes)]
+    views = studio._views(recipes, hands, albedos, [grey] * len(recipes))
     return Stage(spec, library, studio, recipes, hands, views)
 
 

@@ -76,7 +76,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
     """The farm's own steps, with rendering replaced by fixed bytes: killed at call n of os.fsync or os.replace, or sample n."""
     sample = SimpleNamespace(labels={"background": {"replaced": False}}, index=0)
     studio = SimpleNamespace(
-        make_samples=lambda recipes, _: iter([SimpleNamespace(**vars(sample) | {"index": r}) for r in recipes]),
+        make_batches=lambda recipes, _: iter([[SimpleNamespace(**vars(sample) | {"index": r})] for r in recipes]),
         dataset="",
         renderer=SimpleNamespace(driver="none"),
     )
@@ -85,10 +85,10 @@ def kill_at_every_point(world: World, folder: Path) -> None:
     farm._worker_state = lambda *_: (SimpleNamespace(sample_many=list), studio)
     steps = {"fsync": os.fsync, "replace": os.replace}
 
-    def encode(sample: Any) -> dict[str, bytes]:
-        return {"json": random.Random(sample.index).randbytes(1 << 20)}  # larger than the file's buffer
+    def encode(samples: list[Any]) -> list[dict[str, bytes]]:
+        return [{"json": random.Random(sample.index).randbytes(1 << 20)} for sample in samples]  # larger than the file's buffer
 
-    farm.encode_sample = encode
+    farm.encode_samples = encode
 
     def run(out: Path, name: str = "", last: int = -1, *, after: bool = False) -> None:
         calls = 0
@@ -107,7 +107,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
             return step
 
         if name == "sample":
-            farm.encode_sample = wrapped(encode)
+            farm.encode_samples = wrapped(encode)
         elif name:
             setattr(os, name, wrapped(steps[name]))
         world.generate(out, "0:8")

@@ -16,9 +16,7 @@ K = intrinsics(400.0, (128.0, 128.0))
 @pytest.fixture(scope="module")
 def labels(stage):
     """Labels of every recipe of the stage."""
-    return [
-        annotate(recipe, stage.hands, row, stage.closed_faces, SIZE, "identity", "toy") for row, recipe in enumerate(stage.recipes)
-    ]
+    return annotate(stage.recipes, stage.hands, stage.closed_faces, SIZE, "identity", "toy")
 
 
 def test_depth_at_pixels_is_the_depth_pass(stage):

@@ -74,7 +74,8 @@ def test_depth_is_written_in_tenths_of_a_millimetre(rng):
     """Half a unit is the greatest error, 0 stays 0."""
     depth = rng.uniform(0.2, 1.5, (8, 8)).astype(np.float32)
     depth[0] = 0
-    encoded = encode_passes(Layers(np.zeros((8, 8, 4), np.uint8), depth > 0, depth=depth), ("depth",))["depth"]
+    layers = Layers(np.zeros((8, 8, 4), np.uint8), depth > 0, (slice(0, 8), slice(0, 8)), depth=depth)
+    encoded = encode_passes(layers, ("depth",))["depth"]
     assert encoded.dtype == np.uint16
     assert np.abs(encoded * DEPTH_UNIT_M - depth).max() <= 0.51 * DEPTH_UNIT_M
     assert not encoded[0].any()

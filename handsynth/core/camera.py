@@ -41,20 +41,21 @@ def transform(T: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def project(points_cam: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """(..., N, 3) points in the camera frame [m], (3, 3) K -> (..., N, 2) image positions [px]."""
-    homogeneous = points_cam @ K.T
+    """(..., N, 3) points in the camera frame [m], (3, 3) or (..., 3, 3) K -> (..., N, 2) image positions [px]."""
+    homogeneous = points_cam @ K.swapaxes(-1, -2)
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def projected_bounds(points_cam: np.ndarray, K: np.ndarray) -> tuple[float, float, float, float]:
-    """(N, 3) points in the camera frame [m], (3, 3) K without skew -> left, top, right and bottom of their image positions [px].
+def projected_bounds(points_cam: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Left, top, right, bottom [px] of the image of (..., N, 3) points [m, camera frame], (..., 3, 3) K without skew -> (..., 4).
 
     The same as bounds of `project`, in a tenth of the time: numpy takes minima of long rows quicker than of pairs.
     """
-    x, y, z = points_cam.T
-    (fx, _, cx), (_, fy, cy), _ = K.tolist()
-    u, v = x / z, y / z
-    return float(u.min()) * fx + cx, float(v.min()) * fy + cy, float(u.max()) * fx + cx, float(v.max()) * fy + cy
+    x, y, z = np.moveaxis(points_cam, -1, 0)
+    places = np.stack([x / z, y / z], -2)  # (..., 2, N) at focal length 1
+    focal, centre = np.stack([K[..., 0, 0], K[..., 1, 1]], -1), K[..., :2, 2]
+    low, high = places.min(-1).astype(np.float64), places.max(-1).astype(np.float64)
+    return np.concatenate([low * focal + centre, high * focal + centre], -1)
 
 
 def unproject(xy: np.ndarray, depth: np.ndarray, K: np.ndarray) -> np.ndarray:

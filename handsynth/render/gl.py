@@ -1,6 +1,6 @@
 """The OpenGL renderer: moderngl on EGL; colour, coverage, mask and every pass from one draw at twice the resolution."""
 
-import math
+from collections.abc import Sequence
 from importlib import metadata, resources
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 from handsynth.core.camera import projected_bounds
 from handsynth.core.hand import HandModel
 from handsynth.render.context import driver_name, make_context
-from handsynth.render.layers import HEADROOM, Layers, View
+from handsynth.render.layers import HEADROOM, PIXELS, Layers, View
 from handsynth.render.projection import clip_from_camera
-from handsynth.render.surface import Surface
+from handsynth.render.surface import Surface, corner_arrays
 
 FINE = 2
 """Samples per pixel along each axis. They lie at pixel centres and half-way between: the sample at a centre decides mask and
@@ -25,9 +25,6 @@ WINDOW_STEPS = 16
 
 PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
 """Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in hand.frag)."""
-
-PIXELS = 2
-"""Goes up with each change that moves a pixel, and is part of the driver's name: a replay then expects labels alone to agree."""
 
 MAX_SPHERES = 64
 """Bits in a corner's set of foreign spheres."""
@@ -42,13 +39,9 @@ class GlRenderer:
         self.driver = f"handsynth's shaders {PIXELS}; moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
         self._surface, self._size = surface, image_size
         ctx = self._ctx
-        corners = len(surface.corner_vertex)
-        self._corners = np.empty((2, corners, 3), np.float32)  # positions and normals
-        self._rim_next = np.roll(np.arange(len(surface.rim)), -1)
-        self._streams = [ctx.buffer(reserve=corners * 12, dynamic=True) for _ in self._corners]
+        self._corners = ctx.buffer(reserve=len(surface.corner_vertex) * 24, dynamic=True)
         self._content = [
-            (self._streams[0], "3f", "in_position"),
-            (self._streams[1], "3f", "in_normal"),
+            (self._corners, "3f 3f", "in_position", "in_normal"),
             (ctx.buffer(np.ascontiguousarray(surface.corner_uv)), "2f", "in_uv"),
             (ctx.buffer(_foreign_bits(model, surface)), "2u4", "in_foreign"),
         ]
@@ -67,21 +60,35 @@ class GlRenderer:
         ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
-        """Draws one view. See Renderer.render. Works beside other renderers in the process: OpenGL knows one current context."""
-        with self._ctx:
-            return self._render(view, passes)
+        """Draws one view. See Renderer.render."""
+        return self.render_many([view], passes)[0]
 
-    def _render(self, view: View, passes: tuple[str, ...]) -> Layers:
-        """Draws one view on the current context."""
-        x, y, width, height = self._window(view)
-        target = self._target(width, height, bool(passes))
+    def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:
+        """Draws some views. Works beside other renderers in the process: OpenGL knows one current context."""
+        vertices = np.array([view.vertices for view in views])
+        normals = np.array([view.normals for view in views])
+        K = np.array([view.K for view in views])
+        corners = corner_arrays(self._surface, vertices, normals, np.array([view.is_left for view in views]))
+        windows = self._windows(vertices, K)
         # Sample k of a row lies at pixel position k / FINE + 1/2, so that sample FINE i is the centre of pixel i.
-        fine = np.diag([FINE, FINE, 1.0]) @ (view.K - [[0, 0, x], [0, 0, y], [0, 0, 0]])
-        fine[:2, 2] -= FINE / 2 - 0.5
+        fine = K.copy()
+        fine[:, :2, 2] -= windows[:, :2]
+        fine[:, :2] *= FINE
+        fine[:, :2, 2] -= FINE / 2 - 0.5
+        clip = clip_from_camera(fine, FINE * windows[:, 2], FINE * windows[:, 3])
+        columns = np.ascontiguousarray(clip.swapaxes(1, 2))  # as OpenGL wants them
+        with self._ctx:
+            return [self._render(*one, passes) for one in zip(views, corners, windows.tolist(), columns, strict=True)]
 
-        self._upload_corners(view)
+    def _render(
+        self, view: View, corners: np.ndarray, window: tuple[int, int, int, int], clip: np.ndarray, passes: tuple[str, ...]
+    ) -> Layers:
+        """Draws one view on the current context; `corners` (C, 6), `window` see _windows, `clip` (4, 4) by columns."""
+        x, y, width, height = window
+        target = self._target(width, height, bool(passes))
+        self._corners.write(corners)
         draw = self._draw(max(1, len(view.light_directions)), bool(passes))
-        self._set_uniforms(draw.program, view, clip_from_camera(fine, FINE * width, FINE * height))
+        self._set_uniforms(draw.program, view, clip)
         self._albedo.write(view.albedo)
         self._albedo.use(0)
         self._parts.use(1)
@@ -92,10 +99,11 @@ class GlRenderer:
 
         samples = self._samples[: FINE * FINE * width * height * 4].reshape(FINE * height, FINE * width, 4)
         target.read_into(samples, components=4)
-        filtered = cv2.pyrDown(samples, borderType=cv2.BORDER_REPLICATE)
-        layers = {"encoded": filtered, "mask": samples[::FINE, ::FINE, 3] > 0} | _read_passes(target, passes)
-        window = (slice(y, y + height), slice(x, x + width))
-        return Layers(**{name: self._placed(layer, window) for name, layer in layers.items()})
+        box = (slice(y, y + height), slice(x, x + width))
+        encoded = np.zeros((self._size, self._size, 4), np.uint8)
+        cv2.pyrDown(samples, encoded[box], borderType=cv2.BORDER_REPLICATE)
+        layers = {"mask": samples[::FINE, ::FINE, 3] > 0} | _read_passes(target, passes)
+        return Layers(encoded, window=box, **{name: self._placed(layer, box) for name, layer in layers.items()})
 
     def _placed(self, layer: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
         """A layer of the window in a picture that is empty elsewhere."""
@@ -137,42 +145,24 @@ class GlRenderer:
         if len(view.light_directions):
             lights[0], lights[1] = view.light_directions, view.light_colors
         lights[1] /= HEADROOM
-        program["clip_from_camera"].write(np.ascontiguousarray(clip.T))
+        program["clip_from_camera"].write(clip)
         program["spheres"].write(self._spheres)
         program["light_directions"].write(lights[0])
         program["light_colors"].write(lights[1])
         program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
         program["up"].write(np.asarray(view.up, np.float32))
 
-    def _window(self, view: View) -> tuple[int, int, int, int]:
-        """Left, top, width and height [px] of a target that just holds the hand: clearing, reading and filtering cost by area."""
+    def _windows(self, vertices: np.ndarray, K: np.ndarray) -> np.ndarray:
+        """(B, V, 3) [m], (B, 3, 3) -> (B, 4) left, top, width and height [px] of targets that just hold the hands.
+
+        Clearing, reading and filtering cost by area.
+        """
         size, step = self._size, max(1, self._size // WINDOW_STEPS)
-        left, top, right, bottom = projected_bounds(view.vertices, view.K)
-
-        def span(low: float, high: float) -> tuple[int, int]:
-            first = min(max(math.floor(low) - 1, 0), size - 1)
-            last = min(max(math.ceil(high) + 1, first + 1), size)
-            length = min(size, -(-(last - first) // step) * step)
-            return min(first, size - length), length
-
-        (x, width), (y, height) = span(left, right), span(top, bottom)
-        return x, y, width, height
-
-    def _upload_corners(self, view: View) -> None:
-        """Streams positions and normals; the cap's corners share one normal, that of its plane, bulged a little."""
-        surface, corners = self._surface, self._corners
-        np.take(view.vertices, surface.corner_vertex, 0, out=corners[0], mode="clip")
-        np.take(view.normals, surface.corner_vertex, 0, out=corners[1], mode="clip")
-        rim = view.vertices[surface.rim].astype(np.float64)
-        radial = rim - rim.mean(0)
-        # Newell's normal of the rim's polygon: the sum of the cross products of neighbours.
-        products = radial[self._rim_next].T @ radial
-        normal = np.array([products[1, 2] - products[2, 1], products[2, 0] - products[0, 2], products[0, 1] - products[1, 0]])
-        normal /= np.linalg.norm(normal) * (-1 if view.is_left else 1)
-        bulged = normal + 0.6 * radial / np.linalg.norm(radial, axis=1, keepdims=True)
-        corners[1, -surface.num_cap_corners :] = bulged / np.linalg.norm(bulged, axis=1, keepdims=True)
-        for stream, values in zip(self._streams, corners, strict=True):
-            stream.write(values)
+        bounds = projected_bounds(vertices, K)
+        first = np.clip(np.floor(bounds[:, :2]).astype(int) - 1, 0, size - 1)
+        last = np.clip(np.ceil(bounds[:, 2:]).astype(int) + 1, first + 1, size)
+        length = np.minimum(size, -(-(last - first) // step) * step)
+        return np.concatenate([np.minimum(first, size - length), length], 1)
 
 
 def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """What goes into a renderer and what comes out: plain arrays, the same for every backend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,6 +8,10 @@ import numpy as np
 
 HEADROOM = 2.0
 """Linear light that the largest value of `Layers.encoded` stands for: highlights up to twice white survive to the sensor."""
+
+PIXELS = 3
+"""Goes up with each change that moves a pixel, of shaders or of the size that textures are drawn at, and is part of the driver's
+name: a replay then expects labels alone to agree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,7 @@ class Layers:
 
     encoded: np.ndarray  # (H, W, 4) uint8: square root of linear colour / HEADROOM, times coverage; and coverage
     mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
+    window: tuple[slice, slice]  # rows and columns beyond which everything is 0
     depth: np.ndarray | None = None  # (H, W) float32 along the axis at pixel centres [m], 0 = background
     parts: np.ndarray | None = None  # (H, W) uint8, 0 = background
     normal: np.ndarray | None = None  # (H, W, 3) uint8
@@ -45,4 +51,8 @@ class Renderer(Protocol):
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
         """Draws one view, with the passes asked for (names of core.sample.PASSES)."""
+        ...
+
+    def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:
+        """The same for some views, in less time than one after the other."""
         ...

@@ -1,12 +1,13 @@
 """The second renderer: pyrender, for its physically based shading and as the oracle of the tests. Same geometry, slower."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.render.context import INSTALL_HINT, prepare_environment
-from handsynth.render.layers import HEADROOM, Layers, View
+from handsynth.render.layers import HEADROOM, PIXELS, Layers, View
 from handsynth.render.projection import FAR_M, NEAR_M
 from handsynth.render.surface import Surface
 
@@ -28,7 +29,11 @@ class PyrenderRenderer:
             self._renderer = pyrender.OffscreenRenderer(image_size, image_size)
         except Exception as error:
             raise AssetError(f"pyrender finds no OpenGL through EGL ({error}); {INSTALL_HINT}") from None
-        self.driver = f"pyrender {pyrender.__version__}; {_gl_string()}"
+        self.driver = f"handsynth's textures {PIXELS}; pyrender {pyrender.__version__}; {_gl_string()}"
+
+    def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:
+        """Draws some views."""
+        return [self.render(view, passes) for view in views]
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
         """Draws one view. See Renderer.render; of the passes, pyrender can draw depth."""
@@ -64,7 +69,8 @@ class PyrenderRenderer:
         straight = color[..., :3] / 255 / np.maximum(coverage, 1 / 255)
         root = np.sqrt(np.clip(straight, 0, 1) ** 2.2 / HEADROOM) * coverage
         encoded = np.round(255 * np.concatenate([root, coverage], -1)).astype(np.uint8)
-        return Layers(encoded, depth > 0, depth=depth if "depth" in passes else None)
+        whole = slice(0, self._size)
+        return Layers(encoded, depth > 0, (whole, whole), depth=depth if "depth" in passes else None)
 
 
 def _gl_string() -> str:

@@ -96,7 +96,24 @@ def _depth(model: HandModel, joint: int) -> int:
 
 
 def sphere_centres(surface: Surface, joints: np.ndarray, tips: np.ndarray) -> np.ndarray:
-    """(J, 3) posed joints and (5, 3) tips -> (S, 3) centres of the shading spheres, same frame and unit."""
-    nodes = np.concatenate([joints, tips])
-    a, b = nodes[surface.bone_start], nodes[surface.bone_end]
+    """(..., J, 3) posed joints and (..., 5, 3) tips -> (..., S, 3) centres of the shading spheres, same frame and unit."""
+    nodes = np.concatenate([joints, tips], -2)
+    a, b = nodes[..., surface.bone_start, :], nodes[..., surface.bone_end, :]
     return a + surface.bone_share[:, None] * (b - a)
+
+
+def corner_arrays(surface: Surface, vertices: np.ndarray, normals: np.ndarray, is_left: np.ndarray) -> np.ndarray:
+    """Positions and normals of the corners of B hands: (B, V, 3) each, (B,) bool -> (B, C, 6) float32.
+
+    The cap's corners share one normal, that of its plane, bulged a little.
+    """
+    corners = np.take(np.concatenate([vertices, normals], -1), surface.corner_vertex, 1, mode="clip")
+    rim = vertices[:, surface.rim].astype(np.float64)
+    radial = rim - rim.mean(1, keepdims=True)
+    # Newell's normal of the rim's polygon: the sum of the cross products of neighbours.
+    products = np.roll(radial, -1, 1).swapaxes(1, 2) @ radial
+    normal = np.stack([products[:, i, j] - products[:, j, i] for i, j in ((1, 2), (2, 0), (0, 1))], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) * np.where(is_left, -1, 1)[:, None]
+    bulged = normal[:, None] + 0.6 * radial / np.linalg.norm(radial, axis=-1, keepdims=True)
+    corners[:, -surface.num_cap_corners :, 3:] = bulged / np.linalg.norm(bulged, axis=-1, keepdims=True)
+    return corners

@@ -33,7 +33,7 @@ vec3 to_linear(vec3 c) { return c * (c * (c * 0.305306011 + 0.682171111) + 0.012
 vec3 diffuse(float cosine) { return max(cosine * WRAP_SCALE + WRAP_SHIFT, 0.0); }
 
 void main() {
-    vec3 color = to_linear(texture(albedo, uv).rgb);
+    vec3 color = to_linear(textureLod(albedo, uv, 0.0).rgb);  // there is one level
     float unit = inversesqrt(dot(normal, normal));
     float facing = dot(normal, view) * unit;
     float grazing = 1.0 - clamp(facing, 0.0, 1.0);
