@@ -255,20 +255,20 @@ def rotten_background(bench: Bench, trials: int) -> Outcome:
 def empty_picture(bench: Bench, trials: int) -> Outcome:
     """The driver returns an empty picture."""
     lost = 0
-    render = GlRenderer.render
+    render = GlRenderer.render_many
     for trial in range(trials):
         drawn = 0
 
-        def forgetful(self: GlRenderer, view: Any, passes: Any, last: int = 3 * trial) -> Any:
+        def forgetful(self: GlRenderer, views: Any, passes: Any, last: int = 3 * trial) -> Any:
             nonlocal drawn
-            layers = render(self, view, passes)
-            if drawn == last:
-                layers.mask[:] = False
-            drawn += 1
+            layers = render(self, views, passes)
+            if drawn <= last < drawn + len(layers):
+                layers[last - drawn].mask[:] = False
+            drawn += len(layers)
             return layers
 
         bench.new()
-        with mock.patch.object(GlRenderer, "render", forgetful):
+        with mock.patch.object(GlRenderer, "render_many", forgetful):
             said = _sentence(lambda: bench.world.generate(bench.out, CHOSEN))
         lost += f"sample {3 * trial}: the renderer" not in said or "returned an empty picture" not in said
         lost += bench.damaged() + bench.end()

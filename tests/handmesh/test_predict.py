@@ -48,7 +48,7 @@ def estimator() -> Estimator:
     torch.manual_seed(0)
     net = create_net("lite-fast", REGRESSOR, pretrained=False).eval()
     for layer in (net.mesh_decoder.head.x, net.mesh_decoder.head.y, net.mesh_decoder.head.z):
-        torch.nn.init.normal_(layer.weight, std=3)
+        torch.nn.init.normal_(layer.mix.weight, std=3)
     return Estimator(net, HAND, 64, CPU)
 
 
