@@ -40,7 +40,7 @@ def pointwise_lines(channels: int, num_points: int) -> nn.Module:
 
 
 class LixelHead(nn.Module):
-    """Three 1x1 convolutions over lines of features: averaged along y for x, along x for y, and a line of depth for z.
+    """Three layers over lines of features (`lines`): averaged along y for x, along x for y, and a line of depth for z.
 
     Args:
         num_points: N.
