@@ -38,9 +38,9 @@ class Studio:
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
         self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
 
-    def make_samples(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[Sample]:
+    def make_samples(self, recipes: Sequence[Recipe]) -> Iterator[Sample]:
         """Yields the samples of some recipes, in order."""
-        for samples in self.make_batches(recipes, profile):
+        for samples in self.make_batches(recipes):
             yield from samples
 
     def make_batches(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[list[Sample]]:
