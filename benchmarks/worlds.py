@@ -31,7 +31,7 @@ IMAGE_SIZE = 160
 BASE_POSES = 24
 """Poses of the base set."""
 
-SIZES = {"base": 1500, "manorender": 32000, "angrender": 16000, "validation": 256, "heldout": 1000}
+SIZES = {"base": 1500, "manorender": 57280, "angrender": 28640, "validation": 256, "heldout": 1000}
 """Samples of each dataset. manorender and angrender are spread evenly over the shipped specs' own samples."""
 
 

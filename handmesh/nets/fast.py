@@ -79,28 +79,30 @@ class FastDecoder(nn.Module):
 
 
 class SeparableAggregation(nn.Module):
-    """A pointwise layer over early features, PoseNet's maps and the keypoints' Gaussians, without making the Gaussian volume.
+    """Adds PoseNet's maps and the keypoints' Gaussians to the early features, each by a 1x1 convolution.
 
-    The volume is a product of three lines, so a 1x1 convolution over its P x 64 channels is
+    What is added starts at zero, so that MeshNet's backbone first sees the features that its ImageNet weights know (measured: after
+    13,000 samples PA-MPJPE is 19.6 mm, and 21.2 where the early features are mixed anew). The Gaussian volume is never made. It is
+    a product of three lines, so a 1x1 convolution over its P x 64 channels is
     sum_p (sum_d W[c, p, d] gz[p, d]) gy[p, y] gx[p, x]: first 64 depths to one number for each keypoint, then P planes.
     The same function for a sixty-fourth of the multiplications, and no map wider than P.
     """
 
-    def __init__(self, early_channels: int, map_channels: int, num_keypoints: int, channels_out: int):
+    def __init__(self, channels: int, map_channels: int, num_keypoints: int):
         super().__init__()
-        self.early = nn.Conv2d(early_channels, channels_out, 1, bias=False)
-        self.maps = nn.Conv2d(map_channels, channels_out, 1, bias=False)
+        self.maps = nn.Conv2d(map_channels, channels, 1, bias=False)
         # A keypoint touches about six of its depths (sqrt(2 pi) sigma): unit variance of what the Gaussians add.
-        self.gaussians = nn.Parameter(torch.randn(channels_out, num_keypoints, LIXELS) / 6**0.5)
-        self.finish = nn.Sequential(nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True))
+        self.gaussians = nn.Parameter(torch.randn(channels, num_keypoints, LIXELS) / 6**0.5)
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)
 
     def forward(self, early: Tensor, found: Points) -> Tensor:
-        """(B, C, H, W) early features and what PoseNet found -> (B, channels_out, H, W)."""
+        """(B, C, H, W) early features and what PoseNet found -> the same shape."""
         mixed = self.mix(found.position.detach(), *early.shape[2:]).to(early.dtype)
-        return self.finish(self.early(early) + self.maps(found.maps) + mixed)
+        return early + self.norm(self.maps(found.maps) + mixed)
 
     def mix(self, keypoints: Tensor, height: int, width: int) -> Tensor:
-        """(B, P, 3) keypoints [lixels] -> (B, channels_out, height, width): the 1x1 convolution over their Gaussian volume."""
+        """(B, P, 3) keypoints [lixels] -> (B, C, height, width): the 1x1 convolution over their Gaussian volume."""
         x, y, z = (gaussian_line(keypoints[..., axis], bins) for axis, bins in enumerate((width, height, LIXELS)))
         weights = torch.einsum("cpd,bpd->bcp", self.gaussians, z)
         planes = y.unsqueeze(-1) * x.unsqueeze(-2)  # (B, P, H, W)

@@ -109,7 +109,7 @@ def _lite_fast(regressor: Tensor, pretrained: bool) -> MeshNet:
     return MeshNet(
         pose,
         FastDecoder(pose.channels, num_keypoints, pose_width),
-        SeparableAggregation(pose.channels[0], pose_width, num_keypoints, mesh.channels[0]),
+        SeparableAggregation(mesh.channels[0], pose_width, num_keypoints),
         mesh,
         FastDecoder(mesh.channels, num_vertices, mesh_width, SmoothLines),
         regressor,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -81,6 +81,9 @@ class Training:
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
         net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained)
         start_smooth(net, hand)
+        self.frozen: nn.Module | None = None
+        if spec.freeze_early and spec.pretrained:
+            self.frozen = net.get_submodule("pose_backbone.early").requires_grad_(False)
         self.net: MeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
         self.progress = Progress()
@@ -132,6 +135,8 @@ class Training:
         loader = DataLoader(data, batch_sampler=batches, generator=torch.Generator(), **workers)  # type: ignore[arg-type]
         steps = len(batches.bounds)
         self.model.train()
+        if self.frozen:
+            self.frozen.eval()  # batch norm's statistics too
         title = f"epoch {progress.epoch + 1}/{spec.epochs}"
         with tqdm(total=steps, initial=progress.step, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
             for loaded in loader:

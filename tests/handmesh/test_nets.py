@@ -18,7 +18,7 @@ from handmesh.nets.aggregation import SIGMA_LIXELS, gaussian_volume
 from handmesh.nets.backbones import efficientnet_b0
 from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.nets.fast import SeparableAggregation
-from handmesh.nets.lixel import LixelHead, soft_argmax_1d
+from handmesh.nets.lixel import LixelHead, Points, line_means, soft_argmax_1d
 from handmesh.nets.registry import create_net, list_nets
 from handmesh.nets.torchvision_import import models
 from handsynth.core.errors import AssetError, UsageError
@@ -148,7 +148,7 @@ def test_gaussian_volume_is_the_originals():
 def test_separable_aggregation_is_a_pointwise_convolution_over_the_volume():
     """The quick product of lines equals its slow twin, a 1x1 convolution over the whole Gaussian volume, with its gradient."""
     torch.manual_seed(0)
-    fast = SeparableAggregation(4, 4, 3, 6)
+    fast = SeparableAggregation(6, 4, 3)
     keypoints = torch.rand(2, 3, 3) * LIXELS
     slow = nn.functional.conv2d(gaussian_volume(keypoints, 8, 16), fast.gaussians.flatten(1)[..., None, None])
     quick = fast.mix(keypoints, 8, 16)
@@ -157,6 +157,34 @@ def test_separable_aggregation_is_a_pointwise_convolution_over_the_volume():
     (by_quick,) = torch.autograd.grad((quick * weights).sum(), fast.gaussians)
     (by_slow,) = torch.autograd.grad((slow * weights).sum(), fast.gaussians)
     torch.testing.assert_close(by_quick, by_slow)
+
+
+def test_separable_aggregation_starts_as_the_early_features():
+    """MeshNet first sees what PoseNet saw; whatever was found is added once its norm's weights have left zero."""
+    torch.manual_seed(0)
+    fast = SeparableAggregation(6, 4, 3)
+    early, found = torch.rand(2, 6, 8, 8), Points(torch.rand(2, 3, 3) * LIXELS, torch.ones(2, 3, 3), torch.rand(2, 4, 8, 8))
+    assert torch.equal(fast(early, found), early)
+    nn.init.ones_(fast.norm.weight)
+    assert (fast(early, found) - early).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_line_means_are_means(layout):
+    """Values and gradients are PyTorch's; the gradient lies in memory as the maps do."""
+    torch.manual_seed(0)
+    maps = torch.rand(2, 3, 4, 5).contiguous(memory_format=layout).requires_grad_()
+    ours, theirs = line_means(maps), (maps.mean(2), maps.mean(3))
+    weights = [torch.rand_like(mean) for mean in theirs]
+    gradients = []
+    for means in (ours, theirs):
+        (gradient,) = torch.autograd.grad(sum((m * w).sum() for m, w in zip(means, weights, strict=True)), maps)
+        gradients.append(gradient)
+    for found, wanted in zip((*ours, gradients[0]), (*theirs, gradients[1]), strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert gradients[0].stride() == maps.stride()
+    for found, wanted in zip(line_means(maps.detach()), theirs, strict=True):
+        assert torch.equal(found, wanted)
 
 
 def test_keypoint_regressor_is_the_cores():
