@@ -48,8 +48,8 @@ def line_means(maps: Tensor) -> tuple[Tensor, Tensor]:
 class _LineMeans(torch.autograd.Function):
     """Means whose gradient lies in memory as the maps do.
 
-    PyTorch's own comes with channels first, whatever the maps; the layers before it then meet two layouts at once, and the gradients
-    of Swish and batch norm take seven times as long on a CPU.
+    PyTorch's own comes with channels first, whatever the maps; the layers before it then meet two layouts at once, and the
+    gradients of Swish and batch norm take seven times as long on a CPU.
     """
 
     @staticmethod

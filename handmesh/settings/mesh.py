@@ -36,7 +36,7 @@ class TrainSpec:
     clip: float = 100.0  # greatest norm of the gradients; about ten times what a healthy run shows
     bf16: bool = True  # mixed precision on a GPU; never on a CPU
     pretrained: bool = True  # backbones start from ImageNet weights
-    freeze_early: bool = False  # the early features that both stages see keep ImageNet's weights and statistics, where those are loaded
+    freeze_early: bool = False  # early features keep ImageNet's weights and statistics; only with `pretrained`
     seed: int = 0
     augment: AugmentSpec = field(default_factory=AugmentSpec)
 
