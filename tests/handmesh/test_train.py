@@ -1,6 +1,7 @@
 """Training: stopped anywhere and resumed it ends with the same bytes; ranks agree; faults stop it and lose nothing."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from handmesh.data.shards import ShardDataset
+from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_run, read_tensors
 from handmesh.settings.mesh import PRESETS, TrainSpec, load_preset, parse_spec, spec_from_dict, spec_to_dict
@@ -26,6 +28,7 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
 CPU = torch.device("cpu")
+REGRESSOR = keypoint_regressor(toy_hand())
 ALONE = Ranks(0, 1, CPU)
 SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretrained=False, first_side=64, first_epochs=1)
 """Three steps an epoch on the twelve samples of `hand_shards`."""
@@ -104,6 +107,21 @@ def test_stopped_anywhere(stop, hand_shards, whole, tmp_path, monkeypatch):
     train(hand_shards, out, resume=True, workers=1)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_frozen_early_features_stay(hand_shards, tmp_path):
+    """ImageNet's early weights and statistics are those of the trained net, the rest moves; random ones are never frozen."""
+
+    def trained(pretrained: bool) -> dict[str, torch.Tensor]:
+        out = tmp_path / str(pretrained)
+        train(hand_shards, out, dataclasses.replace(SPEC, epochs=1, freeze_early=True, pretrained=pretrained))
+        return load_run(out, CPU).net.pose_backbone.state_dict()
+
+    before, after = create_net("lite-fast", REGRESSOR).pose_backbone.state_dict(), trained(pretrained=True)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("late.") for name in moved)
+    assert trained(pretrained=False)["early.0.2.num_batches_tracked"] > 0
 
 
 @pytest.mark.slow
