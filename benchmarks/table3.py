@@ -41,7 +41,7 @@ TABLE = RESULTS / "table3.csv"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, 1.4 GB")
+    parser.add_argument("data", type=Path, help="folder of the datasets, 2.4 GB")
     parser.add_argument("runs", type=Path, help="folder of the runs, 130 MB each")
     parser.add_argument("--preset", default="cpu64", help="how every row is trained")
     parser.add_argument("--epochs", type=int, default=6)

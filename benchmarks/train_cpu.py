@@ -21,7 +21,7 @@ SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "mean_hand_pa_mpjpe
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, 1.4 GB")
+    parser.add_argument("data", type=Path, help="folder of the datasets, 2.4 GB")
     parser.add_argument("run", type=Path, help="folder of the run, 160 MB")
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--device", default="auto")

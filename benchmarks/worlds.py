@@ -116,7 +116,7 @@ def _plain(spec: DatasetSpec) -> dict[str, object]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, 1.4 GB")
+    parser.add_argument("data", type=Path, help="folder of the datasets, 2.4 GB")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     make_worlds(arguments.data, arguments.jobs)
