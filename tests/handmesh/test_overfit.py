@@ -74,15 +74,8 @@ def two_threads():
 
 @pytest.mark.long
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize(
-    ("name", "lr"), [("i2l-resnet50", 3e-4), ("i2l-effb0", 3e-4), ("lite-dw", 2e-3), ("lite-mbconv", 2e-3), ("lite-dwse", 2e-3)]
-)
-def test_papers_nets_learn_by_heart(name, lr, hand_shards):
+@pytest.mark.parametrize("name", [info.name for info in list_nets() if info.name != "lite-fast"])
+def test_papers_nets_learn_by_heart(name, hand_shards):
     """At 128 x 128 px; minutes each."""
-    print(name, steps_to_learn(name, hand_shards, 128, lr, 200))
-
-
-def test_every_net_is_tried():
-    """The nets above and lite-fast are all that there are."""
-    tried = test_papers_nets_learn_by_heart.pytestmark[0].args[1]
-    assert {name for name, _ in tried} | {"lite-fast"} == {info.name for info in list_nets()}
+    lr = 3e-4 if name.startswith("i2l-") else 1e-3  # lighter decoders bear more
+    print(name, steps_to_learn(name, hand_shards, 128, lr, 400))
