@@ -105,13 +105,13 @@ def _lite_fast(regressor: Tensor, pretrained: bool) -> MeshNet:
     """Ours: see `fast`."""
     num_keypoints, num_vertices = regressor.shape
     pose, mesh = efficientnet_lite0(pretrained), SecondStage(efficientnet_lite0(pretrained), keep_skipped=False)
-    pose_width, mesh_width = 128, 256
+    width = 128
     return MeshNet(
         pose,
-        FastDecoder(pose.channels, num_keypoints, pose_width),
-        SeparableAggregation(mesh.channels[0], pose_width, num_keypoints),
+        FastDecoder(pose.channels, num_keypoints, width),
+        SeparableAggregation(mesh.channels[0], width, num_keypoints),
         mesh,
-        FastDecoder(mesh.channels, num_vertices, mesh_width, SmoothLines),
+        FastDecoder(mesh.channels, num_vertices, width, SmoothLines),
         regressor,
         PIXEL_MEAN,
         PIXEL_STD,
