@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, print_table, provenance, results_path, round_robin, write_csv
+from common import RESULTS, counted, print_table, provenance, results_path, round_robin, write_csv
 
 PLAIN, WITH_PASSES = "angrender", "angrender with passes"
 NAIVE, CAREFUL = "naive", "careful"
@@ -133,12 +133,12 @@ class Bench:
         return runs
 
     def stage_rows(self) -> list[dict[str, Any]]:
-        """Median of each stage over the rounds, the first of which warmed up."""
+        """Median of each stage over the runs that count."""
         from handsynth.profile import STAGES
 
         rows: list[dict[str, Any]] = []
         for name, profiles in self.profiles.items():
-            seconds = [(p.cpu_s, p.wall_s) for p in profiles[1:]]
+            seconds = [(p.cpu_s, p.wall_s) for p in counted(profiles)]
             samples = profiles[0].samples
             found = {s: [1e3 * statistics.median(both[k][s] for both in seconds) / samples for k in (0, 1)] for s in STAGES}
             found["sum"] = [sum(column) for column in zip(*found.values(), strict=True)]

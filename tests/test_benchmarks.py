@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import importlib
 import itertools
 import json
 import os
@@ -22,6 +23,23 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def rows_of(path: Path) -> list[dict[str, str]]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_second_run_in_a_row_counts(monkeypatch: pytest.MonkeyPatch):
+    """A variant whose first run after another takes ten times as long is charged for the second; what it notes is sorted alike."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    common = importlib.import_module("common")
+    clock = types.SimpleNamespace(now=0.0, order=[], process_time=lambda: clock.now, perf_counter=lambda: 2 * clock.now)
+    monkeypatch.setattr(common, "time", clock)
+
+    def run(name: str, seconds: float) -> None:
+        clock.now += seconds if clock.order[-1:] == [name] else 10 * seconds
+        clock.order.append(name)
+
+    variants = {name: functools.partial(run, name, seconds) for name, seconds in (("one", 1.0), ("two", 2.0))}
+    assert common.round_robin(variants, 3) == {"one": (1.0, 2.0), "two": (2.0, 4.0)}
+    assert clock.order == ["one", "one", "two", "two"] * 4
+    assert [*common.counted(range(8))] == [3, 5, 7]  # runs 0 and 1 warmed up
 
 
 def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):

@@ -37,7 +37,7 @@ def steps_to_learn(name: str, folder, side: int, lr: float, most: int) -> int:
     batch = torch.utils.data.default_collate([data[k] for k in range(8)])
     image = batch.image.contiguous(memory_format=torch.channels_last)
     faces = torch.as_tensor(hand.faces.astype(np.int64))
-    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
     error = np.inf
     for step in range(1, most + 1):
         for group in optimizer.param_groups:
