@@ -103,7 +103,7 @@ def round_robin(variants: dict[str, Callable[[], None]], repeats: int) -> dict[s
 
 def counted(runs: Sequence[Any]) -> Sequence[Any]:
     """Of what a variant noted in each of its runs under `round_robin`: those of the runs that count."""
-    return runs[3::2]
+    return runs[3::2]  # two runs warm up; then every second counts
 
 
 def run_handmesh(*arguments: Any, ranks: int = 1) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import yaml
 from common import RESULTS, print_table, provenance, run_handmesh, write_csv
-from worlds import SIZES, make_worlds
+from worlds import DATA_HELP, SIZES, make_worlds
 
 from handmesh.settings.mesh import load_preset, spec_to_dict
 
@@ -41,7 +41,7 @@ TABLE = RESULTS / "table3.csv"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, 2.4 GB")
+    parser.add_argument("data", type=Path, help=DATA_HELP)
     parser.add_argument("runs", type=Path, help="folder of the runs, 130 MB each")
     parser.add_argument("--preset", default="cpu64", help="how every row is trained")
     parser.add_argument("--epochs", type=int, default=6)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 from common import print_table, provenance, results_path, run_handmesh, write_csv
-from worlds import make_worlds
+from worlds import DATA_HELP, make_worlds
 
 SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, 2.4 GB")
+    parser.add_argument("data", type=Path, help=DATA_HELP)
     parser.add_argument("run", type=Path, help="folder of the run, 160 MB")
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--device", default="auto")

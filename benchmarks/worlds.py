@@ -34,6 +34,9 @@ BASE_POSES = 24
 SIZES = {"base": 1500, "manorender": 57280, "angrender": 28640, "validation": 256, "heldout": 1000}
 """Samples of each dataset. manorender and angrender are spread evenly over the shipped specs' own samples."""
 
+DATA_HELP = "folder of the datasets, 2.4 GB"
+"""What a benchmark says of the folder that `make_worlds` fills."""
+
 
 def held_out(name: str) -> bool:
     """Whether a pose of the bank is kept for the held-out world: a fifth of the gestures, all variants of one together."""
@@ -116,7 +119,7 @@ def _plain(spec: DatasetSpec) -> dict[str, object]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the datasets, 2.4 GB")
+    parser.add_argument("data", type=Path, help=DATA_HELP)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     make_worlds(arguments.data, arguments.jobs)
