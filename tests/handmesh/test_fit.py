@@ -54,6 +54,17 @@ def test_feasible_hands_come_back(name):
     assert np.median(angles.max(1)) < 1
 
 
+def test_far_hands_lose_nothing():
+    """A kilometre from the origin, where float32 holds 0.06 mm, the same angles and errors are found."""
+    hand = hand_of("toy")
+    vertices = draw_feasible(hand, 8).posed.vertices.astype(np.float64) + 0.002 * np.random.default_rng(0).normal(size=(8, 1, 3))
+    offset = np.array((600.0, -500.0, 700.0))
+    here, far = fit_hands(hand, vertices), fit_hands(hand, vertices + offset)
+    np.testing.assert_allclose(far.alpha, here.alpha, atol=1e-4)
+    np.testing.assert_allclose(far.vertex_errors_m, here.vertex_errors_m, atol=1e-6)
+    np.testing.assert_allclose(far.translation - here.translation, np.tile(offset, (8, 1)), atol=2e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["toy", "embedded"])
 def test_a_thousand_feasible_hands_come_back(name):
