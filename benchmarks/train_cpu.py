@@ -2,8 +2,8 @@
 
     python benchmarks/train_cpu.py DATA RUN          # makes the data, trains (or goes on), judges, writes two CSV files
 
-One file has the errors on the held-out hands, overall and by group, beside those of the mean hand; the other every epoch's losses,
-which show whether training and validation part.
+One file has the errors on the held-out hands, overall and by group, beside those of the feasible hands that are nearest to the
+net's and of the mean hand; the other every epoch's losses, which show whether training and validation part.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import torch
 from common import print_table, provenance, results_path, run_handmesh, write_csv
 from worlds import DATA_HELP, make_worlds
 
-SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
+SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "fitted_pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm")
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     data = [f"--data={folders[name]}" for name in ("manorender", "angrender")]
     training = ["train", "mesh", options.preset, *data, "--val", folders["validation"], "--out", options.run, "--resume", *common]
     run_handmesh(*training, ranks=options.ranks)
-    run_handmesh("evaluate", options.run, "--data", folders["heldout"], *common)
+    run_handmesh("evaluate", options.run, "--data", folders["heldout"], "--kinematics", *common)
 
     summary = json.loads((options.run / "evaluation-heldout" / "metrics.json").read_text())
     with open(options.run / "metrics.csv") as file:

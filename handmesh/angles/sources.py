@@ -8,7 +8,7 @@ import numpy as np
 from handmesh.data.shards import ShardDataset
 from handmesh.mesh_files import MESH_SUFFIXES, read_mesh
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import HandModel, mirror_points
+from handsynth.core.hand import HandModel, mirror_left, mirror_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,7 @@ class Hands:
 
     def as_given(self, points: np.ndarray) -> np.ndarray:
         """(N, P, 3) points of the right hands -> of the hands as they were."""
-        left = np.array([side == "left" for side in self.sides])
-        return np.where(left[:, None, None], mirror_points(points), points)
+        return mirror_left(points, self.sides)
 
 
 def is_mesh_source(path: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handmesh.commands.options import BatchOpt, DeviceOpt, FormatOpt, JsonOpt, RunArg, ShapeOpt, print_json
+from handmesh.commands.options import BatchOpt, DeviceOpt, FormatOpt, IKRunOpt, JsonOpt, RunArg, ShapeOpt, print_json
 
 
 def nets(
@@ -32,9 +32,12 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,
     device: DeviceOpt = "auto",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out damaged shards and samples, and count them")] = False,
+    kinematics: Annotated[bool, typer.Option("--kinematics", help="judge the hands of the found joint angles too")] = False,
+    ik_run: IKRunOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a hand that never moves."""
+    from handmesh.angles.command import make_solver
     from handmesh.data.shards import ShardDataset
     from handmesh.device import pick_device
     from handmesh.evaluation.evaluate import default_folder, evaluate_run
@@ -44,7 +47,8 @@ def evaluate(
     where = pick_device(device)
     opened = load_run(run, where)
     parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data]
-    found = evaluate_run(opened, parts, batch, workers, where, skip_bad)
+    solver = make_solver(opened.hand, ik_run, None) if kinematics or ik_run else None
+    found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     folder = out or default_folder(run, parts)
     title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
     write_report(folder, found.summary, found.judged, found.per_hand, title)
@@ -77,9 +81,7 @@ def predict(
     ] = None,
     mesh_format: FormatOpt = "obj",
     kinematics: Annotated[bool, typer.Option("--kinematics", help="joint angles too, and the mesh that has them")] = False,
-    ik_run: Annotated[
-        Path | None, typer.Option("--ik-run", metavar="IK_RUN", help="of handmesh train ik, to start from; implies --kinematics")
-    ] = None,
+    ik_run: IKRunOpt = None,
     shape: ShapeOpt = None,
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,

@@ -10,6 +10,9 @@ RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a trainin
 DeviceOpt = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 BatchOpt = Annotated[int, typer.Option(help="pictures at a time", min=1)]
 FormatOpt = Annotated[str, typer.Option("--format", help="of meshes: obj, ply or none")]
+IKRunOpt = Annotated[
+    Path | None, typer.Option("--ik-run", metavar="IK_RUN", help="of handmesh train ik, to start from; implies --kinematics")
+]
 ShapeOpt = Annotated[
     Path | None,
     typer.Option("--shape", metavar="FILE", help="JSON with the known shape `beta`, as kinematics fit writes it"),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from handmesh.angles.command import about_solver
+from handmesh.angles.solver import AngleSolver
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
@@ -16,7 +18,7 @@ from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.scores import Judged, group_rows, judge_all
 from handmesh.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.run_folder import Run
-from handsynth.core.hand import HandModel
+from handsynth.core.hand import HandModel, mirror_left
 
 COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm")
 """Metrics of a single hand that errors.csv lists."""
@@ -27,34 +29,48 @@ class Evaluation:
     """What was found."""
 
     summary: dict[str, Any]  # JSON-able; `groups` are rows as of `scores.group_rows`
-    judged: dict[str, Judged]  # the net and the constant hands
+    judged: dict[str, Judged]  # by the keys of `scores.TITLES`
     per_hand: dict[str, Any]  # columns of errors.csv
 
 
 def evaluate_run(
-    run: Run, parts: Sequence[ShardDataset], batch: int, workers: int, device: torch.device, skip_bad: bool
+    run: Run,
+    parts: Sequence[ShardDataset],
+    batch: int,
+    workers: int,
+    device: torch.device,
+    skip_bad: bool,
+    solver: AngleSolver | None = None,
 ) -> Evaluation:
     """Predicts every sample of the datasets and judges that: crops about the labels' boxes, the wrist at its true depth.
+
+    With a solver, the hands of 23 angles that it finds for the predicted meshes are judged too.
 
     Raises HandsynthError at a damaged sample unless `skip_bad`, which leaves it out.
     """
     data = HandDataset(parts, run.spec.side, NO_AUGMENTATION, skip_bad=skip_bad)
     predicted = predict_dataset(run.net, data, run.hand.faces, batch, workers, device, bar=True)
-    found = evaluate_predicted(predicted, parts, run.hand)
+    found = evaluate_predicted(predicted, parts, run.hand, solver)
     return Evaluation({"run": str(run.folder), "net": run.spec.net, **found.summary}, found.judged, found.per_hand)
 
 
-def evaluate_predicted(predicted: Predicted, parts: Sequence[ShardDataset], hand: HandModel) -> Evaluation:
+def evaluate_predicted(
+    predicted: Predicted, parts: Sequence[ShardDataset], hand: HandModel, solver: AngleSolver | None = None
+) -> Evaluation:
     """Judges predictions for the samples of `parts`; a sample that stood in for a damaged one counts once."""
     numbers = np.stack([predicted.dataset, predicted.sample], 1)
     once = np.sort(np.unique(numbers, axis=0, return_index=True)[1])
     dataset, sample = numbers[once].T
     true_keypoints, true_vertices = predicted.true_keypoints[once], predicted.true_vertices[once]
-    judged = judge_all(predicted.keypoints[once], predicted.vertices[once], true_keypoints, true_vertices, hand)
     positions = [{int(index): position for position, index in enumerate(part.indices())} for part in parts]
     labels = [parts[d].labels(positions[d][int(s)]) for d, s in zip(dataset, sample, strict=True)]
+    sides = [found["side"] for found in labels]
+    points = {"net": (predicted.keypoints[once], predicted.vertices[once])}
+    if solver:
+        points["fitted"] = _fit(solver, predicted.vertices[once], sides)
+    judged = judge_all(points, true_keypoints, true_vertices, hand)
     visible = np.array([np.mean(np.array(found["keypoints_visible"]) > 0) for found in labels])
-    view = view_angles_deg(true_keypoints, np.array([found["side"] == "left" for found in labels]))
+    view = view_angles_deg(true_keypoints, np.array([side == "left" for side in sides]))
     bend = flexion_deg(true_keypoints)
     names = [part.name for part in parts]
     ratios = root_mean_square(predicted.error_over_spread[once])
@@ -64,6 +80,7 @@ def evaluate_predicted(predicted: Predicted, parts: Sequence[ShardDataset], hand
             for d, part in enumerate(parts)
         ],
         "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),
+        **({"kinematics": about_solver(solver)} if solver else {}),
         "error_over_spread": dict(zip(("keypoints", "vertices"), ratios.tolist(), strict=True)),
         "groups": group_rows(judged, make_groups(dataset, names, view, bend, visible)),
     }
@@ -76,6 +93,12 @@ def evaluate_predicted(predicted: Predicted, parts: Sequence[ShardDataset], hand
         "visible_share": visible.tolist(),
     }
     return Evaluation(summary, judged, per_hand)
+
+
+def _fit(solver: AngleSolver, vertices: np.ndarray, sides: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 21, 3) keypoints and (N, V, 3) vertices of the feasible hands nearest to predicted meshes, vertices alike."""
+    fit = solver(mirror_left(vertices, sides), predicted=True)
+    return mirror_left(fit.keypoints, sides), mirror_left(fit.vertices, sides)
 
 
 def default_folder(run: Path, parts: Sequence[ShardDataset]) -> Path:

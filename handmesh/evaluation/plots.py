@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from handmesh.evaluation.scores import TITLES, Judged, column
 from handmesh.metrics import AUC_LIMIT_MM, AUC_STEPS
 
-_COLOURS = {"net": "#0b6e99", "mean_hand": "#d08c00", "mean_of_hands": "#7a3e9d"}
+_COLOURS = {"net": "#0b6e99", "fitted": "#2a9d5c", "mean_hand": "#d08c00", "mean_of_hands": "#7a3e9d"}
+_MARKERS = {"fitted": "o", "mean_hand": "s", "mean_of_hands": "D"}
 _AXES = {
     "view": "angle between palm normal and camera [deg]",
     "pose": "bend of the four fingers' joints, on average [deg]",
@@ -29,7 +30,7 @@ def correct_share(errors_mm: np.ndarray, thresholds_mm: np.ndarray) -> np.ndarra
 
 
 def plot_pck(path: Path, judged: Mapping[str, Judged], title: str) -> None:
-    """Share of keypoints over the error allowed: the net's aligned and as they stand, the constant hands' aligned."""
+    """Share of keypoints over the error allowed: the net's aligned and as they stand, all others' aligned."""
     thresholds = np.linspace(0, AUC_LIMIT_MM, AUC_STEPS)
     figure, axes = _figure(title, "error allowed [mm]", "keypoints within it [%]")
 
@@ -46,7 +47,7 @@ def plot_pck(path: Path, judged: Mapping[str, Judged], title: str) -> None:
 
 
 def plot_groups(path: Path, rows: list[dict[str, Any]], kind: str, title: str) -> None:
-    """Bars of the net's PA-MPJPE over the groups of one kind, and what the constant hands score there.
+    """Bars of the net's PA-MPJPE over the groups of one kind, and what the others score there.
 
     Args:
         path: PNG to write.
@@ -59,7 +60,9 @@ def plot_groups(path: Path, rows: list[dict[str, Any]], kind: str, title: str) -
     axes.grid(False, axis="x")
     x = np.arange(len(rows))
     axes.bar(x, [row["pa_mpjpe_mm"] for row in rows], 0.6, color=_COLOURS["net"], label=TITLES["net"], zorder=2)
-    for name, marker in (("mean_hand", "s"), ("mean_of_hands", "D")):
+    for name, marker in _MARKERS.items():
+        if column(name, "pa_mpjpe_mm") not in rows[0]:
+            continue
         values = [row[column(name, "pa_mpjpe_mm")] for row in rows]
         axes.plot(x, values, marker, color=_COLOURS[name], markeredgecolor="white", markersize=8, label=TITLES[name], zorder=3)
     names = [row["name"].removesuffix(" deg").removesuffix(" %") for row in rows]

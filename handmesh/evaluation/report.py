@@ -20,15 +20,16 @@ _PLOTS = {"view": "error_by_view.png", "pose": "error_by_pose.png", "visible": "
 
 
 def metrics_table(rows: list[dict[str, Any]]) -> str:
-    """Two tables: the net and the constant hands over all hands, then the net over every group beside their PA-MPJPE.
+    """Two tables: every predictor over all hands, then the net over every group beside the others' PA-MPJPE.
 
     `rows` as of `scores.group_rows`, that of all hands first.
     """
     first = [[f"{rows[0]['hands']} hands", *HEADINGS.values(), ""]]
-    first += [[title, *(_cell(name, rows[0][column(who, name)]) for name in HEADINGS), ""] for who, title in TITLES.items()]
-    constants = [who for who in TITLES if who != "net"]
-    second = [["group", "hands", *(HEADINGS[name] for name in _GROUP_METRICS), *(f"{TITLES[k]}: PA-MPJPE" for k in constants), ""]]
-    shown = [*_GROUP_METRICS, *(column(who, "pa_mpjpe_mm") for who in constants)]
+    asked = [who for who in TITLES if column(who, "pa_mpjpe_mm") in rows[0]]
+    first += [[TITLES[who], *(_cell(name, rows[0][column(who, name)]) for name in HEADINGS), ""] for who in asked]
+    others = [who for who in asked if who != "net"]
+    second = [["group", "hands", *(HEADINGS[name] for name in _GROUP_METRICS), *(f"{TITLES[k]}: PA-MPJPE" for k in others), ""]]
+    shown = [*_GROUP_METRICS, *(column(who, "pa_mpjpe_mm") for who in others)]
     for row in rows:
         group = "all" if row["kind"] == "all" else f"{row['kind']}: {row['name']}"
         second.append([group, str(row["hands"]), *(_cell(name, row[name]) for name in shown), ""])

@@ -24,8 +24,8 @@ HEADINGS = {
 }
 """Metrics of `evaluate_hands` as people read them."""
 
-TITLES = {"net": "net", "mean_hand": "mean hand", "mean_of_hands": "mean of these hands"}
-"""Who predicts: the net, and the two constant hands of `baseline`."""
+TITLES = {"net": "net", "fitted": "net, then angles", "mean_hand": "mean hand", "mean_of_hands": "mean of these hands"}
+"""Who predicts: the net, the hand of 23 angles nearest to its mesh (if asked for), and the two constant hands of `baseline`."""
 
 Scores = dict[str, np.ndarray]
 """Metric -> (N,) of each hand alone, with the names of `evaluate_hands`."""
@@ -52,10 +52,17 @@ def judge(keypoints: np.ndarray, vertices: np.ndarray, true_keypoints: np.ndarra
 
 
 def judge_all(
-    keypoints: np.ndarray, vertices: np.ndarray, true_keypoints: np.ndarray, true_vertices: np.ndarray, hand: HandModel
+    predictions: Mapping[str, tuple[np.ndarray, np.ndarray]], true_keypoints: np.ndarray, true_vertices: np.ndarray, hand: HandModel
 ) -> dict[str, Judged]:
-    """The prediction and both constant hands, by the keys of TITLES. Arguments as of `judge`, and the hand model."""
-    judged = {"net": judge(keypoints, vertices, true_keypoints, true_vertices)}
+    """Predictions and both constant hands, by the keys of TITLES.
+
+    Args:
+        predictions: keypoints and vertices, as of `judge`, by predictor.
+        true_keypoints: as of `judge`.
+        true_vertices: as of `judge`.
+        hand: the model, which makes the constant hands.
+    """
+    judged = {name: judge(*points, true_keypoints, true_vertices) for name, points in predictions.items()}
     for name, constant in (("mean_hand", mean_hand(hand)), ("mean_of_hands", mean_of_hands(true_vertices))):
         judged[name] = judge(*place_constant(constant, true_vertices, hand), true_keypoints, true_vertices)
     return judged
@@ -67,7 +74,7 @@ def mean_scores(scores: Mapping[str, np.ndarray], members: np.ndarray) -> dict[s
 
 
 def column(predictor: str, metric: str) -> str:
-    """How a row calls a metric: the net's by its own name, a constant hand's with that in front."""
+    """How a row calls a metric: the net's by its own name, another's with that in front."""
     return metric if predictor == "net" else f"{predictor}_{metric}"
 
 

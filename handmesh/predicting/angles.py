@@ -9,7 +9,7 @@ from handmesh.angles.command import about_solver
 from handmesh.angles.results import describe
 from handmesh.angles.solver import AngleSolver, spread_weights
 from handmesh.predicting.estimate import Estimate, View
-from handsynth.core.hand import mirror_points
+from handsynth.core.hand import mirror_left
 
 
 class Fitted(NamedTuple):
@@ -22,10 +22,10 @@ class Fitted(NamedTuple):
 
 def fit_estimates(solver: AngleSolver, views: Sequence[View], estimates: Sequence[Estimate]) -> list[Fitted]:
     """The angles of estimates, each vertex weighted by how sure the net is of it."""
-    left = np.array([view.side == "left" for view in views])[:, None, None]
-    vertices = np.stack([estimate.vertices for estimate in estimates])
+    sides = [view.side for view in views]
+    vertices = mirror_left(np.stack([estimate.vertices for estimate in estimates]), sides)
     weights = spread_weights(np.stack([estimate.spread_mm for estimate in estimates]))
-    fit = solver(np.where(left, mirror_points(vertices), vertices), weights, predicted=True)
-    found = np.where(left, mirror_points(fit.vertices), fit.vertices)
+    fit = solver(vertices, weights, predicted=True)
+    found = mirror_left(fit.vertices, sides)
     said = [{**about_solver(solver), **hand} for hand in describe(solver.hand, fit)]
     return [Fitted(*each) for each in zip(found, fit.alpha, said, strict=True)]

@@ -1,6 +1,7 @@
 """The hand model: arrays in MANO's layout, and how they make posed vertices, joints and keypoints."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ class HandModel:
     """A right hand in MANO's layout (Romero et al. 2017). V vertices, F faces, J = 16 joints, S shape components.
 
     Frame: the template's own, metres; fingers along -x, palm towards -y, thumb side +z. Left hands are mirrored
-    right ones and exist only at the border (`mirror_theta`, `mirror_points`).
+    right ones and exist only at the border (`mirror_theta`, `mirror_points`, `mirror_left`).
     """
 
     name: str  # "embedded", "mano", "toy"
@@ -155,6 +156,12 @@ def mirror_theta(theta: np.ndarray) -> np.ndarray:
 def mirror_points(points: np.ndarray) -> np.ndarray:
     """(..., 3) points of a right hand -> those of its mirror image in x = 0, and back."""
     return np.asarray(points) * np.array([-1.0, 1.0, 1.0])
+
+
+def mirror_left(points: np.ndarray, sides: Sequence[str]) -> np.ndarray:
+    """(N, P, 3) points of N hands, left ones mirrored to right hands; and back."""
+    left = np.array([side == "left" for side in sides])
+    return np.where(left[:, None, None], mirror_points(points), points)
 
 
 def _blend(directions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Evaluation: groups hold the hands they should, a group's numbers are those of its hands, and the mean hand is one."""
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from untrained import write_untrained
 
+from handmesh.angles.solver import AngleSolver
 from handmesh.commands.mesh import evaluate
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.baseline import mean_hand, mean_of_hands, place_constant
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
 from handmesh.evaluation.groups import FLEXION_EDGES_DEG, bins, flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.plots import correct_share
+from handmesh.evaluation.report import metrics_table
 from handmesh.evaluation.scores import judge, judge_all, mean_scores
 from handmesh.inference import Predicted
 from handmesh.keypoints import keypoint_regressor
@@ -183,7 +186,7 @@ def test_curve_has_the_area_that_is_reported():
 
 def test_constants_are_judged_beside_the_net(hands):
     """A perfect net scores 0 where constants do not, which score what `evaluate_hands` gives them."""
-    judged = judge_all(hands.keypoints, hands.vertices, hands.keypoints, hands.vertices, HAND)
+    judged = judge_all({"net": (hands.keypoints, hands.vertices)}, hands.keypoints, hands.vertices, HAND)
     assert judged["net"].scores["pa_mpvpe_mm"].max() < 1e-3
     placed = place_constant(mean_hand(HAND), hands.vertices, HAND)
     expected = evaluate_hands(*placed, hands.keypoints, hands.vertices)
@@ -245,6 +248,24 @@ def test_stand_ins_count_once(hand_shards):
     assert (found.summary["left_out"], found.summary["groups"][0]["hands"]) == (1, 11)
 
 
+def test_fitted_hands_are_judged_beside_the_net(hand_shards):
+    """Meshes with noise at every vertex: the hands of their angles, left ones too, are nearer to the truth than the meshes."""
+    data = ShardDataset(hand_shards, HAND)
+    exact = exact_prediction(data, np.zeros((12, 3)))
+    noise = 0.02 * np.random.default_rng(0).normal(size=exact.vertices.shape)
+    vertices = exact.vertices + noise
+    noisy = dataclasses.replace(exact, vertices=vertices, keypoints=keypoint_regressor(HAND) @ vertices)
+    found = evaluate_predicted(noisy, [data], HAND, AngleSolver(HAND))
+    assert {data.labels(k)["side"] for k in range(12)} == {"left", "right"}
+    for metric in ("mpvpe_mm", "pa_mpvpe_mm"):
+        assert (found.judged["fitted"].scores[metric] < 0.5 * found.judged["net"].scores[metric]).all()
+    overall = found.summary["groups"][0]
+    assert overall["fitted_pa_mpvpe_mm"] == pytest.approx(found.judged["fitted"].scores["pa_mpvpe_mm"].mean())
+    assert found.summary["kinematics"]["hand"]["name"] == "toy"
+    assert "net, then angles" in metrics_table(found.summary["groups"])
+    assert "net, then angles" not in metrics_table(evaluate_predicted(noisy, [data], HAND).summary["groups"])
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """An untrained net of the toy hand, as a run."""
@@ -257,7 +278,8 @@ def handmesh(*arguments: object) -> subprocess.CompletedProcess:
 
 def test_command(run_folder, hand_shards, tmp_path):
     """`handmesh evaluate` prints JSON, and leaves tables and pictures that say the same."""
-    done = handmesh("evaluate", run_folder, "--data", hand_shards, "--out", tmp_path / "out", "--json", "--device", "cpu")
+    options = ("--out", tmp_path / "out", "--json", "--device", "cpu", "--kinematics")
+    done = handmesh("evaluate", run_folder, "--data", hand_shards, *options)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["net"] == "lite-fast"
@@ -277,6 +299,8 @@ def test_command(run_folder, hand_shards, tmp_path):
     assert [row["name"] for row in groups] == [row["name"] for row in found["groups"]]
     assert float(groups[0]["mean_hand_pa_mpjpe_mm"]) == pytest.approx(found["groups"][0]["mean_hand_pa_mpjpe_mm"], rel=1e-4)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["groups"] == found["groups"]
+    assert found["kinematics"]["start"] == "nearest pose of each part"
+    assert 0 < float(groups[0]["fitted_pa_mpjpe_mm"]) == pytest.approx(overall["fitted_pa_mpjpe_mm"], rel=1e-4)
 
 
 def test_bad_input_gets_a_sentence(run_folder, hand_shards, tmp_path):
