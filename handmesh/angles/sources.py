@@ -75,7 +75,7 @@ def _read_dataset(path: Path, name: str, hand: HandModel, samples: range | None)
         raise UsageError(f"{path} holds none of the samples asked for: it has {numbers.min()} to {numbers.max()}")
     records = [data.read(k) for k in positions]
     sides = tuple(record.side for record in records)
-    vertices = np.stack([mirror_points(r.vertices) if r.side == "left" else r.vertices for r in records])
+    vertices = mirror_left(np.stack([record.vertices for record in records]), sides)
     return Hands(path, name, vertices, sides, numbers[positions], True)
 
 

@@ -104,23 +104,25 @@ def solve(
     arrays = {name: _checked(name, value, (len(vertices), *shape)) for name, (value, shape) in given.items()}
     if frozen_shape and beta is None:
         raise UsageError("a frozen shape needs a beta: give it")
+    # Solved about each mesh's centre, or single precision is lost on hands that are far from the origin.
+    centres = vertices.mean(1, keepdims=True, dtype=np.float64)  # (N, 1, 3)
+    if arrays["keypoints"] is not None:
+        arrays["keypoints"] = arrays["keypoints"] - centres
     linear = linear_hand(hand)
     energy = FitEnergy(linear, torch.tensor(dof_limits(hand.joint_limits)), settings, frozen_shape)
     parts = []
     for start in range(0, len(vertices), BLOCK):
         rows = slice(start, start + BLOCK)
-        # About each mesh's centre, or single precision is lost on hands that are far from the origin.
-        centres = vertices[rows].mean(1, keepdims=True, dtype=np.float64)
-        near = {"keypoints": None if arrays["keypoints"] is None else arrays["keypoints"][rows] - centres}
-        block = {name: None if value is None else value[rows] for name, value in arrays.items()} | near
-        tensors = {name: None if value is None else torch.tensor(value, dtype=linear.dtype) for name, value in block.items()}
-        centred = torch.tensor(vertices[rows] - centres, dtype=linear.dtype)
-        targets = _targets(hand, centred, tensors["keypoints"], tensors["weights"])
-        part = _solve_block(hand, energy, targets, tensors["alpha"], tensors["beta"], iterations, method)
-        parts.append(_moved(part, centres))
+        block = {name: None if value is None else torch.tensor(value[rows], dtype=linear.dtype) for name, value in arrays.items()}
+        centred = torch.tensor(vertices[rows] - centres[rows], dtype=linear.dtype)
+        targets = _targets(hand, centred, block["keypoints"], block["weights"])
+        parts.append(_solve_block(hand, energy, targets, block["alpha"], block["beta"], iterations, method))
     if not parts:
         raise UsageError("there is no hand to fit: give at least one mesh")
-    return FitResult(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name, offsets in {"vertices": centres, "keypoints": centres, "translation": centres[:, 0]}.items():
+        fields[name] = (fields[name] + offsets).astype(np.float32)
+    return FitResult(**fields)
 
 
 def _solve_block(
@@ -155,12 +157,6 @@ def _fields(hand: HandModel, energy: FitEnergy, state: HandState, targets: Targe
     root = rotmat_to_rotvec(fields["rotation"])[:, None]
     fingers = embed(fields["alpha"], hand_dof_matrix(hand))
     return {**fields, "theta": np.concatenate([root, fingers], 1).astype(np.float32)}
-
-
-def _moved(fields: dict[str, np.ndarray], by: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of B hands that are (B, 1, 3) elsewhere."""
-    offsets = {"vertices": by, "keypoints": by, "translation": by[:, 0]}
-    return fields | {name: (fields[name] + offset).astype(np.float32) for name, offset in offsets.items()}
 
 
 def _targets(hand: HandModel, vertices: Tensor, keypoints: Tensor | None, weights: Tensor | None) -> Targets:
