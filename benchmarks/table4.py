@@ -21,7 +21,7 @@ import torch
 from common import print_table, provenance, results_path, round_robin, write_csv
 from worlds import split_bank
 
-from handmesh.angles.solver import OF_A_NET, AngleSolver, spread_weights
+from handmesh.angles.solver import OF_A_NET, AngleSolver
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
@@ -31,12 +31,11 @@ from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.dof import hand_dof_matrix, project
 from handmesh.kinematics.fit import FitResult
 from handmesh.kinematics.refine import PREDICTED, refine
-from handmesh.lixels import LIXEL_DEPTH_M
 from handmesh.metrics import align_similarity, evaluate_hands, mean_error_mm
 from handmesh.run_folder import load_run
 from handsynth.assets.poses import PoseBank, load_poses, save_poses
 from handsynth.assets.store import EMBEDDED
-from handsynth.core.hand import HandModel, load_hand, mirror_points, pose_hand
+from handsynth.core.hand import HandModel, load_hand, mirror_left, pose_hand
 
 NETS = {
     "ik-45": ("--dof", "45"),
@@ -72,7 +71,6 @@ class Meshes(NamedTuple):
     vertices: np.ndarray  # (N, V, 3) given
     true_vertices: np.ndarray  # (N, V, 3)
     beta: np.ndarray  # (N, S)
-    weights: np.ndarray | None  # (N, V) from the spread of a net's heatmaps
 
 
 def main() -> None:
@@ -125,7 +123,7 @@ def _noisy(hand: HandModel, bank: PoseBank, count: int, part_mm: float, vertex_m
     true = pose_hand(hand, np.concatenate([rng.normal(0, 1, (count, 1, 3)), theta], 1), beta).vertices
     noise = hand.weights @ rng.normal(0, part_mm / 1000, (count, hand.num_joints, 3))
     noise += rng.normal(0, vertex_mm / 1000, true.shape)
-    return Meshes("noisy meshes", true + noise, true, beta, None)
+    return Meshes("noisy meshes", true + noise, true, beta)
 
 
 def measure_noise(hand: HandModel, vertices: np.ndarray, true_vertices: np.ndarray) -> tuple[float, float]:
@@ -141,11 +139,8 @@ def _predicted(run: Path, folder: Path, hand: HandModel) -> Meshes:
     samples = HandDataset([data], opened.spec.side, NO_AUGMENTATION)
     found = predict_dataset(opened.net, samples, hand.faces, 16, 0, torch.device("cpu"), bar=True)
     labels = [data.labels(k) for k in range(len(data))]
-    left = np.array([label["side"] == "left" for label in labels])[:, None, None]
-    vertices, true = (np.where(left, mirror_points(v), v) for v in (found.vertices, found.true_vertices))
-    # Only ratios of weights matter: a lixel is taken as deep as it is along z in all directions.
-    weights = spread_weights(1000 * LIXEL_DEPTH_M * np.linalg.norm(found.vertices_spread, axis=-1))
-    return Meshes("mesh net", vertices, true, np.array([label["beta"] for label in labels]), weights)
+    vertices, true = (mirror_left(v, [label["side"] for label in labels]) for v in (found.vertices, found.true_vertices))
+    return Meshes("mesh net", vertices, true, np.array([label["beta"] for label in labels]))
 
 
 def _judge(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[dict[str, Any]]:
@@ -175,8 +170,6 @@ def _judge(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[dict
         "Our IK + Adam †": lambda: refined("ik-23-known", method="adam"),
         "Post Opt. without IK": lambda: AngleSolver(hand, iterations=ITERATIONS)(meshes.vertices, predicted=True).vertices,
     }
-    if meshes.weights is not None:
-        candidates["Our IK + Post Opt., weighted by spread"] = lambda: refined("ik-23", weights=meshes.weights)
     true_keypoints = keypoint_regressor(hand) @ meshes.true_vertices
     rows = []
     for name, make in candidates.items():

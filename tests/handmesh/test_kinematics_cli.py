@@ -1,7 +1,9 @@
 """The commands `kinematics fit` and `solve`, and `predict --kinematics`: files in, angles out, and one sentence for what is bad."""
 
 import csv
+import importlib
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +15,9 @@ from untrained import write_untrained
 
 from handmesh.angles import results
 from handmesh.cli import app
+from handmesh.data.shards import ShardDataset
 from handmesh.ik.net import IKNet
+from handmesh.ik.run import load_ik_run
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
 from handmesh.kinematics.hinges import from_hinges
 from handmesh.mesh_files import read_mesh, write_mesh
@@ -50,9 +54,9 @@ def meshes(tmp_path_factory):
     return folder
 
 
-def ik_run(folder, known_shape=False):
+def ik_run(folder, known_shape=False, dofs=23):
     """A run of an IK net that has learned nothing."""
-    spec = IKSpec(widths=(16, 16, 8), known_shape=known_shape)
+    spec = IKSpec(dofs=dofs, widths=(16, 16, 8), known_shape=known_shape)
     torch.manual_seed(0)
     write_run(folder, {"kind": "ik", "training": spec_to_dict(spec)}, HAND)
     save_weights(IKNet(HAND, spec.dofs, known_shape, spec.widths), folder / WEIGHTS, spec.net, {})
@@ -231,8 +235,6 @@ def test_obj_with_textures_keeps_its_order(meshes, tmp_path):
 
 @pytest.fixture(scope="module")
 def picture(hand_shards, tmp_path_factory):
-    from handmesh.data.shards import ShardDataset
-
     path = tmp_path_factory.mktemp("pictures") / "hand.png"
     cv2.imwrite(str(path), ShardDataset(hand_shards).read(0).picture[..., ::-1])
     return path
@@ -273,6 +275,34 @@ def test_pictures_through_both_nets(picture, meshes, tmp_path):
     other = write_untrained(tmp_path / "other", hand_of("embedded"))
     with pytest.raises(UsageError, match="trained on hand model 'toy', the meshes are of another, 'embedded'"):
         handmesh("predict", other, picture, "--ik-run", ik, "--out", tmp_path / "out")
+
+
+def test_evaluate_starts_from_an_ik_net(hand_shards, tmp_path):
+    """`evaluate --ik-run` implies --kinematics and says where angles start; a run of another kind is refused, nothing is made."""
+    run, ik = write_untrained(tmp_path / "run", HAND), ik_run(tmp_path / "ik")
+    asked = ("evaluate", run, "--data", hand_shards, "--device", "cpu", "--out", tmp_path / "out", "--json", "--ik-run")
+    with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is asked for"):
+        handmesh(*asked, run)
+    assert not (tmp_path / "out").exists()
+    found = json.loads(handmesh(*asked, ik))
+    assert found["kinematics"]["start"] == "IK net of 23 angles"
+    assert found["groups"][0]["fitted_pa_mpjpe_mm"] > 0
+
+
+def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
+    """`benchmarks/table4.py --mesh-run`: left hands become right ones, and every row of the table is judged on them."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    table4 = importlib.import_module("table4")
+    data = ShardDataset(hand_shards, HAND)
+    meshes = table4._predicted(write_untrained(tmp_path / "run", HAND), hand_shards, HAND)
+    for true, record in zip(meshes.true_vertices, (data.read(k) for k in range(12)), strict=True):
+        expected = mirror_points(record.vertices) if record.side == "left" else record.vertices
+        np.testing.assert_allclose(true, expected, atol=1e-6)
+    kinds = {"ik-45": (45, False), "ik-45-known": (45, True), "ik-23": (23, False), "ik-23-known": (23, True)}
+    runs = {name: load_ik_run(ik_run(tmp_path / name, known, dofs)) for name, (dofs, known) in kinds.items()}
+    rows = table4._judge(HAND, meshes, runs)
+    assert {row["row"] for row in rows} >= {"the mesh itself", *table4.PAPER}
+    assert all(row["hands"] == 12 and np.isfinite(row["pa_mpjpe_mm"]) for row in rows)
 
 
 def test_videos(picture, tmp_path):
