@@ -53,7 +53,7 @@ class Bench:
         import cv2
 
         from handsynth.assets.store import assets_dir
-        from handsynth.pipeline import Studio, library_of
+        from handsynth.generator import Studio, library_of
         from handsynth.recipe.sampling import RecipeSampler
         from handsynth.recipe.spec import load_spec
 
@@ -79,7 +79,7 @@ class Bench:
 
     def indices(self, count: int, spec) -> list[int]:
         """So many sample numbers, spread evenly over a spec."""
-        from handsynth.selection import Selection
+        from handsynth.dataset.selection import Selection
 
         return list(Selection(samples=count).indices(spec.samples))
 
@@ -92,7 +92,7 @@ class Bench:
     def _run(self, name: str, sampler, studio, indices: list[int], path: Path) -> None:
         """From sample numbers to a closed tar, as a worker does it, and profiled."""
         from handsynth.core.shard import write_shard
-        from handsynth.farm import make_members
+        from handsynth.dataset.generate import make_members
         from handsynth.profile import Profile
 
         profile = Profile()
@@ -224,7 +224,7 @@ def main() -> None:
         if options.html:
             from html_release import write_html_release
 
-            from handsynth.assets.html import prepare_html, read_html
+            from handsynth.assets.skins.html import prepare_html, read_html
 
             files = write_html_release(bench.library.skin, scratch / "HTML_release_both_hands")
             prepared = prepare_html(scratch / "HTML_release_both_hands", scratch / "assets").paths[0]

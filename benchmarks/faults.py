@@ -37,14 +37,14 @@ from dying import make_or_crash, make_slowly  # noqa: E402
 from object_store import object_store  # noqa: E402
 from tiny import World, dataset_bytes, make_world  # noqa: E402
 
-from handsynth import farm  # noqa: E402
 from handsynth.core import shard as shard_module  # noqa: E402
 from handsynth.core.errors import HandsynthError  # noqa: E402
-from handsynth.farm import RunConfig, ShardTask, make_shard  # noqa: E402
-from handsynth.folder import open_folder  # noqa: E402
+from handsynth.dataset import generate as generate_module  # noqa: E402
+from handsynth.dataset.folder import open_folder  # noqa: E402
+from handsynth.dataset.generate import RunConfig, ShardTask, make_shard  # noqa: E402
+from handsynth.dataset.verify import verify  # noqa: E402
 from handsynth.recipe.spec import spec_to_dict  # noqa: E402
 from handsynth.render.gl import GlRenderer  # noqa: E402
-from handsynth.verify import verify  # noqa: E402
 
 CHOSEN = "0:24"
 """Six shards of four samples."""
@@ -121,7 +121,7 @@ def cluster(bench: Bench, trials: int, workers: int = 3) -> Outcome:
         os.kill(random.choice(list(running.workers.values())).pid, signal.SIGKILL)
 
     options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    with LocalCluster(n_workers=workers, **options) as running, mock.patch.object(farm, "make_shard", make_slowly):
+    with LocalCluster(n_workers=workers, **options) as running, mock.patch.object(generate_module, "make_shard", make_slowly):
         for _ in range(trials):
             killer = threading.Thread(target=kill, args=[bench.new()])
             killer.start()
@@ -136,7 +136,7 @@ def crashed(bench: Bench, trials: int) -> Outcome:
     lost = 0
     for _ in range(trials):
         bench.new()
-        with mock.patch.object(farm, "make_shard", make_or_crash):
+        with mock.patch.object(generate_module, "make_shard", make_or_crash):
             said = _sentence(lambda: bench.world.generate(bench.out, CHOSEN, run=RunConfig(jobs=2)))
         lost += "1 of 6 shards could not be made, shard-000001.tar" not in said
         lost += bench.damaged() + (len(dataset_bytes(bench.out)) != 5) + bench.end()
@@ -244,7 +244,7 @@ def rotten_background(bench: Bench, trials: int) -> Outcome:
                 picture.write_bytes(data[:60] + bytes(len(data) - 72) + data[-12:])
             return make_shard(task)
 
-        with mock.patch.object(farm, "make_shard", make):
+        with mock.patch.object(generate_module, "make_shard", make):
             summary = world.generate(bench.new(), CHOSEN)
         index = json.loads((bench.out / "index.json").read_bytes())
         replaced += index["replaced_backgrounds"]
@@ -280,7 +280,7 @@ import random, sys, time
 rng = random.Random(int(sys.argv.pop(1)))
 time.time = lambda: rng.uniform(-1e9, 4e9)
 time.time_ns = lambda: int(time.time() * 1e9)
-from handsynth.cli import main
+from handsynth.cli.main import main
 main()
 """
 
@@ -342,7 +342,7 @@ ROWS: dict[str, tuple[Callable[[Bench, int], Outcome], int]] = {
 def memory(bench: Bench, samples: int, shard: int = 500) -> list[dict[str, Any]]:
     """Makes shards in this process, one after another, and reads its memory after each tenth; the shards are deleted."""
     spec = bench.world.spec(samples=samples, shard_size=shard)
-    dataset = farm.dataset_identity(spec, farm.library_of(spec, bench.world.assets).digests)
+    dataset = generate_module.dataset_identity(spec, generate_module.library_of(spec, bench.world.assets).digests)
     rows, spec_json, start = [], json.dumps(spec_to_dict(spec)), time.monotonic()
     for number in range(samples // shard):
         indices = tuple(range(number * shard, (number + 1) * shard))

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handsynth.assets.html import SIDE
-from handsynth.assets.skin import SkinModel
-from handsynth.texture import gutter_map
+from handsynth.assets.skins.html import SIDE
+from handsynth.assets.skins.skin import SkinModel
+from handsynth.scene.texture import gutter_map
 
 USED = 206_330
 """Texels of HTML's hand: model.pkl holds 3 * 206,330 = 618,990 values, and as many for each of 101 components."""

@@ -18,15 +18,15 @@ import trimesh
 from PIL import Image, ImageFilter
 
 from handsynth.assets.library import Library
-from handsynth.assets.skin import SkinModel
+from handsynth.assets.skins.skin import SkinModel
 from handsynth.core.camera import MIRROR, mirrored, project, transform
 from handsynth.core.conventions import VISIBLE_TOLERANCE_M
 from handsynth.core.hand import keypoints_from_vertices, mirror_points, pose_hand
-from handsynth.recipe.priors import camera_matrices
 from handsynth.recipe.recipe import BackgroundChoice, Recipe, SensorChoice
+from handsynth.recipe.samplers import camera_matrices
 from handsynth.render.pyrender_backend import GL_FROM_CV
 from handsynth.render.surface import make_surface
-from handsynth.texture import gutter_map
+from handsynth.scene.texture import gutter_map
 
 JPEG_QUALITY = 95
 

@@ -21,15 +21,15 @@ import torch
 from common import print_table, provenance, results_path, round_robin, write_csv
 from worlds import split_bank
 
-from handmesh.angles.solver import OF_A_NET, AngleSolver
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
-from handmesh.ik.run import IKRun, load_ik_run
-from handmesh.inference import predict_dataset
+from handmesh.evaluation.inference import predict_dataset
 from handmesh.keypoints import keypoint_regressor
+from handmesh.kinematics.angle_solver import OF_A_NET, AngleSolver
 from handmesh.kinematics.dof import hand_dof_matrix, project
 from handmesh.kinematics.fit import FitResult
+from handmesh.kinematics.ik_run import IKRun, load_ik_run
 from handmesh.kinematics.refine import PREDICTED, refine
 from handmesh.metrics import align_similarity, evaluate_hands, mean_error_mm
 from handmesh.run_folder import load_run

@@ -19,8 +19,8 @@ import imageio.v3 as iio
 import numpy as np
 import yaml
 
+from handsynth.assets.backgrounds.procedural.scenes import Scenes
 from handsynth.assets.poses import PoseBank, load_poses, save_poses
-from handsynth.assets.scenes import Scenes
 from handsynth.assets.store import EMBEDDED
 from handsynth.core.hand import load_hand, save_hand
 from handsynth.recipe.spec import BackgroundSpec, CameraSpec, DatasetSpec, LightSpec, PoseSpec, SensorSpec, load_spec

@@ -1,5 +1,5 @@
 """python -m handmesh."""
 
-from handmesh.cli import main
+from handmesh.cli.main import main
 
 main()

@@ -1,5 +1,5 @@
 """python -m handsynth."""
 
-from handsynth.cli import main
+from handsynth.cli.main import main
 
 main()

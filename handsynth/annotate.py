@@ -8,8 +8,8 @@ import numpy as np
 from handsynth.core.camera import project, projected_bounds
 from handsynth.core.conventions import SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.hand import mirror_points, mirror_theta
-from handsynth.pose import CameraHands
 from handsynth.recipe.recipe import Recipe
+from handsynth.scene.pose import CameraHands
 
 
 def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -215,8 +215,8 @@ def read_shard(data: bytes, folder: Path) -> None:
 
     from handsynth.core.errors import HandsynthError
     from handsynth.core.shard import index_bytes, read_index
-    from handsynth.report import collect_stats
-    from handsynth.verify import verify
+    from handsynth.dataset.statistics import collect_stats
+    from handsynth.dataset.verify import verify
 
     out = folder / "out"
     shutil.rmtree(out / ".handsynth", ignore_errors=True)
@@ -234,9 +234,9 @@ def read_shard(data: bytes, folder: Path) -> None:
 def read_index(data: bytes, folder: Path) -> None:
     """Everything that reads an index without making samples again."""
     from handsynth.core.errors import HandsynthError
-    from handsynth.replay import find_sample
-    from handsynth.report import collect_stats
-    from handsynth.verify import verify
+    from handsynth.dataset.replay import find_sample
+    from handsynth.dataset.statistics import collect_stats
+    from handsynth.dataset.verify import verify
 
     out = folder / "out"
     (out / "index.json").write_bytes(data)
@@ -250,17 +250,17 @@ def read_index(data: bytes, folder: Path) -> None:
 
 def read_sidecars(data: bytes, folder: Path) -> None:
     """Plan and sidecar of a dataset: `data` stands for both."""
-    from handsynth import farm
     from handsynth.core.errors import HandsynthError
-    from handsynth.folder import LocalFolder
-    from handsynth.sidecars import NOTES, PLAN
-    from handsynth.verify import verify
+    from handsynth.dataset import generate as generate_module
+    from handsynth.dataset.folder import LocalFolder
+    from handsynth.dataset.sidecars import NOTES, PLAN
+    from handsynth.dataset.verify import verify
 
     out, world = folder / "out", World(folder / "world")
     for name in (PLAN, f"{NOTES}/shard-000000.tar.json"):
         LocalFolder(out).write(name, data)
     assert all("\n" not in fault for fault in verify(out, world.assets).faults)
-    farm.library_of = lambda *_: _studio()[1].library  # opened once
+    generate_module.library_of = lambda *_: _studio()[1].library  # opened once
     world.generate(out, "0:2", passes="depth, parts, normal, uv")
     found = verify(out, world.assets).faults
     (out / NOTES / "shard-000000.tar.json").unlink()
@@ -278,7 +278,7 @@ def read_pickle(data: bytes, folder: Path) -> None:
 
 def read_npz(data: bytes, folder: Path) -> None:
     """A prepared hand or skin, posed or checked as `generate` does first."""
-    from handsynth.assets.skin import load_skin
+    from handsynth.assets.skins.skin import load_skin
     from handsynth.core.hand import load_hand, pose_hand
 
     (folder / "file.npz").write_bytes(data)
@@ -291,7 +291,7 @@ def read_npz(data: bytes, folder: Path) -> None:
 
 def read_picture(data: bytes, folder: Path) -> str | None:
     """A background: looked at as when its folder is listed, and decoded."""
-    from handsynth.assets.pictures import check_picture, decode_picture
+    from handsynth.assets.backgrounds.images import check_picture, decode_picture
 
     (folder / "picture").write_bytes(data)
     said = check_picture(folder / "picture")
@@ -301,7 +301,7 @@ def read_picture(data: bytes, folder: Path) -> str | None:
 
 def read_coco(data: bytes, folder: Path) -> None:
     """COCO's annotations beside their pictures."""
-    from handsynth.assets.coco import _read_person_free
+    from handsynth.assets.backgrounds.coco import _read_person_free
 
     (folder / "instances.json").write_bytes(data)
     for row in _read_person_free(folder / "instances.json"):
@@ -329,7 +329,7 @@ def read_spec(data: bytes, folder: Path) -> None:
 @lru_cache(maxsize=1)
 def _studio() -> tuple[Any, Any]:
     """A sampler and a studio of the tiny world."""
-    from handsynth.pipeline import Studio, library_of
+    from handsynth.generator import Studio, library_of
     from handsynth.recipe.sampling import RecipeSampler
 
     world = _world()[0]

@@ -14,12 +14,12 @@ from handsynth.assets.store import EMBEDDED
 from handsynth.core.hand import save_hand
 from handsynth.core.sample import PASSES
 from handsynth.core.toy import toy_hand
-from handsynth.pipeline import Studio, library_of
-from handsynth.pose import CameraHands
+from handsynth.generator import Studio, library_of
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import DatasetSpec
 from handsynth.render.layers import View
+from handsynth.scene.pose import CameraHands
 
 BUILD = Path(__file__).parents[1] / "build"
 ALL_PASSES = tuple(PASSES)

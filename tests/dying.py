@@ -38,7 +38,7 @@ def refuse_3(number: int) -> int:
 
 
 def make_or_crash(task: Any) -> Any:
-    from handsynth.farm import make_shard
+    from handsynth.dataset.generate import make_shard
 
     if task.number == 1:
         crash()
@@ -46,7 +46,7 @@ def make_or_crash(task: Any) -> Any:
 
 
 def make_slowly(task: Any) -> Any:
-    from handsynth.farm import make_shard
+    from handsynth.dataset.generate import make_shard
 
     time.sleep(0.5)
     return make_shard(task)

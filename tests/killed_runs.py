@@ -22,7 +22,7 @@ from typing import Any
 
 from tiny import World, dataset_bytes, make_world
 
-from handsynth import farm
+from handsynth.dataset import generate as generate_module
 
 
 def in_child(work: Callable[[], object], delay_s: float | None = None) -> bool:
@@ -80,15 +80,15 @@ def kill_at_every_point(world: World, folder: Path) -> None:
         dataset="",
         renderer=SimpleNamespace(driver="none"),
     )
-    identity = farm.dataset_identity(world.spec(), farm.library_of(world.spec(), world.assets).digests)
+    identity = generate_module.dataset_identity(world.spec(), generate_module.library_of(world.spec(), world.assets).digests)
     studio.dataset = identity
-    farm._worker_state = lambda *_: (SimpleNamespace(sample_many=list), studio)
+    generate_module._worker_state = lambda *_: (SimpleNamespace(sample_many=list), studio)
     steps = {"fsync": os.fsync, "replace": os.replace}
 
     def encode(samples: list[Any]) -> list[dict[str, bytes]]:
         return [{"json": random.Random(sample.index).randbytes(1 << 20)} for sample in samples]  # larger than the file's buffer
 
-    farm.encode_samples = encode
+    generate_module.encode_samples = encode
 
     def run(out: Path, name: str = "", last: int = -1, *, after: bool = False) -> None:
         calls = 0
@@ -107,7 +107,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
             return step
 
         if name == "sample":
-            farm.encode_samples = wrapped(encode)
+            generate_module.encode_samples = wrapped(encode)
         elif name:
             setattr(os, name, wrapped(steps[name]))
         world.generate(out, "0:8")
@@ -127,7 +127,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
 
 def race_nodes(world: World, folder: Path, at_once: int = 2) -> None:
     def node(out: Path, rank: int) -> Callable[[], object]:
-        return lambda: world.generate(out, "0:24", shard_size=3, run=farm.RunConfig(nnodes=3, node_rank=rank))
+        return lambda: world.generate(out, "0:24", shard_size=3, run=generate_module.RunConfig(nnodes=3, node_rank=rank))
 
     assert in_child(lambda: world.generate(folder / "whole", "0:24", shard_size=3))
     reference = dataset_bytes(folder / "whole")

@@ -12,17 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handsynth.assets import backgrounds as module
-from handsynth.assets.backgrounds import (
-    BackgroundError,
-    PictureFolder,
-    crop_background,
-    describe_skipped,
-    open_backgrounds,
-    read_usable,
-)
-from handsynth.assets.pictures import ENOUGH_SIDE, decode_picture
+from handsynth.assets.backgrounds import folder as module
+from handsynth.assets.backgrounds.folder import PictureFolder, describe_skipped
+from handsynth.assets.backgrounds.images import ENOUGH_SIDE, BackgroundError, decode_picture
+from handsynth.assets.backgrounds.open import open_backgrounds, read_usable
 from handsynth.core.errors import AssetError, UsageError
+from handsynth.image.crop import crop_background
 
 
 @pytest.fixture(autouse=True)

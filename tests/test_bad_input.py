@@ -16,10 +16,10 @@ from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand
 from handsynth.core.shard import canonical_json, read_index, read_shard, write_shard
 from handsynth.core.toy import toy_hand
-from handsynth.farm import RunConfig
-from handsynth.replay import replay
-from handsynth.report import collect_stats
-from handsynth.verify import verify
+from handsynth.dataset.generate import RunConfig
+from handsynth.dataset.replay import replay
+from handsynth.dataset.statistics import collect_stats
+from handsynth.dataset.verify import verify
 
 
 @pytest.fixture

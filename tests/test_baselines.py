@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handsynth.assets.html import read_html
-from handsynth.assets.skin import SkinModel
-from handsynth.encode import decode_jpeg
+from handsynth.assets.skins.html import read_html
+from handsynth.assets.skins.skin import SkinModel
+from handsynth.image.encode import decode_jpeg
 from handsynth.render.pyrender_backend import PyrenderRenderer
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"

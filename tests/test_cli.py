@@ -14,7 +14,7 @@ import pytest
 from tiny import dataset_bytes
 from tiny import handsynth as run_handsynth
 
-from handsynth import cli
+from handsynth.cli import main as cli
 from handsynth.core.shard import shard_name
 from handsynth.recipe.spec import SHIPPED, parse_spec, spec_text
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handsynth.assets import coco as module
-from handsynth.assets.backgrounds import open_backgrounds
+from handsynth.assets.backgrounds import coco as module
+from handsynth.assets.backgrounds.open import open_backgrounds
 from handsynth.core.errors import AssetError
 
 LICENCES = [

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handsynth.composite import BYTE_OF_LINEAR, LINEAR_OF_BYTE, CompositeStage, encode_srgb, mean_light
+from handsynth.image.composite import BYTE_OF_LINEAR, LINEAR_OF_BYTE, CompositeStage, encode_srgb, mean_light
 from handsynth.recipe.recipe import SensorChoice
 from handsynth.render.layers import HEADROOM, Layers
 

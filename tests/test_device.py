@@ -9,7 +9,7 @@ from tiny import World, dataset_bytes
 from tiny import handsynth as run_handsynth
 
 from handsynth.core.errors import AssetError, UsageError
-from handsynth.farm import RunConfig
+from handsynth.dataset.generate import RunConfig
 from handsynth.render import context
 from handsynth.render.context import find_device, list_devices, make_context
 

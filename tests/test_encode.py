@@ -11,7 +11,7 @@ from PIL import Image
 from handsynth.core.conventions import DEPTH_UNIT_M
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import PASSES, decode_labels, decode_npy
-from handsynth.encode import decode_jpeg, decode_png, encode_jpeg, encode_passes, encode_png, encode_sample
+from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_passes, encode_png, encode_sample
 from handsynth.recipe.spec import SHIPPED, load_spec
 from handsynth.render.layers import Layers
 

@@ -17,15 +17,15 @@ import pytest
 from tiny import World, dataset_bytes
 from tiny import handsynth as run_handsynth
 
-from handsynth import farm
 from handsynth.core import shard as shard_module
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.shard import canonical_json, read_index, shard_name, temporary_name
-from handsynth.farm import RunConfig, ShardTask, make_shard, plan_shards
+from handsynth.dataset import generate as generate_module
+from handsynth.dataset.generate import RunConfig, ShardTask, make_shard, plan_shards
+from handsynth.dataset.selection import Selection
+from handsynth.dataset.sidecars import NOTES, PLAN
+from handsynth.dataset.verify import verify
 from handsynth.recipe.spec import load_spec, spec_to_dict
-from handsynth.selection import Selection
-from handsynth.sidecars import NOTES, PLAN
-from handsynth.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +108,11 @@ def test_a_worker_may_be_anywhere(tiny_world, tmp_path, reference, monkeypatch):
                 result = work(task)
             yield task, result
 
-    farm._worker_state.cache_clear()
+    generate_module._worker_state.cache_clear()
     monkeypatch.chdir(tiny_world.folder)
-    monkeypatch.setattr(farm, "run_in_workers", elsewhere)
+    monkeypatch.setattr(generate_module, "run_in_workers", elsewhere)
     spec, out = tiny_world.spec(textures="skin.npz", backgrounds="pictures"), Path(os.path.relpath(tmp_path / "out"))
-    farm.generate(spec, out, Selection(slice_text="0:12"), RunConfig(), Path("assets"))
+    generate_module.generate(spec, out, Selection(slice_text="0:12"), RunConfig(), Path("assets"))
     assert shards_of(tmp_path / "out") == {name: data for name, data in reference.items() if name.endswith(".tar")}
 
 

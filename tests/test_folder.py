@@ -11,15 +11,15 @@ from object_store import object_store
 from tiny import dataset_bytes
 from tiny import handsynth as run_handsynth
 
-from handsynth import folder as folder_module
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.shard import read_index, shard_name
-from handsynth.farm import RunConfig
-from handsynth.folder import Folder, LocalFolder, open_folder
-from handsynth.replay import replay
-from handsynth.report import collect_stats
-from handsynth.sidecars import NOTES, PLAN
-from handsynth.verify import verify
+from handsynth.dataset import folder as folder_module
+from handsynth.dataset.folder import Folder, LocalFolder, open_folder
+from handsynth.dataset.generate import RunConfig
+from handsynth.dataset.replay import replay
+from handsynth.dataset.sidecars import NOTES, PLAN
+from handsynth.dataset.statistics import collect_stats
+from handsynth.dataset.verify import verify
 
 DROP_EVERY = 10
 

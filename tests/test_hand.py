@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from licensed_files import left_mano_arrays, mano_arrays, smplx_arrays
 
-from handsynth.assets.mano import ManoArrays, hand_from_arrays, mirror_arrays
+from handsynth.assets.hands.mano import ManoArrays, hand_from_arrays, mirror_arrays
 from handsynth.assets.store import EMBEDDED
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, KEYPOINT_NAMES, PARENTS

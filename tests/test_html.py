@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from licensed_files import html_arrays, mano_arrays, write_html, write_mano
 
-from handsynth.assets.html import prepare_html, read_html
-from handsynth.assets.mano import prepare_mano
-from handsynth.assets.skin import SkinModel, load_skin, save_skin
+from handsynth.assets.hands.mano import prepare_mano
+from handsynth.assets.skins.html import prepare_html, read_html
+from handsynth.assets.skins.skin import SkinModel, load_skin, save_skin
 from handsynth.core.errors import AssetError, UsageError
 
 

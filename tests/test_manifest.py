@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from licensed_files import html_arrays, mano_arrays, write_html, write_mano
 
-from handsynth.assets.html import prepare_html
+from handsynth.assets.hands.mano import prepare_mano
 from handsynth.assets.manifest import MANIFEST, check_assets, list_assets
-from handsynth.assets.mano import prepare_mano
+from handsynth.assets.skins.html import prepare_html
 from handsynth.core.errors import AssetError
 
 

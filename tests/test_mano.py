@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from licensed_files import left_mano_arrays, mano_arrays, smplx_arrays, write_mano
 
-from handsynth.assets.mano import POSE_PRIOR, hand_from_arrays, mirror_arrays, prepare_mano, read_mano, read_mano_arrays, unwrap
-from handsynth.assets.skin import layout_fits
+from handsynth.assets.hands.mano import (
+    POSE_PRIOR,
+    hand_from_arrays,
+    mirror_arrays,
+    prepare_mano,
+    read_mano,
+    read_mano_arrays,
+    unwrap,
+)
+from handsynth.assets.skins.skin import layout_fits
 from handsynth.core.anatomy import joint_axes
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import load_hand, pose_hand

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from handsynth.assets.painter.basis import embedded_skin, make_skin, principal_components, skin_identity, skin_path
-from handsynth.assets.painter.frames import Frames, hand_frames
-from handsynth.assets.painter.nails import nail_masks
-from handsynth.assets.painter.paint import paint_population
-from handsynth.assets.painter.surface import Surface, rasterise_layout, rasterise_surface
-from handsynth.assets.skin import SkinModel
+from handsynth.assets.skins.painter.basis import embedded_skin, make_skin, principal_components, skin_identity, skin_path
+from handsynth.assets.skins.painter.frames import Frames, hand_frames
+from handsynth.assets.skins.painter.nails import nail_masks
+from handsynth.assets.skins.painter.paint import paint_population
+from handsynth.assets.skins.painter.surface import Surface, rasterise_layout, rasterise_surface
+from handsynth.assets.skins.skin import SkinModel
 from handsynth.assets.store import EMBEDDED
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, load_hand
 from handsynth.core.toy import toy_hand
-from handsynth.texture import TextureStage
+from handsynth.scene.texture import TextureStage
 
 SIZE = 160
 
@@ -151,7 +151,7 @@ def test_same_seed_same_skin(hand: HandModel) -> None:
 def test_cache_is_keyed_by_the_hand_and_survives_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second call reads the first one's file, a damaged file is made again, another hand or size has another name."""
     monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path))
-    monkeypatch.setattr("handsynth.assets.painter.basis.PEOPLE", 110)
+    monkeypatch.setattr("handsynth.assets.skins.painter.basis.PEOPLE", 110)
     hand = toy_hand()
     first = embedded_skin(hand, 40)
     path = skin_path(hand, 40)

@@ -9,8 +9,8 @@ from handsynth.core.camera import MIRROR, project
 from handsynth.core.conventions import LABEL_GRID_M
 from handsynth.core.hand import keypoints_from_vertices, mirror_points, pose_hand
 from handsynth.core.mesh import vertex_normals
-from handsynth.pose import PoseStage, to_label_grid
-from handsynth.recipe.priors import camera_matrices
+from handsynth.recipe.samplers import camera_matrices
+from handsynth.scene.pose import PoseStage, to_label_grid
 
 SIZE = 256
 

@@ -10,7 +10,7 @@ from distributed import LocalCluster
 from tiny import dataset_bytes
 from tiny import handsynth as run_handsynth
 
-from handsynth.farm import RunConfig
+from handsynth.dataset.generate import RunConfig
 from handsynth.profile import OFF, STAGES, START, Profile
 
 

@@ -22,12 +22,12 @@ from handsynth.core.rng import stream
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.shard import canonical_json
 from handsynth.core.toy import toy_poses
-from handsynth.pose import PoseStage
-from handsynth.recipe.priors import SWAP_TRIES, UPRIGHT, blackbody_rgb
 from handsynth.recipe.proxy import HandProxy, segment_distance
 from handsynth.recipe.recipe import Recipe, recipe_from_dict
+from handsynth.recipe.samplers import SWAP_TRIES, UPRIGHT, blackbody_rgb
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import SHIPPED, load_spec
+from handsynth.scene.pose import PoseStage
 
 NOWHERE = Path("/nonexistent")
 

@@ -11,14 +11,14 @@ from tiny import World
 from handsynth.core.errors import UsageError
 from handsynth.core.sample import Sample
 from handsynth.core.shard import read_index, read_shard
-from handsynth.draw import draw_labels
-from handsynth.encode import decode_jpeg
-from handsynth.pipeline import Studio, library_of
-from handsynth.plan import estimate, plot_plan
+from handsynth.dataset.draw import draw_labels
+from handsynth.dataset.plan import estimate, plot_plan
+from handsynth.dataset.selection import Selection
+from handsynth.dataset.statistics import GAP, collect_stats, contact_sheet, sample_sheet, save_picture
+from handsynth.generator import Studio, library_of
+from handsynth.image.encode import decode_jpeg
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import load_spec
-from handsynth.report import GAP, collect_stats, contact_sheet, sample_sheet, save_picture
-from handsynth.selection import Selection
 
 PASSES = "depth, parts, normal, uv"
 

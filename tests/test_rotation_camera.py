@@ -16,7 +16,7 @@ from handsynth.core.camera import (
     unproject,
 )
 from handsynth.core.rotation import rotmat_geodesic_distance, rotmat_to_rotvec, rotvec_to_rotmat
-from handsynth.recipe.priors import UPRIGHT
+from handsynth.recipe.samplers import UPRIGHT
 
 RNG_SEED = 7
 NEAR_ZERO = (0.0, 1e-12, 1e-9, 1e-7, 9e-5, 1.1e-4, 1e-3)  # the series takes over from Rodrigues' quotients at 1e-4

@@ -10,11 +10,11 @@ import zlib
 import numpy as np
 import pytest
 
-from handsynth.assets import scenes as module
-from handsynth.assets.backgrounds import open_backgrounds, read_usable
-from handsynth.assets.scene_kinds import KINDS
-from handsynth.assets.scene_layers import HEIGHT, WIDTH, _box_widths
-from handsynth.assets.scenes import Scenes, paint_scenes
+from handsynth.assets.backgrounds.open import open_backgrounds, read_usable
+from handsynth.assets.backgrounds.procedural import scenes as module
+from handsynth.assets.backgrounds.procedural.kinds import KINDS
+from handsynth.assets.backgrounds.procedural.layers import HEIGHT, WIDTH, _box_widths
+from handsynth.assets.backgrounds.procedural.scenes import Scenes, paint_scenes
 from handsynth.core.errors import AssetError, UsageError
 
 
@@ -51,9 +51,8 @@ def test_a_scene_depends_on_its_number_alone(painted):
 
 def test_a_scene_does_not_depend_on_the_processor(painted):
     """With the vector instructions of numpy and OpenCV switched off, every byte is the same."""
-    code = (
-        "import zlib; from handsynth.assets.scenes import paint_scenes; print(*(zlib.crc32(s.tobytes()) for s in paint_scenes(6)))"
-    )
+    module = "handsynth.assets.backgrounds.procedural.scenes"
+    code = f"import zlib; from {module} import paint_scenes; print(*(zlib.crc32(s.tobytes()) for s in paint_scenes(6)))"
     slow = {"NPY_DISABLE_CPU_FEATURES": _dispatched_features(), "OPENCV_CPU_DISABLE": "SSE4.1,SSE4.2,AVX,FP16,AVX2,AVX512-SKX"}
     result = subprocess.run([sys.executable, "-c", code], env=os.environ | slow, capture_output=True, text=True, check=True)
     assert [int(word) for word in result.stdout.split()] == [zlib.crc32(scene.tobytes()) for scene in painted[:6]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handsynth.core.errors import UsageError
-from handsynth.selection import Selection, parse_selection
+from handsynth.dataset.selection import Selection, parse_selection
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from handsynth.core.shard import canonical_json, read_index, read_shard, shard_name
-from handsynth.folder import LocalFolder
-from handsynth.sidecars import NOTES, merge_index, read_sidecars, whole_shards, write_sidecar
+from handsynth.dataset.folder import LocalFolder
+from handsynth.dataset.sidecars import NOTES, merge_index, read_sidecars, whole_shards, write_sidecar
 
 PLAN: dict[str, Any] = {
     "schema": "s", "name": "n", "dataset": "d", "spec": {}, "selection": "all", "assets": {}, "num_vertices": 1, "fingertips": [],

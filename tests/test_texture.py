@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handsynth.assets.skin import SkinModel, shrink_skin
+from handsynth.assets.skins.skin import SkinModel, shrink_skin
 from handsynth.core.errors import UsageError
-from handsynth.texture import STEP, TextureStage, gutter_map, texture_size
+from handsynth.scene.texture import STEP, TextureStage, gutter_map, texture_size
 
 SIZE = 24
 

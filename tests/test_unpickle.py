@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from licensed_files import mano_arrays, python2_pickle, smplx_arrays, write_mano
 
-from handsynth.assets.mano import _SHAPES
+from handsynth.assets.hands.mano import _SHAPES
 from handsynth.assets.unpickle import read_pickle
 from handsynth.core.errors import AssetError
 

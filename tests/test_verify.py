@@ -19,11 +19,11 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import decode_npy, encode_npy
 from handsynth.core.shard import canonical_json, index_bytes, read_shard, shard_name, write_shard
 from handsynth.core.toy import toy_hand
-from handsynth.encode import decode_png, encode_png
-from handsynth.replay import find_sample, replay
-from handsynth.sidecars import NOTES
-from handsynth.silhouette import silhouette
-from handsynth.verify import MAX_FAULTS, closed_faces, verify
+from handsynth.dataset.replay import find_sample, replay
+from handsynth.dataset.sidecars import NOTES
+from handsynth.dataset.silhouette import silhouette
+from handsynth.dataset.verify import MAX_FAULTS, closed_faces, verify
+from handsynth.image.encode import decode_png, encode_png
 
 PASSES = "depth, parts"
 
@@ -294,7 +294,7 @@ def test_an_index_that_lies_is_found_and_mended(out, faults, change, made, tiny_
 
 
 def test_the_search_stops_after_many_faults(out, faults, monkeypatch):
-    monkeypatch.setattr("handsynth.verify.MAX_FAULTS", 2)
+    monkeypatch.setattr("handsynth.dataset.verify.MAX_FAULTS", 2)
     assert MAX_FAULTS > 2
     for path in out.glob("*.tar"):
         path.write_bytes(b"")

@@ -14,11 +14,12 @@ from distributed import LocalCluster
 from dying import make_or_crash, make_slowly, refuse_3, square_at_second_try, square_unless_3
 from tiny import dataset_bytes
 
-from handsynth import farm, workers
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.shard import shard_name
-from handsynth.farm import RunConfig, ShardTask, make_shard
-from handsynth.workers import run_in_workers
+from handsynth.dataset import generate as generate_module
+from handsynth.dataset import workers
+from handsynth.dataset.generate import RunConfig, ShardTask, make_shard
+from handsynth.dataset.workers import run_in_workers
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def reference(tiny_world, tmp_path_factory) -> dict[str, bytes]:
 def test_a_shard_that_crashes_its_workers_is_named_and_the_rest_is_made(tiny_world, tmp_path, reference, monkeypatch):
     """One sentence names the shard; every other one lies there; without the crash the same command goes on to the same bytes."""
     out = tmp_path / "out"
-    monkeypatch.setattr(farm, "make_shard", make_or_crash)
+    monkeypatch.setattr(generate_module, "make_shard", make_or_crash)
     with pytest.raises(HandsynthError, match=r"1 of 6 shards could not be made, shard-000001\.tar: .* run the same command"):
         tiny_world.generate(out, "0:24", run=RunConfig(jobs=2))
     assert dataset_bytes(out) == {name: data for name, data in reference.items() if name not in (shard_name(1), "index.json")}
@@ -82,8 +83,8 @@ def test_a_shard_that_crashes_its_workers_is_named_and_the_rest_is_made(tiny_wor
 
 def test_when_every_shard_crashes_the_run_stops(tiny_world, tmp_path, monkeypatch):
     """A broken driver is not tried on every shard of a large dataset."""
-    monkeypatch.setattr(farm, "run_in_workers", lambda work, tasks, *_: ((task, None) for task in tasks))
-    monkeypatch.setattr(farm, "MAX_LOST", 2)
+    monkeypatch.setattr(generate_module, "run_in_workers", lambda work, tasks, *_: ((task, None) for task in tasks))
+    monkeypatch.setattr(generate_module, "MAX_LOST", 2)
     with pytest.raises(HandsynthError, match="2 of 6 shards could not be made"):
         tiny_world.generate(tmp_path / "out", "0:24")
 
@@ -100,7 +101,7 @@ def test_a_cluster_makes_the_same_bytes(tiny_world, tmp_path, reference, cluster
 
 def test_a_worker_of_the_cluster_killed_on_the_way(tiny_world, tmp_path, reference, cluster, monkeypatch):
     """SIGKILL to a worker in the middle of a run: the others, and the one that takes its place, make the same bytes."""
-    monkeypatch.setattr(farm, "make_shard", make_slowly)
+    monkeypatch.setattr(generate_module, "make_shard", make_slowly)
     out = tmp_path / "out"
 
     def kill() -> None:
@@ -121,7 +122,7 @@ def test_a_worker_with_other_assets_makes_nothing(tiny_world, tmp_path):
     """A shard of another identity than the run's is refused where it would be made."""
     task = ShardTask(0, (0,), "", str(tiny_world.assets), str(tmp_path), "another identity")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(farm, "_worker_state", lambda *_: (None, type("Studio", (), {"dataset": "this identity"})))
+        patch.setattr(generate_module, "_worker_state", lambda *_: (None, type("Studio", (), {"dataset": "this identity"})))
         with pytest.raises(AssetError, match=r"has other assets .* than the machine that the run was started on"):
             make_shard(task)
     assert list(tmp_path.iterdir()) == []

@@ -9,11 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handsynth.assets.skin import SkinModel, save_skin
+from handsynth.assets.skins.skin import SkinModel, save_skin
 from handsynth.core.toy import toy_hand
-from handsynth.farm import RunConfig, generate
+from handsynth.dataset.generate import RunConfig, generate
+from handsynth.dataset.selection import Selection
 from handsynth.recipe.spec import DatasetSpec, parse_spec
-from handsynth.selection import Selection
 
 SPEC = """
 name: tiny

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from handmesh.angles.command import about_solver
-from handmesh.angles.solver import AngleSolver
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
+from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.evaluation.scores import Judged, group_rows, judge_all
-from handmesh.inference import Predicted, predict_dataset, root_mean_square
+from handmesh.kinematics.angle_solver import AngleSolver
+from handmesh.kinematics.mesh_angles import about_solver
 from handmesh.run_folder import Run
 from handsynth.core.hand import HandModel, mirror_left
 

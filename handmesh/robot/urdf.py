@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from handmesh.robot.articulated import ArticulatedHand, Capsule, Hinge, Link
+from handmesh.robot.articulated import ArticulatedHand, Hinge, Link
+from handmesh.robot.links import Capsule
 from handmesh.robot.robot_xml import DAMPING, MESH_SUFFIX, SKIN, about, numbers
 
 CARRIER_MASS, CARRIER_RADIUS = 1e-4, 0.005

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from handmesh.ik.loss import ik_losses
-from handmesh.ik.net import IKNet
 from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.hand_layer import HandLayer
+from handmesh.kinematics.ik_loss import ik_losses
+from handmesh.kinematics.ik_net import IKNet
 from handmesh.metrics import align_similarity, mean_error_mm
 from handmesh.poses import Poses
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run

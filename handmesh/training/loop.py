@@ -19,7 +19,7 @@ from handmesh.data.crop import lixels_to_camera
 from handmesh.data.dataset import Batch, HandDataset
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import ShardDataset
-from handmesh.inference import Predicted, predict_dataset, quiet_worker, root_mean_square
+from handmesh.evaluation.inference import Predicted, predict_dataset, quiet_worker, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm

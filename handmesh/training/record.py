@@ -10,8 +10,8 @@ import imageio.v3 as iio
 import numpy as np
 
 from handmesh.data.dataset import HandDataset
-from handmesh.drawing import draw_mesh, draw_outline, sheet
-from handmesh.inference import Predicted
+from handmesh.estimation.drawing import draw_mesh, draw_outline, sheet
+from handmesh.evaluation.inference import Predicted
 from handsynth.core.files import write_atomically
 
 SHEET_TILES, SHEET_COLUMNS = 24, 6

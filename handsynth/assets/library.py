@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from handsynth.assets.backgrounds import Backgrounds, open_backgrounds
-from handsynth.assets.painter.basis import COMPONENTS, LICENCE, embedded_skin, skin_identity, skin_path
+from handsynth.assets.backgrounds.open import open_backgrounds
+from handsynth.assets.backgrounds.procedural.scenes import Scenes
+from handsynth.assets.backgrounds.protocol import Backgrounds
 from handsynth.assets.poses import PoseBank, load_poses
-from handsynth.assets.scenes import Scenes
-from handsynth.assets.skin import SkinModel, layout_fits, load_skin
+from handsynth.assets.skins.painter.basis import COMPONENTS, LICENCE, embedded_skin, skin_identity, skin_path
+from handsynth.assets.skins.skin import SkinModel, layout_fits, load_skin
 from handsynth.assets.store import EMBEDDED, file_sha256
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, load_hand

@@ -9,7 +9,9 @@ from handsynth.assets.library import Library
 from handsynth.core.conventions import FINGER_JOINTS
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
-from handsynth.recipe.priors import (
+from handsynth.recipe.proxy import HandProxy
+from handsynth.recipe.recipe import PoseChoice, Recipe
+from handsynth.recipe.samplers import (
     UPRIGHT,
     rounded,
     sample_background,
@@ -19,8 +21,6 @@ from handsynth.recipe.priors import (
     sample_sensor,
     uniform,
 )
-from handsynth.recipe.proxy import HandProxy
-from handsynth.recipe.recipe import PoseChoice, Recipe
 from handsynth.recipe.spec import DatasetSpec
 
 FRAME_MARGIN_M = 0.008

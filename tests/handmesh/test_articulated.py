@@ -13,7 +13,7 @@ import trimesh
 from hands import hand_of
 from typer.testing import CliRunner
 
-from handmesh.cli import app
+from handmesh.cli.main import app
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
 from handmesh.kinematics.hinges import hinge_kinematics
 from handmesh.robot.articulated import DENSITY, LINK_NAMES, ArticulatedHand, articulate

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from handmesh.cli import app
+from handmesh.cli.main import app
 from handmesh.nets.counting import MODULES, count
 from handmesh.nets.registry import create_net
 from handsynth.core.errors import UsageError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from handmesh.data.shards import ShardDataset
-from handmesh.drawing import (
+from handmesh.estimation.drawing import (
     FINGER_COLOURS,
     draw_mesh,
     draw_outline,

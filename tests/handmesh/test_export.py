@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from handmesh import export
-from handmesh.export import INPUT, OUTPUTS, check_onnx, export_onnx
+from handmesh.estimation import onnx as onnx_module
+from handmesh.estimation.onnx import INPUT, OUTPUTS, check_onnx, export_onnx
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import MeshNet
 from handmesh.nets.registry import create_net, list_nets
@@ -107,7 +107,7 @@ def test_another_net_is_noticed(exported):
 def test_missing_packages(monkeypatch, tmp_path):
     """Without ONNX's packages one is told what to type, and nothing is written."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name))
+    monkeypatch.setattr(onnx_module.importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name))
     with pytest.raises(AssetError, match=r"pip install 'handsynth\[onnx\]'"):
         export_onnx(lively_net("lite-fast"), HAND, "lite-fast", SIDE, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())

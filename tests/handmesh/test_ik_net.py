@@ -9,12 +9,12 @@ import torch
 from hands import EMBEDDED, draw_feasible, hand_of
 from untrained import write_untrained
 
-from handmesh.angles.solver import AngleSolver
-from handmesh.ik.loss import ik_losses
-from handmesh.ik.net import NUM_FEATURES, IKNet, IKPrediction, bone_features
-from handmesh.ik.run import load_ik_run
 from handmesh.keypoints import keypoint_hand
+from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
+from handmesh.kinematics.ik_loss import ik_losses
+from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features
+from handmesh.kinematics.ik_run import load_ik_run
 from handmesh.poses import Poses, load_poses, open_hand, split_poses
 from handmesh.run_folder import WEIGHTS, load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset

@@ -13,13 +13,13 @@ from hands import draw_feasible, hand_of
 from typer.testing import CliRunner
 from untrained import write_untrained
 
-from handmesh.angles import results
-from handmesh.cli import app
+from handmesh.cli.main import app
 from handmesh.data.shards import ShardDataset
-from handmesh.ik.net import IKNet
-from handmesh.ik.run import load_ik_run
+from handmesh.kinematics import angle_files
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
 from handmesh.kinematics.hinges import from_hinges
+from handmesh.kinematics.ik_net import IKNet
+from handmesh.kinematics.ik_run import load_ik_run
 from handmesh.mesh_files import read_mesh, write_mesh
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec
@@ -84,7 +84,7 @@ def test_json_is_enough(meshes, tmp_path):
     """theta, beta and trans pose the fitted mesh; hinges are the same pose; every angle is named and the conventions told."""
     (told,) = json.loads(fit(meshes / "one.obj", "--out", tmp_path, "--json"))
     value = json.loads((tmp_path / "one.angles.json").read_text())
-    assert value["schema"] == results.SCHEMA
+    assert value["schema"] == angle_files.SCHEMA
     assert value["hands"] == told["hands"]
     (hand,) = value["hands"]
     assert tuple(hand["angles_deg"]) == tuple(hand["hinges_deg"]) == DOF_NAMES

@@ -11,15 +11,15 @@ import trimesh
 from PIL import Image
 from typer.testing import CliRunner
 
-from handmesh.cli import app
+from handmesh.cli.main import app
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
+from handmesh.estimation.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
+from handmesh.estimation.predict import Asked, predict
+from handmesh.estimation.root_depth import NEAREST_M, palm_size, solve_root_depth
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
 from handmesh.nets.registry import create_net
-from handmesh.predicting.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
-from handmesh.predicting.predict import Asked, predict
-from handmesh.predicting.root_depth import NEAREST_M, palm_size, solve_root_depth
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec
 from handmesh.sources import Video, camera_of, find_sources, read_K, read_picture

@@ -11,7 +11,7 @@ import torch
 from freihand_folder import HAND, K, random_hands, write_evaluation, write_training
 from untrained import write_untrained
 
-from handmesh.commands.data import submit_freihand
+from handmesh.cli.data import submit_freihand
 from handmesh.data.freihand import PIXEL_SHIFT, convert_freihand
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.baseline import mean_hand

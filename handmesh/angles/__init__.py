@@ -1,1 +1,0 @@
-"""From meshes and datasets of hands to joint angles: files in, JSON, CSV, fitted meshes and plots out."""

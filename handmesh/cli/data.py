@@ -1,0 +1,62 @@
+"""Foreign data in, a challenge's files out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handmesh.cli.options import BatchOpt, DeviceOpt, JsonOpt, RunArg, print_json
+
+convert_app = typer.Typer(help="Foreign data into our shards, once.", no_args_is_help=True)
+submit_app = typer.Typer(help="Predictions as a challenge takes them.", no_args_is_help=True)
+
+
+@convert_app.command("freihand")
+def convert_freihand(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="FreiHAND v2's folder", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder for OUT/train and OUT/val", show_default=False)],
+    hand: Annotated[Path, typer.Option(help="MANO's right hand as `handsynth assets prepare` wrote it (.npz)", show_default=False)],
+    shard_size: Annotated[int, typer.Option(help="samples of a shard", min=1)] = 1000,
+    as_json: JsonOpt = False,
+) -> None:
+    """FreiHAND v2 -> shards: every version of every picture, nine tenths to train on, one tenth to validate."""
+    from handmesh.data import freihand
+    from handsynth.core.hand import load_hand
+
+    made = freihand.convert_freihand(src, out, load_hand(hand), shard_size)
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo(f"{out}: {made['train']} samples in train, {made['val']} in val, of {made['originals']} originals")
+
+
+@submit_app.command("freihand")
+def submit_freihand(
+    run: RunArg,
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="FreiHAND's folder, with evaluation/rgb", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="PRED.ZIP", help="file to write", show_default=False)],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="JSON list of [x0, y0, x1, y1] px tightly about each hand, from a detector [the picture's centre]"),
+    ] = None,
+    batch: BatchOpt = 32,
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """FreiHAND's evaluation pictures -> the challenge's zip; scored at once where its annotations are in SRC."""
+    from handmesh.device import pick_device
+    from handmesh.evaluation import challenge
+    from handmesh.evaluation.report import scores_line
+    from handmesh.run_folder import load_run
+
+    where = pick_device(device)
+    opened = load_run(run, where)
+    task = challenge.read_challenge(src, opened.hand, boxes)
+    made = challenge.submit_freihand(opened.net, opened.hand, task, out, opened.spec.side, batch, where)
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo(f"{out}: {made['pictures']} hands")
+        typer.echo(
+            scores_line(made["metrics"]) if "metrics" in made else "not scored: evaluation_xyz.json, evaluation_verts.json missing"
+        )

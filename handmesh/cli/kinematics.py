@@ -1,0 +1,125 @@
+"""Joint angles: found from meshes and pictures; a hand as robots have it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from handmesh.cli.mesh import predict_and_print
+from handmesh.cli.options import DeviceOpt, FormatOpt, JsonOpt, ShapeOpt, print_json
+from handsynth.core.errors import UsageError
+
+kinematics_app = typer.Typer(help="Joint angles of hands, and what takes them.", no_args_is_help=True)
+
+InputsArg = Annotated[
+    list[Path],
+    typer.Argument(metavar="INPUT...", help="meshes (.obj, .ply), arrays of meshes (.npy), datasets; metres", show_default=False),
+]
+AnglesOutOpt = Annotated[Path, typer.Option("--out", metavar="DIR", help="for angles, fitted meshes and plots", show_default=False)]
+LeftOpt = Annotated[bool, typer.Option("--left", help="files show left hands")]
+IndicesOpt = Annotated[str | None, typer.Option("--indices", metavar="A:B[:STEP]", help="samples of datasets [all]")]
+IterationsOpt = Annotated[int, typer.Option("--refine", min=0, help="iterations of the post-optimisation, at most")]
+
+
+@kinematics_app.command("fit")
+def kinematics_fit(
+    inputs: InputsArg,
+    out: AnglesOutOpt,
+    hand: Annotated[
+        str | None, typer.Option("--hand", help="mano, embedded, toy, or a .npz [a dataset's own; else MANO, if prepared]")
+    ] = None,
+    shape: ShapeOpt = None,
+    left: LeftOpt = False,
+    indices: IndicesOpt = None,
+    iterations: IterationsOpt = 20,
+    mesh_format: FormatOpt = "obj",
+    as_json: JsonOpt = False,
+) -> None:
+    """Joint angles and shape of meshes, without a net: read off each part of the mesh, then fitted."""
+    from handmesh.kinematics.mesh_angles import angles_of_meshes, hand_of_sources, make_solver, mesh_sources, refuse_pictures
+    from handmesh.kinematics.mesh_sources import parse_samples
+
+    sources, others = mesh_sources(inputs)
+    refuse_pictures(others, "handmesh predict RUN PICTURE --kinematics finds their angles")
+    solver = make_solver(hand_of_sources(hand, sources), None, shape, iterations)
+    told = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
+    _print_angles(told, out, as_json)
+
+
+@kinematics_app.command("solve")
+def kinematics_solve(
+    ik_run: Annotated[Path, typer.Argument(metavar="IK_RUN", help="folder of a run of handmesh train ik", show_default=False)],
+    inputs: InputsArg,
+    out: AnglesOutOpt,
+    mesh_run: Annotated[Path | None, typer.Option("--mesh-run", metavar="RUN", help="mesh net for pictures and videos")] = None,
+    shape: ShapeOpt = None,
+    left: LeftOpt = False,
+    indices: IndicesOpt = None,
+    iterations: IterationsOpt = 20,
+    mesh_format: FormatOpt = "obj",
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Joint angles of meshes, or of pictures with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
+    from handmesh.estimation.predict import Asked
+    from handmesh.kinematics.ik_run import load_ik_run
+    from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, refuse_pictures
+    from handmesh.kinematics.mesh_sources import parse_samples
+
+    sources, others = mesh_sources(inputs)
+    if mesh_run is None:
+        refuse_pictures(others, "give a mesh net with --mesh-run RUN")
+    elif others:
+        asked = Asked("left" if left else "right", mesh_format=mesh_format)
+        predict_and_print(mesh_run, others, out, asked, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations))
+    if sources:
+        solver = make_solver(load_ik_run(ik_run).hand, ik_run, shape, iterations)
+        told = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
+        _print_angles(told, out, as_json)
+
+
+def _print_angles(told: list[dict[str, Any]], out: Path, as_json: bool) -> None:
+    from handmesh.kinematics.mesh_angles import summary
+
+    if as_json:
+        print_json(told)
+    else:
+        for each in told:
+            typer.echo(summary(each, out))
+
+
+@kinematics_app.command("export")
+def kinematics_export(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="file to write; meshes go beside it", show_default=False)],
+    format: Annotated[str, typer.Option(metavar="urdf|mjcf", help="urdf, or mjcf (MuJoCo's)", show_default=False)],
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="take the hand of a training run")] = None,
+    hand: Annotated[Path | None, typer.Option(metavar="FILE", help="a prepared hand (.npz); else the embedded one")] = None,
+    beta: Annotated[str, typer.Option(metavar="B0,B1,...", help="shape in standard deviations; the rest are 0")] = "0",
+    side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
+    as_json: JsonOpt = False,
+) -> None:
+    """The hand as a robot's description: 16 links with meshes and masses, 23 hinges with limits, named as in the paper's order."""
+    from handmesh.hands import embedded_hand
+    from handmesh.robot.articulated import articulate
+    from handmesh.robot.export import export_articulated, read_beta
+    from handsynth.core.hand import load_hand
+
+    if run and hand:
+        raise UsageError("--run and --hand both name a hand: give one of them")
+    if run:
+        from handmesh.run_folder import HAND
+
+        hand = run / HAND
+        if not hand.exists():
+            raise UsageError(f"{run} is no run folder: it has no {HAND}")
+    model = articulate(load_hand(hand) if hand else embedded_hand(), read_beta(beta), side)
+    meshes = export_articulated(model, out, format)
+    hinges = [hinge.name for link in model.links for hinge in link.hinges]
+    if as_json:
+        about = {"out": str(out), "format": format, "side": side, "beta": model.beta, "mass_kg": model.mass, "hinges": hinges}
+        print_json({**about, "meshes": [str(path) for path in meshes]})
+    else:
+        typer.echo(
+            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(hinges)} hinges; "
+            f"meshes in {meshes[0].parent}"
+        )

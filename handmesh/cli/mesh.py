@@ -1,0 +1,143 @@
+"""Mesh nets: counted, judged, put to work on pictures, exported."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from handmesh.cli.options import BatchOpt, DeviceOpt, FormatOpt, IKRunOpt, JsonOpt, RunArg, ShapeOpt, print_json
+
+
+def nets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one net, per module")] = None, as_json: JsonOpt = False
+) -> None:
+    """Parameters and multiply-accumulates of the nets, as the paper counts and truly, beside the paper's figures."""
+    from handmesh.nets.registry import list_nets, net_info
+    from handmesh.nets.summary import module_table, net_table, summarise
+
+    chosen = [net_info(name)] if name else list_nets()
+    found = [summarise(info) for info in chosen]
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(module_table(found[0]) if name else net_table(found))
+
+
+def evaluate(
+    run: RunArg,
+    data: Annotated[list[Path], typer.Option(metavar="SHARDS", help="dataset to judge on; may be repeated", show_default=False)],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
+    batch: BatchOpt = 32,
+    workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,
+    device: DeviceOpt = "auto",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out damaged shards and samples, and count them")] = False,
+    kinematics: Annotated[bool, typer.Option("--kinematics", help="judge the hands of the found joint angles too")] = False,
+    ik_run: IKRunOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a hand that never moves."""
+    from handmesh.data.shards import ShardDataset
+    from handmesh.device import pick_device
+    from handmesh.evaluation.evaluate import default_folder, evaluate_run
+    from handmesh.evaluation.report import metrics_table, write_report
+    from handmesh.kinematics.mesh_angles import make_solver
+    from handmesh.run_folder import load_run
+
+    where = pick_device(device)
+    opened = load_run(run, where)
+    parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data]
+    solver = make_solver(opened.hand, ik_run, None) if kinematics or ik_run else None
+    found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
+    folder = out or default_folder(run, parts)
+    title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
+    write_report(folder, found.summary, found.judged, found.per_hand, title)
+    if as_json:
+        print_json({**found.summary, "out": str(folder)})
+    else:
+        lost, (x, y, z) = found.summary["left_out"], found.summary["error_over_spread"]["vertices"]
+        typer.echo(metrics_table(found.summary["groups"]))
+        typer.echo(f"\nErrors are {x:.2f} (x), {y:.2f} (y) and {z:.2f} (z) times the spreads that the net gives its vertices")
+        typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
+
+
+def predict(
+    run: RunArg,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="pictures, folders of pictures, videos", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions]")] = None,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in a picture that shows little else]"),
+    ] = None,
+    left: Annotated[bool, typer.Option("--left", help="the pictures show left hands")] = False,
+    focal: Annotated[
+        float | None, typer.Option(metavar="PX", help="focal length [what EXIF says, else the picture's diagonal]")
+    ] = None,
+    K: Annotated[Path | None, typer.Option("--K", metavar="FILE", help="JSON with the 3 x 3 intrinsics [px]")] = None,
+    root_depth: Annotated[
+        float | None, typer.Option(metavar="M", help="of the wrist [where the palm has the mean hand's size]")
+    ] = None,
+    mesh_format: FormatOpt = "obj",
+    kinematics: Annotated[bool, typer.Option("--kinematics", help="joint angles too, and the mesh that has them")] = False,
+    ik_run: IKRunOpt = None,
+    shape: ShapeOpt = None,
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Hands of pictures: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
+    from handmesh.estimation.predict import Asked
+    from handmesh.kinematics.mesh_angles import make_solver
+    from handmesh.sources import read_K
+
+    asked = Asked("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
+    solver = (lambda hand: make_solver(hand, ik_run, shape)) if kinematics or ik_run or shape else None
+    predict_and_print(run, images, out or run / "predictions", asked, device, as_json, solver)
+
+
+def predict_and_print(
+    run: Path, images: list[Path], out: Path, asked: Any, device: str, as_json: bool, make_solver: Callable[[Any], Any] | None
+) -> None:
+    """Predicts (`asked` is a `predict.Asked`) and prints; `make_solver` takes the run's hand and gives what finds angles."""
+    from handmesh.device import pick_device
+    from handmesh.estimation.estimate import Estimator
+    from handmesh.estimation.predict import about_run, predict, summary
+    from handmesh.run_folder import load_run
+
+    where = pick_device(device)
+    opened = load_run(run, where)
+    estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
+    solver = make_solver(opened.hand) if make_solver else None
+    done = predict(estimator, about_run(opened.spec.net, opened.hand), images, out, asked, solver)
+    if as_json:
+        print_json(done.results)
+    else:
+        for result in done.results:
+            typer.echo(summary(result, out))
+    done.raise_failures()
+
+
+def export(
+    run: RunArg,
+    out: Annotated[Path, typer.Argument(metavar="MODEL.ONNX", help="file to write", show_default=False)],
+    check: Annotated[bool, typer.Option(help="compare the file with the net on random pictures")] = True,
+    as_json: JsonOpt = False,
+) -> None:
+    """A run's net as ONNX: picture in, keypoints, vertices and their spreads in lixels out; its metadata name hand and units."""
+    import torch
+
+    from handmesh.estimation.onnx import check_onnx, export_onnx
+    from handmesh.run_folder import load_run
+
+    opened = load_run(run, torch.device("cpu"))
+    spec = opened.spec
+    export_onnx(opened.net, opened.hand, spec.net, spec.side, out)
+    worst = check_onnx(opened.net, spec.side, out) if check else None
+    if as_json:
+        print_json(
+            {"out": str(out), "net": spec.net, "side_px": spec.side, "bytes": out.stat().st_size, "difference_lixels": worst}
+        )
+    else:
+        said = "not compared with the net" if worst is None else f"differs from the net by {worst:.1g} lixels at most"
+        typer.echo(f"{out}: {spec.net} at {spec.side} px, {out.stat().st_size / 1e6:.1f} MB, {said}")

@@ -1,0 +1,97 @@
+"""Training a mesh net or an IK net."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handmesh.cli.options import DeviceOpt
+
+train_app = typer.Typer(help="Training, from shards or poses to a run folder.", no_args_is_help=True)
+
+
+@train_app.command("mesh")
+def train_mesh(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, cpu64, demo, or a YAML", show_default=False)],
+    data: Annotated[
+        list[str], typer.Option("--data", help="a dataset's folder, or FOLDER=WEIGHT; repeat to mix", show_default=False)
+    ],
+    val: Annotated[
+        list[Path], typer.Option("--val", help="a dataset's folder to validate on; may be repeated", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    net: Annotated[str | None, typer.Option("--net", help="another net than the preset's (handmesh nets)")] = None,
+    side: Annotated[int | None, typer.Option("--side", help="side of the crops [px], a multiple of 32")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="samples of a step, over all ranks")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="passes over the data")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
+    ] = None,
+    amplitude: Annotated[float | None, typer.Option("--amplitude", help="share of crops with mixed amplitude spectra")] = None,
+    erasing: Annotated[float | None, typer.Option("--erasing", help="share of crops with a rectangle erased")] = None,
+    rotation: Annotated[float | None, typer.Option("--rotation-deg", help="spread of the crops' rotation")] = None,
+    scale: Annotated[float | None, typer.Option("--scale", help="spread of the crops' size")] = None,
+    colour: Annotated[float | None, typer.Option("--colour", help="spread of the colour gains")] = None,
+    hand: Annotated[Path | None, typer.Option("--hand", help="the datasets' hand (.npz), when it is not found by itself")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="loading processes")] = 2,
+    device: DeviceOpt = "auto",
+    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="steps")] = 500,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without damaged shards and samples")] = False,
+) -> None:
+    """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m handmesh train mesh ..."""
+    from handmesh.training.command import train_mesh_command
+
+    flags = {
+        "net": net, "side": side, "batch": batch, "epochs": epochs, "lr": lr, "seed": seed, "pretrained": pretrained,
+        "augment.amplitude": amplitude, "augment.erasing": erasing, "augment.rotation_deg": rotation, "augment.scale": scale,
+        "augment.colour": colour,
+    }  # fmt: skip
+    done = train_mesh_command(
+        preset,
+        flags,
+        data,
+        val,
+        out,
+        hand,
+        device,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        skip_bad=skip_bad,
+    )
+    if done:
+        typer.echo(done)
+
+
+@train_app.command("ik")
+def train_ik(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="ik-paper, ik-cpu, ik-demo, or a YAML file", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    hand: Annotated[
+        str, typer.Option("--hand", help="auto (MANO where prepared, else embedded), mano, embedded, toy, or a .npz")
+    ] = "auto",
+    poses: Annotated[Path | None, typer.Option("--poses", help="bank of poses (.npz) [the one beside the hand]")] = None,
+    dofs: Annotated[int | None, typer.Option("--dof", help="23, or 45 for the paper's baseline")] = None,
+    known_shape: Annotated[bool | None, typer.Option("--known-shape/--free-shape", help="beta is given, not found")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="hands of a step")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    epoch_hands: Annotated[int | None, typer.Option("--epoch-hands", help="hands drawn for an epoch")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
+    noise: Annotated[float | None, typer.Option("--noise-mm", help="greatest standard deviation of the keypoints' noise")] = None,
+    jitter: Annotated[float | None, typer.Option("--jitter-deg", help="normal noise on the bank's angles")] = None,
+    swap: Annotated[float | None, typer.Option("--swap", help="share of fingers from another pose")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="of weights and hands")] = None,
+    device: DeviceOpt = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+) -> None:
+    """Trains an IK net, from keypoints to joint angles, on hands drawn from a bank of poses."""
+    from handmesh.training.ik_command import train_ik_command
+
+    flags = {
+        "dofs": dofs, "known_shape": known_shape, "batch": batch, "epochs": epochs, "epoch_hands": epoch_hands, "lr": lr,
+        "noise_mm": noise, "jitter_deg": jitter, "swap_probability": swap, "seed": seed,
+    }  # fmt: skip
+    typer.echo(train_ik_command(preset, flags, hand, poses, out, device, resume))

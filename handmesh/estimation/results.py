@@ -1,0 +1,175 @@
+"""What a prediction leaves behind: drawings, a mesh file, and JSON that names its units."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handmesh.data.crop import square_box
+from handmesh.estimation.drawing import draw_mesh, draw_skeleton, legend, sheet, spread_limits
+from handmesh.estimation.estimate import Estimate, View, tight_box
+from handmesh.kinematics.angle_files import CONVENTIONS as ANGLE_CONVENTIONS
+from handmesh.sources import OVERLAY, Camera
+from handsynth.core.camera import project
+from handsynth.core.conventions import KEYPOINT_NAMES
+from handsynth.core.errors import AssetError, HandsynthError
+from handsynth.core.hand import HandModel
+from handsynth.core.shard import temporary_name, write_file
+
+SCHEMA = "handmesh-prediction/1"
+"""Name and version of the JSON; a name stays with its meaning, a new meaning is a new version."""
+
+CONVENTIONS = {
+    "frame": "camera of the picture, OpenCV's: x right, y down, z forward; the corner of the top-left pixel is (0, 0)",
+    "units": "metres; _px pixels of the picture as it is looked at (EXIF's orientation applied); _mm millimetres",
+    "keypoints": " ".join(KEYPOINT_NAMES),
+    "spread": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
+    "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
+}
+"""What the fields of the JSON mean."""
+
+
+def conventions(kinematics: bool) -> dict[str, str]:
+    """CONVENTIONS, with those of joint angles where there are any."""
+    return CONVENTIONS | ({f"kinematics.{name}": text for name, text in ANGLE_CONVENTIONS.items()} if kinematics else {})
+
+
+_PANEL_PX = (
+    384,
+    1024,
+)  # longest side of a drawn picture: smaller ones are enlarged to the first, larger ones reduced to the second
+_CODECS = ("vp09", "mp4v")  # the first plays in browsers, the second is in every build of FFmpeg
+_COORDINATE_DIGITS = 6  # micrometres and millionths of a pixel
+
+
+def describe(view: View, camera: Camera, estimate: Estimate, depth_source: str) -> dict[str, Any]:
+    """The JSON of one hand, but for what the file and the run add."""
+    height, width = view.picture.shape[:2]
+    centre, side = square_box(tight_box(view), width, height)
+    return {
+        "side": view.side,
+        "image_size_px": [width, height],
+        "K": _rounded(camera.K),
+        "K_source": camera.source,
+        "box_px": _rounded(np.concatenate([centre - side / 2, centre + side / 2])),
+        "root_depth": round(estimate.root_depth, _COORDINATE_DIGITS),
+        "root_depth_source": depth_source,
+        "keypoints_xy_px": _rounded(project(estimate.keypoints, camera.K)),
+        "keypoints_cam": _rounded(estimate.keypoints),
+        "vertices_spread_mm": {
+            "median": round(float(np.median(estimate.spread_mm)), 3),
+            "p90": round(float(np.percentile(estimate.spread_mm, 90)), 3),
+            "max": round(float(estimate.spread_mm.max()), 3),
+        },
+    }
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """A field on each line; a whole file or none."""
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(field)}" for name, field in value.items())
+    write_file(path, f"{{\n{lines}\n}}\n".encode())
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """(H, W, 3) uint8 as PNG; a whole file or none."""
+    write_file(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+
+
+def draw_panels(view: View, estimate: Estimate, hand: HandModel, fitted: np.ndarray | None = None) -> np.ndarray:
+    """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the picture.
+
+    With (V, 3) vertices of a `fitted` hand, that stands beside the mesh, and the panels are named.
+    """
+    zoom = _zoom(view.picture)
+    points, limits = project(estimate.keypoints, view.K), spread_limits(estimate.spread_mm)
+    panels = [
+        draw_skeleton(view.picture, points, zoom=zoom),
+        draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, zoom=zoom),
+        draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits),
+    ]
+    titles: tuple[str, ...] = ()
+    if fitted is not None:
+        panels.insert(2, draw_mesh(view.picture, fitted, hand.faces, view.K, zoom=zoom))
+        titles = ("keypoints", "mesh", "fitted, 23 angles", "mesh and its spread")
+    page = sheet(panels, len(panels), titles)
+    strip = legend(panels[-1].shape[1], limits)
+    below = np.full((len(strip), page.shape[1], 3), strip[0, 0], np.uint8)
+    below[:, -strip.shape[1] :] = strip
+    return np.concatenate([page, below])
+
+
+def draw_frame(view: View, estimate: Estimate, hand: HandModel, limits_mm: tuple[float, float]) -> np.ndarray:
+    """One frame of a video: the mesh over the picture, coloured by uncertainty, with its scale below. Sides are even numbers."""
+    zoom = _zoom(view.picture)
+    drawn = draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits_mm)
+    page = np.concatenate([drawn, legend(drawn.shape[1], limits_mm)])
+    return np.pad(page, [(0, page.shape[0] % 2), (0, page.shape[1] % 2), (0, 0)], "edge")
+
+
+@contextmanager
+def video_writer(path: Path, fps: float) -> Iterator["VideoWriter"]:
+    """A video that appears under its name when the block ends well, and not at all otherwise."""
+    temporary = temporary_name(path)
+    writer = VideoWriter(temporary, fps)
+    try:
+        yield writer
+        writer.close()
+        os.replace(temporary, path)
+    finally:
+        writer.close()
+        temporary.unlink(missing_ok=True)
+
+
+class VideoWriter:
+    """Frames of one size into an MP4, opened with the first. Raises AssetError when OpenCV has no codec for it."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path, self.fps = path, fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, frame: np.ndarray) -> None:
+        """(H, W, 3) uint8 sRGB. Raises HandsynthError when its size is not the first's."""
+        size = frame.shape[1], frame.shape[0]
+        if self._writer is None:
+            self._writer, self._size = self._open(size), size
+        if size != self._size:
+            raise HandsynthError(f"a frame of {size[0]} x {size[1]} px in a video of {self._size[0]} x {self._size[1]}")
+        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+
+    def close(self) -> None:
+        """Ends the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
+        for codec in _CODECS:
+            writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), self.fps, size)
+            if writer.isOpened():
+                return writer
+        raise AssetError("OpenCV cannot write MP4 here: pip install --force-reinstall opencv-python-headless")
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """JSON lines; a whole file or none."""
+    write_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def overlay_path(out: Path, name: str, suffix: str) -> Path:
+    """Where a drawing goes."""
+    return out / f"{name}{OVERLAY}{suffix}"
+
+
+def _zoom(picture: np.ndarray) -> float:
+    """Factor that brings a picture to a size that is good to look at."""
+    side = max(picture.shape[:2])
+    return float(np.clip(side, *_PANEL_PX)) / side
+
+
+def _rounded(values: np.ndarray) -> list:
+    return np.round(values, _COORDINATE_DIGITS).tolist()

@@ -1,0 +1,1 @@
+"""The embedded backgrounds: procedural scenes, painted once into the cache."""

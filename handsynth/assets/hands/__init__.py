@@ -1,0 +1,1 @@
+"""Licensed hand models, read once into plain files."""

@@ -1,0 +1,1 @@
+"""Skin textures: the model, HTML's, and the embedded painter."""

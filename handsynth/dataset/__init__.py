@@ -1,0 +1,1 @@
+"""A dataset on disk: shards made by many workers, resumed, verified, replayed, described."""

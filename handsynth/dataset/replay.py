@@ -1,0 +1,63 @@
+"""Replay: samples made again from their stored recipes, and compared member by member."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from handsynth.core.errors import UsageError
+from handsynth.core.sample import decode_labels
+from handsynth.core.shard import Members, read_index
+from handsynth.dataset.folder import open_folder, read_samples
+from handsynth.generator import Studio, library_of
+from handsynth.image.encode import encode_sample
+from handsynth.recipe.recipe import recipe_from_dict
+from handsynth.recipe.spec import spec_from_dict
+
+
+def find_sample(out: Path | str, sample_index: int) -> tuple[str, Members]:
+    """Where a sample is, and its members. Raises UsageError when the dataset does not hold it."""
+    folder = open_folder(out)
+    index = read_index(folder)
+    for entry in index["shards"]:
+        if entry["first"] <= sample_index <= entry["last"]:
+            for found, members in read_samples(folder, entry["name"]):
+                if found == sample_index:
+                    return f"{entry['name']}, sample {found}", members
+    last = index["shards"][-1]["last"] if index["shards"] else -1
+    raise UsageError(f"{out} holds no sample {sample_index}: its selection is {index['selection']!r}, its last index {last}")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How a sample made again compares with the stored one."""
+
+    equal: tuple[str, ...]  # members with the same bytes
+    different: tuple[str, ...]  # members with other bytes
+    same_driver: bool
+
+    @property
+    def faithful(self) -> bool:
+        """Everything equal; on another driver the pictures may differ, labels and vertices may not."""
+        return not (set(self.different) & {"json", "vertices.npy"} if not self.same_driver else self.different)
+
+
+def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Replay]:
+    """Makes samples again from their stored recipes and compares every member.
+
+    Raises UsageError when the assets here are not those of the dataset.
+    """
+    index = read_index(open_folder(out))
+    spec = spec_from_dict(index["spec"], f"{out}/index.json")
+    library = library_of(spec, assets)
+    if library.digests != index["assets"]:
+        other = ", ".join(k for k in index["assets"] if library.digests.get(k) != index["assets"][k])
+        raise UsageError(f"{out} was made with other assets ({other}): a replay needs the same ones")
+    studio = Studio(spec, library)
+    results = []
+    for sample_index in sample_indices:
+        where, members = find_sample(out, sample_index)
+        recipe = recipe_from_dict(decode_labels(members, where)["recipe"], where)
+        again = encode_sample(next(iter(studio.make_samples([recipe]))))
+        names = sorted(set(members) | set(again))
+        equal = tuple(n for n in names if members.get(n) == again.get(n))
+        results.append(Replay(equal, tuple(n for n in names if n not in equal), studio.renderer.driver in index["drivers"]))
+    return results

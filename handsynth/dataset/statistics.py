@@ -1,0 +1,175 @@
+"""Pictures and figures about datasets: contact sheets, camera plots, and the numbers of `stats`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.sample import PASSES, Sample, decode_labels
+from handsynth.core.shard import read_index
+from handsynth.dataset.draw import FINGER_COLORS, draw_labels
+from handsynth.dataset.folder import open_folder, read_samples
+from handsynth.dataset.replay import find_sample
+from handsynth.image.encode import decode_jpeg, decode_png
+from handsynth.recipe.recipe import recipe_from_dict
+from handsynth.recipe.spec import DatasetSpec, grid_axes
+
+_PART_COLORS = np.zeros((256, 3), np.uint8)
+_PART_COLORS[1] = (200, 180, 160)
+for _finger, _joints in FINGER_JOINTS.items():
+    for _k, _joint in enumerate(_joints):
+        _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
+
+GAP = 6
+"""Width of the lines between the pictures of a contact sheet [px]."""
+
+
+def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
+    """Samples -> one RGB picture: each pair of rows shows pictures as they are, and beside them others with labels drawn.
+
+    Half of the samples are clean and half have their labels drawn, in a chequered order, so that both can be judged.
+    """
+    columns = max(1, int(np.ceil(np.sqrt(len(samples)))))
+    tiles = []
+    for k, sample in enumerate(samples):
+        picture = decode_jpeg(sample.jpg, f"sample {sample.index}")
+        if (k // columns + k % columns) % 2:
+            tiles.append(draw_labels(picture, sample.labels, sample.mask, zoom))
+        else:
+            tiles.append(np.repeat(np.repeat(picture, zoom, 0), zoom, 1) if zoom > 1 else picture)
+    side = tiles[0].shape[0]
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3), 255, np.uint8)
+    for k, tile in enumerate(tiles):
+        y, x = (GAP + (k // columns) * (side + GAP)), (GAP + (k % columns) * (side + GAP))
+        sheet[y : y + side, x : x + side] = tile
+    return sheet
+
+
+def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
+    """One stored sample as a row: the picture, its labels, its mask, and the passes that it has."""
+    where, members = find_sample(out, index)
+    labels = decode_labels(members, where)
+    picture = decode_jpeg(members.get("jpg", b""), where)
+    mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
+    tiles = [draw_labels(picture, labels, mask > 0, zoom)]
+    layers = [picture, np.repeat(mask[..., None], 3, 2)]
+    for name in PASSES:
+        if f"{name}.png" in members:
+            layers.append(_viewable(name, decode_png(members[f"{name}.png"], where)))
+    tiles += [np.repeat(np.repeat(layer, zoom, 0), zoom, 1) for layer in layers]
+    return np.concatenate([tiles[1], tiles[0], *tiles[2:]], 1)
+
+
+def _viewable(name: str, layer: np.ndarray) -> np.ndarray:
+    """A pass as an RGB picture for people."""
+    if name == "depth":
+        hand = layer > 0
+        low, high = (int(layer[hand].min()), int(layer[hand].max())) if hand.any() else (0, 1)
+        grey = np.where(hand, 255 - 200 * (layer.astype(float) - low) / max(high - low, 1), 0)
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, 2)
+    if name == "parts":
+        return _PART_COLORS[layer]
+    return layer if layer.dtype == np.uint8 else (layer >> 8).astype(np.uint8)
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Writes an RGB picture; the suffix chooses the format."""
+    import imageio.v3 as iio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quality: dict[str, Any] = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg") else {}
+    iio.imwrite(path, picture, **quality)
+
+
+def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Draws the camera positions of a grid on the unit sphere around the upright hand: the paper's Figure 4A.
+
+    Args:
+        path: picture to write.
+        spec: one whose camera order is "grid".
+        hand_vertices: (V, 3) the upright hand in the world [m].
+        faces: (F, 3).
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+    elevations, azimuths = (np.deg2rad(a) for a in grid_axes(spec.camera))
+    e, a = (g.ravel() for g in np.meshgrid(elevations, azimuths, indexing="ij"))
+    # matplotlib's z is up, the world's y is up: (x, y, z) -> (z, x, y).
+    sphere = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], 1)
+    hand = (hand_vertices - (hand_vertices.min(0) + hand_vertices.max(0)) / 2)[:, [2, 0, 1]]
+    hand = hand * (0.42 / np.abs(hand).max())
+    normals = np.cross(hand[faces[:, 1]] - hand[faces[:, 0]], hand[faces[:, 2]] - hand[faces[:, 0]])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+    shade = 0.55 + 0.45 * np.clip(normals @ np.array([0.75, 0.45, 0.5]), 0, 1)
+
+    figure = plt.figure(figsize=(7.2, 6.4), dpi=150)
+    axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)
+    view = np.array(
+        [np.cos(np.deg2rad(18)) * np.cos(np.deg2rad(35)), np.cos(np.deg2rad(18)) * np.sin(np.deg2rad(35)), np.sin(np.deg2rad(18))]
+    )
+    behind = sphere @ view < 0
+    for chosen, alpha, order in ((behind, 0.25, 0), (~behind, 0.95, 2)):
+        dots = axes.scatter(
+            *sphere[chosen].T, c=np.rad2deg(e[chosen]), s=7, cmap="viridis", vmin=-60, vmax=90, alpha=alpha, zorder=order
+        )
+    skin = np.clip(np.array([0.86, 0.66, 0.55]) * shade[:, None], 0, 1)
+    axes.add_collection3d(Poly3DCollection(hand[faces], facecolors=skin, edgecolors=skin, linewidths=0.2, zorder=1))
+    axes.set_box_aspect((1, 1, 1))
+    axes.set(xlim=(-0.75, 0.75), ylim=(-0.75, 0.75), zlim=(-0.75, 0.75))
+    axes.view_init(elev=18, azim=35)
+    axes.set_axis_off()
+    bar = figure.colorbar(dots, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label("elevation [deg]")
+    axes.set_title(f"{spec.name}: {len(elevations)} elevations x {len(azimuths)} azimuths = {len(e)} camera positions", fontsize=10)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight")
+    plt.close(figure)
+
+
+def collect_stats(out: Path | str) -> dict[str, Any]:
+    """What a dataset holds, in numbers: views, sizes, visibility, brightness, poses, backgrounds. Reads every sample."""
+    folder = open_folder(out)
+    index = read_index(folder)
+    columns: dict[str, list[float]] = {
+        k: [] for k in ("elevation_deg", "azimuth_deg", "distance_m", "hand_px", "mask_share", "visible")
+    }
+    sides: Counter[str] = Counter()
+    poses: set[int] = set()
+    backgrounds: set[int] = set()
+    lightness: list[float] = []
+    for entry in index["shards"]:
+        for number, members in read_samples(folder, entry["name"]):
+            where = f"{entry['name']}, sample {number}"
+            labels = decode_labels(members, where)
+            mask = decode_png(members.get("mask.png", b""), f"{where}, mask") > 0
+            recipe, box = recipe_from_dict(labels["recipe"], where), labels["bbox_xyxy"]
+            for name in ("elevation_deg", "azimuth_deg", "distance_m"):
+                columns[name].append(getattr(recipe.camera, name))
+            columns["hand_px"].append(max(box[2] - box[0], box[3] - box[1]))
+            columns["mask_share"].append(float(mask.mean()))
+            columns["visible"].append(float(np.mean(labels["keypoints_visible"])))
+            lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
+            sides[recipe.side] += 1
+            poses.add(recipe.pose.bank_index)
+            backgrounds.add(recipe.background.index)
+    columns["hand_brightness"] = lightness
+    quantiles = (0, 5, 50, 95, 100)
+    return {
+        "name": index["name"],
+        "dataset": index["dataset"],
+        "samples": sum(sides.values()),
+        "shards": len(index["shards"]),
+        "bytes": sum(entry["bytes"] for entry in index["shards"]),
+        "sides": dict(sides),
+        "bank_poses": len(poses),
+        "backgrounds": len(backgrounds),
+        "quantiles_percent": list(quantiles),
+        **{name: np.round(np.percentile(values, quantiles), 3).tolist() for name, values in columns.items() if values},
+    }

@@ -1,0 +1,125 @@
+"""The pipeline on one screen: what a worker holds open, and how a batch of recipes becomes samples."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from handsynth.annotate import annotate
+from handsynth.assets.backgrounds.open import read_usable
+from handsynth.assets.library import Library, open_library
+from handsynth.assets.skins.skin import shrink_skin
+from handsynth.core.errors import HandsynthError
+from handsynth.core.sample import Sample
+from handsynth.image.composite import CompositeStage, mean_light
+from handsynth.image.crop import crop_background
+from handsynth.image.encode import encode_jpeg, encode_passes
+from handsynth.profile import OFF, Profile
+from handsynth.recipe.recipe import Recipe
+from handsynth.recipe.spec import DatasetSpec, dataset_identity
+from handsynth.render.context import AUTO, find_device
+from handsynth.render.layers import Renderer, View
+from handsynth.render.surface import make_surface, sphere_centres
+from handsynth.scene.pose import CameraHands, PoseStage
+from handsynth.scene.texture import TextureStage, texture_size
+
+BATCH = 32
+"""Samples posed and textured together: large enough for matrix products, small enough for the cache."""
+
+
+class Studio:
+    """What a worker keeps for its life: the library's arrays, the stages, one OpenGL context."""
+
+    def __init__(self, spec: DatasetSpec, library: Library, device: str = AUTO) -> None:
+        """Opens everything, with OpenGL on `device` (see find_device); raises AssetError when OpenGL or an asset is missing."""
+        self.spec, self.library = spec, library
+        self.dataset = dataset_identity(spec, library.digests)
+        skin = shrink_skin(library.skin, texture_size(library.skin.size, spec.image_size))
+        self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
+        self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
+        self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
+
+    def make_samples(self, recipes: Sequence[Recipe]) -> Iterator[Sample]:
+        """Yields the samples of some recipes, in order."""
+        for samples in self.make_batches(recipes):
+            yield from samples
+
+    def make_batches(self, recipes: Sequence[Recipe], profile: Profile = OFF) -> Iterator[list[Sample]]:
+        """Yields the samples of some recipes, in order, BATCH at a time: pose -> texture -> render -> composite -> annotate.
+
+        A batch passes through one stage after the other, which finds its own code and tables in the processor's cache.
+        """
+        for start in range(0, len(recipes), BATCH):
+            yield self._make_batch(recipes[start : start + BATCH], profile)
+
+    def _make_batch(self, batch: Sequence[Recipe], profile: Profile) -> list[Sample]:
+        spec, library, size = self.spec, self.library, self.spec.image_size
+        with profile.stage("pose"):
+            hands = self.poses.pose(batch, size)
+        with profile.stage("texture"):
+            albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
+        with profile.stage("background"):
+            behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
+        with profile.stage("render"):
+            layers = self.renderer.render_many(self._views(batch, hands, albedos, behind), spec.passes)
+        for recipe, layer in zip(batch, layers, strict=True):
+            if not layer.mask.any():
+                raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
+        with profile.stage("composite"):
+            pictures = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
+        with profile.stage("annotate"):
+            faces, tips = self.surface.closed_faces, library.hand.fingertip_table
+            labels = annotate(batch, hands, faces, size, self.dataset, tips)
+            for recipe, number, label in zip(batch, used, labels, strict=True):
+                label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
+        with profile.stage("encode"):
+            jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(pictures, batch, strict=True)]
+            passes = [encode_passes(layer, spec.passes) for layer in layers]
+        return [Sample(labels[row], jpgs[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
+
+    def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
+        """The square behind the hand, and the number of the picture that it was cut from. The picture, however large, is let go."""
+        picture, used = read_usable(self.library.backgrounds, recipe.background.index)
+        return crop_background(picture, vars(recipe.background), self.spec.image_size), used
+
+    def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, behind: Sequence[np.ndarray]) -> list[View]:
+        """The batch as a renderer takes it. The ambient light takes the background's colour in part."""
+        spheres = sphere_centres(self.surface, hands.joints, hands.vertices[:, self.library.hand.fingertips])
+        return [
+            View(
+                vertices=hands.vertices[row],
+                normals=hands.normals[row],
+                spheres=spheres[row],
+                albedo=albedos[row],
+                K=hands.K[row],
+                light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
+                light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
+                ambient=_ambient(recipe, mean_light(behind[row])),
+                up=np.array(recipe.ambient.up_cam),
+                is_left=bool(hands.is_left[row]),
+            )
+            for row, recipe in enumerate(batch)
+        ]
+
+
+def _ambient(recipe: Recipe, behind: np.ndarray) -> np.ndarray:
+    """(3,) ambient light before a background whose mean light is `behind`."""
+    own = np.array(recipe.ambient.color)
+    tint = behind / max(float(behind.mean()), 1e-3) * own.mean()
+    return own + recipe.ambient.background_tint * (tint - own)
+
+
+def library_of(spec: DatasetSpec, assets: Path) -> Library:
+    """The library that a spec names."""
+    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives)
+
+
+def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int, device: int) -> Renderer:
+    """The backend that the spec names, on an EGL device."""
+    if spec.renderer == "pyrender":
+        from handsynth.render.pyrender_backend import PyrenderRenderer
+
+        return PyrenderRenderer(surface, spec.image_size, device)
+    from handsynth.render.gl import GlRenderer
+
+    return GlRenderer(library.hand, surface, texture_size, spec.image_size, device)

@@ -1,0 +1,1 @@
+"""Layers to an image: the crop behind, the composite, the sensor, the encoding."""
