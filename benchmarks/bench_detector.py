@@ -1,6 +1,6 @@
-"""How well a hand-landmark detector trained on photographs does on our pictures: whether it finds the hand, and where it sees it.
+"""How well a hand-landmark detector trained on photographs does on our images: whether it finds the hand, and where it sees it.
 
-It runs MediaPipe's Hands as it comes (one picture at a time, default thresholds, nothing tuned) over the shards of finished
+It runs MediaPipe's Hands as it comes (one image at a time, default thresholds, nothing tuned) over the shards of finished
 datasets. MediaPipe 0.10.21 needs numpy < 2, so it lives in an environment of its own, and this file reads shards with tarfile
 and json alone; it imports nothing of handsynth:
 
@@ -8,9 +8,9 @@ and json alone; it imports nothing of handsynth:
     python -m venv .detector && .detector/bin/pip install mediapipe==0.10.21
     .detector/bin/python benchmarks/bench_detector.py out/ang
 
-The hand's size is the longer side of `bbox_xyxy`; a picture's error is the mean distance of the 21 landmarks, divided by that
-size, over pictures in which a hand was found. Nothing shows the detector which hand to look for: what it finds elsewhere in
-the picture counts as found, with the large error that it has.
+The hand's size is the longer side of `bbox_xyxy`; an image's error is the mean distance of the 21 landmarks, divided by that
+size, over images in which a hand was found. Nothing shows the detector which hand to look for: what it finds elsewhere in
+the image counts as found, with the large error that it has.
 """
 
 import argparse
@@ -33,10 +33,10 @@ BANDS: dict[str, list[float]] = {
     "azimuth_deg": list(range(0, 361, 45)),
     "hand_brightness_of_255": [0, 60, 90, 120, 150, 256],
     "background_brightness_of_255": [0, 60, 90, 120, 150, 256],
-    "hand_size_of_picture_percent": [0, 50, 60, 70, 80, 101],
+    "hand_size_of_image_percent": [0, 50, 60, 70, 80, 101],
     "keypoints_visible": [0, 10, 13, 16, 19, 22],
 }
-"""Edges of the bands by which results are told apart; each band holds its lower edge."""
+"""Edges of the bands by which results are separated; each band holds its lower edge."""
 
 NAMES = ["wrist"] + [f"{finger}{k}" for finger in ("thumb", "index", "middle", "ring", "pinky") for k in ("1", "2", "3", "_tip")]
 """The 21 points: FreiHAND's order, which is MediaPipe's too."""
@@ -62,7 +62,7 @@ def read_samples(dataset: Path) -> Iterator[dict[str, bytes]]:
 
 
 class Detector:
-    """MediaPipe's Hands for single pictures: at most one hand, thresholds as they come."""
+    """MediaPipe's Hands for single images: at most one hand, thresholds as they come."""
 
     def __init__(self) -> None:
         os.environ.setdefault("GLOG_minloglevel", "2")
@@ -73,24 +73,24 @@ class Detector:
         self.name = f"mediapipe {mediapipe.__version__} Hands"
         self._hands = mediapipe.solutions.hands.Hands(static_image_mode=True, max_num_hands=1)
 
-    def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+    def landmarks(self, image: np.ndarray) -> np.ndarray | None:
         """(H, W, 3) uint8 RGB -> (21, 2) pixels, or None when it finds no hand."""
-        found = self._hands.process(picture).multi_hand_landmarks
+        found = self._hands.process(image).multi_hand_landmarks
         if not found:
             return None
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         return np.array([[point.x * width, point.y * height] for point in found[0].landmark])
 
 
 def examine(members: dict[str, bytes], detector: Detector) -> dict[str, Any]:
     """One sample: what the bands need, whether it was found, and each landmark's offset over the hand's size."""
     labels = json.loads(members["json"])
-    picture = np.array(Image.open(io.BytesIO(members["jpg"])).convert("RGB"))
+    image = np.array(Image.open(io.BytesIO(members["jpg"])).convert("RGB"))
     mask = np.array(Image.open(io.BytesIO(members["mask.png"]))) > 127
-    grey = picture @ [0.299, 0.587, 0.114]
+    grey = image @ [0.299, 0.587, 0.114]
     box = np.array(labels["bbox_xyxy"])
     size = (box[2:] - box[:2]).max()
-    landmarks = detector.landmarks(picture)
+    landmarks = detector.landmarks(image)
     offsets = None if landmarks is None else (landmarks - np.array(labels["keypoints_xy"])) / size
     camera = labels["recipe"]["camera"]
     return {
@@ -99,7 +99,7 @@ def examine(members: dict[str, bytes], detector: Detector) -> dict[str, Any]:
         "azimuth_deg": camera["azimuth_deg"] % 360,
         "hand_brightness_of_255": float(grey[mask].mean()),
         "background_brightness_of_255": float(grey[~mask].mean()),
-        "hand_size_of_picture_percent": 100 * float(size) / labels["image_size"],
+        "hand_size_of_image_percent": 100 * float(size) / labels["image_size"],
         "keypoints_visible": sum(labels["keypoints_visible"]),
         "found": int(landmarks is not None),
         "error_percent": None if offsets is None else 100 * float(np.linalg.norm(offsets, axis=1).mean()),
@@ -132,7 +132,7 @@ def by_band(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def by_keypoint(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Median error of each landmark over the pictures in which a hand was found."""
+    """Median error of each landmark over the images in which a hand was found."""
     offsets = np.array([s["offsets"] for s in samples if s["found"]]).reshape(-1, 21, 2)
     if not len(offsets):
         return []

@@ -45,7 +45,7 @@ def resident_mb() -> float:
 
 
 class Bench:
-    """One texture: what is made once, imports, library, studios; how long that took; and the pipelines."""
+    """One texture: what is made once, imports, library, generators; how long that took; and the pipelines."""
 
     def __init__(self, given: dict[str, str]) -> None:
         """`given`: hand, textures, backgrounds of the spec."""
@@ -53,7 +53,7 @@ class Bench:
         import cv2
 
         from handsynth.assets.store import assets_dir
-        from handsynth.generator import Studio, library_of
+        from handsynth.generator import Generator, library_of
         from handsynth.recipe.sampling import RecipeSampler
         from handsynth.recipe.spec import load_spec
 
@@ -64,14 +64,14 @@ class Bench:
         self.library = library_of(self._spec(PLAIN), assets_dir())
         self.library.prepare(print)
         prepared = time.perf_counter()
-        self._make_studio = lambda spec: (RecipeSampler(spec, self.library), Studio(spec, self.library))
-        self.sampler, self.studio = self._make_studio(self._spec(PLAIN))
-        next(self.studio.make_samples([self.sampler.sample(0)]))
+        self._make_generator = lambda spec: (RecipeSampler(spec, self.library), Generator(spec, self.library))
+        self.sampler, self.generator = self._make_generator(self._spec(PLAIN))
+        next(self.generator.make_samples([self.sampler.sample(0)]))
         done = time.perf_counter()
         self.start = {
             "import_wall_s": imported - started,
             "library_wall_s": prepared - imported,
-            "studio_and_first_sample_wall_s": done - prepared,
+            "generator_and_first_sample_wall_s": done - prepared,
             "all_wall_s": done - started,
             "all_cpu_s": time.process_time() - cpu,
         }
@@ -85,11 +85,11 @@ class Bench:
 
     def memory(self, samples: int, scratch: Path) -> dict[str, float]:
         """Memory of a worker after a shard; to be called before anything else is made."""
-        self._run(PLAIN, self.sampler, self.studio, self.indices(samples, self.studio.spec), scratch / "first.tar")
+        self._run(PLAIN, self.sampler, self.generator, self.indices(samples, self.generator.spec), scratch / "first.tar")
         self.profiles.clear()
         return {"resident_MB": resident_mb(), "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
 
-    def _run(self, name: str, sampler, studio, indices: list[int], path: Path) -> None:
+    def _run(self, name: str, sampler, generator, indices: list[int], path: Path) -> None:
         """From sample numbers to a closed tar, as a worker does it, and profiled."""
         from handsynth.core.shard import write_shard
         from handsynth.dataset.generate import make_members
@@ -97,7 +97,7 @@ class Bench:
 
         profile = Profile()
         with profile.stage("write"):
-            write_shard(path, ((sample.index, members) for sample, members in make_members(sampler, studio, indices, profile)))
+            write_shard(path, ((sample.index, members) for sample, members in make_members(sampler, generator, indices, profile)))
         profile.samples = len(indices)
         self.profiles.setdefault(name, []).append(profile)
 
@@ -110,15 +110,17 @@ class Bench:
             PLAIN: self._spec("angrender"), "manorender": self._spec("manorender"),
             WITH_PASSES: self._spec("angrender", tuple(PASSES)),
         }.items():  # fmt: skip
-            sampler, studio = (self.sampler, self.studio) if name == PLAIN else self._make_studio(spec)
-            runs[name] = functools.partial(self._run, name, sampler, studio, self.indices(samples, spec), scratch / f"{name}.tar")
+            sampler, generator = (self.sampler, self.generator) if name == PLAIN else self._make_generator(spec)
+            runs[name] = functools.partial(
+                self._run, name, sampler, generator, self.indices(samples, spec), scratch / f"{name}.tar"
+            )
         return runs
 
     def baselines(self, samples: int, native, renderer, scratch: Path) -> dict[str, Callable[[], None]]:
         """The baselines by name, on AngRender. `native` is the skin at its own resolution, `renderer` pyrender's."""
         from naive import CarefulPipeline, NaivePipeline, background_files
 
-        indices, size = self.indices(samples, self.studio.spec), self.studio.spec.image_size
+        indices, size = self.indices(samples, self.generator.spec), self.generator.spec.image_size
         files = background_files(self.library, [self.sampler.sample(i) for i in indices], scratch)
 
         def run(pipeline, path: Path) -> None:
@@ -201,7 +203,7 @@ def main() -> None:
     parser.add_argument("--html", action="store_true", help="again with a texture of HTML's structure and size (6 GB of memory)")
     parser.add_argument("--hand", help="auto, mano, embedded, toy, or a prepared .npz")
     parser.add_argument("--textures", help="auto, html, embedded, or a prepared .npz")
-    parser.add_argument("--backgrounds", help="folder of pictures; or: scenes")
+    parser.add_argument("--backgrounds", help="folder of images; or: scenes")
     parser.add_argument("--quick", action="store_true", help="a few samples, once: shows that it runs, measures nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files (benchmarks/results)")
     options = parser.parse_args()
@@ -219,7 +221,7 @@ def main() -> None:
         from handsynth.render.pyrender_backend import PyrenderRenderer
 
         # One for all, because deleting any of pyrender's ends EGL for the process; its constructor knows what pyrender needs.
-        renderer = PyrenderRenderer(bench.studio.surface, bench.studio.spec.image_size)._renderer
+        renderer = PyrenderRenderer(bench.generator.surface, bench.generator.spec.image_size)._renderer
         skins = [(bench.library.skin.name, bench, bench.library.skin)]
         if options.html:
             from html_release import write_html_release
@@ -243,7 +245,7 @@ def main() -> None:
                 tables[name] += [{"textures": textures} | row for row in rows]
             runs.clear()  # the naive basis alone has 2.5 GB
 
-    origin = provenance(hand=bench.studio.library.hand.name, driver=bench.studio.renderer.driver)
+    origin = provenance(hand=bench.generator.library.hand.name, driver=bench.generator.renderer.driver)
     for name, rows in tables.items():
         print_table(TITLES[name], rows)
         write_csv(options.out / results_path(f"generate_{name}").name, rows, origin)

@@ -47,8 +47,8 @@ READING, BATCHES = "reading", "augmented batches"
 def augmented(record: Record, side: int) -> Batch:
     """What `HandDataset` makes of a record when it is first drawn, as a function of its own for the other readers."""
     name = f"{record.dataset} turn 0 "
-    crop, picture = augment(record, side, AugmentSpec(), lambda purpose: stream(0, record.index, name + purpose), _no_partner)
-    return to_tensors(crop, picture, 0, record.index, 0)
+    crop, image = augment(record, side, AugmentSpec(), lambda purpose: stream(0, record.index, name + purpose), _no_partner)
+    return to_tensors(crop, image, 0, record.index, 0)
 
 
 def _no_partner(rng: np.random.Generator) -> np.ndarray:

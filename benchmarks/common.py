@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def cpu_model() -> str:
-    """Name of the processor, as Linux tells it."""
+    """Name of the processor, from Linux."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

@@ -1,4 +1,4 @@
-"""Faults: what a farm meets, done to a small dataset, and what is lost of it. Rows also run, with few trials, in the tests.
+"""Faults: what a render farm meets, done to a small dataset, and what is lost of it. Rows also run, with few trials, in the tests.
 
     python benchmarks/faults.py                 every row, some minutes; results/faults-<machine>-<commit>.csv
     python benchmarks/faults.py killed clock    some rows, printed only
@@ -137,8 +137,8 @@ def crashed(bench: Bench, trials: int) -> Outcome:
     for _ in range(trials):
         bench.new()
         with mock.patch.object(generate_module, "make_shard", make_or_crash):
-            said = _sentence(lambda: bench.world.generate(bench.out, CHOSEN, run=RunConfig(jobs=2)))
-        lost += "1 of 6 shards could not be made, shard-000001.tar" not in said
+            message = _sentence(lambda: bench.world.generate(bench.out, CHOSEN, run=RunConfig(jobs=2)))
+        lost += "1 of 6 shards could not be made, shard-000001.tar" not in message
         lost += bench.damaged() + (len(dataset_bytes(bench.out)) != 5) + bench.end()
     return trials, lost, "tried again alone, reported by name; the other 5 shards made"
 
@@ -185,8 +185,8 @@ def full(bench: Bench, trials: int) -> Outcome:
     for trial in range(trials):
         with _mounted(bench.new(), "size=250k") as real:
             with contextlib.nullcontext() if real else _failing_sync(errno.ENOSPC, 1 + trial):
-                said = _sentence(lambda: bench.world.generate(bench.out, CHOSEN))
-            lost += "is full: free some space" not in said
+                message = _sentence(lambda: bench.world.generate(bench.out, CHOSEN))
+            lost += "is full: free some space" not in message
             lost += bench.damaged() + len(list(bench.out.rglob(".tmp-*")))
             if real:
                 subprocess.run(["mount", "-o", "remount,size=4m", str(bench.out)], check=True)
@@ -231,17 +231,17 @@ def read_only(bench: Bench, trials: int) -> Outcome:
 
 
 def rotten_background(bench: Bench, trials: int) -> Outcome:
-    """A background picture turns bad half-way: the next one takes its place, which sample and index record."""
+    """A background image turns bad half-way: the next one takes its place, which sample and index record."""
     lost = replaced = 0
     for trial in range(trials):
         world = World(Path(shutil.copytree(bench.world.folder, bench.folder / f"rotting{trial}")))
-        picture, shards = world.pictures / f"picture{trial % 4}.png", []
+        image, shards = world.images / f"image{trial % 4}.png", []
 
-        def make(task: ShardTask, picture: Path = picture, shards: list[int] = shards) -> Any:
+        def make(task: ShardTask, image: Path = image, shards: list[int] = shards) -> Any:
             shards.append(task.number)
             if len(shards) == 3:
-                data = picture.read_bytes()
-                picture.write_bytes(data[:60] + bytes(len(data) - 72) + data[-12:])
+                data = image.read_bytes()
+                image.write_bytes(data[:60] + bytes(len(data) - 72) + data[-12:])
             return make_shard(task)
 
         with mock.patch.object(generate_module, "make_shard", make):
@@ -249,11 +249,11 @@ def rotten_background(bench: Bench, trials: int) -> Outcome:
         index = json.loads((bench.out / "index.json").read_bytes())
         replaced += index["replaced_backgrounds"]
         lost += (not summary["complete"]) + len(verify(bench.out, world.assets).faults)
-    return trials, lost, f"{replaced} samples show the next picture and say so; verify finds no fault"
+    return trials, lost, f"{replaced} samples show the next image and say so; verify finds no fault"
 
 
-def empty_picture(bench: Bench, trials: int) -> Outcome:
-    """The driver returns an empty picture."""
+def empty_image(bench: Bench, trials: int) -> Outcome:
+    """The driver returns an empty image."""
     lost = 0
     render = GlRenderer.render_many
     for trial in range(trials):
@@ -269,8 +269,8 @@ def empty_picture(bench: Bench, trials: int) -> Outcome:
 
         bench.new()
         with mock.patch.object(GlRenderer, "render_many", forgetful):
-            said = _sentence(lambda: bench.world.generate(bench.out, CHOSEN))
-        lost += f"sample {3 * trial}: the renderer" not in said or "returned an empty picture" not in said
+            message = _sentence(lambda: bench.world.generate(bench.out, CHOSEN))
+        lost += f"sample {3 * trial}: the renderer" not in message or "returned an empty image" not in message
         lost += bench.damaged() + bench.end()
     return trials, lost, "one sentence names sample and driver; the same command goes on"
 
@@ -310,8 +310,10 @@ def flipped(bench: Bench, trials: int) -> Outcome:
         data[rng.randrange(len(data))] ^= rng.randrange(1, 256)
         path.write_bytes(data)
         found: list[str] = []
-        said = _sentence(lambda found=found: found.extend(verify(bench.out, bench.world.assets).faults))  # type: ignore[misc]
-        lost += not (found or said) or any(path.name.split(".")[0] not in sentence for sentence in [*found, *filter(None, [said])])
+        message = _sentence(lambda found=found: found.extend(verify(bench.out, bench.world.assets).faults))  # type: ignore[misc]
+        lost += not (found or message) or any(
+            path.name.split(".")[0] not in sentence for sentence in [*found, *filter(None, [message])]
+        )
         bench.end()
         lost += sum(path.read_bytes() != data for path, data in right.items())
     return trials, lost, "verify finds and names the file, generate restores it"
@@ -333,7 +335,7 @@ def dropped(bench: Bench, trials: int, every: int = 10) -> Outcome:
 ROWS: dict[str, tuple[Callable[[Bench, int], Outcome], int]] = {
     "killed": (killed, 100), "killed between": (killed_between, 1), "raced": (raced, 1), "cluster": (cluster, 5),
     "crashed": (crashed, 3), "full": (full, 3), "quota": (quota, 12), "read-only": (read_only, 3),
-    "rotten background": (rotten_background, 4), "empty picture": (empty_picture, 6), "clock": (clock, 6),
+    "rotten background": (rotten_background, 4), "empty image": (empty_image, 6), "clock": (clock, 6),
     "flipped": (flipped, 200), "dropped": (dropped, 5),
 }  # fmt: skip
 """Name -> what is done, and how often in the table."""

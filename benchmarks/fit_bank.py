@@ -1,6 +1,6 @@
 """How well and how fast 23 degrees of freedom fit the embedded bank's 895 poses of 45: shape known, turn and place free.
 
-python benchmarks/fit_bank.py [--threads 1]       # writes the distribution as CSV and as a picture beside it
+python benchmarks/fit_bank.py [--threads 1]       # writes the distribution as CSV and as an image beside it
 """
 
 import argparse

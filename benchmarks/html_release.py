@@ -32,8 +32,8 @@ def write_html_release(skin: SkinModel, folder: Path) -> tuple[Path, Path]:
 
     def stretched(values: np.ndarray) -> np.ndarray:
         """(U, 3) of the skin's texels -> (3 * used,) in the file's order: one colour after another."""
-        picture = cv2.resize(values[shown].reshape(skin.size, skin.size, 3), (corner, corner), interpolation=cv2.INTER_LINEAR)
-        return picture[row, column].T.ravel()
+        image = cv2.resize(values[shown].reshape(skin.size, skin.size, 3), (corner, corner), interpolation=cv2.INTER_LINEAR)
+        return image[row, column].T.ravel()
 
     basis = np.empty((3 * len(row), len(skin.components)), np.float32)
     for k, component in enumerate(skin.components):

@@ -1,10 +1,10 @@
 """Two baselines that make the same samples: the pipeline as most people write it, and the same after a day with a profiler.
 
 *Naive*: one sample at a time and the obvious call for each job: a float64 einsum over the texture's basis, a new trimesh, Mesh
-and Scene for each picture, Pillow, PNG, np.savez, tarfile. The renderer is kept (a new one for each picture would halve the
-speed again). *Careful*: the basis is float32 and one matrix-vector product, pictures are JPEG by Pillow, masks are packed lightly.
+and Scene for each image, Pillow, PNG, np.savez, tarfile. The renderer is kept (a new one for each image would halve the
+speed again). *Careful*: the basis is float32 and one matrix-vector product, images are JPEG by Pillow, masks are packed lightly.
 
-Either holds the basis as a whole picture for each component (`whole_map`), its gaps filled, or for the used texels alone, as
+Either holds the basis as a whole image for each component (`whole_map`), its gaps filled, or for the used texels alone, as
 HTML's file does: less to add up, and dark seams where filtering reaches beyond them.
 """
 
@@ -62,7 +62,7 @@ class NaivePipeline:
                     tar.addfile(entry, io.BytesIO(data))
 
     def make_sample(self, recipe: Recipe) -> dict[str, bytes]:
-        """File extension -> bytes: picture, mask and labels."""
+        """File extension -> bytes: image, mask and labels."""
         model = self.library.hand
         posed = pose_hand(model, np.array(recipe.theta).reshape(-1, 3), np.array(recipe.beta), np.array(recipe.trans))
         K, T = camera_matrices(recipe.camera)
@@ -75,10 +75,10 @@ class NaivePipeline:
         texture[self.texels] = np.clip(values, 0, 255).astype(np.uint8)
 
         color, depth = self._render(vertices, texture.reshape(self.side, self.side, 3), K, recipe)
-        picture = self._background(recipe.background)
+        image = self._background(recipe.background)
         hand = Image.fromarray(color)
-        picture.paste(hand, mask=hand.getchannel("A"))
-        picture = self._sensor(picture, recipe.sensor)
+        image.paste(hand, mask=hand.getchannel("A"))
+        image = self._sensor(image, recipe.sensor)
 
         xy = project(keypoints, K)
         column, row = np.clip(xy.astype(int), 0, self.size - 1).T
@@ -88,27 +88,27 @@ class NaivePipeline:
             npz, K=K, T_cam_world=T, theta=recipe.theta, beta=recipe.beta, keypoints_cam=keypoints, keypoints_xy=xy,
             keypoints_visible=visible, vertices=vertices.astype(np.float32),
         )  # fmt: skip
-        return self.encode(picture, Image.fromarray((depth > 0).astype(np.uint8) * 255)) | {"npz": npz.getvalue()}
+        return self.encode(image, Image.fromarray((depth > 0).astype(np.uint8) * 255)) | {"npz": npz.getvalue()}
 
     def skin(self, alpha: np.ndarray) -> np.ndarray:
         """(C,) -> (U, 3) colours of the texels."""
         return np.einsum("c,cuk->uk", alpha, self.basis) + self.mean
 
-    def encode(self, picture: Image.Image, mask: Image.Image) -> dict[str, bytes]:
+    def encode(self, image: Image.Image, mask: Image.Image) -> dict[str, bytes]:
         """PNG, as Pillow and imageio write it."""
-        return {"png": _saved(picture, "PNG"), "mask.png": _saved(mask, "PNG")}
+        return {"png": _saved(image, "PNG"), "mask.png": _saved(mask, "PNG")}
 
     def _background(self, choice: BackgroundChoice) -> Image.Image:
-        """A square of a picture file."""
-        picture = Image.open(self.backgrounds[choice.index])
-        side = round(choice.scale * min(picture.size))
-        left, top = round(choice.x * (picture.width - side)), round(choice.y * (picture.height - side))
-        square = picture.crop((left, top, left + side, top + side)).resize((self.size, self.size), Image.Resampling.BILINEAR)
+        """A square of an image file."""
+        image = Image.open(self.backgrounds[choice.index])
+        side = round(choice.scale * min(image.size))
+        left, top = round(choice.x * (image.width - side)), round(choice.y * (image.height - side))
+        square = image.crop((left, top, left + side, top + side)).resize((self.size, self.size), Image.Resampling.BILINEAR)
         return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if choice.flip else square
 
-    def _sensor(self, picture: Image.Image, sensor: SensorChoice) -> Image.Image:
+    def _sensor(self, image: Image.Image, sensor: SensorChoice) -> Image.Image:
         """Gains, blur and noise."""
-        values = np.array(picture).astype(self.dtype) * (np.array(sensor.gains) ** (1 / 2.2)).astype(self.dtype)
+        values = np.array(image).astype(self.dtype) * (np.array(sensor.gains) ** (1 / 2.2)).astype(self.dtype)
         if sensor.blur_px > 0:
             blurred = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(sensor.blur_px))
             values = np.array(blurred).astype(self.dtype)
@@ -139,7 +139,7 @@ class NaivePipeline:
 
 
 class CarefulPipeline(NaivePipeline):
-    """What a profiler shows first is mended."""
+    """What a profiler shows first is repaired."""
 
     dtype = np.float32
 
@@ -147,9 +147,9 @@ class CarefulPipeline(NaivePipeline):
         """One matrix-vector product."""
         return (alpha @ self.basis.reshape(len(alpha), -1)).reshape(-1, 3) + self.mean
 
-    def encode(self, picture: Image.Image, mask: Image.Image) -> dict[str, bytes]:
+    def encode(self, image: Image.Image, mask: Image.Image) -> dict[str, bytes]:
         """JPEG, and a mask that is packed quickly."""
-        return {"jpg": _saved(picture, "JPEG", quality=JPEG_QUALITY), "mask.png": _saved(mask, "PNG", compress_level=1)}
+        return {"jpg": _saved(image, "JPEG", quality=JPEG_QUALITY), "mask.png": _saved(mask, "PNG", compress_level=1)}
 
 
 def background_files(library: Library, recipes: Sequence[Recipe], folder: Path) -> dict[int, Path]:
@@ -160,7 +160,7 @@ def background_files(library: Library, recipes: Sequence[Recipe], folder: Path) 
     return files
 
 
-def _saved(picture: Image.Image, form: str, **settings: int) -> bytes:
+def _saved(image: Image.Image, form: str, **settings: int) -> bytes:
     data = io.BytesIO()
-    picture.save(data, form, **settings)
+    image.save(data, form, **settings)
     return data.getvalue()

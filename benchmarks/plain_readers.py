@@ -20,13 +20,13 @@ SHUFFLE_BUFFER = 1000
 Augmented = Callable[[Record], Batch]
 
 
-def record_of(identity: str, picture: np.ndarray, labels: dict[str, Any], vertices: np.ndarray) -> Record:
+def record_of(identity: str, image: np.ndarray, labels: dict[str, Any], vertices: np.ndarray) -> Record:
     """A record of decoded members, which are taken as they are: these readers check nothing."""
     return Record(
         dataset=identity,
         index=labels["index"],
         side=labels["side"],
-        picture=picture,
+        image=image,
         K=np.array(labels["K"], np.float64),
         keypoints=np.array(labels["keypoints_cam"], np.float64),
         vertices=vertices.astype(np.float64),
@@ -52,18 +52,18 @@ class LooseFiles(Dataset[Batch]):
     """
 
     def __init__(self, folder: Path, identity: str, augmented: Augmented) -> None:
-        self.pictures, self.identity, self.augmented = sorted(folder.glob("*.jpg")), identity, augmented
+        self.images, self.identity, self.augmented = sorted(folder.glob("*.jpg")), identity, augmented
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def read(self, position: int) -> Record:
         """The sample, decoded."""
-        path = self.pictures[position]
+        path = self.images[position]
         with Image.open(path) as opened:
-            picture = np.asarray(opened.convert("RGB"))
+            image = np.asarray(opened.convert("RGB"))
         labels = json.loads(path.with_suffix(".json").read_bytes())
-        return record_of(self.identity, picture, labels, np.load(path.with_suffix(".vertices.npy")))
+        return record_of(self.identity, image, labels, np.load(path.with_suffix(".vertices.npy")))
 
     def __getitem__(self, position: int) -> Batch:
         return self.augmented(self.read(position))

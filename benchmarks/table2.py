@@ -1,8 +1,8 @@
-"""Table 2's columns of cost: parameters and MACs of every net beside the printed ones, and the time of one picture on a CPU.
+"""Table 2's columns of cost: parameters and MACs of every net beside the printed ones, and the time of one image on a CPU.
 
     python benchmarks/table2.py [--repeats 20] [--threads 1]
 
-All nets are held at once and run in turn, so that a machine that slows down slows all of them. One 256 x 256 picture, 778
+All nets are held at once and run in turn, so that a machine that slows down slows all of them. One 256 x 256 image, 778
 vertices, float32, plain PyTorch: nothing fused, nothing compiled. Weights are random: time does not depend on them. One thread by
 default, which measures the nets; several measure how well the machine's other cores were free. CPU time is this process's; where it
 is much less than wall time (one thread), the machine was busy with something else.
@@ -24,11 +24,11 @@ BASELINE = "i2l-resnet50"
 
 def measure(repeats: int) -> list[dict[str, Any]]:
     """One row for each net: counts, printed counts, median times and how often the baseline's time they go into."""
-    picture = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
     regressor = np.zeros((NUM_KEYPOINTS, NUM_VERTICES))
     nets = {info.name: create_net(info.name, regressor, pretrained=False).eval() for info in list_nets()}
     with torch.inference_mode():
-        times = round_robin({name: partial(net, picture) for name, net in nets.items()}, repeats)
+        times = round_robin({name: partial(net, image) for name, net in nets.items()}, repeats)
     rows = []
     for info in list_nets():
         counts, (cpu, wall) = summarise(info), times[info.name]
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = measure(arguments.repeats)
-    print_table(f"Table 2, one picture on {arguments.threads} thread(s)", rows)
+    print_table(f"Table 2, one image on {arguments.threads} thread(s)", rows)
     path = results_path(f"table2-{arguments.threads}thread")
     write_csv(path, rows, provenance(threads=arguments.threads, repeats=arguments.repeats, torch=torch.__version__))
     print(f"\nwrote {path}")

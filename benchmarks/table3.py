@@ -1,11 +1,11 @@
 """Table 3 on synthetic hands: what pose diversity (ManoRender) and view diversity (AngRender) add to a small base set.
 
-    python benchmarks/table3.py DATA RUNS            # makes the data, trains and judges the rows that are missing
+    python benchmarks/table3.py DATA RUNS            # makes the data, trains and evaluates the rows that are missing
 
 A base set of few poses and views stands for FreiHAND. It alone, with ManoRender, with AngRender and with both train the same net
-for the same number of steps, in equal shares, from three seeds; all are judged on held-out hands (`worlds.py`) that share neither
-pose, scene, skin, shape, light nor camera with any training set. A row goes into results/table3.csv as it ends, with its own
-machine and commit; started again, on this machine or another, only rows that are not there yet are trained.
+for the same number of steps, in equal shares, from three seeds; all are evaluated on held-out hands (`splits.py`) that share
+neither pose, scene, skin, shape, light nor camera with any training set. A row goes into results/table3.csv as it ends, with its
+own machine and commit; started again, on this machine or another, only rows that are not there yet are trained.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import yaml
 from common import RESULTS, print_table, provenance, run_handmesh, write_csv
-from worlds import DATA_HELP, SIZES, make_worlds
+from splits import DATA_HELP, SIZES, make_splits
 
 from handmesh.settings.mesh import load_preset, spec_to_dict
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="loading processes of each row")
     parser.add_argument("--jobs", type=int, default=1, help="rows at a time; on a CPU set OMP_NUM_THREADS=1 with it")
     options = parser.parse_args()
-    folders = make_worlds(options.data, os.cpu_count() or 1)
+    folders = make_splits(options.data, os.cpu_count() or 1)
     kept = read_table()
     missing = [(name, seed) for seed in SEEDS for name in ROWS if not any(_is(row, name, seed, options) for row in kept)]
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -80,7 +80,7 @@ def _is(row: dict[str, Any], name: str, seed: int, options: argparse.Namespace) 
 
 
 def _row(name: str, seed: int, folders: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
-    """Trains (or goes on) and judges one row."""
+    """Trains (or goes on) and evaluates one row."""
     parts = ROWS[name]
     run = options.runs / f"{options.preset}-{name.lower()}-seed{seed}"
     share = options.epoch_samples / len(parts)
@@ -92,11 +92,11 @@ def _row(name: str, seed: int, folders: dict[str, Path], options: argparse.Names
     common = ["--device", options.device, "--workers", str(options.workers)]
     run_handmesh("train", "mesh", file, *data, "--val", folders["validation"], "--out", run, "--resume", *common)
     run_handmesh("evaluate", run, "--data", folders["heldout"], *common)
-    judged = json.loads((run / "evaluation-heldout" / "metrics.json").read_text())["groups"][0]
-    asked = {"preset": options.preset, "net": preset.net, "side_px": preset.side}
-    asked["samples_seen"] = options.epochs * options.epoch_samples
-    found = {key: judged[key] for key in METRICS}
-    return {"row": name, "seed": seed, **asked, **found, **provenance(torch=torch.__version__, device=options.device)}
+    evaluated = json.loads((run / "evaluation-heldout" / "metrics.json").read_text())["groups"][0]
+    settings = {"preset": options.preset, "net": preset.net, "side_px": preset.side}
+    settings["samples_seen"] = options.epochs * options.epoch_samples
+    found = {key: evaluated[key] for key in METRICS}
+    return {"row": name, "seed": seed, **settings, **found, **provenance(torch=torch.__version__, device=options.device)}
 
 
 def _means(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

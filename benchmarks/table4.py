@@ -1,9 +1,9 @@
 """Table 4 on synthetic hands: IK nets of 45 and 23 angles, post-optimisation, and known shape, on poses that no net was trained on.
 
-    python benchmarks/table4.py RUNS                                # trains what is missing, judges noisy meshes, writes two CSVs
-    python benchmarks/table4.py RUNS --mesh-run RUN --data SHARDS   # and a mesh net's own output on held-out data of worlds.py
+    python benchmarks/table4.py RUNS                                # trains what is missing, evaluates noisy meshes, writes two
+    CSVs python benchmarks/table4.py RUNS --mesh-run RUN --data SHARDS   # and a mesh net's own output on held-out data of splits.py
 
-The bank's poses are split by gesture as in `worlds.py`. Noisy meshes are held-out poses in random shapes with the noise of a mesh
+The bank's poses are split by gesture as in `splits.py`. Noisy meshes are held-out poses in random shapes with the noise of a mesh
 net: a part for each joint that skinning carries to the vertices, and a part of each vertex's own, measured when a mesh net is
 given. A dagger marks known shape. The second file has times on one thread, Gauss-Newton beside Adam on the same hands.
 """
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from common import print_table, provenance, results_path, round_robin, write_csv
-from worlds import split_bank
+from splits import split_bank
 
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
@@ -53,7 +53,7 @@ PAPER = {
     "Our IK †": ("23", (4.8, 5.0, 0.831, 0.998)),
     "Our IK + Post Opt. †": ("23", (3.7, 3.8, 0.919, 0.999)),
 }
-"""Table 4: PA-MPJPE, PA-MPVPE [mm], F@5, F@15, of real pictures (FreiHAND)."""
+"""Table 4: PA-MPJPE, PA-MPVPE [mm], F@5, F@15, of real images (FreiHAND)."""
 
 METRICS = ("pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
 ITERATIONS = 20
@@ -154,9 +154,9 @@ def _judge(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[dict
 
     def refined(name: str, **how: Any) -> np.ndarray:
         theta, beta = guesses[name]
-        alpha = project(theta[:, 1:], hand_dof_matrix(hand))
+        angles = project(theta[:, 1:], hand_dof_matrix(hand))
         how |= {"frozen_shape": runs[name].spec.known_shape, "iterations": ITERATIONS, "settings": OF_A_NET}
-        return refine(hand, meshes.vertices, keypoints, alpha, beta, **how).vertices
+        return refine(hand, meshes.vertices, keypoints, angles, beta, **how).vertices
 
     candidates: dict[str, Callable[[], np.ndarray]] = {
         "the mesh itself": lambda: meshes.vertices,
@@ -197,11 +197,11 @@ def _times(hand: HandModel, meshes: Meshes, run: IKRun) -> list[dict[str, Any]]:
         vertices, true = meshes.vertices[:batch], meshes.true_vertices[:batch]
         keypoints = keypoint_regressor(hand) @ vertices
         theta, beta = _guess(run, keypoints, meshes.beta[:batch])
-        alpha = project(theta[:, 1:], hand_dof_matrix(hand))
+        angles = project(theta[:, 1:], hand_dof_matrix(hand))
         stages: dict[str, Callable[[], Any]] = {
             "IK net": partial(_guess, run, keypoints, beta),
-            "20 iterations of Gauss-Newton": partial(refine, hand, vertices, keypoints, alpha, beta),
-            "20 iterations of Adam": partial(refine, hand, vertices, keypoints, alpha, beta, method="adam"),
+            "20 iterations of Gauss-Newton": partial(refine, hand, vertices, keypoints, angles, beta),
+            "20 iterations of Adam": partial(refine, hand, vertices, keypoints, angles, beta, method="adam"),
             "IK net and Gauss-Newton": partial(solver, vertices, predicted=True),
         }
         for name, (cpu, wall) in round_robin(stages, repeats).items():

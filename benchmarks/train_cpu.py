@@ -1,6 +1,6 @@
-"""What a machine without a GPU can train: `handmesh train mesh cpu` on ManoRender and AngRender, judged on held-out hands.
+"""What a machine without a GPU can train: `handmesh train mesh cpu` on ManoRender and AngRender, evaluated on held-out hands.
 
-    python benchmarks/train_cpu.py DATA RUN          # makes the data, trains (or goes on), judges, writes two CSV files
+    python benchmarks/train_cpu.py DATA RUN          # makes the data, trains (or goes on), evaluates, writes two CSV files
 
 One file has the errors on the held-out hands, overall and by group, beside those of the feasible hands that are nearest to the
 net's and of the mean hand; the other every epoch's losses, which show whether training and validation part.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from common import print_table, provenance, results_path, run_handmesh, write_csv
-from worlds import DATA_HELP, make_worlds
+from splits import DATA_HELP, make_splits
 
 SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "fitted_pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm")
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the preset's batch: one for each core")
     options = parser.parse_args()
 
-    folders = make_worlds(options.data, os.cpu_count() or 1)
+    folders = make_splits(options.data, os.cpu_count() or 1)
     common = ["--device", options.device, "--workers", str(options.workers)]
     data = [f"--data={folders[name]}" for name in ("manorender", "angrender")]
     training = ["train", "mesh", options.preset, *data, "--val", folders["validation"], "--out", options.run, "--resume", *common]

@@ -1,1 +1,1 @@
-"""handmesh: from a picture of a hand to its mesh and joint angles. The trainer follows; see README.md."""
+"""handmesh: from an image of a hand to its mesh and joint angles. The trainer follows; see README.md."""

@@ -47,7 +47,7 @@ def prepared_mano() -> Path:
 
 
 def embedded_hand() -> HandModel:
-    """The hand that comes with the generator, for when no other is asked for."""
+    """The hand that comes with the generator, used when no other is requested."""
     with resources.as_file(_EMBEDDED) as path:
         return load_hand(path)
 

@@ -1,4 +1,4 @@
-"""FreiHAND's metrics (Zimmermann et al. 2019, `lmb-freiburg/freihand:eval.py`), in numpy, so that anybody's files can be judged.
+"""FreiHAND's metrics (Zimmermann et al. 2019, `lmb-freiburg/freihand:eval.py`), in numpy, so that anybody's files can be evaluated.
 
 Inputs are in metres and errors in millimetres; the published code reports centimetres. N hands, P points each.
 """

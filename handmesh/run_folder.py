@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from handmesh.keypoints import keypoint_regressor
-from handmesh.nets.mesh_net import MeshNet
+from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.settings.mesh import TrainSpec, spec_from_dict
 from handsynth.core.errors import HandsynthError, UsageError
@@ -35,7 +35,7 @@ class Run:
     folder: Path
     spec: TrainSpec
     hand: HandModel
-    net: MeshNet  # in evaluation mode
+    net: HandMeshNet  # in evaluation mode
     config: dict[str, Any]  # config.yaml: `training`, `datasets`, `validation`, `hand`
 
 
@@ -62,7 +62,7 @@ def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:
         raise HandsynthError(f"{path} is damaged: it holds no settings")
     found = str(config.get("kind", "mesh"))
     if found != kind:
-        raise UsageError(f"{folder} is a run of {KINDS.get(found, 'something else')}, where one of {KINDS[kind]} is asked for")
+        raise UsageError(f"{folder} is a run of {KINDS.get(found, 'something else')}, where one of {KINDS[kind]} is needed")
     return config
 
 

@@ -1,4 +1,4 @@
-"""Pictures, folders and videos that a user names: found, named, read and given a camera."""
+"""Images, folders and videos that a user names: found, named, read and given a camera."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from PIL import Image, ImageOps
 from handsynth.core.camera import intrinsics
 from handsynth.core.errors import HandsynthError, UsageError
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif"}
-"""What is taken from a folder; a picture that is named may end on anything."""
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif"}
+"""What is taken from a folder; an image that is named may end on anything."""
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
 """What is read as a video."""
 
 OVERLAY = ".overlay"
-"""Before the suffix of the pictures that `handmesh predict` draws; a folder's are passed over."""
+"""Before the suffix of the images that `handmesh predict` draws; a folder's are passed over."""
 
 _FORMATS = {"JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF"}  # none that runs programs, as EPS does
 _EXIF, _FOCAL_35MM = 0x8769, 0xA405
@@ -30,7 +30,7 @@ _FILM_DIAGONAL_MM = float(np.hypot(36, 24))
 
 @dataclass(frozen=True)
 class Source:
-    """A picture or a video, and what its results are called."""
+    """An image or a video, and what its results are called."""
 
     path: Path
     name: str  # no other source has it, it has no separators, and it is short
@@ -43,17 +43,17 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """Intrinsics of a picture and where they come from."""
+    """Intrinsics of an image and where they come from."""
 
     K: np.ndarray  # (3, 3) [px]
-    source: str  # "--K", "--focal", "EXIF" or "picture's diagonal"
+    source: str  # "--K", "--focal", "EXIF" or "image's diagonal"
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
-    """The pictures and videos that the paths name, those in folders sorted by name, each once.
+    """The images and videos that the paths name, those in folders sorted by name, each once.
 
     Names of results are the files' own without suffix; where two are alike, letters of either case, later ones get -2, -3, ...
-    Raises UsageError when a path is missing or a folder holds neither pictures nor videos.
+    Raises UsageError when a path is missing or a folder holds neither images nor videos.
     """
     files: dict[Path, Path] = {}
     for path in paths:
@@ -61,10 +61,10 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
             raise UsageError(f"{path} does not exist")
         found = _in_folder(path) if path.is_dir() else [path]
         if not found:
-            raise UsageError(f"{path} holds no picture or video ({' '.join(sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))})")
+            raise UsageError(f"{path} holds no image or video ({' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))})")
         for file in found:
             files.setdefault(file.resolve(), file)
-    stems = [re.sub(r"[^\w.+-]+", "_", file.stem).strip("._")[:60] or "picture" for file in files.values()]
+    stems = [re.sub(r"[^\w.+-]+", "_", file.stem).strip("._")[:60] or "image" for file in files.values()]
     own, taken, sources = {stem.casefold() for stem in stems}, set(), []
     for file, stem in zip(files.values(), stems, strict=True):
         name, count = stem, 1
@@ -80,17 +80,17 @@ def _in_folder(folder: Path) -> list[Path]:
     return [
         file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES
+        if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and not file.name.startswith(".")
         and not file.stem.endswith(OVERLAY)
         and file.is_file()
     ]
 
 
-def read_picture(path: Path) -> tuple[np.ndarray, float | None]:
-    """(H, W, 3) uint8 sRGB as it is meant to be looked at (EXIF's orientation), and the focal length for 35 mm film [mm], if said.
+def read_image(path: Path) -> tuple[np.ndarray, float | None]:
+    """(H, W, 3) uint8 sRGB as it is meant to be looked at (EXIF's orientation), and the focal length for 35 mm film [mm], if given.
 
-    Raises HandsynthError naming the file when it is no picture or is damaged.
+    Raises HandsynthError naming the file when it is no image or is damaged.
     """
     try:
         Image.init()
@@ -101,9 +101,9 @@ def read_picture(path: Path) -> tuple[np.ndarray, float | None]:
                 upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
             return np.array(upright.convert("RGB")), float(focal) if focal else None
     except Image.UnidentifiedImageError:
-        raise HandsynthError(f"{path} cannot be read as a picture: its format is unknown") from None
+        raise HandsynthError(f"{path} cannot be read as an image: its format is unknown") from None
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HandsynthError(f"{path} cannot be read as a picture: {error}") from None
+        raise HandsynthError(f"{path} cannot be read as an image: {error}") from None
 
 
 class Video:
@@ -130,23 +130,23 @@ class Video:
 
 
 def camera_of(
-    picture: np.ndarray, focal_35mm: float | None = None, focal_px: float | None = None, K: np.ndarray | None = None
+    image: np.ndarray, focal_35mm: float | None = None, focal_px: float | None = None, K: np.ndarray | None = None
 ) -> Camera:
-    """What is known of a picture's camera, the best first: K, the focal length in pixels, EXIF's; or a guess.
+    """What is known of an image's camera, the best first: K, the focal length in pixels, EXIF's; or a guess.
 
-    The guess is a focal length as long as the picture's diagonal, as a 43 mm lens has on film, 53 degrees across the diagonal
-    (Li et al. 2022, CLIFF; Kissos et al. 2020). The optical axis is taken to meet the picture's centre. A wrong focal length f
-    moves the mesh along the axis and leaves it where it is in the picture: depth grows with f.
+    The guess is a focal length as long as the image's diagonal, as a 43 mm lens has on film, 53 degrees across the diagonal
+    (Li et al. 2022, CLIFF; Kissos et al. 2020). The optical axis is taken to meet the image's centre. A wrong focal length f
+    moves the mesh along the axis and leaves it where it is in the image: depth grows with f.
     """
     if K is not None:
         return Camera(K, "--K")
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     diagonal, centre = float(np.hypot(width, height)), (width / 2, height / 2)
     if focal_px is not None:
         return Camera(intrinsics(focal_px, centre), "--focal")
     if focal_35mm:
         return Camera(intrinsics(focal_35mm * diagonal / _FILM_DIAGONAL_MM, centre), "EXIF")
-    return Camera(intrinsics(diagonal, centre), "picture's diagonal")
+    return Camera(intrinsics(diagonal, centre), "image's diagonal")
 
 
 def read_K(path: Path) -> np.ndarray:

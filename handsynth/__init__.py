@@ -1,3 +1,3 @@
-"""handsynth: labelled pictures of hands, rendered without a display."""
+"""handsynth: labelled images of hands, rendered without a display."""
 
 __version__ = "0.1.0"

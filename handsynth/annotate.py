@@ -1,4 +1,4 @@
-"""Stage 5, annotate: labels from geometry alone, never from the picture, so that they are equal on every machine."""
+"""Stage 5, annotate: labels from geometry alone, never from the image, so that they are equal on every machine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from handsynth.scene.pose import CameraHands
 
 
 def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Depth of the nearest surface behind the centres of some pixels: what a depth picture holds there.
+    """Depth of the nearest surface behind the centres of some pixels: what a depth image holds there.
 
     Args:
         vertices: (..., V, 3) camera frame [m].
@@ -44,13 +44,13 @@ def depth_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     return np.divide(1.0, nearest, out=np.full(nearest.shape, np.inf), where=nearest > 0).reshape(shape)
 
 
-_FAR = 1 << 14  # no picture is so large [px]
+_FAR = 1 << 14  # no image is so large [px]
 
 
 def _spans(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(..., F, 3) positions of corners along an axis [px] -> (..., F) first pixel whose centre they span, int16; how many, uint16.
 
-    The fewest bytes to compare. What is not a number spans nothing in a picture.
+    The fewest bytes to compare. What is not a number spans nothing in an image.
     """
     a, b, c = np.moveaxis(corners, -1, 0)
     first, last = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5), np.floor(np.maximum(np.maximum(a, b), c) - 0.5)
@@ -74,7 +74,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def keypoint_visibility(
     keypoints: np.ndarray, xy: np.ndarray, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int
 ) -> np.ndarray:
-    """(..., 21) bool: in the picture, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
+    """(..., 21) bool: in the image, and no surface more than VISIBLE_TOLERANCE_M in front of it at its pixel."""
     inside = np.asarray(((xy >= 0) & (xy < size)).all(-1))
     pixels = np.floor(np.where(inside[..., None], xy, 0))
     depth = depth_at_pixels(vertices.astype(np.float64), faces, K, pixels)
@@ -90,7 +90,7 @@ def annotate(
         recipes: their decisions.
         hands: the same, posed.
         faces: (F, 3) the closed surface, cap included.
-        size: side of the picture [px].
+        size: side of the image [px].
         dataset: identity of the dataset.
         tips: name of the fingertip table.
     """

@@ -27,7 +27,7 @@ BATCH = 32
 """Samples posed and textured together: large enough for matrix products, small enough for the cache."""
 
 
-class Studio:
+class Generator:
     """What a worker keeps for its life: the library's arrays, the stages, one OpenGL context."""
 
     def __init__(self, spec: DatasetSpec, library: Library, device: str = AUTO) -> None:
@@ -64,23 +64,23 @@ class Studio:
             layers = self.renderer.render_many(self._views(batch, hands, albedos, behind), spec.passes)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.mask.any():
-                raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty picture")
+                raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty image")
         with profile.stage("composite"):
-            pictures = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
+            images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
         with profile.stage("annotate"):
             faces, tips = self.surface.closed_faces, library.hand.fingertip_table
             labels = annotate(batch, hands, faces, size, self.dataset, tips)
             for recipe, number, label in zip(batch, used, labels, strict=True):
                 label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
         with profile.stage("encode"):
-            jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(pictures, batch, strict=True)]
+            jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(images, batch, strict=True)]
             passes = [encode_passes(layer, spec.passes) for layer in layers]
         return [Sample(labels[row], jpgs[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
 
     def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
-        """The square behind the hand, and the number of the picture that it was cut from. The picture, however large, is let go."""
-        picture, used = read_usable(self.library.backgrounds, recipe.background.index)
-        return crop_background(picture, vars(recipe.background), self.spec.image_size), used
+        """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""
+        image, used = read_usable(self.library.backgrounds, recipe.background.index)
+        return crop_background(image, vars(recipe.background), self.spec.image_size), used
 
     def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, behind: Sequence[np.ndarray]) -> list[View]:
         """The batch as a renderer takes it. The ambient light takes the background's colour in part."""

@@ -20,10 +20,10 @@ from pose_bank.angles import pose_from_angles
 from pose_bank.design import Design, varied
 from pose_bank.gestures import COUNTS, GESTURES, LETTERS, RELAXED
 from pose_bank.grasps import grasp_wishes
-from pose_bank.natural import natural_wish
+from pose_bank.natural import natural_target
 from pose_bank.relax import Relaxer
 from pose_bank.select import keypoints, spread_out
-from pose_bank.wish import Wish
+from pose_bank.target import Target
 
 from handsynth.assets.poses import PoseBank, save_poses
 from handsynth.assets.store import EMBEDDED
@@ -62,13 +62,13 @@ Pose = tuple[str, np.ndarray]
 def build(model: HandModel, seed: int) -> PoseBank:
     """All poses, by category: designed ones, blends between them, and random ones far from all of these."""
     relaxer = Relaxer(model)
-    wanted = [(f"{category}: {d.name}", [d.wish()], count, amount) for category, ds, count, amount in GROUPS for d in ds]
+    wanted = [(f"{category}: {d.name}", [d.target()], count, amount) for category, ds, count, amount in GROUPS for d in ds]
     wanted += [
-        (f"grasp: {name}", wishes, GRASP_VARIATIONS, GRASP_AMOUNT_DEG) for name, wishes in grasp_wishes(model, relaxer.places)
+        (f"grasp: {name}", targets, GRASP_VARIATIONS, GRASP_AMOUNT_DEG) for name, targets in grasp_wishes(model, relaxer.places)
     ]
     poses: list[Pose] = [("flat", np.zeros((model.num_joints, 3)))]
-    for number, (name, wishes, count, amount) in enumerate(tqdm(wanted, desc="designed")):
-        made = designed(relaxer, poses, wishes, count, amount, np.random.default_rng([seed, 0, number]))
+    for number, (name, targets, count, amount) in enumerate(tqdm(wanted, desc="designed")):
+        made = designed(relaxer, poses, targets, count, amount, np.random.default_rng([seed, 0, number]))
         if not made:
             tqdm.write(f"{name}: left out, no free pose near it")
         poses += [(f"{name} {k}", angles) for k, angles in enumerate(made, 1)]
@@ -79,9 +79,9 @@ def build(model: HandModel, seed: int) -> PoseBank:
 
 
 def designed(
-    relaxer: Relaxer, poses: list[Pose], wishes: list[Wish], count: int, amount: float, rng: np.random.Generator
+    relaxer: Relaxer, poses: list[Pose], targets: list[Target], count: int, amount: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """`count` variations of each wish, the first of them as designed unless `poses` hold it already; fewer where none is free."""
+    """`count` variations of each target, the first of them as designed unless `poses` hold it already; fewer where none is free."""
     made: list[np.ndarray] = []
 
     def take(angles: np.ndarray | None, most: int) -> None:
@@ -93,16 +93,16 @@ def designed(
         ):
             made.append(angles)
 
-    for wish in wishes:
+    for target in targets:
         most = len(made) + count
-        # Where the wish itself ends in a dead end, a slightly different one most often does not.
-        attempts = (relaxer.settle(varied(wish, rng, RETRY_DEG) if k else wish) for k in range(RETRIES))
+        # Where the target itself ends in a dead end, a slightly different one most often does not.
+        attempts = (relaxer.solve(varied(target, rng, RETRY_DEG) if k else target) for k in range(RETRIES))
         first = next((angles for angles in attempts if angles is not None), None)
         take(first, most)
         for _ in range(2 * count if first is not None else 0):
             if len(made) < most:
-                other = varied(wish, rng, amount)
-                take(relaxer.settle(other, first + other.angles - wish.angles if wish.contacts else None), most)
+                other = varied(target, rng, amount)
+                take(relaxer.solve(other, first + other.angles - target.angles if target.contacts else None), most)
     return made
 
 
@@ -112,7 +112,7 @@ def blends(relaxer: Relaxer, poses: list[Pose], rng: np.random.Generator) -> lis
     while len(out) < BLENDS:
         (first, a), (second, b) = (poses[k] for k in rng.choice(len(poses), 2, replace=False))
         t = rng.uniform(0.3, 0.7)
-        angles = relaxer.settle(varied(Wish((1 - t) * a + t * b), rng, 3.0))
+        angles = relaxer.solve(varied(Target((1 - t) * a + t * b), rng, 3.0))
         if angles is not None:
             one, two = (name.partition(": ")[2] or name for name in (first, second))
             out.append((f"between: {one} and {two}, {len(out) + 1}", angles))
@@ -121,10 +121,10 @@ def blends(relaxer: Relaxer, poses: list[Pose], rng: np.random.Generator) -> lis
 
 def random_hands(relaxer: Relaxer, poses: list[Pose], count: int, rng: np.random.Generator) -> list[Pose]:
     """`count` random poses that lie far from the given ones and from each other."""
-    wishes = [natural_wish(rng) for _ in range(CANDIDATES)]
-    points, taken = (keypoints(relaxer.model, np.array(a)) for a in ([w.angles for w in wishes], [a for _, a in poses]))
-    settled = (relaxer.settle(wishes[row]) for row in spread_out(points, taken, CANDIDATES))
-    free = (angles for angles in settled if angles is not None)
+    targets = [natural_target(rng) for _ in range(CANDIDATES)]
+    points, taken = (keypoints(relaxer.model, np.array(a)) for a in ([w.angles for w in targets], [a for _, a in poses]))
+    solved = (relaxer.solve(targets[row]) for row in spread_out(points, taken, CANDIDATES))
+    free = (angles for angles in solved if angles is not None)
     return [(f"random {k}", angles) for k, angles in enumerate(tqdm(islice(free, count), desc="random", total=count), 1)]
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fresh machine -> installed -> ManoRender and AngRender in small, verified, with a contact sheet each; a net trained on them for a
-# minute or two, judged and drawn on hands it has not seen. Results in demo/.
+# minute or two, evaluated and drawn on hands it has not seen. Results in demo/.
 set -euo pipefail
 EXTRAS=train source "$(dirname "$0")/setup.sh"
 
@@ -13,16 +13,16 @@ for name in manorender angrender; do
     handsynth verify demo/$name --replay 4
     handsynth preview $name demo/$name.jpg -n 64
 done
-say "unseen: 48 hands of another seed, to judge a net on"
+say "unseen: 48 hands of another seed, to evaluate a net on"
 handsynth generate manorender demo/unseen --samples 48 --seed 7 --shard-size 48 --jobs "$(nproc)" --overwrite
 
-say "training: $((2 * samples)) pictures, a minute or two. Far too little for a good net: it shows that every step works. The README has real runs."
-rm -rf demo/run demo/pictures demo/predictions
-mkdir -p demo/pictures
+say "training: $((2 * samples)) images, a minute or two. Far too little for a good net: it shows that every step works. The README has real runs."
+rm -rf demo/run demo/images demo/predictions
+mkdir -p demo/images
 handmesh train mesh demo --data demo/manorender --data demo/angrender --val demo/unseen --out demo/run --workers 0
 handmesh evaluate demo/run --data demo/unseen
-tar -xf demo/unseen/shard-000000.tar -C demo/pictures --wildcards '*.jpg'
-handmesh predict demo/run demo/pictures --out demo/predictions
+tar -xf demo/unseen/shard-000000.tar -C demo/images --wildcards '*.jpg'
+handmesh predict demo/run demo/images --out demo/predictions
 
 say "done: open demo/manorender.jpg and demo/angrender.jpg, then demo/run/validation.png and demo/predictions.
-The datasets are demo/manorender and demo/angrender. The net saw $((2 * samples)) pictures for a minute or two: expect rough hands."
+The datasets are demo/manorender and demo/angrender. The net saw $((2 * samples)) images for a minute or two: expect rough hands."

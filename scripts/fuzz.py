@@ -1,7 +1,7 @@
 """Fuzzing: mutated inputs for every reader of foreign bytes. Each must be read, or refused in one sentence, in bounds.
 
     python scripts/fuzz.py                           10,000 inputs for each reader; the table goes to benchmarks/results
-    python scripts/fuzz.py shard picture --inputs 500 --json
+    python scripts/fuzz.py shard image --inputs 500 --json
     python scripts/fuzz.py shard --only 1234         one input again, with its traceback
 
 A reader's inputs are read one after another in a process of its own, whose address space is limited (RLIMIT_AS) and whose every
@@ -36,7 +36,7 @@ from fuzz_readers import WORLD, Reader, make_readers  # noqa: E402
 from handsynth.core.errors import HandsynthError  # noqa: E402
 
 MEMORY_BOUND_MB = 1024
-"""Room that a reader may claim beyond what it starts with: three times a picture of the largest size that is accepted."""
+"""Room that a reader may claim beyond what it starts with: three times an image of the largest size that is accepted."""
 
 TIME_BOUND_S = 5.0
 """CPU time of one input. The slowest of good inputs take 0.1 s."""
@@ -85,17 +85,17 @@ _KNOWN_PLACES = tuple(
 
 
 def examine(reader: Reader, number: int, folder: Path, watch: Watch) -> dict[str, Any]:
-    """Reads input `number`; returns its outcome: "read", "refused" or one of FAULTS, and what was said."""
+    """Reads input `number`; returns its outcome: "read", "refused" or one of FAULTS, and its message."""
     data = reader.mutate(random.Random(f"{reader.name} {number}"))
     watch.folder, watch.opened, watch.ran = str(folder), "", ""
-    start, outcome, said = time.process_time(), "read", ""
+    start, outcome, message = time.process_time(), "read", ""
     try:
-        said = reader.read(data, folder) or ""
-        if "memory" in said.lower():
+        message = reader.read(data, folder) or ""
+        if "memory" in message.lower():
             outcome = "too much memory"
     except HandsynthError as error:
-        outcome, said = "refused", str(error)
-        if "\n" in said or not said:
+        outcome, message = "refused", str(error)
+        if "\n" in message or not message:
             outcome = "not one sentence"
         chain: BaseException | None = error
         while chain is not None:
@@ -106,17 +106,17 @@ def examine(reader: Reader, number: int, folder: Path, watch: Watch) -> dict[str
         outcome = "too much memory"
     except BaseException as error:
         watch.folder = ""  # the traceback's own lines are read from files
-        outcome, said = "traceback", "".join(traceback.format_exception(error)[-3:])
+        outcome, message = "traceback", "".join(traceback.format_exception(error)[-3:])
     finally:
         watch.folder = ""
     seconds = time.process_time() - start
     if seconds > TIME_BOUND_S:
         outcome = "too slow"
     if watch.opened:
-        outcome, said = "left the folder", watch.opened
+        outcome, message = "left the folder", watch.opened
     if watch.ran:
-        outcome, said = "ran code", watch.ran
-    return {"number": number, "outcome": outcome, "said": said[:2000], "seconds": seconds}
+        outcome, message = "ran code", watch.ran
+    return {"number": number, "outcome": outcome, "message": message[:2000], "seconds": seconds}
 
 
 def child(reader: Reader, numbers: range, pipe: int, folder: Path) -> None:
@@ -192,7 +192,7 @@ def _lines(reader: Reader, numbers: range, folder: Path) -> Iterator[dict[str, A
     if os.waitstatus_to_exitcode(status) == 1:
         raise RuntimeError(f"input {number} of {reader.name} could not be made")
     if number < numbers.stop:
-        yield {"number": number, "outcome": outcome, "said": f"wait status {status}"}
+        yield {"number": number, "outcome": outcome, "message": f"wait status {status}"}
 
 
 def main(readers: dict[str, Reader] | None = None, arguments: list[str] | None = None) -> int:
@@ -230,7 +230,7 @@ def main(readers: dict[str, Reader] | None = None, arguments: list[str] | None =
         for one in found:
             for fault, examples in one["examples"].items():
                 for example in examples:
-                    print(f"\n{one['row']['reader']} {example['number']}: {fault}\n{example['said']}")
+                    print(f"\n{one['row']['reader']} {example['number']}: {fault}\n{example['message']}")
         write_csv(results_path("fuzz"), rows, provenance())
     return 1 if any(one["examples"] for one in found) else 0
 

@@ -35,7 +35,7 @@ class Reader:
 
     name: str
     mutate: Callable[[random.Random], bytes]
-    read: Callable[[bytes, Path], str | None]  # raises HandsynthError, or returns what was said of it
+    read: Callable[[bytes, Path], str | None]  # raises HandsynthError, or returns a message
     prepare: Callable[[Path], None] = field(default=lambda folder: None)  # files that lie beside the input
 
 
@@ -253,17 +253,17 @@ def read_sidecars(data: bytes, folder: Path) -> None:
     from handsynth.core.errors import HandsynthError
     from handsynth.dataset import generate as generate_module
     from handsynth.dataset.folder import LocalFolder
-    from handsynth.dataset.sidecars import NOTES, PLAN
+    from handsynth.dataset.sidecars import PLAN, SIDECAR_DIR
     from handsynth.dataset.verify import verify
 
     out, world = folder / "out", World(folder / "world")
-    for name in (PLAN, f"{NOTES}/shard-000000.tar.json"):
+    for name in (PLAN, f"{SIDECAR_DIR}/shard-000000.tar.json"):
         LocalFolder(out).write(name, data)
     assert all("\n" not in fault for fault in verify(out, world.assets).faults)
-    generate_module.library_of = lambda *_: _studio()[1].library  # opened once
+    generate_module.library_of = lambda *_: _generator()[1].library  # opened once
     world.generate(out, "0:2", passes="depth, parts, normal, uv")
     found = verify(out, world.assets).faults
-    (out / NOTES / "shard-000000.tar.json").unlink()
+    (out / SIDECAR_DIR / "shard-000000.tar.json").unlink()
     if found:
         raise HandsynthError(found[0])
 
@@ -289,18 +289,18 @@ def read_npz(data: bytes, folder: Path) -> None:
         load_skin(folder / "file.npz")
 
 
-def read_picture(data: bytes, folder: Path) -> str | None:
+def read_image(data: bytes, folder: Path) -> str | None:
     """A background: looked at as when its folder is listed, and decoded."""
-    from handsynth.assets.backgrounds.images import check_picture, decode_picture
+    from handsynth.assets.backgrounds.images import check_image, decode_image
 
-    (folder / "picture").write_bytes(data)
-    said = check_picture(folder / "picture")
-    decode_picture(data)
-    return said
+    (folder / "image").write_bytes(data)
+    message = check_image(folder / "image")
+    decode_image(data)
+    return message
 
 
 def read_coco(data: bytes, folder: Path) -> None:
-    """COCO's annotations beside their pictures."""
+    """COCO's annotations beside their images."""
     from handsynth.assets.backgrounds.coco import _read_person_free
 
     (folder / "instances.json").write_bytes(data)
@@ -321,21 +321,21 @@ def read_spec(data: bytes, folder: Path) -> None:
     if spec_from_dict(json.loads(json.dumps(spec_to_dict(spec))), "again") != spec:
         raise UsageError("another spec")
     dataset_identity(spec, {})
-    sampler = RecipeSampler(spec, _studio()[1].library)
+    sampler = RecipeSampler(spec, _generator()[1].library)
     for index in {0, spec.samples // 2, spec.samples - 1}:
         sampler.sample(index)
 
 
 @lru_cache(maxsize=1)
-def _studio() -> tuple[Any, Any]:
-    """A sampler and a studio of the tiny world."""
-    from handsynth.generator import Studio, library_of
+def _generator() -> tuple[Any, Any]:
+    """A sampler and a generator of the tiny world."""
+    from handsynth.generator import Generator, library_of
     from handsynth.recipe.sampling import RecipeSampler
 
     world = _world()[0]
     spec = world.spec()
     library = library_of(spec, world.assets)
-    return RecipeSampler(spec, library), Studio(spec, library)
+    return RecipeSampler(spec, library), Generator(spec, library)
 
 
 def read_recipe(data: bytes, folder: Path) -> None:
@@ -347,10 +347,10 @@ def read_recipe(data: bytes, folder: Path) -> None:
         values = json.loads(data)
     except (ValueError, RecursionError):
         raise HandsynthError("not JSON") from None  # decode_labels, of which `shard` has plenty
-    next(iter(_studio()[1].make_samples([recipe_from_dict(values, "recipe")])))
+    next(iter(_generator()[1].make_samples([recipe_from_dict(values, "recipe")])))
 
 
-def _pictures() -> list[bytes]:
+def _images() -> list[bytes]:
     rng = np.random.default_rng(0)
     noise = Image.fromarray(np.repeat(np.repeat(rng.integers(0, 256, (20, 24, 3), np.uint8), 2, 0), 2, 1))
     exif = Image.Exif()
@@ -408,9 +408,9 @@ def make_readers() -> dict[str, Reader]:
     hand = io.BytesIO()
     save_hand(hand, toy_hand())  # type: ignore[arg-type]
     arrays = [_stored(hand.getvalue()), _stored((world.folder / "skin.npz").read_bytes())]
-    pickles, pictures = _pickles(world.folder), _pictures()
+    pickles, images = _pickles(world.folder), _images()
     specs = [spec_text(name).encode() for name in SHIPPED] + [world.spec_path.read_bytes()]
-    recipes = [_studio()[0].sample(k).to_dict() for k in range(4)]
+    recipes = [_generator()[0].sample(k).to_dict() for k in range(4)]
 
     def of(files: Sequence[bytes]) -> Callable[[random.Random], bytes]:
         return lambda rng: mangled(rng, rng.choice(files))
@@ -429,7 +429,7 @@ def make_readers() -> dict[str, Reader]:
     readers = [
         Reader("pickle", any_of(of(pickles), gadget), read_pickle),
         Reader("npz", any_of(of(arrays), lambda rng: _zip(rng, rng.choice(arrays))), read_npz),
-        Reader("picture", any_of(of(pictures), lambda rng: _png(rng, rng.choice(pictures[4:8]))), read_picture),
+        Reader("image", any_of(of(images), lambda rng: _png(rng, rng.choice(images[4:8]))), read_image),
         Reader("coco", any_of(of([json.dumps(coco_content()).encode()]), lambda rng: json_bytes(rng, coco_content())), read_coco),
         Reader("spec", any_of(of(specs), yaml_values), read_spec),
         Reader("recipe", lambda rng: json_bytes(rng, rng.choice(recipes)), read_recipe),

@@ -14,7 +14,7 @@ from handsynth.assets.store import EMBEDDED
 from handsynth.core.hand import save_hand
 from handsynth.core.sample import PASSES
 from handsynth.core.toy import toy_hand
-from handsynth.generator import Studio, library_of
+from handsynth.generator import Generator, library_of
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import DatasetSpec
@@ -37,23 +37,23 @@ def pytest_configure() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A studio of the toy hand with everything posed for the tests of rendering: 48 recipes, right and left hands."""
+    """A generator of the toy hand with everything posed for the tests of rendering: 48 recipes, right and left hands."""
 
     spec: DatasetSpec
     library: Library
-    studio: Studio
+    generator: Generator
     recipes: list[Recipe]
     hands: CameraHands
     views: list[View]
 
     @property
     def closed_faces(self) -> np.ndarray:
-        return self.studio.surface.closed_faces
+        return self.generator.surface.closed_faces
 
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory) -> World:
-    """Toy hand, flat skin, a few pictures."""
+    """Toy hand, flat skin, a few images."""
     return make_world(tmp_path_factory.mktemp("world") / "tiny")
 
 
@@ -61,13 +61,13 @@ def tiny_world(tmp_path_factory) -> World:
 def stage(tiny_world) -> Stage:
     spec = tiny_world.spec(", ".join(ALL_PASSES), image_size=256, samples=48)
     library = library_of(spec, tiny_world.assets)
-    sampler, studio = RecipeSampler(spec, library), Studio(spec, library)
+    sampler, generator = RecipeSampler(spec, library), Generator(spec, library)
     recipes = [sampler.sample(i) for i in range(spec.samples)]
-    hands = studio.poses.pose(recipes, spec.image_size)
-    albedos = studio.textures.albedos(np.array([r.alpha for r in recipes]))
+    hands = generator.poses.pose(recipes, spec.image_size)
+    albedos = generator.textures.albedos(np.array([r.alpha for r in recipes]))
     grey = np.full((spec.image_size, spec.image_size, 3), 128, np.uint8)
-    views = studio._views(recipes, hands, albedos, [grey] * len(recipes))
-    return Stage(spec, library, studio, recipes, hands, views)
+    views = generator._views(recipes, hands, albedos, [grey] * len(recipes))
+    return Stage(spec, library, generator, recipes, hands, views)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def pyrender_renderer(stage):
     """Kept for the whole run: deleting any of pyrender's renderers ends EGL for all."""
     from handsynth.render.pyrender_backend import PyrenderRenderer
 
-    return PyrenderRenderer(stage.studio.surface, stage.spec.image_size)
+    return PyrenderRenderer(stage.generator.surface, stage.spec.image_size)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _make(world: World, name: str, hand_file: Path, samples: int, *options: obje
     out = world.folder / name
     made = run_handsynth(
         "generate", "default", out, "--samples", samples, "--shard-size", 16, "--passes", ",".join(ALL_PASSES),
-        "--backgrounds", world.pictures, "--assets", world.assets, *options,
+        "--backgrounds", world.images, "--assets", world.assets, *options,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     return Dataset(out, hand_file)

@@ -73,16 +73,18 @@ def leftovers(out: Path) -> list[str]:
 
 
 def kill_at_every_point(world: World, folder: Path) -> None:
-    """The farm's own steps, with rendering replaced by fixed bytes: killed at call n of os.fsync or os.replace, or sample n."""
+    """The generator's own steps, with rendering replaced by fixed bytes: killed at call n of os.fsync or os.replace, or sample
+    n.
+    """
     sample = SimpleNamespace(labels={"background": {"replaced": False}}, index=0)
-    studio = SimpleNamespace(
+    generator = SimpleNamespace(
         make_batches=lambda recipes, _: iter([[SimpleNamespace(**vars(sample) | {"index": r})] for r in recipes]),
         dataset="",
         renderer=SimpleNamespace(driver="none"),
     )
     identity = generate_module.dataset_identity(world.spec(), generate_module.library_of(world.spec(), world.assets).digests)
-    studio.dataset = identity
-    generate_module._worker_state = lambda *_: (SimpleNamespace(sample_many=list), studio)
+    generator.dataset = identity
+    generate_module._worker_state = lambda *_: (SimpleNamespace(sample_many=list), generator)
     steps = {"fsync": os.fsync, "replace": os.replace}
 
     def encode(samples: list[Any]) -> list[dict[str, bytes]]:

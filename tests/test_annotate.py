@@ -26,7 +26,7 @@ def test_depth_at_pixels_is_the_depth_pass(stage):
     """
     rng, wrong, seen = np.random.default_rng(0), 0, 0
     for row, view in enumerate(stage.views):
-        depth = stage.studio.renderer.render(view, ("depth",)).depth
+        depth = stage.generator.renderer.render(view, ("depth",)).depth
         keypoints = np.floor(project(stage.hands.keypoints[row], stage.hands.K[row]))
         low, high = np.floor(project(view.vertices, view.K).min(0)), np.ceil(project(view.vertices, view.K).max(0))
         pixels = np.concatenate([keypoints, rng.integers(low, high, (400, 2))]).astype(int)
@@ -80,7 +80,7 @@ def test_a_slanted_wall_has_the_depth_of_its_plane():
     assert np.isinf(depth_at_pixels(corners, WALL_FACES, K, np.array([[2, 2]]))).all()
 
 
-def test_outside_the_picture_nothing_is_visible():
+def test_outside_the_image_nothing_is_visible():
     """A point beyond any border is not visible, one on the first pixel is; nothing in front of it is needed."""
     edge = np.array([[0.0, 0.0], [255.99, 255.99], [-0.01, 9.0], [9.0, -0.01], [256.0, 9.0], [9.0, 256.0]])
     points = np.concatenate([(edge - 128) / 400 * 0.5, np.full((6, 1), 0.5)], 1)

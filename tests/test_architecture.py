@@ -27,7 +27,7 @@ def test_imports_are_light(code):
 
 
 def test_help_is_light():
-    """`handsynth --help`, and that of every command, is printed without any heavy room."""
+    """`handsynth --help`, and that of every command, is printed without any heavy module."""
     code = """
 import handsynth.cli.main
 for arguments in (["--help"], ["generate", "--help"], ["assets", "--help"]):

@@ -1,4 +1,4 @@
-"""Folders of pictures as backgrounds: which files serve, what they become, and what takes the place of a bad one."""
+"""Folders of images as backgrounds: which files serve, what they become, and what takes the place of a bad one."""
 
 import errno
 import io
@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from handsynth.assets.backgrounds import folder as module
-from handsynth.assets.backgrounds.folder import PictureFolder, describe_skipped
-from handsynth.assets.backgrounds.images import ENOUGH_SIDE, BackgroundError, decode_picture
+from handsynth.assets.backgrounds.folder import ImageFolder, describe_skipped
+from handsynth.assets.backgrounds.images import ENOUGH_SIDE, BackgroundError, decode_image
 from handsynth.assets.backgrounds.open import open_backgrounds, read_usable
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.image.crop import crop_background
@@ -27,20 +27,20 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     path.mkdir()
     return path
 
 
 def smooth(height: int = 48, width: int = 64, phase: float = 0.0) -> np.ndarray:
-    """A picture that survives JPEG: uint8 (height, width, 3)."""
+    """An image that survives JPEG: uint8 (height, width, 3)."""
     y, x = np.mgrid[0:height, 0:width] / 64
     return np.stack([127 + 100 * np.sin(x + phase), 127 + 100 * np.cos(y), 90 + 60 * np.sin(x + y)], axis=2).astype(np.uint8)
 
 
-def jpeg(picture: np.ndarray, **options) -> bytes:
+def jpeg(image: np.ndarray, **options) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=95, **options)
+    Image.fromarray(image).save(out, "JPEG", quality=95, **options)
     return out.getvalue()
 
 
@@ -67,39 +67,39 @@ MODES = {
 
 @pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes.split()])
 def test_colour_survives_every_format_and_mode(kind, mode):
-    """A picture comes back as itself, whatever mode and format it was saved in."""
+    """An image comes back as itself, whatever mode and format it was saved in."""
     image = Image.fromarray(smooth())
     image = image.quantize(256) if mode == "P" else image.convert(mode)
     data = saved(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
-    # 256 colours for the 3,072 of the picture cost a few levels.
-    assert close(decode_picture(data), smooth(), 6 if mode == "P" or kind == "GIF" else 3)
+    # 256 colours for the 3,072 of the image cost a few levels.
+    assert close(decode_image(data), smooth(), 6 if mode == "P" or kind == "GIF" else 3)
 
 
 def test_white_cmyk_jpeg_is_white():
     """Adobe's inverted CMYK is put right: no ink is white, all black ink is black."""
     for ink, tone in ((0, 255), (255, 0)):
         image = Image.merge("CMYK", [Image.new("L", (40, 40), value) for value in (0, 0, 0, ink)])
-        assert np.abs(decode_picture(saved(image, "JPEG")).astype(int) - tone).max() <= 2
+        assert np.abs(decode_image(saved(image, "JPEG")).astype(int) - tone).max() <= 2
 
 
 def test_sixteen_bits_are_scaled_not_cut():
     """A 16-bit grey ramp over the whole range becomes the 8-bit ramp."""
     ramp = np.linspace(0, 65535, 64).astype(np.uint16)[None].repeat(40, 0)
     for kind in ("PNG", "TIFF"):
-        picture = decode_picture(saved(Image.fromarray(ramp), kind))
-        assert np.array_equal(picture, np.rint(ramp / 257).astype(np.uint8)[:, :, None].repeat(3, 2))
+        image = decode_image(saved(Image.fromarray(ramp), kind))
+        assert np.array_equal(image, np.rint(ramp / 257).astype(np.uint8)[:, :, None].repeat(3, 2))
 
 
 def test_grey_becomes_three_equal_channels_and_transparency_white():
     """Grey JPEG and PNG have R = G = B; fully transparent pixels are white, whatever colour hides below."""
     grey = smooth()[:, :, 0]
     for data in (jpeg(grey), saved(Image.fromarray(grey), "PNG")):
-        picture = decode_picture(data)
-        assert close(picture[:, :, 0], grey)
-        assert np.array_equal(picture[:, :, 0], picture[:, :, 1])
-        assert np.array_equal(picture[:, :, 0], picture[:, :, 2])
+        image = decode_image(data)
+        assert close(image[:, :, 0], grey)
+        assert np.array_equal(image[:, :, 0], image[:, :, 1])
+        assert np.array_equal(image[:, :, 0], image[:, :, 2])
     hidden = np.concatenate([smooth(), np.zeros((48, 64, 1), np.uint8)], axis=2)
-    assert (decode_picture(saved(Image.fromarray(hidden), "PNG")) == 255).all()
+    assert (decode_image(saved(Image.fromarray(hidden), "PNG")) == 255).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -111,13 +111,13 @@ def test_exif_orientation_is_honoured(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = jpeg(np.ascontiguousarray(stored[orientation](smooth())), exif=exif)
-    assert close(decode_picture(data), smooth())
+    assert close(decode_image(data), smooth())
 
 
 def test_large_jpegs_are_decoded_smaller_but_large_enough():
     """A 2,200 px JPEG comes back reduced, with at least ENOUGH_SIDE px, and shows the same."""
     large = smooth(220, 240).repeat(10, 0).repeat(10, 1)
-    small = decode_picture(jpeg(large))
+    small = decode_image(jpeg(large))
     assert ENOUGH_SIDE <= min(small.shape[:2]) < 2200
     assert abs(small.shape[1] / small.shape[0] - 2400 / 2200) < 0.01
     assert np.abs(small.mean((0, 1)) - smooth(220, 240).mean((0, 1))).max() < 1
@@ -142,7 +142,7 @@ def fill_with_faults(folder: Path) -> None:
     (folder / "float.tif").write_bytes(saved(Image.fromarray(np.ones((40, 40), np.float32)), "TIFF"))
     (folder / "bomb.png").write_bytes(png_that_claims(60_000, 60_000))
     (folder / "large.png").write_bytes(png_that_claims(11_000, 11_000))
-    (folder / "text.jpg").write_text("not a picture")
+    (folder / "text.jpg").write_text("not an image")
     (folder / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n")
     (folder / "outside.jpg").symlink_to("/etc/hostname")
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
@@ -153,14 +153,14 @@ def fill_with_faults(folder: Path) -> None:
 
 
 def test_files_that_cannot_serve_are_skipped_counted_and_named(folder):
-    """Every fault is named with its reason, hidden files and other endings are not pictures, and the good ones remain."""
+    """Every fault is named with its reason, hidden files and other endings are not images, and the good ones remain."""
     fill_with_faults(folder)
     (folder / "sub").mkdir()
     (folder / "sub" / "Z.JPG").write_bytes(jpeg(smooth()))
     (folder / "b.png").write_bytes(saved(Image.fromarray(smooth()), "PNG"))
     (folder / "link.jpg").symlink_to(folder / "sub" / "Z.JPG")
     backgrounds = open_backgrounds(folder)
-    assert isinstance(backgrounds, PictureFolder)
+    assert isinstance(backgrounds, ImageFolder)
     assert [backgrounds.label(i)["name"] for i in range(len(backgrounds))] == ["b.png", "link.jpg", "sub/Z.JPG"]
     skipped = backgrounds.skipped
     expected = "bomb.png cut.jpg cut.png dot.png empty.jpg float.tif gone.jpg large.png outside.jpg pipe.jpg script.png text.jpg"
@@ -170,22 +170,22 @@ def test_files_that_cannot_serve_are_skipped_counted_and_named(folder):
     assert skipped["pipe.jpg"] == "not a regular file"
     assert "million pixels" in skipped["bomb.png"]
     assert "million pixels" in skipped["large.png"]
-    assert skipped["text.jpg"] == skipped["script.png"] == "not a picture"
+    assert skipped["text.jpg"] == skipped["script.png"] == "not an image"
     sentence = str(describe_skipped(backgrounds))
-    assert sentence.startswith(f"skipped 12 of 15 pictures in {folder}: ")
+    assert sentence.startswith(f"skipped 12 of 15 images in {folder}: ")
     assert sentence.endswith(" and 7 more")
     for index in range(len(backgrounds)):
         assert close(backgrounds.read(index), smooth())
 
 
-def test_a_folder_without_a_usable_picture_is_refused(folder, tmp_path):
+def test_a_folder_without_a_usable_image_is_refused(folder, tmp_path):
     """Missing, empty, not a folder, or full of faults: an AssetError that names the folder and says what to type."""
     (tmp_path / "file.jpg").write_bytes(jpeg(smooth()))
     for path in (folder, tmp_path / "nowhere", tmp_path / "file.jpg"):
         with pytest.raises(AssetError, match=f"{path}.*--backgrounds"):
             open_backgrounds(path)
     fill_with_faults(folder)
-    with pytest.raises(AssetError, match="skipped 12 of 12 pictures"):
+    with pytest.raises(AssetError, match="skipped 12 of 12 images"):
         open_backgrounds(folder)
 
 
@@ -193,11 +193,11 @@ def test_a_second_start_looks_at_changed_files_only(folder, monkeypatch):
     """With the cache, unchanged files are not opened again, a changed one is, and the list stays the same."""
     for name in ("a.jpg", "b.jpg", "c.png"):
         (folder / name).write_bytes(jpeg(smooth()))
-    (folder / "c.png").write_text("not a picture")
-    first = PictureFolder(folder)
+    (folder / "c.png").write_text("not an image")
+    first = ImageFolder(folder)
     looked: list[str] = []
-    monkeypatch.setattr(module, "check_picture", lambda path: looked.append(path.name))
-    second = PictureFolder(folder)
+    monkeypatch.setattr(module, "check_image", lambda path: looked.append(path.name))
+    second = ImageFolder(folder)
     assert looked == []
     assert (second.names, second.skipped, second.digest) == (first.names, first.skipped, first.digest)
     (folder / "b.jpg").write_bytes(jpeg(smooth(50, 50)))
@@ -210,7 +210,7 @@ def test_a_damaged_cache_only_costs_time(folder, tmp_path, damage):
     """Whatever the cache file holds, the list is made again and is the same."""
     (folder / "a.jpg").write_bytes(jpeg(smooth()))
     first = open_backgrounds(folder)
-    (file,) = (tmp_path / "cache").glob("pictures-*.json")
+    (file,) = (tmp_path / "cache").glob("images-*.json")
     file.write_bytes(damage)
     assert open_backgrounds(folder).digest == first.digest
 
@@ -230,7 +230,7 @@ def test_the_digest_identifies_names_and_sizes(folder):
     assert len(set(digests)) == 4
 
 
-def test_a_picture_that_breaks_is_replaced_by_the_next_one_always(folder):
+def test_a_image_that_breaks_is_replaced_by_the_next_one_always(folder):
     """A JPEG that passes the look at its header but not the decoder gives way to the next good one, over the end of the list."""
     whole = jpeg(np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
     for name, phase in (("a.jpg", 0.0), ("c.jpg", 1.0)):
@@ -265,7 +265,7 @@ def test_faults_that_may_pass_are_not_replaced(folder, monkeypatch):
 
 
 def test_read_usable_gives_up_after_all(folder):
-    """When no picture is left, the error counts them and says what to type."""
+    """When no image is left, the error counts them and says what to type."""
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(jpeg(smooth()))
     backgrounds = open_backgrounds(folder)
@@ -277,27 +277,27 @@ def test_read_usable_gives_up_after_all(folder):
 
 def test_crop_places_the_square():
     """x and y run from one border to the other, flip mirrors, and a crop of the wanted size is a copy."""
-    picture = np.random.default_rng(1).integers(0, 255, (60, 100, 3), np.uint8)
+    image = np.random.default_rng(1).integers(0, 255, (60, 100, 3), np.uint8)
     box = {"scale": 0.5, "x": 0.0, "y": 0.0, "flip": False}
-    assert np.array_equal(crop_background(picture, box, 30), picture[:30, :30])
-    assert np.array_equal(crop_background(picture, box | {"x": 1.0, "y": 1.0}, 30), picture[30:, 70:])
-    assert np.array_equal(crop_background(picture, box | {"x": 0.5, "flip": True}, 30), picture[:30, 35:65][:, ::-1])
+    assert np.array_equal(crop_background(image, box, 30), image[:30, :30])
+    assert np.array_equal(crop_background(image, box | {"x": 1.0, "y": 1.0}, 30), image[30:, 70:])
+    assert np.array_equal(crop_background(image, box | {"x": 0.5, "flip": True}, 30), image[:30, 35:65][:, ::-1])
 
 
 @pytest.mark.parametrize("side", [32, 200, 256, 300, 700])
 def test_crop_always_fills_the_square_and_keeps_the_mean(side):
-    """Whatever the picture's size, the result is (256, 256, 3), contiguous, and as bright as the picture."""
-    picture = smooth(side, side + 50)
-    square = crop_background(picture, {"scale": 1.0, "x": 0.3, "y": 0.9, "flip": False}, 256)
+    """Whatever the image's size, the result is (256, 256, 3), contiguous, and as bright as the image."""
+    image = smooth(side, side + 50)
+    square = crop_background(image, {"scale": 1.0, "x": 0.3, "y": 0.9, "flip": False}, 256)
     assert square.shape == (256, 256, 3)
     assert square.dtype == np.uint8
     assert square.flags.c_contiguous
     left = round(0.3 * 50)
-    assert np.abs(square.mean((0, 1)) - picture[:, left : left + side].mean((0, 1))).max() < 1
+    assert np.abs(square.mean((0, 1)) - image[:, left : left + side].mean((0, 1))).max() < 1
 
 
 @pytest.mark.parametrize("fault", [{"scale": 0.0}, {"scale": 1.1}, {"x": -0.1}, {"y": 1.5}, {"scale": float("nan")}])
-def test_crop_refuses_a_box_outside_the_picture(fault):
+def test_crop_refuses_a_box_outside_the_image(fault):
     """A damaged recipe is a UsageError, not a crash deep inside."""
     with pytest.raises(UsageError, match="crop"):
         crop_background(smooth(), {"scale": 0.5, "x": 0.5, "y": 0.5, "flip": False} | fault, 32)

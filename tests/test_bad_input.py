@@ -1,4 +1,4 @@
-"""Bad input from end to end: folders of damaged pictures, stored recipes and specs that lie, files that are something else."""
+"""Bad input from end to end: folders of damaged images, stored recipes and specs that lie, files that are something else."""
 
 import dataclasses
 import json
@@ -24,9 +24,9 @@ from handsynth.dataset.verify import verify
 
 @pytest.fixture
 def world(tiny_world, tmp_path) -> World:
-    """A copy of the tiny world, its spec pointing at its own pictures."""
+    """A copy of the tiny world, its spec pointing at its own images."""
     world = World(tmp_path / "world")
-    world.pictures.mkdir(parents=True)
+    world.images.mkdir(parents=True)
     world.assets.mkdir()
     shutil.copy(tiny_world.folder / "skin.npz", world.folder / "skin.npz")
     return world
@@ -37,7 +37,7 @@ def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, se
 
 
 def fill_folder(folder: Path) -> dict[str, str]:
-    """Pictures of every bad kind among good ones; returns what is said of those that cannot serve from their headers alone."""
+    """Images of every bad kind among good ones; returns the message about those that cannot serve from their headers alone."""
     for k in range(3):
         cv2.imwrite(str(folder / f"good{k}.jpg"), noise(64, 80, seed=k))
     whole = (folder / "good0.jpg").read_bytes()
@@ -46,16 +46,16 @@ def fill_folder(folder: Path) -> dict[str, str]:
     Image.fromarray(noise(50, 60, 4), "CMYK").save(folder / "c-cmyk.jpg")
     cv2.imwrite(str(folder / "d-deep.png"), noise(50, 50, 1, np.uint16))
     cv2.imwrite(str(folder / "e-dot.png"), noise(1, 1).reshape(1, 1, 3))
-    (folder / "f-text.jpg").write_text("this is no picture")
+    (folder / "f-text.jpg").write_text("this is no image")
     (folder / "g-empty.png").touch()
-    (folder / "h-notes.txt").write_text("not even called a picture")
+    (folder / "h-notes.txt").write_text("not even called an image")
     (folder / "i-outside.png").symlink_to("/etc/passwd")
     # Its header and its end are good and its middle is not: found out only when it is read.
     (folder / "j-rotten.png").write_bytes(_rotten((folder / "b-grey.png").read_bytes()))
     return {
         "a-truncated.jpg": "damaged",
         "e-dot.png": "1 x 1",
-        "f-text.jpg": "not a picture",
+        "f-text.jpg": "not an image",
         "g-empty.png": "",
         "i-outside.png": "",
     }
@@ -65,13 +65,13 @@ def _rotten(png: bytes) -> bytes:
     return png[:200] + bytes(reversed(png[200:-200])) + png[-200:]
 
 
-def test_pictures_that_cannot_serve_are_skipped_named_and_replaced(world, tmp_path, capsys):
-    """Grey, CMYK and 16-bit pictures serve; the others are named and counted; the same replacement is chosen on every run."""
-    skipped = fill_folder(world.pictures)
+def test_images_that_cannot_serve_are_skipped_named_and_replaced(world, tmp_path, capsys):
+    """Grey, CMYK and 16-bit images serve; the others are named and counted; the same replacement is chosen on every run."""
+    skipped = fill_folder(world.images)
     world.generate(tmp_path / "first", "0:24", shard_size=5)
-    said = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped "))
-    assert said.startswith(f"skipped {len(skipped)} of 12 pictures in {world.pictures}: ")
-    assert all(name in said and reason in said for name, reason in skipped.items())
+    message = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped "))
+    assert message.startswith(f"skipped {len(skipped)} of 12 images in {world.images}: ")
+    assert all(name in message and reason in message for name, reason in skipped.items())
 
     index = read_index(tmp_path / "first")
     labels = [json.loads(m["json"]) for e in index["shards"] for _, m in read_shard(tmp_path / "first" / e["name"])]
@@ -87,11 +87,11 @@ def test_pictures_that_cannot_serve_are_skipped_named_and_replaced(world, tmp_pa
     assert verify(tmp_path / "first", world.assets, replays=24).faults == []
 
 
-@pytest.mark.parametrize("kind", ["empty", "no pictures", "only bad ones", "a file", "nothing"])
-def test_a_background_folder_without_a_usable_picture(world, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["empty", "no images", "only bad ones", "a file", "nothing"])
+def test_a_background_folder_without_a_usable_image(world, tmp_path, kind):
     """Nothing is begun; the sentence names the folder and what to type."""
-    folder = world.pictures
-    if kind == "no pictures":
+    folder = world.images
+    if kind == "no images":
         (folder / "notes.txt").touch()
     elif kind == "only bad ones":
         (folder / "dot.png").write_bytes(cv2.imencode(".png", noise(1, 1).reshape(1, 1, 3))[1].tobytes())
@@ -105,10 +105,10 @@ def test_a_background_folder_without_a_usable_picture(world, tmp_path, kind):
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_that_all_rot_are_one_sentence(world, tmp_path):
-    """When every header promises a picture and none can be read, the run ends in a sentence, not in a search without end."""
+def test_images_that_all_rot_are_one_sentence(world, tmp_path):
+    """When every header promises an image and none can be read, the run ends in a sentence, not in a search without end."""
     for k in range(3):
-        (world.pictures / f"{k}.png").write_bytes(_rotten(cv2.imencode(".png", noise(50, 50, seed=k))[1].tobytes()))
+        (world.images / f"{k}.png").write_bytes(_rotten(cv2.imencode(".png", noise(50, 50, seed=k))[1].tobytes()))
     with pytest.raises(AssetError, match=r"none of 3 backgrounds .* can be read"):
         world.generate(tmp_path / "out")
     assert dataset_bytes(tmp_path / "out") == {}
@@ -173,7 +173,7 @@ def test_a_stored_recipe_that_lies_never_ends_in_a_traceback(made, tiny_world, k
 
 @pytest.mark.parametrize("key", ["camera", "pose", "bank_index"])
 def test_stats_of_an_edited_dataset_are_one_sentence(made, key):
-    """A recipe without what stats count is damage, said in a sentence."""
+    """A recipe without what stats count is damage, reported in a sentence."""
     edit_recipe(made, "pose.bank_index" if key == "bank_index" else key, None)
     if key == "bank_index":
         edit_recipe(made, "pose", {})
@@ -224,7 +224,7 @@ def test_specs_out_of_bounds(tiny_world, tmp_path, spec):
 
 
 @pytest.mark.parametrize("size", [32, 33, 257])
-def test_the_least_and_odd_picture_sizes_work(tiny_world, tmp_path, size):
+def test_the_least_and_odd_image_sizes_work(tiny_world, tmp_path, size):
     """Every size that a spec allows gives a sound dataset."""
     tiny_world.generate(tmp_path / "out", "0:4", image_size=size, passes="depth, parts, normal, uv")
     assert verify(tmp_path / "out", tiny_world.assets, replays=1).faults == []

@@ -29,7 +29,7 @@ def naive(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("whole_map", [True, False])
 @pytest.mark.parametrize("kind", ["NaivePipeline", "CarefulPipeline"])
 def test_baselines_make_our_samples(naive, kind, whole_map, stage, pyrender_renderer: PyrenderRenderer, tmp_path):
-    """From the same recipes: labels equal to their rounding, masks and pictures alike but for shading and noise."""
+    """From the same recipes: labels equal to their rounding, masks and images alike but for shading and noise."""
     recipes = stage.recipes[:12]
     # Backgrounds here are noise, of which JPEG files would keep little.
     files = {recipe.background.index: tmp_path / f"{recipe.background.index}.png" for recipe in recipes}
@@ -41,7 +41,7 @@ def test_baselines_make_our_samples(naive, kind, whole_map, stage, pyrender_rend
     with tarfile.open(tmp_path / "baseline.tar") as tar:
         found = [(entry.name, tar.extractfile(entry).read()) for entry in tar]  # type: ignore[union-attr]
     differences = []
-    for number, (recipe, sample) in enumerate(zip(recipes, stage.studio.make_samples(recipes), strict=True)):
+    for number, (recipe, sample) in enumerate(zip(recipes, stage.generator.make_samples(recipes), strict=True)):
         members = {name.split(".", 1)[1]: data for name, data in found[3 * number : 3 * number + 3]}
         assert all(name.startswith(f"{recipe.index:09d}.") for name, _ in found[3 * number : 3 * number + 3])
         labels = np.load(io.BytesIO(members["npz"]))
@@ -50,8 +50,8 @@ def test_baselines_make_our_samples(naive, kind, whole_map, stage, pyrender_rend
             np.testing.assert_allclose(labels[name], sample.labels[name], atol=tolerance, err_msg=name)
         mask = np.array(Image.open(io.BytesIO(members["mask.png"]))) > 0
         assert (mask & sample.mask).sum() / (mask | sample.mask).sum() > 0.95
-        picture = np.array(Image.open(io.BytesIO(members.get("png") or members["jpg"])))
-        ours, theirs = (cv2.GaussianBlur(p.astype(np.float32), (0, 0), 3) for p in (decode_jpeg(sample.jpg, ""), picture))
+        image = np.array(Image.open(io.BytesIO(members.get("png") or members["jpg"])))
+        ours, theirs = (cv2.GaussianBlur(p.astype(np.float32), (0, 0), 3) for p in (decode_jpeg(sample.jpg, ""), image))
         differences.append(np.abs(ours - theirs).mean())
     assert np.mean(differences) < 6  # grey levels
     assert np.max(differences) < 12
@@ -74,10 +74,10 @@ def test_the_html_sized_release_is_read_as_html(monkeypatch: pytest.MonkeyPatch,
     assert back.components.shape == (2, len(back.texels), 3)
 
     def colours(model: SkinModel, values: np.ndarray) -> np.ndarray:
-        picture = np.zeros((model.size**2, 3), np.float32)
-        picture[model.texels] = values
+        image = np.zeros((model.size**2, 3), np.float32)
+        image[model.texels] = values
         x, y = (model.uv * [1, -1] + [0, 1]).T * model.size
-        return picture.reshape(model.size, model.size, 3)[y.astype(int), x.astype(int)]
+        return image.reshape(model.size, model.size, 3)[y.astype(int), x.astype(int)]
 
     np.testing.assert_array_equal(back.uv_faces, uv_faces)
     np.testing.assert_allclose(colours(back, back.mean), colours(skin, ramp), atol=1.1)

@@ -45,7 +45,7 @@ def test_the_second_run_in_a_row_counts(monkeypatch: pytest.MonkeyPatch):
 def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
     """`bench_generate.py --quick`: four tables with positive times, machine, commit and driver; and a figure."""
     command = [sys.executable, FOLDER / "bench_generate.py", "--quick", "--hand", "toy", "--out", tmp_path]
-    command += ["--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.pictures]
+    command += ["--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.images]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
     tables = {path.name.split("-")[0]: rows_of(path) for path in tmp_path.glob("*.csv")}
@@ -104,11 +104,11 @@ def test_loaders_give_the_same_tensors(tiny_world: World, tmp_path: Path, monkey
 
 
 class Answering:
-    """A detector that answers what it is told."""
+    """A detector that answers what it is given."""
 
     answer: np.ndarray | None = None
 
-    def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+    def landmarks(self, image: np.ndarray) -> np.ndarray | None:
         return self.answer
 
 
@@ -129,7 +129,7 @@ def test_detector_error_is_in_hand_sizes(detector_bench: types.ModuleType, tiny_
         def __init__(self) -> None:
             self.answer: np.ndarray | None = None
 
-        def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+        def landmarks(self, image: np.ndarray) -> np.ndarray | None:
             return self.answer
 
     detector, found = Detector(), []

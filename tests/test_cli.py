@@ -66,7 +66,7 @@ def made(tiny_world, tmp_path_factory) -> Path:
 
 
 def test_help_is_quick_to_load_and_complete():
-    """`--help` lists every command and imports none of the rooms that render."""
+    """`--help` lists every command and imports none of the modules that render."""
     code = "import sys; from handsynth import cli; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not [name for name in ("numpy", "scipy", "cv2", "moderngl", "matplotlib", "joblib", "torch") if f"'{name}'" in loaded]
@@ -145,7 +145,7 @@ def test_generate_verify_replay_stats(command, tiny_world, tmp_path):
 
 
 def test_show_draws_every_pass(command, made, tmp_path):
-    """`show` writes one row: picture, labels, mask and each pass, twice as large; the name is made from the index."""
+    """`show` writes one row: image, labels, mask and each pass, twice as large; the name is made from the index."""
     assert command("show", made, 5, "--save", tmp_path / "five.png").code == 0
     assert cv2.imread(str(tmp_path / "five.png")).shape == (128, 7 * 128, 3)
 
@@ -239,8 +239,8 @@ USAGE = {
 def test_wrong_usage_is_exit_code_two(fails, case, tmp_path, monkeypatch):
     """Each mistake: exit code 2, one sentence that says what to type, and nothing made."""
     monkeypatch.chdir(tmp_path)
-    arguments, said = USAGE[case]
-    assert said in fails(2, *arguments)
+    arguments, message = USAGE[case]
+    assert message in fails(2, *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -266,13 +266,13 @@ def test_a_malformed_command_line_is_exit_code_two(command, arguments, tmp_path,
 def test_missing_assets_are_exit_code_three(fails, tmp_path, tiny_world):
     """MANO, HTML, hands, skins and folders that are not here: exit code 3, where to get them and what to type."""
     out = tmp_path / "out"
-    said = fails(3, "generate", "angrender", out, "--hand", "mano", "--assets", tmp_path / "none")
-    assert "mano.is.tue.mpg.de" in said
-    assert "handsynth assets prepare --mano mano_v1_2.zip" in said
-    assert str(tmp_path / "none" / "mano" / "hand.npz") in said
-    said = fails(3, "generate", "angrender", out, "--hand", "toy", "--textures", "html", "--assets", tmp_path / "none")
-    assert "handtracker.mpi-inf.mpg.de" in said
-    assert "handsynth assets prepare --html" in said
+    message = fails(3, "generate", "angrender", out, "--hand", "mano", "--assets", tmp_path / "none")
+    assert "mano.is.tue.mpg.de" in message
+    assert "handsynth assets prepare --mano mano_v1_2.zip" in message
+    assert str(tmp_path / "none" / "mano" / "hand.npz") in message
+    message = fails(3, "generate", "angrender", out, "--hand", "toy", "--textures", "html", "--assets", tmp_path / "none")
+    assert "handtracker.mpi-inf.mpg.de" in message
+    assert "handsynth assets prepare --html" in message
     assert "no hand is called 'foot'" in fails(3, "generate", "angrender", out, "--hand", "foot")
     assert "no skin is called 'fur'" in fails(3, "generate", "angrender", out, "--hand", "toy", "--textures", "fur")
     assert "does not exist" in fails(3, "generate", "angrender", out, "--hand", "toy", "--backgrounds", tmp_path / "nowhere")
@@ -296,13 +296,13 @@ def test_samples_and_datasets_that_are_not_there(fails, made, tmp_path):
 def test_another_dataset_in_out_is_exit_code_two(fails, command, made, tiny_world, tmp_path):
     out = Path(shutil.copytree(made, tmp_path / "out"))
     before = dataset_bytes(out)
-    said = fails(2, "generate", tiny_world.spec_path, out, "--seed", 3, "--indices", "0:8", "--assets", tiny_world.assets)
-    assert "holds another dataset" in said
-    assert "--overwrite" in said
+    message = fails(2, "generate", tiny_world.spec_path, out, "--seed", 3, "--indices", "0:8", "--assets", tiny_world.assets)
+    assert "holds another dataset" in message
+    assert "--overwrite" in message
     assert dataset_bytes(out) == before
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(fails, made, tmp_path):
-    """A picture that cannot be saved where it should go: its path and why."""
+    """An image that cannot be saved where it should go: its path and why."""
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in fails(1, "show", made, 1, "--save", tmp_path / "file" / "a.png")

@@ -22,7 +22,7 @@ CATEGORIES = [
     {"supercategory": "animal", "id": 17, "name": "cat"},
 ]
 # id, licence, categories annotated (the last as a crowd), whether the file is there
-PICTURES = [
+IMAGES = [
     (42, 1, [17], True),
     (9, 3, [], True),  # no annotation at all
     (25, 4, [1], True),  # a person
@@ -42,13 +42,13 @@ def image(coco_id: int, licence: int, side: int = 48) -> dict:
 
 def content() -> dict:
     annotations = []
-    for coco_id, _, categories, _ in PICTURES:
+    for coco_id, _, categories, _ in IMAGES:
         for place, category in enumerate(categories):
             crowd = int(place == 1)
             shape = {"counts": [10, 20], "size": [48, 64]} if crowd else [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]]
             link = {"image_id": coco_id, "category_id": category, "id": 100 * coco_id + place}
             annotations.append({"segmentation": shape, "area": 32.0, "iscrowd": crowd, "bbox": [1, 1, 8, 8], **link})
-    images = [image(coco_id, licence) for coco_id, licence, _, _ in PICTURES]
+    images = [image(coco_id, licence) for coco_id, licence, _, _ in IMAGES]
     tables = {"licenses": LICENCES, "categories": CATEGORIES, "images": images, "annotations": annotations}
     return {"info": {"year": 2017, "version": "1.0"}, **tables}
 
@@ -65,7 +65,7 @@ def coco(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "coco"
     (root / "train2017").mkdir(parents=True)
-    for coco_id, _, _, there in PICTURES:
+    for coco_id, _, _, there in IMAGES:
         if there:
             Image.fromarray(np.full((48, 64, 3), coco_id, np.uint8)).save(root / "train2017" / f"{coco_id:012d}.jpg")
     write_annotations(root, content())
@@ -77,7 +77,7 @@ def ids(backgrounds) -> list[int]:
 
 
 def test_people_are_left_out_and_the_rest_is_in_order(coco, capsys):
-    """Pictures with a person or a crowd are not there, those without annotations are, sorted by id; stdout stays clean."""
+    """Images with a person or a crowd are not there, those without annotations are, sorted by id; stdout stays clean."""
     backgrounds = open_backgrounds(coco / "train2017")
     assert backgrounds.name == "coco"
     assert ids(backgrounds) == [9, 34, 42, 49]
@@ -94,7 +94,7 @@ def test_people_are_left_out_and_the_rest_is_in_order(coco, capsys):
 
 @pytest.mark.parametrize("layout", ["root", "images", "given file", "given folder"])
 def test_the_annotations_are_found_wherever_people_keep_them(coco, layout, tmp_path):
-    """From COCO's root, with pictures in images/, or told where: the same pictures."""
+    """From COCO's root, with images in images/, or given where: the same images."""
     path, given = coco, None
     if layout == "images":
         (coco / "images").mkdir()
@@ -108,7 +108,7 @@ def test_the_annotations_are_found_wherever_people_keep_them(coco, layout, tmp_p
 
 
 def test_a_folder_that_the_annotations_do_not_describe_is_a_plain_folder(coco):
-    """test2017 has no instances file: its pictures are served as any folder's, not as free of people."""
+    """test2017 has no instances file: its images are served as any folder's, not as free of people."""
     (coco / "train2017").rename(coco / "test2017")
     assert open_backgrounds(coco / "test2017").name == "folder"
 
@@ -154,20 +154,20 @@ DAMAGED = {
     "cut short": lambda value: json.dumps(value)[:-40],
     "not JSON": lambda value: "<html>404</html>",
     "a list": lambda value: [value],
-    "no pictures": lambda value: value | {"images": []},
-    "picture without a name": lambda value: value | {"images": [{"id": 1}]},
+    "no images": lambda value: value | {"images": []},
+    "image without a name": lambda value: value | {"images": [{"id": 1}]},
     "annotations of something else": lambda value: value | {"annotations": [3]},
     "path upwards": lambda value: value | {"images": [image(9, 4) | {"file_name": "../../secret.jpg"}]},
     "absolute path": lambda value: value | {"images": [image(9, 4) | {"file_name": "/etc/passwd"}]},
     "number as name": lambda value: value | {"images": [image(9, 4) | {"file_name": 3}]},
     "deep nesting": lambda value: "[" * 100_000,
-    "endless picture": lambda value: json.dumps(value).replace('"width": ', '"width": 1e999, "was": '),
+    "endless image": lambda value: json.dumps(value).replace('"width": ', '"width": 1e999, "was": '),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damaged_or_hostile_annotations_are_refused(coco, damage):
-    """One AssetError that names the file; nothing outside the folder is ever named as a picture."""
+    """One AssetError that names the file; nothing outside the folder is ever named as an image."""
     write_annotations(coco, DAMAGED[damage](content()))
     with pytest.raises(AssetError, match=r"instances_train2017\.json"):
         open_backgrounds(coco / "train2017")
@@ -186,15 +186,15 @@ def test_missing_annotations_say_what_to_get(coco, tmp_path):
         open_backgrounds(coco / "train2017", annotations=tmp_path / "nowhere")
 
 
-def test_pictures_of_another_folder_are_an_error(coco, tmp_path):
-    """Annotations whose pictures are not there do not yield an empty list."""
+def test_images_of_another_folder_are_an_error(coco, tmp_path):
+    """Annotations whose images are not there do not yield an empty list."""
     (tmp_path / "other").mkdir()
-    with pytest.raises(AssetError, match="none of the person-free pictures"):
+    with pytest.raises(AssetError, match="none of the person-free images"):
         open_backgrounds(tmp_path / "other", annotations=coco / "annotations")
 
 
-def test_small_pictures_are_named(coco):
-    """A picture under 32 px is skipped by what the annotations say of it."""
+def test_small_images_are_named(coco):
+    """An image under 32 px is skipped by what the annotations say of it."""
     value = content()
     value["images"][1]["height"] = 20
     write_annotations(coco, value)

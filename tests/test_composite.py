@@ -27,10 +27,10 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def compose(compositor: CompositeStage, encoded: np.ndarray, background: np.ndarray, sensor: SensorChoice) -> np.ndarray:
-    """One picture, of a hand whose window is the whole of it."""
+    """One image, of a hand whose window is the whole of it."""
     rows, columns = map(slice, (0, 0), encoded.shape[:2])
-    (picture,) = compositor.composite([Layers(encoded, encoded[..., 3] > 127, (rows, columns))], [background], [sensor])
-    return picture
+    (image,) = compositor.composite([Layers(encoded, encoded[..., 3] > 127, (rows, columns))], [background], [sensor])
+    return image
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +63,19 @@ def test_coverage_zero_is_the_background(compositor, background):
     encoded = np.zeros((SIDE, SIDE, 4), np.uint8)
     np.testing.assert_array_equal(compose(compositor, encoded, background, NEUTRAL), background)
     encoded[20:30, 8:50] = (90, 80, 70, 255)
-    picture = compose(compositor, encoded, background, NEUTRAL)
+    image = compose(compositor, encoded, background, NEUTRAL)
     outside = encoded[..., 3] == 0
-    np.testing.assert_array_equal(picture[outside], background[outside])
+    np.testing.assert_array_equal(image[outside], background[outside])
 
 
 def test_coverage_one_is_the_hand(compositor, background, rng):
-    """Where coverage is full the picture shows the encoded light within a byte, whatever is behind; over-bright is white."""
+    """Where coverage is full the image shows the encoded light within a byte, whatever is behind; over-bright is white."""
     encoded = rng.integers(0, 256, (SIDE, SIDE, 4), np.uint8)
     encoded[..., 3] = 255
     light = (encoded[..., :3] / 255) ** 2 * HEADROOM
-    picture = compose(compositor, encoded, background, NEUTRAL)
-    assert np.abs(picture - linear_to_srgb(light)).max() < 1
-    assert (picture[light >= 1] == 255).all()
+    image = compose(compositor, encoded, background, NEUTRAL)
+    assert np.abs(image - linear_to_srgb(light)).max() < 1
+    assert (image[light >= 1] == 255).all()
 
 
 def test_light_adds_up_linearly_between(compositor):
@@ -88,12 +88,12 @@ def test_light_adds_up_linearly_between(compositor):
     for hand_light, behind in (((0.5, 0.3, 0.2), (20, 60, 200)), ((1.4, 0.05, 0.0), (255, 0, 128))):
         root = np.sqrt(np.array(hand_light) / HEADROOM)
         encoded = np.round(255 * np.concatenate([share * root, share], 1)).astype(np.uint8)[None]
-        picture = compose(compositor, encoded, np.full((1, 256, 3), behind, np.uint8), NEUTRAL)[0]
+        image = compose(compositor, encoded, np.full((1, 256, 3), behind, np.uint8), NEUTRAL)[0]
         expected = share * hand_light + (1 - share) * srgb_to_linear(behind)
-        # d(e^2 H / share) for half a step of e, and half a byte of the picture.
+        # d(e^2 H / share) for half a step of e, and half a byte of the image.
         tolerance = HEADROOM * (2 * share * root * 0.5 / 255 + (0.5 / 255) ** 2) / np.maximum(share, 1 / 255)
         low, high = (np.floor(linear_to_srgb(expected - tolerance)) - 1, np.ceil(linear_to_srgb(expected + tolerance)) + 1)
-        assert ((picture >= low) & (picture <= high)).all()
+        assert ((image >= low) & (image <= high)).all()
         assert np.ptp(high - low) < 60, "the tolerance still says something"
 
 
@@ -102,13 +102,13 @@ def test_gains_scale_light(compositor, background):
     gains = (1.3, 0.8, 1.0)
     encoded = np.zeros((SIDE, SIDE, 4), np.uint8)
     encoded[:, 32:] = (120, 100, 90, 255)
-    picture = compose(compositor, encoded, background, replace(NEUTRAL, gains=gains))
+    image = compose(compositor, encoded, background, replace(NEUTRAL, gains=gains))
     light = np.where(encoded[..., 3:] > 0, (encoded[..., :3] / 255) ** 2 * HEADROOM, srgb_to_linear(background)) * gains
-    assert np.abs(picture - linear_to_srgb(light)).max() < 1
+    assert np.abs(image - linear_to_srgb(light)).max() < 1
 
 
 def test_noise_is_white_zero_mean_and_named_by_its_key(compositor):
-    """On mid grey: mean 0, the deviation asked for, independent of its neighbours; a key names one field."""
+    """On mid grey: mean 0, the requested deviation, independent of its neighbours; a key names one field."""
     grey, empty = np.full((256, 256, 3), 128, np.uint8), np.zeros((256, 256, 4), np.uint8)
     fields = []
     for key in (0, 12345, 2**31 - 1):
@@ -125,8 +125,8 @@ def test_noise_is_white_zero_mean_and_named_by_its_key(compositor):
 
 
 @pytest.mark.parametrize("size", [1024, 1025, 1500])
-def test_noise_reaches_every_pixel_of_large_pictures(compositor, size):
-    """Pictures larger than the noise field are covered too."""
+def test_noise_reaches_every_pixel_of_large_images(compositor, size):
+    """Images larger than the noise field are covered too."""
     grey = np.full((size, size, 3), 128, np.uint8)
     noisy = compose(compositor, np.zeros((size, size, 4), np.uint8), grey, replace(NEUTRAL, noise=0.02, noise_key=77))
     assert noisy[-50:, -50:].std() > 4
@@ -161,16 +161,16 @@ def test_arguments_are_left_alone(compositor, background):
     np.testing.assert_array_equal(background, before[1])
 
 
-def test_outside_the_hand_a_picture_is_its_background(stage, compositor, rng):
+def test_outside_the_hand_a_image_is_its_background(stage, compositor, rng):
     """Rendered hands over noise: every pixel more than a pixel away from the mask keeps its bytes."""
     size = stage.spec.image_size
     background = rng.integers(0, 256, (size, size, 3), np.uint8)
     for view in stage.views[:12]:
-        layers = stage.studio.renderer.render(view)
-        picture = compose(compositor, layers.encoded, background, NEUTRAL)
+        layers = stage.generator.renderer.render(view)
+        image = compose(compositor, layers.encoded, background, NEUTRAL)
         away = cv2.dilate(layers.mask.view(np.uint8), np.ones((5, 5), np.uint8)) == 0
-        np.testing.assert_array_equal(picture[away], background[away])
-        assert (picture[layers.mask] != background[layers.mask]).any(1).mean() > 0.95
+        np.testing.assert_array_equal(image[away], background[away])
+        assert (image[layers.mask] != background[layers.mask]).any(1).mean() > 0.95
 
 
 def test_mean_light_is_the_mean_in_linear_light():

@@ -1,4 +1,4 @@
-"""Encoding: pictures, passes and labels come back from a shard's bytes as they were, and damage is one sentence."""
+"""Encoding: images, passes and labels come back from a shard's bytes as they were, and damage is one sentence."""
 
 import io
 import json
@@ -25,8 +25,8 @@ def rng() -> np.random.Generator:
 @pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3), (1, 1)])
 def test_png_is_lossless(rng, dtype, shape):
     """Every depth and channel count comes back, also from arrays that are not contiguous."""
-    picture = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-    for array in (picture, picture[::-1]):
+    image = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    for array in (image, image[::-1]):
         again = decode_png(encode_png(array), "here")
         np.testing.assert_array_equal(again, array)
         assert again.dtype == dtype
@@ -34,24 +34,24 @@ def test_png_is_lossless(rng, dtype, shape):
 
 def test_png_is_rgb_for_others(rng):
     """Pillow reads the channels in our order."""
-    picture = rng.integers(0, 256, (5, 6, 3), np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(picture)))), picture)
+    image = rng.integers(0, 256, (5, 6, 3), np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(image)))), image)
 
 
 def test_jpeg_is_rgb_and_near(rng):
-    """A smooth picture survives quality 95 within a few levels, here and in Pillow, red as red; less quality, fewer bytes."""
+    """A smooth image survives quality 95 within a few levels, here and in Pillow, red as red; less quality, fewer bytes."""
     x, y = np.meshgrid(np.arange(64), np.arange(64))
-    picture = np.stack([200 - x, 40 + y, 3 * ((x + y) // 4)], -1).astype(np.uint8)
-    data = encode_jpeg(picture, 95)
+    image = np.stack([200 - x, 40 + y, 3 * ((x + y) // 4)], -1).astype(np.uint8)
+    data = encode_jpeg(image, 95)
     for again in (decode_jpeg(data, "here"), np.asarray(Image.open(io.BytesIO(data)))):
-        assert np.abs(again.astype(int) - picture).mean() < 2
+        assert np.abs(again.astype(int) - image).mean() < 2
     noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
     assert len(encode_jpeg(noise, 50)) < len(encode_jpeg(noise, 95))
 
 
 @pytest.mark.parametrize("decode", [decode_jpeg, decode_png])
-@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe0\0\0", b"\x89PNG\r\n\x1a\n\0\0"])
-def test_damaged_pictures_name_their_place(decode, data):
+@pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8\xff\xe0\0\0", b"\x89PNG\r\n\x1a\n\0\0"])
+def test_damaged_images_name_their_place(decode, data):
     with pytest.raises(HandsynthError, match="shard-000003"):
         decode(data, "shard-000003, sample 5")
 
@@ -90,8 +90,8 @@ def test_depth_never_overflows(name):
 
 
 def test_a_sample_comes_back_from_its_members(stage):
-    """Picture, mask, labels, vertices and passes, decoded, are the sample's, in the order in which shards hold them."""
-    for sample in stage.studio.make_samples(stage.recipes[:4]):
+    """Image, mask, labels, vertices and passes, decoded, are the sample's, in the order in which shards hold them."""
+    for sample in stage.generator.make_samples(stage.recipes[:4]):
         members = encode_sample(sample)
         assert list(members) == ["jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES)]
         assert members["jpg"] == sample.jpg
@@ -106,9 +106,9 @@ def test_a_sample_comes_back_from_its_members(stage):
 
 def test_samples_are_made_alike_in_any_batch(stage):
     """The members of a sample have the same bytes alone, in a batch and in another order."""
-    together = {s.index: encode_sample(s) for s in stage.studio.make_samples(stage.recipes[:6])}
-    backwards = {s.index: encode_sample(s) for s in stage.studio.make_samples(stage.recipes[5:0:-1])}
+    together = {s.index: encode_sample(s) for s in stage.generator.make_samples(stage.recipes[:6])}
+    backwards = {s.index: encode_sample(s) for s in stage.generator.make_samples(stage.recipes[5:0:-1])}
     for index, members in backwards.items():
         assert members == together[index]
-    (alone,) = stage.studio.make_samples(stage.recipes[3:4])
+    (alone,) = stage.generator.make_samples(stage.recipes[3:4])
     assert encode_sample(alone) == together[alone.index]

@@ -1,4 +1,4 @@
-"""What a farm meets, done to a small dataset: nothing is lost. `benchmarks/faults.py` does the same many times over."""
+"""What a render farm meets, done to a small dataset: nothing is lost. `benchmarks/faults.py` does the same many times over."""
 
 import sys
 from pathlib import Path
@@ -17,10 +17,10 @@ def bench(tmp_path_factory) -> faults.Bench:
 # Kills, nodes that race, clusters, crashes and dropped requests have tests of their own (test_farm, test_workers, test_folder).
 @pytest.mark.parametrize(
     ("name", "trials"),
-    [("full", 1), ("quota", 2), ("read-only", 1), ("rotten background", 1), ("empty picture", 2), ("clock", 2), ("flipped", 4)],
+    [("full", 1), ("quota", 2), ("read-only", 1), ("rotten background", 1), ("empty image", 2), ("clock", 2), ("flipped", 4)],
 )
 def test_nothing_is_lost(bench, name, trials):
-    """After the fault only whole shards lie there, what is said is one sentence, and the same command ends with the same bytes."""
+    """After the fault only whole shards lie there, the message is one sentence, and the same command ends with the same bytes."""
     done, lost, _ = faults.ROWS[name][0](bench, trials)
     assert (done, lost) == (trials, 0)
 

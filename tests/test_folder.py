@@ -1,4 +1,4 @@
-"""Folders: a dataset in an object store is made, mended and verified as on a disk, also where requests are dropped."""
+"""Folders: a dataset in an object store is made, repaired and verified as on a disk, also where requests are dropped."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from handsynth.dataset import folder as folder_module
 from handsynth.dataset.folder import Folder, LocalFolder, open_folder
 from handsynth.dataset.generate import RunConfig
 from handsynth.dataset.replay import replay
-from handsynth.dataset.sidecars import NOTES, PLAN
+from handsynth.dataset.sidecars import PLAN, SIDECAR_DIR
 from handsynth.dataset.statistics import collect_stats
 from handsynth.dataset.verify import verify
 
@@ -92,13 +92,13 @@ def test_the_same_command_mends_everywhere(tiny_world, where, reference, damage)
     tiny_world.generate(where)
     folder = open_folder(where)
     name = shard_name(1)
-    sidecar = next(file for file in folder.list(NOTES) if file.startswith(name))
+    sidecar = next(file for file in folder.list(SIDECAR_DIR) if file.startswith(name))
     if damage == "shard cut":
         folder.write(name, folder.read(name)[:-512])
     elif damage == "plan cut":
         folder.write(PLAN, folder.read(PLAN)[:-1])
     else:
-        folder.remove({"shard gone": name, "sidecar gone": f"{NOTES}/{sidecar}", "index gone": "index.json"}[damage])
+        folder.remove({"shard gone": name, "sidecar gone": f"{SIDECAR_DIR}/{sidecar}", "index gone": "index.json"}[damage])
     if damage != "index gone":
         found = verify(where, tiny_world.assets).faults
         assert found
@@ -181,7 +181,7 @@ def test_an_answer_is_not_asked_for_again(error):
 
 
 def test_a_bucket_that_does_not_exist(tiny_world, store):
-    """What cannot be written to is said before anything is made."""
+    """What cannot be written to is reported before anything is made."""
     with pytest.raises(HandsynthError, match=r"s3://nobody/set cannot be written to .*bucket"):
         tiny_world.generate("s3://nobody/set")
     with pytest.raises(HandsynthError, match=r"s3://nobody/set holds no index\.json"):
@@ -189,7 +189,7 @@ def test_a_bucket_that_does_not_exist(tiny_world, store):
 
 
 @pytest.mark.parametrize(
-    ("address", "said", "kind"),
+    ("address", "message", "kind"),
     [
         ("nope://bucket/x", "Protocol not known: nope", UsageError),
         ("://a/b", "neither a folder nor an address", UsageError),
@@ -198,8 +198,8 @@ def test_a_bucket_that_does_not_exist(tiny_world, store):
         ("ftp://127.0.0.1:1/x", "cannot be opened", HandsynthError),
     ],
 )
-def test_addresses_that_lead_nowhere(address, said, kind):
-    with pytest.raises(kind, match=said) as raised:
+def test_addresses_that_lead_nowhere(address, message, kind):
+    with pytest.raises(kind, match=message) as raised:
         open_folder(address)
     assert "\n" not in str(raised.value)
 

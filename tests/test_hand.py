@@ -245,7 +245,7 @@ def test_axes_are_right_handed_frames():
 
 
 def test_thumbnail_rolls_the_last_hinge():
-    """The thumb's last hinge runs from one side of the nail to the other, seen along the thumb."""
+    """The thumb's last flexion axis runs from one side of the nail to the other, seen along the thumb."""
     rest = toy_hand().rest_joints
     for roll in (-80, -45, 0, 30):
         sides = np.array([[0.0, np.sin(np.deg2rad(roll)), np.cos(np.deg2rad(roll))], [0.0, 0.0, 0.0]])

@@ -32,21 +32,21 @@ def paths(release: Path) -> tuple[Path, Path]:
 
 
 def official_texture(model: dict[str, np.ndarray], values: np.ndarray) -> np.ndarray:
-    """(1024, 1024, 3) picture as the release's own code assembles it."""
+    """(1024, 1024, 3) image as the release's own code assembles it."""
     flat = np.zeros(3 * 1024 * 1024)
     flat[model["index_map"]] = values
     return flat.reshape(3, 1024, 1024).transpose(2, 1, 0)
 
 
 def skin_texture(skin: SkinModel, alpha: np.ndarray) -> np.ndarray:
-    """(size, size, 3) picture of a skin model, unclipped, black elsewhere."""
-    picture = np.zeros((skin.size**2, 3))
-    picture[skin.texels] = skin.mean + np.tensordot(alpha, skin.components, 1)
-    return picture.reshape(skin.size, skin.size, 3)
+    """(size, size, 3) image of a skin model, unclipped, black elsewhere."""
+    image = np.zeros((skin.size**2, 3))
+    image[skin.texels] = skin.mean + np.tensordot(alpha, skin.components, 1)
+    return image.reshape(skin.size, skin.size, 3)
 
 
 def test_full_size_is_the_official_texture(release, contents):
-    """At 1024 the picture for any alpha is the one that the release's code assembles."""
+    """At 1024 the image for any alpha is the one that the release's code assembles."""
     model, _ = contents
     skin = read_html(*paths(release), size=1024)
     alpha = np.random.default_rng(0).normal(size=101)
@@ -71,7 +71,7 @@ def test_smaller_is_the_mean_of_used_texels(release, contents, size):
 
 
 def test_layout_is_the_files_own(release, contents):
-    """Texture coordinates and their faces come over as they are: v = 0 is the bottom of the picture in both."""
+    """Texture coordinates and their faces come over as they are: v = 0 is the bottom of the image in both."""
     _, uvs = contents
     skin = read_html(*paths(release))
     np.testing.assert_allclose(skin.uv, uvs["verts_uvs"], atol=1e-6)
@@ -106,7 +106,7 @@ def test_first_release_names_its_layout_otherwise(tmp_path, contents):
 
 
 def test_shading_kept_is_second_choice_and_said(release, tmp_path):
-    """Without model_sr, model_wosr is taken, and the user is told."""
+    """Without model_sr, model_wosr is taken, and the user is informed."""
     shutil.copytree(release, tmp_path / "html")
     basis = tmp_path / "html" / "TextureBasis"
     (basis / "model_sr").rename(basis / "model_wosr")

@@ -23,7 +23,7 @@ POSED = 32
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """One sample as a stranger reads it."""
+    """One sample as an external reader sees it."""
 
     key: str
     labels: dict
@@ -45,7 +45,7 @@ class Whole:
     faces: np.ndarray
 
 
-def picture(data: bytes) -> np.ndarray:
+def image(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
@@ -60,8 +60,8 @@ def read_dataset(folder: Path, hand_file: Path) -> Whole:
                 files.setdefault(key, {})[extension] = tar.extractfile(member).read()
         for key, found in files.items():
             vertices = np.load(io.BytesIO(found["vertices.npy"]))
-            depth = picture(found["depth.png"]) * index["conventions"]["depth_unit_m"]
-            samples.append(Read(key, json.loads(found["json"]), vertices.astype(float), picture(found["mask.png"]) > 0, depth))
+            depth = image(found["depth.png"]) * index["conventions"]["depth_unit_m"]
+            samples.append(Read(key, json.loads(found["json"]), vertices.astype(float), image(found["mask.png"]) > 0, depth))
     return Whole(index, samples, np.load(hand_file)["faces"])
 
 
@@ -75,7 +75,7 @@ def whole(request) -> Whole:
 def draw(pyrender_renderer):
     """(vertices, faces, K, size) -> (size, size) depth at pixel centres, 0 = background.
 
-    The wrist is open, so both sides of every face are drawn. pyrender's pictures have four samples in a pixel, of which
+    The wrist is open, so both sides of every face are drawn. pyrender's images have four samples in a pixel, of which
     its depth takes the first; drawn as a segmentation they have one, in the middle. (The fixture `pyrender_renderer` is
     there so that no renderer is deleted while another works.)
     """
@@ -124,7 +124,7 @@ def box_bounds(sample: Read) -> bool:
 
 
 def visibility_agrees(sample: Read, index: dict) -> bool:
-    """Visible exactly when in the picture and the depth pass has nothing more than the tolerance in front; one grey level free."""
+    """Visible exactly when in the image and the depth pass has nothing more than the tolerance in front; one grey level free."""
     z, size = np.array(sample.labels["keypoints_cam"])[:, 2], sample.labels["image_size"]
     xy, visible = np.array(sample.labels["keypoints_xy"]), np.array(sample.labels["keypoints_visible"], bool)
     inside = ((xy >= 0) & (xy < size)).all(1)
@@ -158,7 +158,7 @@ def test_masks_and_depths_are_those_of_an_independent_rendering(whole, draw):
     """On every sample mask IoU is at least 0.99, and depth within 0.5 mm at the median.
 
     Depths are compared where the independent rendering shows the skin's outside: through the open wrist it sees the inside,
-    where ours shows the cap, and from straight below that can be most of the picture.
+    where ours shows the cap, and from straight below that can be most of the image.
     """
     for sample in whole.samples:
         depth = draw(sample.vertices, whole.faces, sample.K, sample.labels["image_size"])

@@ -41,8 +41,8 @@ def skin(hand: HandModel) -> SkinModel:
 def draws(skin: SkinModel) -> np.ndarray:
     """(200, U, 3) sRGB of random draws on the used texels."""
     alpha = np.random.default_rng(7).normal(size=(200, len(skin.components)))
-    pictures = TextureStage(skin).albedos(alpha)
-    return pictures.reshape(200, -1, 4)[:, skin.texels, :3].astype(np.float32)
+    images = TextureStage(skin).albedos(alpha)
+    return images.reshape(200, -1, 4)[:, skin.texels, :3].astype(np.float32)
 
 
 def lightness(srgb: np.ndarray) -> np.ndarray:
@@ -134,10 +134,10 @@ def test_colours_run_on_across_seams(draws: np.ndarray, frames: Frames) -> None:
 
 def test_no_dark_gutter(skin: SkinModel) -> None:
     """No unused texel of the mean is darker or lighter than all used ones: nothing black comes near a chart's edge."""
-    picture = TextureStage(skin).albedos(np.zeros((1, len(skin.components))))[0, ..., :3].reshape(-1, 3)
-    used = picture[skin.texels]
-    assert (picture >= used.min(0)).all()
-    assert (picture <= used.max(0)).all()
+    image = TextureStage(skin).albedos(np.zeros((1, len(skin.components))))[0, ..., :3].reshape(-1, 3)
+    used = image[skin.texels]
+    assert (image >= used.min(0)).all()
+    assert (image <= used.max(0)).all()
 
 
 def test_same_seed_same_skin(hand: HandModel) -> None:

@@ -54,7 +54,7 @@ def test_the_stage_is_posing_then_the_camera(both_sides, stage):
 
 
 def test_left_is_the_mirror_of_right(both_sides):
-    """Points are mirrored in x = 0 of the camera frame, the picture at its middle, and the camera stays a rotation."""
+    """Points are mirrored in x = 0 of the camera frame, the image at its middle, and the camera stays a rotation."""
     right, left = both_sides
     np.testing.assert_array_equal(left.vertices, mirror_points(right.vertices).astype(np.float32))
     np.testing.assert_array_equal(left.normals, mirror_points(right.normals).astype(np.float32))

@@ -41,14 +41,14 @@ def test_webdataset_iterates_the_shards(shards, by_hand):
 
 
 def test_webdataset_decodes_the_members(shards):
-    """Its own decoders make arrays of picture, mask, labels and vertices."""
+    """Its own decoders make arrays of image, mask, labels and vertices."""
     import webdataset
 
     read = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8").to_tuple("jpg", "mask.png", "json", "vertices.npy")
     count = 0
-    for picture, mask, labels, vertices in read:
+    for image, mask, labels, vertices in read:
         size = labels["image_size"]
-        assert picture.shape == (size, size, 3)
+        assert image.shape == (size, size, 3)
         assert set(np.unique(mask)) == {0, 255}
         assert vertices.dtype == np.float32
         count += 1
@@ -57,7 +57,7 @@ def test_webdataset_decodes_the_members(shards):
 
 @pytest.mark.parametrize("how", ["files", "pattern", "folder"])
 def test_datasets_loads_the_shards(toy_dataset, shards, by_hand, tmp_path, how):
-    """load_dataset("webdataset", data_files=...) and load_dataset(OUT), offline: the same keys, pictures, labels, vertices.
+    """load_dataset("webdataset", data_files=...) and load_dataset(OUT), offline: the same keys, images, labels, vertices.
 
     With data_dir=OUT alone the library takes every file of the folder for a shard, index.json too, and refuses it.
     """

@@ -336,7 +336,7 @@ def test_angrender_stands_upright(toy):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_vertex_lies_inside_the_picture(name, library):
+def test_every_vertex_lies_inside_the_image(name, library):
     """Framing works on a stand-in for the hand; every vertex of the hand itself still projects inside, a pixel from the edge."""
     spec = load_spec(name)
     recipes = spread(RecipeSampler(spec, library), 300)

@@ -1,4 +1,4 @@
-"""The OpenGL renderer: against pyrender, against a rasteriser in numpy, and what its pictures promise."""
+"""The OpenGL renderer: against pyrender, against a rasteriser in numpy, and what its images promise."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -28,7 +28,7 @@ NAMES = tuple(PASSES)
 @pytest.fixture(scope="module")
 def layers(stage):
     """Every view with all passes."""
-    return [stage.studio.renderer.render(view, NAMES) for view in stage.views]
+    return [stage.generator.renderer.render(view, NAMES) for view in stage.views]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -76,9 +76,9 @@ def test_agrees_with_the_slow_twin(stage, k):
     """
     size, view = 96, stage.views[k]
     view = replace(view, K=resized(view.K, size / stage.spec.image_size))
-    small = GlRenderer(stage.library.hand, stage.studio.surface, len(view.albedo), size)
+    small = GlRenderer(stage.library.hand, stage.generator.surface, len(view.albedo), size)
     found = small.render(view, NAMES)
-    slow = rasterise(stage.studio.surface, view.vertices, view.normals, view.K, size)
+    slow = rasterise(stage.generator.surface, view.vertices, view.normals, view.K, size)
     assert (found.mask != (slow.depth > 0)).sum() <= 3
     both = found.mask & (slow.depth > 0)
     skin = both & ~cap_pixels(stage, slow)
@@ -94,12 +94,12 @@ def test_agrees_with_the_slow_twin(stage, k):
 
 def cap_pixels(stage, slow) -> np.ndarray:
     """Pixels that show the cap, whose shading normals are its own: all its corners have one texture coordinate."""
-    surface = stage.studio.surface
+    surface = stage.generator.surface
     u, v = surface.corner_uv[-1]
     return (np.abs(slow.uv - [u, 1 - v]) < 1e-6).all(-1)
 
 
-def test_every_picture_tells_the_same_mask(layers):
+def test_every_image_tells_the_same_mask(layers):
     """Mask, depth, parts and the texture pass's third channel cover the same pixels; elsewhere every pass is 0."""
     for found in layers:
         np.testing.assert_array_equal(found.mask, found.depth > 0)
@@ -116,11 +116,11 @@ def test_coverage_is_nothing_off_the_hand_and_everything_on_it(layers):
         assert (found.encoded[~dilated(~found.mask, 2), 3] < 255).sum() <= SLITS * found.mask.sum()
 
 
-def test_passes_never_change_the_picture(stage, layers):
-    """Each of the sixteen sets of passes gives the same picture, mask and passes, byte by byte."""
+def test_passes_never_change_the_image(stage, layers):
+    """Each of the sixteen sets of passes gives the same image, mask and passes, byte by byte."""
     for k in (1, 6):
         for names in (names for n in range(5) for names in combinations(NAMES, n)):
-            found = stage.studio.renderer.render(stage.views[k], names)
+            found = stage.generator.renderer.render(stage.views[k], names)
             for name in ("encoded", "mask", *names):
                 np.testing.assert_array_equal(getattr(found, name), getattr(layers[k], name), f"{name} of {names}")
             assert all(getattr(found, name) is None for name in set(NAMES) - set(names))
@@ -149,7 +149,7 @@ def test_normals_face_the_camera(stage, layers):
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
     """A red dot painted on a black texture at a vertex's coordinates shows where K projects that vertex, if it is seen."""
-    surface, texture = stage.studio.surface, 1024
+    surface, texture = stage.generator.surface, 1024
     renderer = GlRenderer(stage.library.hand, surface, texture, stage.spec.image_size)
     seams = np.bincount(surface.corner_vertex, minlength=stage.library.hand.num_vertices) > 1
     shown = 0
@@ -175,8 +175,8 @@ def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
     assert shown > 15
 
 
-def test_a_left_hand_is_the_flipped_picture(stage):
-    """Hand, lights and camera mirrored give the picture mirrored: winding, cap and textures hold for left hands too."""
+def test_a_left_hand_is_the_flipped_image(stage):
+    """Hand, lights and camera mirrored give the image mirrored: winding, cap and textures hold for left hands too."""
     for view in (view for view in stage.views[:12] if not view.is_left):
         flip = replace(
             view,
@@ -188,7 +188,7 @@ def test_a_left_hand_is_the_flipped_picture(stage):
             K=mirrored(view.K, stage.spec.image_size),
             is_left=True,
         )
-        straight, mirror = (stage.studio.renderer.render(v) for v in (view, flip))
+        straight, mirror = (stage.generator.renderer.render(v) for v in (view, flip))
         assert iou(straight.mask, mirror.mask[:, ::-1]) > 0.999
         inside = ~dilated(~straight.mask, 2)
         difference = np.abs(straight.encoded.astype(int) - mirror.encoded[:, ::-1])[inside]
@@ -202,11 +202,11 @@ def moved_by(view: View, dx: int, dy: int) -> View:
     return replace(view, K=view.K + np.array([[0, 0, dx], [0, 0, dy], [0, 0, 0]]))
 
 
-def test_a_hand_that_leaves_the_picture_is_cut_off(stage, layers):
-    """Moving the principal point by whole pixels moves the picture; what leaves it is gone, far out nothing is left."""
+def test_a_hand_that_leaves_the_image_is_cut_off(stage, layers):
+    """Moving the principal point by whole pixels moves the image; what leaves it is gone, far out nothing is left."""
     view, whole = stage.views[2], layers[2]
     for dx, dy in ((-97, 0), (60, 110), (0, -150)):
-        shifted = stage.studio.renderer.render(moved_by(view, dx, dy), ("depth",))
+        shifted = stage.generator.renderer.render(moved_by(view, dx, dy), ("depth",))
         moved = np.zeros_like(whole.mask)
         size = len(moved)
         to, of = (
@@ -216,14 +216,14 @@ def test_a_hand_that_leaves_the_picture_is_cut_off(stage, layers):
         moved[to] = whole.mask[of]
         assert (shifted.mask != moved).sum() <= 3  # float32 positions shift by some 1e-5 px
         np.testing.assert_array_equal(shifted.mask, shifted.depth > 0)
-    assert not stage.studio.renderer.render(moved_by(view, 1000, 0)).mask.any()
+    assert not stage.generator.renderer.render(moved_by(view, 1000, 0)).mask.any()
 
 
 def test_renderers_may_live_side_by_side(stage, layers, pyrender_renderer):
-    """A second OpenGL renderer and pyrender at work leave the first one's pictures alone."""
-    second = GlRenderer(stage.library.hand, stage.studio.surface, len(stage.views[0].albedo), stage.spec.image_size)
+    """A second OpenGL renderer and pyrender at work leave the first one's images alone."""
+    second = GlRenderer(stage.library.hand, stage.generator.surface, len(stage.views[0].albedo), stage.spec.image_size)
     pyrender_renderer.render(stage.views[1])
-    for renderer in (stage.studio.renderer, second):
+    for renderer in (stage.generator.renderer, second):
         np.testing.assert_array_equal(renderer.render(stage.views[0]).encoded, layers[0].encoded)
 
 

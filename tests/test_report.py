@@ -1,4 +1,4 @@
-"""Pictures and numbers about datasets: contact sheets, one sample drawn, camera plots, statistics, plans."""
+"""Images and numbers about datasets: contact sheets, one sample drawn, camera plots, statistics, plans."""
 
 import dataclasses
 import json
@@ -14,8 +14,8 @@ from handsynth.core.shard import read_index, read_shard
 from handsynth.dataset.draw import draw_labels
 from handsynth.dataset.plan import estimate, plot_plan
 from handsynth.dataset.selection import Selection
-from handsynth.dataset.statistics import GAP, collect_stats, contact_sheet, sample_sheet, save_picture
-from handsynth.generator import Studio, library_of
+from handsynth.dataset.statistics import GAP, collect_stats, contact_sheet, sample_sheet, save_image
+from handsynth.generator import Generator, library_of
 from handsynth.image.encode import decode_jpeg
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import load_spec
@@ -28,7 +28,7 @@ def samples(tiny_world: World) -> list[Sample]:
     spec = tiny_world.spec()
     library = library_of(spec, tiny_world.assets)
     sampler = RecipeSampler(spec, library)
-    return list(Studio(spec, library).make_samples([sampler.sample(i) for i in range(7)]))
+    return list(Generator(spec, library).make_samples([sampler.sample(i) for i in range(7)]))
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +46,21 @@ def tile(sheet: np.ndarray, k: int, columns: int, side: int) -> np.ndarray:
 @pytest.mark.parametrize("zoom", [1, 2])
 @pytest.mark.parametrize(("number", "columns", "rows"), [(1, 1, 1), (4, 2, 2), (5, 3, 2), (7, 3, 3)])
 def test_a_contact_sheet_shows_every_sample(samples, number, columns, rows, zoom):
-    """The nearest square of tiles with white gaps; chequered, clean pictures to the pixel and drawn ones that differ."""
+    """The nearest square of tiles with white gaps; chequered, clean images to the pixel and drawn ones that differ."""
     sheet, side = contact_sheet(samples[:number], zoom), 64 * zoom
     assert sheet.shape == (rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3)
     assert (sheet[:GAP] == 255).all()
     assert (sheet[:, -GAP:] == 255).all()
     for k, sample in enumerate(samples[:number]):
-        picture = decode_jpeg(sample.jpg, "").repeat(zoom, 0).repeat(zoom, 1)
+        image = decode_jpeg(sample.jpg, "").repeat(zoom, 0).repeat(zoom, 1)
         clean = (k // columns + k % columns) % 2 == 0
-        assert np.array_equal(tile(sheet, k, columns, side), picture) == clean
+        assert np.array_equal(tile(sheet, k, columns, side), image) == clean
     for k in range(number, rows * columns):
         assert (tile(sheet, k, columns, side) == 255).all()
 
 
 def test_labels_are_drawn_where_they_are(samples):
-    """Over a black picture, colour stands at every visible keypoint and on the box, and only near the hand."""
+    """Over a black image, colour stands at every visible keypoint and on the box, and only near the hand."""
     sample, zoom = samples[0], 4
     drawn = draw_labels(np.zeros((64, 64, 3), np.uint8), sample.labels, None, zoom)
     assert drawn.shape == (256, 256, 3)
@@ -77,7 +77,7 @@ def test_labels_are_drawn_where_they_are(samples):
 
 
 def test_one_sample_drawn_shows_every_pass(made):
-    """Picture, labels, mask and the four passes, side by side, none of them black."""
+    """Image, labels, mask and the four passes, side by side, none of them black."""
     sheet = sample_sheet(made, 5, zoom=1)
     assert sheet.shape == (64, 7 * 64, 3)
     parts = sheet.reshape(64, 7, 64, 3).swapaxes(0, 1)
@@ -89,11 +89,11 @@ def test_one_sample_drawn_shows_every_pass(made):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_pictures_are_saved_as_they_are(samples, tmp_path, suffix):
+def test_images_are_saved_as_they_are(samples, tmp_path, suffix):
     """PNG to the pixel, JPEG nearly; folders are made on the way."""
     sheet = contact_sheet(samples[:4], 1)
     path = tmp_path / "a" / "b" / f"sheet{suffix}"
-    save_picture(path, sheet)
+    save_image(path, sheet)
     again = cv2.imread(str(path))[..., ::-1]
     assert again.shape == sheet.shape
     difference = np.abs(again.astype(int) - sheet)
@@ -122,16 +122,16 @@ def test_stats_count_what_is_there(made):
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf"])
 def test_camera_positions_are_drawn(tmp_path, suffix):
-    """`plan angrender --plot` writes the figure: a picture with the whole scale of elevations' colours on white."""
+    """`plan angrender --plot` writes the figure: an image with the whole scale of elevations' colours on white."""
     path = tmp_path / "figures" / f"cameras{suffix}"
     plot_plan(path, dataclasses.replace(load_spec("angrender"), hand="toy"), tmp_path)
     if suffix == ".pdf":
         assert path.read_bytes().startswith(b"%PDF")
         return
-    picture = cv2.imread(str(path))
-    assert min(picture.shape[:2]) > 500
-    assert (picture == 255).all(2).mean() > 0.3
-    hues = np.unique(cv2.cvtColor(picture, cv2.COLOR_BGR2HSV)[picture.std(2) > 30][:, 0])
+    image = cv2.imread(str(path))
+    assert min(image.shape[:2]) > 500
+    assert (image == 255).all(2).mean() > 0.3
+    hues = np.unique(cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[image.std(2) > 30][:, 0])
     assert len(hues) > 60
 
 

@@ -123,8 +123,8 @@ def test_the_orbit_stands_where_it_is_told_and_looks_at_the_target(elevation, ro
         if abs(elevation) < 90:
             turned = np.rad2deg(np.arctan2(offset[0], offset[2])) - azimuth
             assert (turned + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
-            up_in_picture = (R @ [0, 1, 0])[1]
-            assert up_in_picture < 0 or roll, "without roll the world's up is up in the picture"
+            up_in_image = (R @ [0, 1, 0])[1]
+            assert up_in_image < 0 or roll, "without roll the world's up is up in the image"
 
 
 @pytest.mark.parametrize(("elevation", "sign"), [(90, -1), (-90, 1)])
@@ -140,8 +140,8 @@ def test_the_orbit_is_continuous_at_the_pole():
         np.testing.assert_allclose(orbit(90, azimuth), orbit(90 - 1e-7, azimuth), atol=1e-8)
 
 
-def test_positive_roll_turns_the_picture_counter_clockwise():
-    """A point at the right of the picture moves up."""
+def test_positive_roll_turns_the_image_counter_clockwise():
+    """A point at the right of the image moves up."""
     right = TARGET + np.array([0.1, 0, 0])
     (x0, y0), (x1, y1) = (project(transform(orbit(0, 0, roll), right[None]), np.eye(3))[0] for roll in (0, 10))
     assert x0 > 0

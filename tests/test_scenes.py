@@ -59,7 +59,7 @@ def test_a_scene_does_not_depend_on_the_processor(painted):
 
 
 def _dispatched_features() -> str:
-    """The features that numpy would use here and can be told not to."""
+    """The features that numpy would use here and can be disabled."""
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
     return " ".join(feature for feature in __cpu_dispatch__ if __cpu_features__.get(feature))
@@ -113,7 +113,7 @@ def test_box_filters_add_up_to_the_blur_asked_for(sigma):
 
 
 def test_the_bank_is_made_once_and_mapped(cheap, painted):
-    """The first read makes the bank, later ones and other processes only map it; pictures and labels agree."""
+    """The first read makes the bank, later ones and other processes only map it; images and labels agree."""
     first = Scenes(count=6)
     assert not first.path.exists()  # labels and digest need no bank
     assert first.label(5) == {"name": "scene-000005", "licence": first.licence}
@@ -179,7 +179,7 @@ def test_the_digest_is_that_of_version_and_parameters(monkeypatch):
 
 
 def test_scenes_take_no_annotations(tmp_path):
-    """COCO's annotations without its pictures are a mistake to be told."""
+    """COCO's annotations without its images are a usage error."""
     with pytest.raises(UsageError, match="train2017"):
         open_backgrounds(None, annotations=tmp_path)
 

@@ -48,7 +48,7 @@ def test_a_malformed_slice_says_the_form(text):
 
 
 @pytest.mark.parametrize(
-    ("selection", "said"),
+    ("selection", "message"),
     [
         (Selection(samples=101), "--samples 101 is more than the spec's 100"),
         (Selection(slice_text="0:101"), "--indices 0:101 goes beyond the spec's 100 samples"),
@@ -56,8 +56,8 @@ def test_a_malformed_slice_says_the_form(text):
         (Selection(slice_text="100:"), "selects nothing"),
     ],
 )
-def test_a_selection_that_does_not_fit_is_refused(selection, said):
-    with pytest.raises(UsageError, match=said):
+def test_a_selection_that_does_not_fit_is_refused(selection, message):
+    with pytest.raises(UsageError, match=message):
         selection.indices(100)
 
 

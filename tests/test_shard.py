@@ -302,7 +302,7 @@ def test_equal_values_give_equal_json():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "holds no index.json.*handsynth generate"),
         (b"{", "damaged.*writes it again"),
@@ -312,8 +312,8 @@ def test_equal_values_give_equal_json():
         (b'{"shards": 5}', "no index of a handsynth dataset"),
     ],
 )
-def test_an_index_that_is_none_says_what_to_do(tmp_path, content, said):
+def test_an_index_that_is_none_says_what_to_do(tmp_path, content, message):
     if content is not None:
         (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(HandsynthError, match=said):
+    with pytest.raises(HandsynthError, match=message):
         read_index(tmp_path)

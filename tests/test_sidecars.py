@@ -9,7 +9,7 @@ import pytest
 
 from handsynth.core.shard import canonical_json, read_index, read_shard, shard_name
 from handsynth.dataset.folder import LocalFolder
-from handsynth.dataset.sidecars import NOTES, merge_index, read_sidecars, whole_shards, write_sidecar
+from handsynth.dataset.sidecars import SIDECAR_DIR, merge_index, read_sidecars, whole_shards, write_sidecar
 
 PLAN: dict[str, Any] = {
     "schema": "s", "name": "n", "dataset": "d", "spec": {}, "selection": "all", "assets": {}, "num_vertices": 1, "fingertips": [],
@@ -45,8 +45,8 @@ def test_two_drivers_that_race_leave_one_shard_and_its_own_sidecar(folder, order
         publish(folder, 0, driver)
     publish(folder, 1, "a")
     assert merge_index(folder, PLAN, 2, set())
-    said, there = said_and_there(folder)
-    assert said == there == sorted({order[1], "a"})
+    message, there = said_and_there(folder)
+    assert message == there == sorted({order[1], "a"})
     before = (folder.path / "index.json").read_bytes()
     assert merge_index(folder, PLAN, 2, set())
     assert (folder.path / "index.json").read_bytes() == before
@@ -66,8 +66,8 @@ def test_a_shard_replaced_while_the_index_is_written_ends_in_it(folder):
             super().write(name, data)
 
     assert merge_index(Raced(folder.path), PLAN, 1, set())
-    said, there = said_and_there(folder)
-    assert said == there == ["c"]
+    message, there = said_and_there(folder)
+    assert message == there == ["c"]
 
 
 @pytest.mark.parametrize("missing", ["shard", "sidecar", "both"])
@@ -78,7 +78,7 @@ def test_no_index_before_every_shard_is_there(folder, missing):
     if missing in ("shard", "both"):
         (folder.path / shard_name(1)).unlink()
     if missing in ("sidecar", "both"):
-        next((folder.path / NOTES).glob(f"{shard_name(1)}.*")).unlink()
+        next((folder.path / SIDECAR_DIR).glob(f"{shard_name(1)}.*")).unlink()
     assert not merge_index(folder, PLAN, 2, set())
     assert "index.json" not in folder.list()
     publish(folder, 1, "a")
@@ -107,10 +107,10 @@ def test_a_doubtful_shard_is_read(folder):
 def test_damaged_sidecars_are_none(folder, content):
     """Whatever lies where a sidecar should be, under its name or one that fits it, is passed over."""
     publish(folder, 0, "a")
-    (path,) = (folder.path / NOTES).glob("shard-*")
+    (path,) = (folder.path / SIDECAR_DIR).glob("shard-*")
     path.write_bytes(content)
-    (folder.path / NOTES / f"{shard_name(0)}.json").write_bytes(content)
-    (folder.path / NOTES / f"{shard_name(0)}.0123456789abcdef.json").mkdir()
+    (folder.path / SIDECAR_DIR / f"{shard_name(0)}.json").write_bytes(content)
+    (folder.path / SIDECAR_DIR / f"{shard_name(0)}.0123456789abcdef.json").mkdir()
     assert read_sidecars(folder, "d") == {}
 
 
@@ -118,13 +118,13 @@ def test_a_sidecar_of_an_older_version_counts(folder):
     """Before sidecars had their digest in their name they were called after their shard alone."""
     info = folder.write_shard(shard_name(0), [(0, {"jpg": b"x"})])
     note = dataclasses.asdict(info) | {"dataset": "d", "driver": "a"}
-    folder.write(f"{NOTES}/{info.name}.json", canonical_json(note))
+    folder.write(f"{SIDECAR_DIR}/{info.name}.json", canonical_json(note))
     assert read_sidecars(folder, "d") == {info.name: [json.loads(canonical_json(note))]}
     assert merge_index(folder, PLAN, 1, set())
 
 
 def test_leftovers_and_strangers_are_passed_over(folder: LocalFolder, tmp_path: Path):
-    (tmp_path / NOTES).mkdir()
+    (tmp_path / SIDECAR_DIR).mkdir()
     for name in (".tmp-x-1-2-shard-000000.tar.json", "plan.json", "shard-1.tar.json", "notes.txt"):
-        (tmp_path / NOTES / name).write_text("{}")
+        (tmp_path / SIDECAR_DIR / name).write_text("{}")
     assert read_sidecars(folder, "d") == {}

@@ -70,7 +70,7 @@ def test_an_unknown_spec_names_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("name: x\nsamples: 1\ncolour: red", "unknown key 'colour'.*known here: name, samples, seed"),
         ("name: x\nsamples: 1\nimagesize: 64", "did you mean image_size"),
@@ -105,9 +105,9 @@ def test_an_unknown_spec_names_the_known_ones():
         ("name: x\n" * 10_000, "longer than 65,536 characters"),
     ],
 )  # fmt: skip
-def test_bad_yaml_gets_one_sentence(text, said):
+def test_bad_yaml_gets_one_sentence(text, message):
     """Each fault of a spec raises UsageError in one line that names the source and the fault."""
-    with pytest.raises(UsageError, match=said) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         parse_spec(text, "spec mine.yaml")
     assert str(raised.value).startswith("spec")
     assert "\n" not in str(raised.value)
@@ -168,7 +168,7 @@ def test_identity_changes_with_assets_and_not_with_paths():
     """What a path leads to counts, the path does not."""
     spec = load_spec("default")
     identity = dataset_identity(spec, ASSETS)
-    elsewhere = dataclasses.replace(spec, hand="/a/hand.npz", textures="/b/skin.npz", backgrounds="/c/pictures")
+    elsewhere = dataclasses.replace(spec, hand="/a/hand.npz", textures="/b/skin.npz", backgrounds="/c/images")
     assert dataset_identity(elsewhere, ASSETS) == identity
     assert all(dataset_identity(spec, ASSETS | {name: "other"}) != identity for name in ASSETS)
 

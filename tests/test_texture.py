@@ -38,22 +38,22 @@ def slow_albedo(skin: SkinModel, alpha: np.ndarray) -> np.ndarray:
     colours = on_grid(skin.mean) + sum(on_grid(a) * on_grid(c) for a, c in zip(alpha, skin.components, strict=True))
     colours = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
     rows, columns = np.divmod(skin.texels, skin.size)
-    picture = np.full((skin.size, skin.size, 4), 255, np.uint8)
+    image = np.full((skin.size, skin.size, 4), 255, np.uint8)
     for r in range(skin.size):
         for c in range(skin.size):
             nearest = np.argmin((rows - r) ** 2 + (columns - c) ** 2)
-            picture[r, c, :3] = colours[nearest]
-    return picture
+            image[r, c, :3] = colours[nearest]
+    return image
 
 
 def test_batch_equals_slow_twin(skin: SkinModel) -> None:
     """On every used texel the batched product is the definition, to the last bit, although a part of it is clipped."""
     alpha = np.random.default_rng(0).normal(size=(5, 101))
-    pictures = TextureStage(skin).albedos(alpha)
+    images = TextureStage(skin).albedos(alpha)
     expected = np.stack([slow_albedo(skin, a) for a in alpha])
     used = np.zeros((SIZE, SIZE), bool)
     used.reshape(-1)[skin.texels] = True
-    assert np.array_equal(pictures[:, used], expected[:, used])
+    assert np.array_equal(images[:, used], expected[:, used])
     assert (expected[:, used] == 0).any()
     assert (expected[:, used] == 255).any()
 
@@ -69,7 +69,7 @@ def test_gutter_takes_a_nearest_used_texel(skin: SkinModel) -> None:
 
 
 def test_bytes_do_not_depend_on_the_batch(skin: SkinModel) -> None:
-    """A picture is the same alone, at any place of any batch, and in a batch longer than one product."""
+    """An image is the same alone, at any place of any batch, and in a batch longer than one product."""
     alpha = np.random.default_rng(1).normal(size=(70, 101))
     stage = TextureStage(skin)
     together = stage.albedos(alpha)
@@ -81,8 +81,8 @@ def test_bytes_do_not_depend_on_the_batch(skin: SkinModel) -> None:
 
 def test_zero_alpha_is_the_mean(skin: SkinModel) -> None:
     """alpha = 0 gives the mean texture within half a level."""
-    picture = TextureStage(skin).albedos(np.zeros((1, 101)))[0].reshape(-1, 4)
-    assert np.abs(picture[skin.texels, :3] - skin.mean).max() <= 0.5 + STEP
+    image = TextureStage(skin).albedos(np.zeros((1, 101)))[0].reshape(-1, 4)
+    assert np.abs(image[skin.texels, :3] - skin.mean).max() <= 0.5 + STEP
 
 
 def test_wrong_number_of_coefficients_is_refused(skin: SkinModel) -> None:
@@ -91,10 +91,10 @@ def test_wrong_number_of_coefficients_is_refused(skin: SkinModel) -> None:
         TextureStage(skin).albedos(np.zeros((2, 10)))
 
 
-def test_a_texture_is_no_finer_than_its_picture_shows():
-    """HTML's 512 and 1024 become 384 for pictures of 256 px and stay for large ones; the embedded skin's 256 stays."""
+def test_a_texture_is_no_finer_than_its_image_shows():
+    """HTML's 512 and 1024 become 384 for images of 256 px and stay for large ones; the embedded skin's 256 stays."""
     assert [texture_size(skin, 256) for skin in (1024, 512, 384, 256)] == [384, 384, 384, 256]
-    assert [texture_size(512, picture) for picture in (64, 256, 342, 512, 1024)] == [96, 384, 512, 512, 512]
+    assert [texture_size(512, image) for image in (64, 256, 342, 512, 1024)] == [96, 384, 512, 512, 512]
 
 
 @pytest.mark.parametrize("size", [24, 18, 16, 12, 7, 1])
@@ -105,9 +105,9 @@ def test_a_shrunk_skin_is_the_mean_of_what_each_texel_covers(skin: SkinModel, si
     used[skin.texels] = 1
 
     def stretched(values: np.ndarray) -> np.ndarray:
-        """One value a texel -> its sum over each texel of the smaller picture."""
-        picture = np.kron(values.reshape(SIZE, SIZE), np.ones((size, size)))
-        return picture.reshape(size, SIZE, size, SIZE).sum((1, 3)).ravel()
+        """One value a texel -> its sum over each texel of the smaller image."""
+        image = np.kron(values.reshape(SIZE, SIZE), np.ones((size, size)))
+        return image.reshape(size, SIZE, size, SIZE).sum((1, 3)).ravel()
 
     area = stretched(used)
     np.testing.assert_array_equal(small.texels, np.flatnonzero(area))

@@ -115,7 +115,7 @@ def test_extension_codes_are_refused_even_when_cached(file, tmp_path):
 
 
 def test_refused_global_is_named(file):
-    """The message names the global that a file asked for."""
+    """The message names the global that a file names."""
     file.write_bytes(pickle.dumps({"a": _system("true")}, 2))
     with pytest.raises(AssetError, match=r"posix\.system.*nothing of it was run"):
         read(file)

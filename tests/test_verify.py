@@ -1,4 +1,4 @@
-"""Verify and replay: no fault in a sound dataset, and every kind of damage found, named and mended."""
+"""Verify and replay: no fault in a sound dataset, and every kind of damage found, named and repaired."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ from handsynth.core.sample import decode_npy, encode_npy
 from handsynth.core.shard import canonical_json, index_bytes, read_shard, shard_name, write_shard
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.replay import find_sample, replay
-from handsynth.dataset.sidecars import NOTES
+from handsynth.dataset.sidecars import SIDECAR_DIR
 from handsynth.dataset.silhouette import silhouette
 from handsynth.dataset.verify import MAX_FAULTS, closed_faces, verify
 from handsynth.image.encode import decode_png, encode_png
@@ -60,9 +60,9 @@ def tree(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("kind", ["shard-*.tar", "index.json", f"{NOTES}/plan.json", f"{NOTES}/shard-*.json"])
+@pytest.mark.parametrize("kind", ["shard-*.tar", "index.json", f"{SIDECAR_DIR}/plan.json", f"{SIDECAR_DIR}/shard-*.json"])
 def test_one_flipped_byte_is_found_named_and_mended(out, faults, made, tiny_world, kind, seed):
-    """A single changed byte anywhere in any file is found, that file is named, and `generate` mends it and nothing else."""
+    """A single changed byte anywhere in any file is found, that file is named, and `generate` repairs it and nothing else."""
     rng = random.Random(seed)
     path = rng.choice(sorted(out.glob(kind)))
     data = bytearray(path.read_bytes())
@@ -84,7 +84,7 @@ def test_one_flipped_byte_is_found_named_and_mended(out, faults, made, tiny_worl
 
 
 def test_missing_extra_and_swapped_shards_are_named(out, faults, made, tiny_world):
-    """A shard that is gone, one too many, and two that changed places are each named; `generate` mends gone and swapped."""
+    """A shard that is gone, one too many, and two that changed places are each named; `generate` repairs gone and swapped."""
     first, second = out / shard_name(0), out / shard_name(1)
     second.unlink()
     assert any(shard_name(1) in fault and "cannot be read" in fault for fault in faults())
@@ -108,7 +108,7 @@ def edit_index(out: Path, change: Callable[[dict], None]) -> None:
 
 def repack(out: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None], number: int = 1, position: int = 2) -> None:
     """Changes one sample's labels or members and writes its shard anew; no hash tells it: the index agrees, the sidecars go."""
-    shutil.rmtree(out / NOTES, ignore_errors=True)
+    shutil.rmtree(out / SIDECAR_DIR, ignore_errors=True)
     path = out / shard_name(number)
     samples = [(index, dict(members)) for index, members in read_shard(path)]
     labels = json.loads(samples[position][1]["json"])
@@ -141,7 +141,7 @@ def _first(name: str, change: Callable[[Any], Any]) -> Callable[[dict, dict], No
 
 
 def _keypoints_together(labels: dict, members: dict) -> None:
-    """One keypoint, no fingertip, moved consistently in space and in the picture."""
+    """One keypoint, no fingertip, moved consistently in space and in the image."""
     point = np.array(labels["keypoints_cam"][6]) + 0.0002 * np.eye(3)[0]  # too little to change what hides it
     labels["keypoints_cam"][6] = point.tolist()
     labels["keypoints_xy"][6] = project(point[None], np.array(labels["K"]))[0].tolist()
@@ -154,7 +154,7 @@ def _vertices(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, dic
     return apply
 
 
-def _picture(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
+def _image(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
     def apply(labels: dict, members: dict) -> None:
         members[name] = encode_png(np.ascontiguousarray(change(decode_png(members[name], ""))))
 
@@ -197,14 +197,14 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "field gone": (lambda l, m: l.pop("beta"), "field beta is missing"),
     "field of another shape": (_set("keypoints_xy", [[1, 2]]), "field keypoints_xy is not"),
     "number too long": (_set("trans", [10**400, 0, 0]), "field trans is not"),
-    "mask rolled": (_picture("mask.png", lambda mask: np.roll(mask, 1, 1)), "mask"),
-    "mask inverted": (_picture("mask.png", lambda mask: 255 - mask), "mask"),
-    "mask empty": (_picture("mask.png", np.zeros_like), "mask is empty"),
-    "mask grey": (_picture("mask.png", lambda mask: mask // 2), "not 0/255"),
-    "mask of another size": (_picture("mask.png", lambda mask: mask[:-1]), "is not 64 px wide"),
-    "depth nearer": (_picture("depth.png", lambda depth: depth // 2), "disagrees with the depth pass"),
+    "mask rolled": (_image("mask.png", lambda mask: np.roll(mask, 1, 1)), "mask"),
+    "mask inverted": (_image("mask.png", lambda mask: 255 - mask), "mask"),
+    "mask empty": (_image("mask.png", np.zeros_like), "mask is empty"),
+    "mask grey": (_image("mask.png", lambda mask: mask // 2), "not 0/255"),
+    "mask of another size": (_image("mask.png", lambda mask: mask[:-1]), "is not 64 px wide"),
+    "depth nearer": (_image("depth.png", lambda depth: depth // 2), "disagrees with the depth pass"),
     "depth gone": (_without("depth.png"), "depth: the PNG is damaged"),
-    "parts cut": (_picture("parts.png", lambda parts: parts[:, :-1]), "pass parts has shape"),
+    "parts cut": (_image("parts.png", lambda parts: parts[:, :-1]), "pass parts has shape"),
     "vertices scaled": (_vertices(lambda v: v * np.float32(1.001)), "fingertips are not the vertices"),
     "a vertex nudged": (_vertices(_nudged), "do not give the vertices"),
     "vertices of double precision": (_vertices(lambda v: v.astype(np.float64)), "finite float32"),
@@ -213,9 +213,9 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "vertices behind the camera": (_vertices(lambda v: -v), "behind the camera"),
     "vertices gone": (_without("vertices.npy"), "npy is damaged"),
     "vertices a pickle": (_member("vertices.npy", b"\x80\x04cos\nsystem\n."), "npy is damaged"),
-    "picture gone": (_without("jpg"), "JPEG is damaged"),
-    "picture truncated": (lambda l, m: m.update(jpg=m["jpg"][:200]), "JPEG is damaged"),
-    "picture a PNG": (lambda l, m: m.update(jpg=m["mask.png"]), "JPEG is damaged"),
+    "image gone": (_without("jpg"), "JPEG is damaged"),
+    "image truncated": (lambda l, m: m.update(jpg=m["jpg"][:200]), "JPEG is damaged"),
+    "image a PNG": (lambda l, m: m.update(jpg=m["mask.png"]), "JPEG is damaged"),
     "labels gone": (_without("json"), "JSON is missing or damaged"),
 }  # fmt: skip
 
@@ -223,12 +223,12 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_edited_labels_are_caught_though_every_hash_agrees(out, faults, edit):
     """Each edit of one sample is found, and that sample named, by what its labels, geometry and pixels say of each other."""
-    change, said = EDITS[edit]
+    change, message = EDITS[edit]
     repack(out, change)
     found = faults()
     assert len(found) == 1
     assert found[0].startswith(f"{shard_name(1)}, sample 6: ") or found[0].startswith(f"{shard_name(1)}, sample 6, ")
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_a_sample_too_few_too_many_or_out_of_place_is_found(out, faults):
@@ -309,12 +309,12 @@ def test_an_unfinished_dataset_says_so(out, faults):
 
 def test_a_stranger_without_notes_can_verify(out, faults, tiny_world):
     """Shards and index are the dataset: without the hidden folder everything is checked just the same."""
-    shutil.rmtree(out / NOTES)
+    shutil.rmtree(out / SIDECAR_DIR)
     assert faults() == []
     assert all(r.faithful for r in replay(out, [0, 11], tiny_world.assets))
 
 
-def test_replay_finds_a_changed_picture_and_a_changed_recipe(out, made, tiny_world):
+def test_replay_finds_a_changed_image_and_a_changed_recipe(out, made, tiny_world):
     """A sample made again from its recipe equals the stored one in every member; an edited member is named."""
     names = ("depth.png", "jpg", "json", "mask.png", "parts.png", "vertices.npy")
     assert [r.equal for r in replay(made, [0, 6, 11], tiny_world.assets)] == [names] * 3
@@ -362,7 +362,7 @@ def test_silhouettes_are_the_pixel_centres_inside_triangles(made):
 
 
 def test_silhouettes_of_simple_triangles():
-    """A right triangle by hand; parts outside the picture are cut; degenerate triangles cover nothing; winding is nothing."""
+    """A right triangle by hand; parts outside the image are cut; degenerate triangles cover nothing; winding is nothing."""
     corners = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [-9.0, -9.0], [20.0, 1.5], [2.0, 2.0]])
     expected = np.add.outer(np.arange(6) + 0.5, np.arange(6) + 0.5) < 4
     for face in ([0, 1, 2], [2, 1, 0]):

@@ -122,7 +122,7 @@ def test_a_worker_with_other_assets_makes_nothing(tiny_world, tmp_path):
     """A shard of another identity than the run's is refused where it would be made."""
     task = ShardTask(0, (0,), "", str(tiny_world.assets), str(tmp_path), "another identity")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate_module, "_worker_state", lambda *_: (None, type("Studio", (), {"dataset": "this identity"})))
+        patch.setattr(generate_module, "_worker_state", lambda *_: (None, type("Generator", (), {"dataset": "this identity"})))
         with pytest.raises(AssetError, match=r"has other assets .* than the machine that the run was started on"):
             make_shard(task)
     assert list(tmp_path.iterdir()) == []

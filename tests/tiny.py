@@ -1,4 +1,4 @@
-"""A tiny world for tests of the farm: toy hand, a small skin, a few pictures and a small spec; nothing is painted or fetched."""
+"""A tiny world for tests of generation: toy hand, a small skin, a few images and a small spec; nothing is painted or fetched."""
 
 import subprocess
 import sys
@@ -46,11 +46,11 @@ class World:
         return self.folder / "assets"
 
     @property
-    def pictures(self) -> Path:
-        return self.folder / "pictures"
+    def images(self) -> Path:
+        return self.folder / "images"
 
     def spec(self, passes: str = "", **changes: Any) -> DatasetSpec:
-        text = SPEC.format(textures=self.folder / "skin.npz", backgrounds=self.pictures, passes=passes)
+        text = SPEC.format(textures=self.folder / "skin.npz", backgrounds=self.images, passes=passes)
         for key, value in changes.items():
             text = "\n".join(line for line in text.splitlines() if not line.startswith(f"{key}:")) + f"\n{key}: {value}\n"
         return parse_spec(text, "tiny")
@@ -63,7 +63,7 @@ class World:
 
 
 def make_world(folder: Path) -> World:
-    """Writes skin, pictures and spec into `folder`."""
+    """Writes skin, images and spec into `folder`."""
     rng = np.random.default_rng(0)
     hand, size = toy_hand(), 16
     skin = SkinModel(
@@ -77,12 +77,12 @@ def make_world(folder: Path) -> World:
         uv_faces=hand.uv_faces,
     )
     world = World(folder)
-    world.pictures.mkdir(parents=True)
+    world.images.mkdir(parents=True)
     world.assets.mkdir()
     save_skin(folder / "skin.npz", skin)
     for k in range(4):
-        cv2.imwrite(str(world.pictures / f"picture{k}.png"), rng.integers(0, 256, (48 + 8 * k, 60, 3), np.uint8))
-    world.spec_path.write_text(SPEC.format(textures=folder / "skin.npz", backgrounds=world.pictures, passes=""))
+        cv2.imwrite(str(world.images / f"image{k}.png"), rng.integers(0, 256, (48 + 8 * k, 60, 3), np.uint8))
+    world.spec_path.write_text(SPEC.format(textures=folder / "skin.npz", backgrounds=world.images, passes=""))
     return world
 
 

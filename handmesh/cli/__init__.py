@@ -1,1 +1,1 @@
-"""The commands, a file for each group: parse, call, print. Heavy rooms are imported inside."""
+"""The commands, a file for each group: parse, call, print. Heavy modules are imported inside."""

@@ -19,7 +19,7 @@ def convert_freihand(
     shard_size: Annotated[int, typer.Option(help="samples of a shard", min=1)] = 1000,
     as_json: JsonOpt = False,
 ) -> None:
-    """FreiHAND v2 -> shards: every version of every picture, nine tenths to train on, one tenth to validate."""
+    """FreiHAND v2 -> shards: every version of every image, nine tenths to train on, one tenth to validate."""
     from handmesh.data import freihand
     from handsynth.core.hand import load_hand
 
@@ -37,13 +37,13 @@ def submit_freihand(
     out: Annotated[Path, typer.Argument(metavar="PRED.ZIP", help="file to write", show_default=False)],
     boxes: Annotated[
         Path | None,
-        typer.Option(help="JSON list of [x0, y0, x1, y1] px tightly about each hand, from a detector [the picture's centre]"),
+        typer.Option(help="JSON list of [x0, y0, x1, y1] px tightly about each hand, from a detector [the image's centre]"),
     ] = None,
     batch: BatchOpt = 32,
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
-    """FreiHAND's evaluation pictures -> the challenge's zip; scored at once where its annotations are in SRC."""
+    """FreiHAND's evaluation images -> the challenge's zip; scored at once where its annotations are in SRC."""
     from handmesh.device import pick_device
     from handmesh.evaluation import challenge
     from handmesh.evaluation.report import scores_line
@@ -56,7 +56,7 @@ def submit_freihand(
     if as_json:
         print_json(made)
     else:
-        typer.echo(f"{out}: {made['pictures']} hands")
+        typer.echo(f"{out}: {made['images']} hands")
         typer.echo(
             scores_line(made["metrics"]) if "metrics" in made else "not scored: evaluation_xyz.json, evaluation_verts.json missing"
         )

@@ -1,4 +1,4 @@
-"""Joint angles: found from meshes and pictures; a hand as robots have it."""
+"""Joint angles: found from meshes and images; a hand as robots have it."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,14 +36,14 @@ def kinematics_fit(
     as_json: JsonOpt = False,
 ) -> None:
     """Joint angles and shape of meshes, without a net: read off each part of the mesh, then fitted."""
-    from handmesh.kinematics.mesh_angles import angles_of_meshes, hand_of_sources, make_solver, mesh_sources, refuse_pictures
+    from handmesh.kinematics.mesh_angles import angles_of_meshes, hand_of_sources, make_solver, mesh_sources, refuse_images
     from handmesh.kinematics.mesh_sources import parse_samples
 
     sources, others = mesh_sources(inputs)
-    refuse_pictures(others, "handmesh predict RUN PICTURE --kinematics finds their angles")
+    refuse_images(others, "handmesh predict RUN IMAGE --kinematics finds their angles")
     solver = make_solver(hand_of_sources(hand, sources), None, shape, iterations)
-    told = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
-    _print_angles(told, out, as_json)
+    results = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
+    _print_angles(results, out, as_json)
 
 
 @kinematics_app.command("solve")
@@ -51,7 +51,7 @@ def kinematics_solve(
     ik_run: Annotated[Path, typer.Argument(metavar="IK_RUN", help="folder of a run of handmesh train ik", show_default=False)],
     inputs: InputsArg,
     out: AnglesOutOpt,
-    mesh_run: Annotated[Path | None, typer.Option("--mesh-run", metavar="RUN", help="mesh net for pictures and videos")] = None,
+    mesh_run: Annotated[Path | None, typer.Option("--mesh-run", metavar="RUN", help="mesh net for images and videos")] = None,
     shape: ShapeOpt = None,
     left: LeftOpt = False,
     indices: IndicesOpt = None,
@@ -60,31 +60,33 @@ def kinematics_solve(
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
-    """Joint angles of meshes, or of pictures with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
-    from handmesh.estimation.predict import Asked
+    """Joint angles of meshes, or of images with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
+    from handmesh.estimation.predict import Request
     from handmesh.kinematics.ik_run import load_ik_run
-    from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, refuse_pictures
+    from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, refuse_images
     from handmesh.kinematics.mesh_sources import parse_samples
 
     sources, others = mesh_sources(inputs)
     if mesh_run is None:
-        refuse_pictures(others, "give a mesh net with --mesh-run RUN")
+        refuse_images(others, "give a mesh net with --mesh-run RUN")
     elif others:
-        asked = Asked("left" if left else "right", mesh_format=mesh_format)
-        predict_and_print(mesh_run, others, out, asked, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations))
+        request = Request("left" if left else "right", mesh_format=mesh_format)
+        predict_and_print(
+            mesh_run, others, out, request, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations)
+        )
     if sources:
         solver = make_solver(load_ik_run(ik_run).hand, ik_run, shape, iterations)
-        told = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
-        _print_angles(told, out, as_json)
+        results = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
+        _print_angles(results, out, as_json)
 
 
-def _print_angles(told: list[dict[str, Any]], out: Path, as_json: bool) -> None:
+def _print_angles(results: list[dict[str, Any]], out: Path, as_json: bool) -> None:
     from handmesh.kinematics.mesh_angles import summary
 
     if as_json:
-        print_json(told)
+        print_json(results)
     else:
-        for each in told:
+        for each in results:
             typer.echo(summary(each, out))
 
 
@@ -98,7 +100,9 @@ def kinematics_export(
     side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
     as_json: JsonOpt = False,
 ) -> None:
-    """The hand as a robot's description: 16 links with meshes and masses, 23 hinges with limits, named as in the paper's order."""
+    """The hand as a robot's description: 16 links with meshes and masses, 23 revolute joints with limits, named as in the paper's
+    order.
+    """
     from handmesh.hands import embedded_hand
     from handmesh.robot.articulated import articulate
     from handmesh.robot.export import export_articulated, read_beta
@@ -114,12 +118,12 @@ def kinematics_export(
             raise UsageError(f"{run} is no run folder: it has no {HAND}")
     model = articulate(load_hand(hand) if hand else embedded_hand(), read_beta(beta), side)
     meshes = export_articulated(model, out, format)
-    hinges = [hinge.name for link in model.links for hinge in link.hinges]
+    joints = [joint.name for link in model.links for joint in link.joints]
     if as_json:
-        about = {"out": str(out), "format": format, "side": side, "beta": model.beta, "mass_kg": model.mass, "hinges": hinges}
+        about = {"out": str(out), "format": format, "side": side, "beta": model.beta, "mass_kg": model.mass, "joints": joints}
         print_json({**about, "meshes": [str(path) for path in meshes]})
     else:
         typer.echo(
-            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(hinges)} hinges; "
+            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(joints)} joints; "
             f"meshes in {meshes[0].parent}"
         )

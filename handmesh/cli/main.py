@@ -12,7 +12,7 @@ from handmesh.cli.train import train_app
 from handsynth.core.errors import AssetError, HandsynthError
 
 app = typer.Typer(
-    help="From a picture of a hand to its mesh.",
+    help="From an image of a hand to its mesh.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

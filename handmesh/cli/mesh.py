@@ -1,4 +1,4 @@
-"""Mesh nets: counted, judged, put to work on pictures, exported."""
+"""Mesh nets: counted, evaluated, put to work on images, exported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,17 +26,17 @@ def nets(
 
 def evaluate(
     run: RunArg,
-    data: Annotated[list[Path], typer.Option(metavar="SHARDS", help="dataset to judge on; may be repeated", show_default=False)],
+    data: Annotated[list[Path], typer.Option(metavar="SHARDS", help="dataset to evaluate on; may be repeated", show_default=False)],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
     batch: BatchOpt = 32,
     workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,
     device: DeviceOpt = "auto",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out damaged shards and samples, and count them")] = False,
-    kinematics: Annotated[bool, typer.Option("--kinematics", help="judge the hands of the found joint angles too")] = False,
+    kinematics: Annotated[bool, typer.Option("--kinematics", help="evaluate the hands of the found joint angles too")] = False,
     ik_run: IKRunOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a hand that never moves."""
+    """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a constant baseline."""
     from handmesh.data.shards import ShardDataset
     from handmesh.device import pick_device
     from handmesh.evaluation.evaluate import default_folder, evaluate_run
@@ -51,29 +51,27 @@ def evaluate(
     found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     folder = out or default_folder(run, parts)
     title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
-    write_report(folder, found.summary, found.judged, found.per_hand, title)
+    write_report(folder, found.summary, found.evaluated, found.per_hand, title)
     if as_json:
         print_json({**found.summary, "out": str(folder)})
     else:
-        lost, (x, y, z) = found.summary["left_out"], found.summary["error_over_spread"]["vertices"]
+        lost, (x, y, z) = found.summary["left_out"], found.summary["error_over_std"]["vertices"]
         typer.echo(metrics_table(found.summary["groups"]))
-        typer.echo(f"\nErrors are {x:.2f} (x), {y:.2f} (y) and {z:.2f} (z) times the spreads that the net gives its vertices")
+        typer.echo(f"\nErrors are {x:.2f} (x), {y:.2f} (y) and {z:.2f} (z) times the net's own standard deviations")
         typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
 
 
 def predict(
     run: RunArg,
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="pictures, folders of pictures, videos", show_default=False)
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="images, folders of images, videos", show_default=False)],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions]")] = None,
     box: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in a picture that shows little else]"),
+        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in an image that shows little else]"),
     ] = None,
-    left: Annotated[bool, typer.Option("--left", help="the pictures show left hands")] = False,
+    left: Annotated[bool, typer.Option("--left", help="the images show left hands")] = False,
     focal: Annotated[
-        float | None, typer.Option(metavar="PX", help="focal length [what EXIF says, else the picture's diagonal]")
+        float | None, typer.Option(metavar="PX", help="focal length [what EXIF says, else the image's diagonal]")
     ] = None,
     K: Annotated[Path | None, typer.Option("--K", metavar="FILE", help="JSON with the 3 x 3 intrinsics [px]")] = None,
     root_depth: Annotated[
@@ -86,20 +84,20 @@ def predict(
     device: DeviceOpt = "auto",
     as_json: JsonOpt = False,
 ) -> None:
-    """Hands of pictures: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
-    from handmesh.estimation.predict import Asked
+    """Hands of images: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
+    from handmesh.estimation.predict import Request
     from handmesh.kinematics.mesh_angles import make_solver
     from handmesh.sources import read_K
 
-    asked = Asked("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
+    request = Request("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
     solver = (lambda hand: make_solver(hand, ik_run, shape)) if kinematics or ik_run or shape else None
-    predict_and_print(run, images, out or run / "predictions", asked, device, as_json, solver)
+    predict_and_print(run, images, out or run / "predictions", request, device, as_json, solver)
 
 
 def predict_and_print(
-    run: Path, images: list[Path], out: Path, asked: Any, device: str, as_json: bool, make_solver: Callable[[Any], Any] | None
+    run: Path, images: list[Path], out: Path, request: Any, device: str, as_json: bool, make_solver: Callable[[Any], Any] | None
 ) -> None:
-    """Predicts (`asked` is a `predict.Asked`) and prints; `make_solver` takes the run's hand and gives what finds angles."""
+    """Predicts (`request` is a `predict.Request`) and prints; `make_solver` takes the run's hand and gives what finds angles."""
     from handmesh.device import pick_device
     from handmesh.estimation.estimate import Estimator
     from handmesh.estimation.predict import about_run, predict, summary
@@ -109,7 +107,7 @@ def predict_and_print(
     opened = load_run(run, where)
     estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
     solver = make_solver(opened.hand) if make_solver else None
-    done = predict(estimator, about_run(opened.spec.net, opened.hand), images, out, asked, solver)
+    done = predict(estimator, about_run(opened.spec.net, opened.hand), images, out, request, solver)
     if as_json:
         print_json(done.results)
     else:
@@ -121,10 +119,12 @@ def predict_and_print(
 def export(
     run: RunArg,
     out: Annotated[Path, typer.Argument(metavar="MODEL.ONNX", help="file to write", show_default=False)],
-    check: Annotated[bool, typer.Option(help="compare the file with the net on random pictures")] = True,
+    check: Annotated[bool, typer.Option(help="compare the file with the net on random images")] = True,
     as_json: JsonOpt = False,
 ) -> None:
-    """A run's net as ONNX: picture in, keypoints, vertices and their spreads in lixels out; its metadata name hand and units."""
+    """A run's net as ONNX: image in, keypoints, vertices and their standard deviations in lixels out; its metadata name hand and
+    units.
+    """
     import torch
 
     from handmesh.estimation.onnx import check_onnx, export_onnx
@@ -139,5 +139,5 @@ def export(
             {"out": str(out), "net": spec.net, "side_px": spec.side, "bytes": out.stat().st_size, "difference_lixels": worst}
         )
     else:
-        said = "not compared with the net" if worst is None else f"differs from the net by {worst:.1g} lixels at most"
-        typer.echo(f"{out}: {spec.net} at {spec.side} px, {out.stat().st_size / 1e6:.1f} MB, {said}")
+        message = "not compared with the net" if worst is None else f"differs from the net by {worst:.1g} lixels at most"
+        typer.echo(f"{out}: {spec.net} at {spec.side} px, {out.stat().st_size / 1e6:.1f} MB, {message}")

@@ -8,7 +8,7 @@ import typer
 
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a training run", show_default=False)]
 DeviceOpt = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-BatchOpt = Annotated[int, typer.Option(help="pictures at a time", min=1)]
+BatchOpt = Annotated[int, typer.Option(help="images at a time", min=1)]
 FormatOpt = Annotated[str, typer.Option("--format", help="of meshes: obj, ply or none")]
 IKRunOpt = Annotated[
     Path | None, typer.Option("--ik-run", metavar="IK_RUN", help="of handmesh train ik, to start from; implies --kinematics")

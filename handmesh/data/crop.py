@@ -1,8 +1,8 @@
-"""The square crop that a net sees: one affine warp moves picture, camera and points together, and it can be undone.
+"""The square crop that a net sees: one affine warp moves image, camera and points together, and it can be undone.
 
-A crop has a camera of its own. Turning the picture by an angle is turning the camera about its optical axis, so points go with it:
+A crop has a camera of its own. Turning the image by an angle is turning the camera about its optical axis, so points go with it:
 X_crop = R_crop_cam X_cam, and a left hand, shown as a right one, is a mirror image in the same matrix. K of the crop then projects
-X_crop to where the picture shows them. Pixels count from the corner of the top-left one, as everywhere.
+X_crop to where the image shows them. Pixels count from the corner of the top-left one, as everywhere.
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ _TO_CENTRE = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A square picture of a right hand with its camera and labels."""
+    """A square image of a right hand with its camera and labels."""
 
-    picture: np.ndarray  # (side, side, 3) uint8, sRGB
+    image: np.ndarray  # (side, side, 3) uint8, sRGB
     K: np.ndarray  # (3, 3) of the crop [px]
     R_crop_cam: np.ndarray  # (3, 3) camera frame of the sample -> that of the crop; orthogonal, a mirror for left hands
     keypoints: np.ndarray  # (21, 3) crop's camera frame [m]
@@ -34,8 +34,8 @@ class Crop:
 
     @property
     def side(self) -> int:
-        """Of the picture [px]."""
-        return len(self.picture)
+        """Of the image [px]."""
+        return len(self.image)
 
     @property
     def root_depth(self) -> float:
@@ -49,15 +49,15 @@ class Crop:
 
 
 def as_right(record: Record) -> Record:
-    """The record itself, or that of a left hand mirrored: picture, camera, points and box."""
+    """The record itself, or that of a left hand mirrored: image, camera, points and box."""
     if record.side == "right":
         return record
-    width = record.picture.shape[1]
+    width = record.image.shape[1]
     x0, y0, x1, y1 = record.bbox
     return replace(
         record,
         side="right",
-        picture=cv2.flip(record.picture, 1),
+        image=cv2.flip(record.image, 1),
         K=mirrored(record.K, width),
         keypoints=mirror_points(record.keypoints),
         vertices=mirror_points(record.vertices),
@@ -66,18 +66,18 @@ def as_right(record: Record) -> Record:
 
 
 def square_box(bbox: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float]:
-    """(4,) tight box [px] -> (2,) centre and side of the square about it, BOX_MARGIN larger. Clipped to the picture first."""
+    """(4,) tight box [px] -> (2,) centre and side of the square about it, BOX_MARGIN larger. Clipped to the image first."""
     low, high = np.clip(bbox[:2], 0, [width, height]), np.clip(bbox[2:], 0, [width, height])
     return (low + high) / 2, BOX_MARGIN * max(float((high - low).max()), 1.0)
 
 
 def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) -> np.ndarray:
-    """(3, 3) affine from pixels of the picture to those of the crop.
+    """(3, 3) affine from pixels of the image to those of the crop.
 
     Args:
         centre: (2,) of the box [px].
         box_side: of the box [px].
-        angle: by which the picture turns, from x (right) towards y (down) [rad].
+        angle: by which the image turns, from x (right) towards y (down) [rad].
         side: of the crop [px].
     """
     A = np.eye(3)
@@ -86,19 +86,19 @@ def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) ->
     return A
 
 
-def warp(picture: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
+def warp(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
     """(H, W, 3) uint8 and a (3, 3) affine into a square of `side` pixels -> (side, side, 3) uint8; bilinear, black outside.
 
-    A picture that would shrink to half or less is halved by areas first, as bilinear sampling would skip pixels of it.
+    An image that would shrink to half or less is halved by areas first, as bilinear sampling would skip pixels of it.
     """
     A = A.copy()
-    while abs(np.linalg.det(A[:2, :2])) <= 0.25 and min(picture.shape[:2]) > 1:
-        height, width = picture.shape[:2]
-        picture = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    while abs(np.linalg.det(A[:2, :2])) <= 0.25 and min(image.shape[:2]) > 1:
+        height, width = image.shape[:2]
+        image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         A = A @ np.diag([width / (width // 2), height / (height // 2), 1.0])
     # OpenCV counts from the centre of the top-left pixel, and warps four channels faster than three.
     M = _TO_CENTRE @ A @ _TO_CORNER
-    padded = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
+    padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     return cv2.cvtColor(cv2.warpAffine(padded, M[:2], (side, side), flags=cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
 
 
@@ -109,15 +109,15 @@ def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0)
         record: the sample.
         side: of the crop [px].
         scale: multiplies the side of the box, so that the hand gets smaller as it grows.
-        angle: by which the picture turns, from x (right) towards y (down) [rad].
+        angle: by which the image turns, from x (right) towards y (down) [rad].
     """
     right = as_right(record)
-    height, width = right.picture.shape[:2]
+    height, width = right.image.shape[:2]
     centre, box_side = square_box(right.bbox, width, height)
     A = crop_affine(centre, box_side * scale, angle, side)
     R = _turn(angle)
     return Crop(
-        picture=warp(right.picture, A, side),
+        image=warp(right.image, A, side),
         K=A @ right.K @ R.T,
         R_crop_cam=R if record.side == "right" else R @ np.diag([-1.0, 1.0, 1.0]),
         keypoints=right.keypoints @ R.T,

@@ -76,10 +76,10 @@ class HandDataset(Dataset[Batch]):
         part = self.parts[draw.dataset]
         record, replaced = self._read(part, draw.position)
         name = f"{part.identity} turn {draw.turn} "
-        crop, picture = augment(
+        crop, image = augment(
             record, self.side, self.spec, lambda purpose: stream(self.seed, record.index, name + purpose), self._other(part)
         )
-        return to_tensors(crop, picture, draw.dataset, record.index, replaced)
+        return to_tensors(crop, image, draw.dataset, record.index, replaced)
 
     def record(self, position: int) -> Record:
         """The sample at a position over all datasets as it lies in its shard."""
@@ -105,7 +105,7 @@ class HandDataset(Dataset[Batch]):
 
     def _other(self, part: ShardDataset) -> Callable[[np.random.Generator], np.ndarray]:
         def other(rng: np.random.Generator) -> np.ndarray:
-            return self._read(part, int(rng.integers(len(part))))[0].picture
+            return self._read(part, int(rng.integers(len(part))))[0].image
 
         return other
 
@@ -114,7 +114,7 @@ def _hand(part: ShardDataset) -> tuple[object, ...]:
     return part.num_vertices, part.index["assets"].get("hand"), part.index["fingertips"]
 
 
-def to_tensors(crop: Crop, picture: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
+def to_tensors(crop: Crop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
     """A single sample of what `augment` gave, with the numbers that `Batch` keeps of it."""
 
     def tensor(array: np.ndarray | float) -> Tensor:
@@ -123,7 +123,7 @@ def to_tensors(crop: Crop, picture: np.ndarray, dataset: int, index: int, replac
     points, keypoints = np.concatenate([crop.keypoints, crop.vertices]), len(crop.keypoints)
     lixels = crop.lixels(points)  # of both at once: small arrays cost by their number
     return Batch(
-        image=tensor(picture.transpose(2, 0, 1)),
+        image=tensor(image.transpose(2, 0, 1)),
         keypoints=tensor(lixels[:keypoints]),
         vertices=tensor(lixels[keypoints:]),
         keypoints_m=tensor(crop.keypoints),

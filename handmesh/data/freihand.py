@@ -1,8 +1,8 @@
-"""FreiHAND v2 (Zimmermann et al. 2019) into our shards, once: OUT/train and OUT/val, nine to one by original picture.
+"""FreiHAND v2 (Zimmermann et al. 2019) into our shards, once: OUT/train and OUT/val, nine to one by original image.
 
-What lies in the folder: pictures `training/rgb/%08d.jpg`, n originals in four versions (n = 32,560, so 130,240 of them),
+What lies in the folder: images `training/rgb/%08d.jpg`, n originals in four versions (n = 32,560, so 130,240 of them),
 `training/mask` of the originals, and lists of n labels in JSON: `training_K`, `_xyz`, `_verts` (camera frame, metres) and `_mano`.
-Picture i shows original i mod n. JPEGs are copied byte for byte.
+Image i shows original i mod n. JPEGs are copied byte for byte.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from handsynth.core.sample import FIELDS, encode_npy
 from handsynth.core.shard import Members, canonical_json, shard_name, write_file, write_shard
 
 VERSIONS = ("gs", "hom", "sample", "auto")
-"""Versions of a picture in the order of their numbers: as taken before green, and three with other backgrounds and colours."""
+"""Versions of an image in the order of their numbers: as taken before green, and three with other backgrounds and colours."""
 
 ROOT_KEYPOINT = 9
 """Keypoint that FreiHAND's pose parameters put in its place: the middle finger's first."""
@@ -81,8 +81,8 @@ def convert_freihand(src: Path, out: Path, hand: HandModel, shard_size: int = 10
         if (out / split / "index.json").exists():
             raise UsageError(f"{out / split} holds a finished dataset already; name another folder or delete it")
     labels = read_labels(src, hand)
-    check_pictures(src / "training" / "rgb", len(VERSIONS) * len(labels))
-    check_pictures(src / "training" / "mask", len(labels))
+    check_images(src / "training" / "rgb", len(VERSIONS) * len(labels))
+    check_images(src / "training" / "mask", len(labels))
     val = set(stream(0, 0, "freihand split").permutation(len(labels))[: max(round(VAL_SHARE * len(labels)), 1)].tolist())
     counts = {}
     for split in ("train", "val"):
@@ -134,12 +134,12 @@ def read_rows(path: Path, shape: tuple[int, ...], dtype: type[np.floating] = np.
     return np.array(rows)
 
 
-def check_pictures(folder: Path, count: int) -> None:
-    """Raises UsageError naming the first of `count` numbered pictures that is missing from `folder`."""
+def check_images(folder: Path, count: int) -> None:
+    """Raises UsageError naming the first of `count` numbered images that is missing from `folder`."""
     there = {path.name for path in folder.iterdir()}
     lacking = [name for name in (f"{i:08d}.jpg" for i in range(count)) if name not in there]
     if lacking:
-        raise UsageError(f"{folder} lacks {len(lacking)} of {count} pictures, the first {lacking[0]}")
+        raise UsageError(f"{folder} lacks {len(lacking)} of {count} images, the first {lacking[0]}")
 
 
 def _items(path: Path) -> Iterator[Any]:
@@ -197,7 +197,7 @@ def _write_split(
         "spec": spec,
         "selection": "all",
         "assets": {"hand": hand.digest},
-        "licences": {"hand": hand.licence, "pictures": LICENCE},
+        "licences": {"hand": hand.licence, "images": LICENCE},
         "hand": hand.name,
         "fingertip_table": hand.fingertip_table,
         "fingertips": hand.fingertips.tolist(),
@@ -213,12 +213,12 @@ def _write_split(
 
 
 def _conventions() -> dict[str, Any]:
-    """What a stranger must know to read the numbers."""
+    """What an external reader must know to read the numbers."""
     return {
         "fields": {name: text for name, (_, text) in FIELDS.items()}
-        | {"keypoints_visible": "1 when in the picture; FreiHAND does not say what is hidden"},
+        | {"keypoints_visible": "1 when in the image; FreiHAND does not say what is hidden"},
         "vertices.npy": "float32 (V, 3), camera frame [m]",
-        "mask.png": "FreiHAND's mask of the original picture, 255 on the hand, 0 elsewhere",
+        "mask.png": "FreiHAND's mask of the original image, 255 on the hand, 0 elsewhere",
         "joint_names": list(JOINT_NAMES),
         "keypoint_names": list(KEYPOINT_NAMES),
         "keypoints": "FreiHAND's own",
@@ -240,7 +240,7 @@ def _translations(labels: FreihandLabels, originals: list[int], hand: HandModel)
 
 
 def _members(src: Path, labels: FreihandLabels, image: int, trans: np.ndarray, identity: str) -> Members:
-    """The encoded sample of one picture."""
+    """The encoded sample of one image."""
     version, k = divmod(image, len(labels))
     path, mask_path = (src / "training" / kind / f"{i:08d}.jpg" for kind, i in (("rgb", image), ("mask", k)))
     try:

@@ -13,7 +13,7 @@ from handsynth.core.errors import UsageError
 
 
 class Draw(NamedTuple):
-    """One appearance of a sample: what a dataset is asked for."""
+    """One appearance of a sample: what a dataset is requested."""
 
     dataset: int  # number of the dataset in the mix
     position: int  # of the sample in it

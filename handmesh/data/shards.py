@@ -1,4 +1,4 @@
-"""A dataset's shards as an array of samples: headers are read once, members when asked for, whole shards never."""
+"""A dataset's shards as an array of samples: headers are read once, members on request, whole shards never."""
 
 import os
 from collections import OrderedDict
@@ -25,12 +25,12 @@ _OPEN_SHARDS = 64  # files kept open by one process: far below the usual limit o
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One labelled picture as it lies in the shards. V vertices."""
+    """One labelled image as it lies in the shards. V vertices."""
 
     dataset: str  # identity of its dataset
     index: int  # number of the sample in its spec
     side: str  # "right" or "left"
-    picture: np.ndarray  # (H, W, 3) uint8, sRGB
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
     K: np.ndarray  # (3, 3) [px]
     keypoints: np.ndarray  # (21, 3) camera frame [m]
     vertices: np.ndarray  # (V, 3) camera frame [m]
@@ -48,7 +48,7 @@ class ShardDataset:
         skip_bad: leave out shards that are missing, truncated or no tars, rather than stop; `bad_shards` says why.
 
     Raises:
-        UsageError: the dataset shows another hand, or has other fingertips, than asked for.
+        UsageError: the dataset shows another hand, or has other fingertips, than requested.
         HandsynthError: the index is missing, damaged or of another schema, or a shard is bad (named).
     """
 
@@ -116,7 +116,7 @@ class ShardDataset:
             dataset=self.identity,
             index=int(self._table[position, 1]),
             side=labels["side"],
-            picture=decode_jpg(jpg, labels["image_size"], where),
+            image=decode_jpg(jpg, labels["image_size"], where),
             K=np.array(labels["K"], np.float64),
             keypoints=np.array(labels["keypoints_cam"], np.float64),
             vertices=vertices.astype(np.float64),
@@ -219,4 +219,4 @@ def decode_jpg(data: bytes, side: int, where: str) -> np.ndarray:
             raise ValueError(f"{width} x {height} px, its labels say {side} x {side}")
         return simplejpeg.decode_jpeg(data, "RGB")
     except (ValueError, TypeError) as error:
-        raise HandsynthError(f"{where}: the picture is damaged: {error}") from None
+        raise HandsynthError(f"{where}: the image is damaged: {error}") from None

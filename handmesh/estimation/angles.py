@@ -16,16 +16,16 @@ class Fitted(NamedTuple):
     """The feasible hand nearest to an estimate."""
 
     vertices: np.ndarray  # (V, 3) camera frame of the view [m], left hands as left hands
-    alpha: np.ndarray  # (23,) [rad]
-    said: dict[str, Any]  # the JSON
+    angles: np.ndarray  # (23,) [rad]
+    description: dict[str, Any]  # the JSON
 
 
 def fit_estimates(solver: AngleSolver, views: Sequence[View], estimates: Sequence[Estimate]) -> list[Fitted]:
     """The angles of estimates, each vertex weighted by how sure the net is of it."""
     sides = [view.side for view in views]
     vertices = mirror_left(np.stack([estimate.vertices for estimate in estimates]), sides)
-    weights = spread_weights(np.stack([estimate.spread_mm for estimate in estimates]))
+    weights = spread_weights(np.stack([estimate.std_mm for estimate in estimates]))
     fit = solver(vertices, weights, predicted=True)
     found = mirror_left(fit.vertices, sides)
-    said = [{**about_solver(solver), **hand} for hand in describe(solver.hand, fit)]
-    return [Fitted(*each) for each in zip(found, fit.alpha, said, strict=True)]
+    description = [{**about_solver(solver), **hand} for hand in describe(solver.hand, fit)]
+    return [Fitted(*each) for each in zip(found, fit.angles, description, strict=True)]

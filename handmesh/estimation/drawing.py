@@ -1,6 +1,6 @@
-"""Meshes drawn over pictures, for people: shaded, half transparent, coloured by uncertainty; outlines, skeletons, sheets.
+"""Meshes drawn over images, for people: shaded, half transparent, coloured by uncertainty; outlines, skeletons, sheets.
 
-A small z-buffer in numpy, which needs no OpenGL: every triangle's pixels are listed at once and the nearest wins. Pictures are
+A small z-buffer in numpy, which needs no OpenGL: every triangle's pixels are listed at once and the nearest wins. Images are
 (H, W, 3) uint8 sRGB, pixels count from the corner of the top-left one, and nothing is drawn into the arrays that are given.
 """
 
@@ -31,35 +31,35 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_mesh(
-    picture: np.ndarray,
+    image: np.ndarray,
     vertices: np.ndarray,
     faces: np.ndarray,
     K: np.ndarray,
-    spread_mm: np.ndarray | None = None,
+    std_mm: np.ndarray | None = None,
     *,
     zoom: float = 1.0,
     opacity: float = 0.8,
     limits_mm: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """The mesh over the picture, nearest surface first, with smooth shading.
+    """The mesh over the image, nearest surface first, with smooth shading.
 
-    Faces may wind either way, so a mirrored hand needs no care. What lies behind the camera or outside the picture is left out.
+    Faces may wind either way, so a mirrored hand needs no care. What lies behind the camera or outside the image is left out.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         vertices: (V, 3) camera frame [m].
         faces: (F, 3).
         K: (3, 3) [px].
-        spread_mm: (V,) uncertainty of each vertex [mm], shown as colour (`legend` explains it); None draws in one colour.
-        zoom: the picture is enlarged by this first, and the mesh drawn at the larger size.
+        std_mm: (V,) uncertainty of each vertex [mm], shown as colour (`legend` explains it); None draws in one colour.
+        zoom: the image is enlarged by this first, and the mesh drawn at the larger size.
         opacity: of the mesh, in [0, 1].
         limits_mm: ends of the colour scale [mm]; None takes `spread_limits`.
 
     Returns:
         (zoom H, zoom W, 3) uint8.
     """
-    canvas, K = _enlarged(picture, K, zoom)
-    colour = np.broadcast_to(SKIN, vertices.shape) if spread_mm is None else spread_colours(spread_mm, limits_mm)
+    canvas, K = _enlarged(image, K, zoom)
+    colour = np.broadcast_to(SKIN, vertices.shape) if std_mm is None else spread_colours(std_mm, limits_mm)
     region, layer, alpha = _raster(vertices, faces, K, colour, canvas.shape[:2])
     if layer.size:
         share = opacity * alpha[..., None]
@@ -68,7 +68,7 @@ def draw_mesh(
 
 
 def draw_outline(
-    picture: np.ndarray,
+    image: np.ndarray,
     vertices: np.ndarray,
     faces: np.ndarray,
     K: np.ndarray,
@@ -76,18 +76,18 @@ def draw_outline(
     zoom: float = 1.0,
     colour: tuple[int, int, int] = OUTLINE,
 ) -> np.ndarray:
-    """The silhouette of a mesh as a line over the picture: of the truth, beside a prediction. Arguments as of `draw_mesh`."""
-    canvas, _ = _enlarged(picture, K, zoom)
+    """The silhouette of a mesh as a line over the image: of the truth, beside a prediction. Arguments as of `draw_mesh`."""
+    canvas, _ = _enlarged(image, K, zoom)
     mask = mesh_mask(vertices, faces, resized(K, zoom), canvas.shape[1], canvas.shape[0])
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, outlines, -1, colour, _thickness(canvas), cv2.LINE_AA)
     return canvas
 
 
-def draw_skeleton(picture: np.ndarray, keypoints_xy: np.ndarray, *, zoom: float = 1.0) -> np.ndarray:
-    """(21, 2) keypoints in FreiHAND's order [px] as bones and dots over the picture, each finger in its colour."""
-    canvas, _ = _enlarged(picture, np.eye(3), zoom)
-    # OpenCV counts from the centre of the top-left pixel; its integers overflow far outside the picture.
+def draw_skeleton(image: np.ndarray, keypoints_xy: np.ndarray, *, zoom: float = 1.0) -> np.ndarray:
+    """(21, 2) keypoints in FreiHAND's order [px] as bones and dots over the image, each finger in its colour."""
+    canvas, _ = _enlarged(image, np.eye(3), zoom)
+    # OpenCV counts from the centre of the top-left pixel; its integers overflow far outside the image.
     far = 4 * max(canvas.shape[:2])
     points = np.round((np.clip(keypoints_xy * zoom, -far, far) - 0.5) * (1 << _FINE)).astype(int).tolist()
     thick = _thickness(canvas)
@@ -107,31 +107,31 @@ def mesh_mask(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, width: int
     return mask
 
 
-def spread_limits(spread_mm: np.ndarray) -> tuple[float, float]:
+def spread_limits(std_mm: np.ndarray) -> tuple[float, float]:
     """Ends of a colour scale that shows the differences within (...,) uncertainties [mm]: nearly all of them, in round figures."""
-    known = spread_mm[np.isfinite(spread_mm)]
+    known = std_mm[np.isfinite(std_mm)]
     low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 1.0)
     step = 10.0 ** np.floor(np.log10(max(high - low, 1e-2 * high, 1e-3)))
     low, high = np.floor(low / step) * step, np.ceil(high / step) * step
     return float(low), float(max(high, low + step))
 
 
-def spread_colours(spread_mm: np.ndarray, limits_mm: tuple[float, float] | None = None) -> np.ndarray:
+def spread_colours(std_mm: np.ndarray, limits_mm: tuple[float, float] | None = None) -> np.ndarray:
     """(N,) uncertainties [mm] -> (N, 3) uint8 RGB: blue at the lower limit and below, red at the upper one and above, or NaN."""
-    low, high = limits_mm or spread_limits(spread_mm)
-    share = np.clip((np.nan_to_num(spread_mm, nan=np.inf) - low) / (high - low), 0, 1)
+    low, high = limits_mm or spread_limits(std_mm)
+    share = np.clip((np.nan_to_num(std_mm, nan=np.inf) - low) / (high - low), 0, 1)
     # A map of hues, because the shading takes the lightness; its ends, nearly black, are left out.
     return cv2.applyColorMap(np.round(20 + 215 * share).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
 
 
 def legend(width: int, limits_mm: tuple[float, float]) -> np.ndarray:
-    """(h, width, 3) strip that explains the colours of uncertainty, to go below a picture of that width."""
+    """(h, width, 3) strip that explains the colours of uncertainty, to go below an image of that width."""
     scale = float(np.clip(width / 640, 0.35, 1.5))
     height, margin = round(46 * scale), round(12 * scale)
     strip = np.full((height, width, 3), 24, np.uint8)
     ramp = spread_colours(np.linspace(*limits_mm, max(width - 2 * margin, 1)), limits_mm)
     strip[round(8 * scale) : round(20 * scale), margin : margin + len(ramp)] = ramp
-    middle = "spread, one standard deviation" if width >= 320 else "spread"
+    middle = "standard deviation" if width >= 320 else "std"
     for text, place in ((f"{limits_mm[0]:g} mm", 0.0), (middle, 0.5), (f"{limits_mm[1]:g} mm", 1.0)):
         (wide, _), _ = cv2.getTextSize(text, _FONT, 0.55 * scale, 1)
         at = round(margin + place * (len(ramp) - wide)), round(38 * scale)
@@ -140,16 +140,16 @@ def legend(width: int, limits_mm: tuple[float, float]) -> np.ndarray:
 
 
 def sheet(tiles: Sequence[np.ndarray], columns: int, titles: Sequence[str] = (), gap: int = 4) -> np.ndarray:
-    """Pictures in rows of `columns`, in reading order, on dark ground; each in the middle of a cell as large as the largest.
+    """Images in rows of `columns`, in reading order, on dark ground; each in the middle of a cell as large as the largest.
 
     Args:
         tiles: (h, w, 3) uint8 each, sizes may differ.
-        columns: pictures in a row.
+        columns: images in a row.
         titles: written above the columns, if any.
         gap: between cells and around them [px].
     """
     if not tiles:
-        raise ValueError("a sheet needs at least one picture")
+        raise ValueError("a sheet needs at least one image")
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     rows = -(-len(tiles) // columns)
     scale = float(np.clip(width / 400, 0.35, 1.0))
@@ -166,12 +166,12 @@ def sheet(tiles: Sequence[np.ndarray], columns: int, titles: Sequence[str] = (),
     return page
 
 
-def _enlarged(picture: np.ndarray, K: np.ndarray, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-    """A copy of the picture at `zoom` times its size, and its camera."""
+def _enlarged(image: np.ndarray, K: np.ndarray, zoom: float) -> tuple[np.ndarray, np.ndarray]:
+    """A copy of the image at `zoom` times its size, and its camera."""
     if zoom == 1:
-        return np.array(picture), K
-    size = round(picture.shape[1] * zoom), round(picture.shape[0] * zoom)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA), resized(K, zoom)
+        return np.array(image), K
+    size = round(image.shape[1] * zoom), round(image.shape[0] * zoom)
+    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA), resized(K, zoom)
 
 
 def _thickness(canvas: np.ndarray) -> int:
@@ -185,7 +185,7 @@ def _raster(
     """Draws a mesh in (V, 3) colours on nothing, with `fine` samples along a pixel's side, fewer when it is large.
 
     Returns:
-        Rows and columns of the picture that the mesh may touch, and in there (h, w, 3) its colour times its coverage, 0-255,
+        Rows and columns of the image that the mesh may touch, and in there (h, w, 3) its colour times its coverage, 0-255,
         and (h, w) its coverage, 0-1.
     """
     empty = (slice(0, 0), slice(0, 0)), np.zeros((0, 0, 3)), np.zeros((0, 0))

@@ -1,4 +1,4 @@
-"""One step of prediction without files: pictures and boxes in, hands before the pictures' cameras out."""
+"""One step of prediction without files: images and boxes in, hands before the images' cameras out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,17 +18,17 @@ from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel, pose_hand
 
 _SPECK = 0.03
-"""Share of the picture that a hand takes at least: one that is smaller has been missed."""
+"""Share of the image that a hand takes at least: one that is smaller has been missed."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture, its camera, and the hand in it that is asked for."""
+    """An image, its camera, and the hand in it that is requested."""
 
-    picture: np.ndarray  # (H, W, 3) uint8, sRGB
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
     K: np.ndarray  # (3, 3) [px]
     side: str  # "right" or "left"
-    box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 tight about the hand [px]; None: somewhere in the picture, not small
+    box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 tight about the hand [px]; None: somewhere in the image, not small
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +37,15 @@ class Estimate:
 
     vertices: np.ndarray  # (V, 3)
     keypoints: np.ndarray  # (21, 3) regressed from the vertices
-    spread_mm: np.ndarray  # (V,) one standard deviation of each vertex's place: root of the sum of the three axes' variances
+    std_mm: np.ndarray  # (V,) one standard deviation of each vertex's place: root of the sum of the three axes' variances
     root_depth: float  # of the wrist [m]
 
 
 class Estimator:
-    """A net with its hand, ready for pictures.
+    """A net with its hand, ready for images.
 
     Args:
-        net: (B, 3, S, S) pictures in [0, 1] -> Prediction, in evaluation mode.
+        net: (B, 3, S, S) images in [0, 1] -> Prediction, in evaluation mode.
         hand: that the net was trained on.
         side: S [px].
         device: where the net is.
@@ -59,18 +59,18 @@ class Estimator:
     def __call__(self, views: Sequence[View], root_depth: float | None = None) -> list[Estimate]:
         """Estimates, all views as one batch. A root depth [m] overrides the one that gives the hand the mean hand's palm."""
         crops = [crop_of(view, self.side) for view in views]
-        pictures = np.stack([crop.picture for crop in crops]).transpose(0, 3, 1, 2)
+        images = np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)
         with torch.inference_mode():
-            image = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).float() / 255
+            image = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).float() / 255
             found = self.net(image)
-        lixels, spread = (t.float().cpu().numpy().astype(np.float64) for t in (found.vertices, found.vertices_spread))
-        return [place(lixels[k], spread[k], crop, self.regressor, self.palm_m, root_depth) for k, crop in enumerate(crops)]
+        lixels, std = (t.float().cpu().numpy().astype(np.float64) for t in (found.vertices, found.vertices_std))
+        return [place(lixels[k], std[k], crop, self.regressor, self.palm_m, root_depth) for k, crop in enumerate(crops)]
 
     def find(self, views: Sequence[View], root_depth: float | None = None) -> tuple[list[View], list[Estimate]]:
-        """Views with the boxes that were looked at last, and their estimates.
+        """Views with the boxes of the last pass, and their estimates.
 
-        Views without a box are looked at twice: whole, and about the hand that was found. On 125 pictures of the benchmarks'
-        held-out set, where hands take 0.59 of the picture, a CPU-sized lite-fast scores 17.2 mm PA-MPVPE at the first look,
+        Views without a box get two-pass cropping: whole, and about the hand that was found. On 125 images of the benchmarks'
+        held-out set, where hands take 0.59 of the image, a CPU-sized lite-fast scores 17.2 mm PA-MPVPE in the first pass,
         13.8 mm at the second, no less at further ones, and 12.7 mm when it is given the true box.
         """
         views, estimates = list(views), self(views, root_depth)
@@ -87,7 +87,7 @@ def focused(view: View, estimate: Estimate) -> View:
     """The view with the box of the hand found in it; the view itself where that is behind the camera, outside or a speck."""
     if estimate.vertices[:, 2].min() <= 0:
         return view
-    size = np.array(view.picture.shape[1::-1])
+    size = np.array(view.image.shape[1::-1])
     xy = np.clip(project(estimate.vertices, view.K), 0, size)
     box = np.concatenate([xy.min(0), xy.max(0)])
     return replace(view, box=box) if (box[2:] - box[:2]).min() > _SPECK * size.max() else view
@@ -100,34 +100,34 @@ def mean_palm(hand: HandModel) -> float:
 
 
 def tight_box(view: View) -> np.ndarray:
-    """(4,) the view's box, or for a whole picture the one whose crop is the square about it.
+    """(4,) the view's box, or for a whole image the one whose crop is the square about it.
 
-    Raises UsageError when the box lies outside the picture.
+    Raises UsageError when the box lies outside the image.
     """
-    size = np.array(view.picture.shape[1::-1])
+    size = np.array(view.image.shape[1::-1])
     if view.box is None:
         half = size.max() / 2 / BOX_MARGIN
         return np.concatenate([size / 2 - half, size / 2 + half])
     if (view.box[2:] <= 0).any() or (view.box[:2] >= size).any():
         text = " ".join(f"{value:g}" for value in view.box)
-        raise UsageError(f"the box {text} lies outside the picture of {size[0]} x {size[1]} px")
+        raise UsageError(f"the box {text} lies outside the image of {size[0]} x {size[1]} px")
     return view.box
 
 
 def crop_of(view: View, side: int) -> Crop:
     """The crop that a net sees, made as training makes it, without labels."""
     none = np.zeros((0, 3))
-    return make_crop(Record("", 0, view.side, view.picture, view.K, none, none, tight_box(view)), side)
+    return make_crop(Record("", 0, view.side, view.image, view.K, none, none, tight_box(view)), side)
 
 
 def place(
-    lixels: np.ndarray, spread: np.ndarray, crop: Crop, regressor: np.ndarray, palm_m: float, root_depth: float | None = None
+    lixels: np.ndarray, std: np.ndarray, crop: Crop, regressor: np.ndarray, palm_m: float, root_depth: float | None = None
 ) -> Estimate:
-    """Undoes crop and lixels for one hand: (V, 3) vertices and their (V, 3) spreads in lixels -> where they are.
+    """Undoes crop and lixels for one hand: (V, 3) vertices and their (V, 3) standard deviations in lixels -> where they are.
 
     Args:
         lixels: (V, 3) vertices.
-        spread: (V, 3) one standard deviation along x, y and z [lixels].
+        std: (V, 3) one standard deviation along x, y and z [lixels].
         crop: that the net has seen.
         regressor: (21, V) from vertices to keypoints.
         palm_m: `palm_size` that the hand shall have, unless its depth is given [m].
@@ -142,7 +142,7 @@ def place(
         root_depth = float(solve_root_depth(regressor @ offsets, regressor @ (at(1.0) - offsets), palm_m))
     vertices = at(root_depth)
     # A lixel of x or y is side / 64 pixels of the crop, depth / f metres each; one of z is 4.6875 mm everywhere.
-    across = lixels_to_pixels(spread[:, :2], crop.side) * np.abs(vertices[:, 2:]) / np.diag(crop.K)[:2]
-    along = spread[:, 2:] * LIXEL_DEPTH_M
-    spread_mm = 1000 * np.linalg.norm(np.concatenate([across, along], 1), axis=1)
-    return Estimate(vertices, regressor @ vertices, spread_mm, root_depth)
+    across = lixels_to_pixels(std[:, :2], crop.side) * np.abs(vertices[:, 2:]) / np.diag(crop.K)[:2]
+    along = std[:, 2:] * LIXEL_DEPTH_M
+    std_mm = 1000 * np.linalg.norm(np.concatenate([across, along], 1), axis=1)
+    return Estimate(vertices, regressor @ vertices, std_mm, root_depth)

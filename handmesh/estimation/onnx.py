@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.lixels import HALF_DEPTH_M, LIXELS
-from handmesh.nets.mesh_net import MeshNet
+from handmesh.nets.mesh_net import HandMeshNet
 from handsynth.core.errors import AssetError, HandsynthError
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel
@@ -20,7 +20,7 @@ from handsynth.core.hand import HandModel
 INPUT = "image"
 """(B, 3, S, S) float32, sRGB in [0, 1], of a right hand's square crop."""
 
-OUTPUTS = ("keypoints", "vertices", "vertices_spread", "keypoints_spread")
+OUTPUTS = ("keypoints", "vertices", "vertices_std", "keypoints_std")
 """(B, 21, 3) keypoints regressed from the vertices, (B, V, 3) vertices and one standard deviation of each, and (B, 21, 3) that of
 PoseNet's keypoints; all in lixels, axes x, y, z, float32."""
 
@@ -37,23 +37,23 @@ _NEEDED = ("onnx", "onnxruntime")
 class _Exported(nn.Module):
     """A net as the file has it: a tuple in the order of OUTPUTS."""
 
-    def __init__(self, net: MeshNet) -> None:
+    def __init__(self, net: HandMeshNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found = self.net(image)
-        return self.net.regress_keypoints(found.vertices), found.vertices, found.vertices_spread, found.keypoints_spread
+        return self.net.regress_keypoints(found.vertices), found.vertices, found.vertices_std, found.keypoints_std
 
 
-def export_onnx(net: MeshNet, hand: HandModel, net_name: str, side: int, path: Path) -> None:
+def export_onnx(net: HandMeshNet, hand: HandModel, net_name: str, side: int, path: Path) -> None:
     """Writes a net as one ONNX file with a free batch size, which says in its metadata what it is and in which units it speaks.
 
     Args:
         net: in evaluation mode, on the CPU.
         hand: that it was trained on.
         net_name: of the registry.
-        side: S, of the pictures that it takes [px].
+        side: S, of the images that it takes [px].
         path: of the file; whole or not at all.
 
     Raises AssetError when the packages of the extra `onnx` are missing.
@@ -94,14 +94,14 @@ def metadata(hand: HandModel, net_name: str, side: int) -> dict[str, str]:
         "input": f"{INPUT}: (batch, 3, {side}, {side}) float32, sRGB in [0, 1], square crop of a right hand (mirror left ones)",
         "outputs": "lixels, axes x, y, z, origin at the crop's top-left corner; keypoints in FreiHAND's order, from the vertices",
         "lixels": f"x, y: {LIXELS} to the crop's side; z: {LIXELS} to {2 * HALF_DEPTH_M:g} m, {LIXELS // 2} at the wrist's depth",
-        "spread": "one standard deviation, in lixels; as large as errors were in validation",
+        "std": "one standard deviation, in lixels; as large as errors were in validation",
     }
 
 
 def check_onnx(
-    net: MeshNet, side: int, path: Path, batches: tuple[int, ...] = (1, 3), tolerance_lixels: float = TOLERANCE_LIXELS
+    net: HandMeshNet, side: int, path: Path, batches: tuple[int, ...] = (1, 3), tolerance_lixels: float = TOLERANCE_LIXELS
 ) -> float:
-    """Runs file and net on the same random pictures, so many at a time, and returns the greatest difference of any output [lixels].
+    """Runs file and net on the same random images, so many at a time, and returns the greatest difference of any output [lixels].
 
     Raises HandsynthError when it exceeds the tolerance, AssetError when the packages of the extra `onnx` are missing.
     """
@@ -112,7 +112,7 @@ def check_onnx(
     rng, exported = np.random.default_rng(0), _Exported(net).eval()
     worst = 0.0
     for count in batches:
-        # Blurred: white noise is so unlike a picture that a net's own rounding errors grow on it.
+        # Blurred: white noise is so unlike an image that a net's own rounding errors grow on it.
         coarse = torch.from_numpy(rng.random((count, 3, 8, 8), np.float32))
         image = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
         with torch.no_grad():

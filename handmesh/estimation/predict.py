@@ -17,7 +17,7 @@ from handmesh.estimation.estimate import Estimate, Estimator, View, tight_box
 from handmesh.kinematics.angle_files import angle_lines, limit_lines, plot_angles, write_angles_csv
 from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.mesh_files import write_mesh
-from handmesh.sources import Camera, Source, Video, camera_of, find_sources, read_picture
+from handmesh.sources import Camera, Source, Video, camera_of, find_sources, read_image
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 
@@ -25,17 +25,17 @@ MESH_FORMATS = ("obj", "ply", "none")
 """Mesh files that can be written."""
 
 BATCH = 8
-"""Pictures that go through the net together."""
+"""Images that go through the net together."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What a user says of all the pictures. Raises UsageError for values that no picture can have."""
+class Request:
+    """What a user says of all the images. Raises UsageError for values that no image can have."""
 
     side: str = "right"
-    box: Sequence[float] | None = None  # x0, y0, x1, y1 tight about the hand [px]; None: found in the picture
+    box: Sequence[float] | None = None  # x0, y0, x1, y1 tight about the hand [px]; None: found in the image
     focal_px: float | None = None
     K: np.ndarray | None = None  # (3, 3) [px]
     root_depth: float | None = None  # of the wrist [m]; None: where the hand has the size of the mean hand
@@ -61,10 +61,10 @@ class Asked:
         """Where the wrist's depth comes from."""
         return "palm as large as the mean hand's" if self.root_depth is None else "--root-depth"
 
-    def view(self, picture: np.ndarray, focal_35mm: float | None = None) -> tuple[View, Camera]:
-        """A picture as it is asked about."""
-        camera = camera_of(picture, focal_35mm, self.focal_px, self.K)
-        return View(picture, camera.K, self.side, None if self.box is None else np.array(self.box)), camera
+    def view(self, image: np.ndarray, focal_35mm: float | None = None) -> tuple[View, Camera]:
+        """An image as the estimator takes it."""
+        camera = camera_of(image, focal_35mm, self.focal_px, self.K)
+        return View(image, camera.K, self.side, None if self.box is None else np.array(self.box)), camera
 
 
 @dataclass
@@ -83,24 +83,29 @@ class Done:
         for failure in self.failures:
             print(failure, file=sys.stderr)
         count = len(self.results) + len(self.failures)
-        raise HandsynthError(f"{len(self.failures)} of {count} pictures and videos could not be done, see above; the others are")
+        raise HandsynthError(f"{len(self.failures)} of {count} images and videos could not be done, see above; the others are")
 
 
 def predict(
-    estimator: Estimator, about: dict[str, Any], paths: Iterable[Path], out: Path, asked: Asked, solver: AngleSolver | None = None
+    estimator: Estimator,
+    about: dict[str, Any],
+    paths: Iterable[Path],
+    out: Path,
+    request: Request,
+    solver: AngleSolver | None = None,
 ) -> Done:
-    """Finds hands in pictures, folders and videos, and writes drawings, meshes and JSON.
+    """Finds hands in images, folders and videos, and writes drawings, meshes and JSON.
 
-    For each picture `NAME.overlay.png`, `NAME.json` and the mesh `NAME.obj` or `.ply`; for each video `NAME.overlay.mp4` and
+    For each image `NAME.overlay.png`, `NAME.json` and the mesh `NAME.obj` or `.ply`; for each video `NAME.overlay.mp4` and
     `NAME.jsonl`, a line for each frame. With a solver also the joint angles, in the JSON and as `NAME.angles.csv`, and the
-    mesh that has them: `NAME.fitted.obj` or `.ply` of a picture, the plot `NAME.angles.png` of a video.
+    mesh that has them: `NAME.fitted.obj` or `.ply` of an image, the plot `NAME.angles.png` of a video.
 
     Args:
         estimator: net and hand.
         about: what the JSON says of the run: names of net and hand.
         paths: what the user has named.
         out: folder, made when missing.
-        asked: what holds for all of them.
+        request: what holds for all of them.
         solver: finds joint angles; None leaves them out.
 
     Raises UsageError when a path is missing, a folder is empty, or results would lie among the sources.
@@ -110,10 +115,10 @@ def predict(
         if source.path.resolve().parent == out.resolve():
             raise UsageError(f"{source.path} lies in {out}, where the results go: give another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(estimator, about, out, asked, solver)
+    writer = _Writer(estimator, about, out, request, solver)
     made: dict[str, dict[str, Any] | HandsynthError] = {}
-    for batch in _batches([source for source in sources if not source.is_video], BATCH, "pictures"):
-        made |= writer.pictures(batch)
+    for batch in _batches([source for source in sources if not source.is_video], BATCH, "images"):
+        made |= writer.images(batch)
     for source in sources:
         if source.is_video:
             try:
@@ -133,51 +138,53 @@ def predict(
 class _Writer:
     """Estimates and writes; kept together because every step asks for all five."""
 
-    def __init__(self, estimator: Estimator, about: dict[str, Any], out: Path, asked: Asked, solver: AngleSolver | None) -> None:
-        self.estimator, self.about, self.out, self.asked, self.solver = estimator, about, out, asked, solver
+    def __init__(
+        self, estimator: Estimator, about: dict[str, Any], out: Path, request: Request, solver: AngleSolver | None
+    ) -> None:
+        self.estimator, self.about, self.out, self.request, self.solver = estimator, about, out, request, solver
 
-    def pictures(self, sources: list[Source]) -> dict[str, dict[str, Any] | HandsynthError]:
+    def images(self, sources: list[Source]) -> dict[str, dict[str, Any] | HandsynthError]:
         """What became of each, by name."""
         made: dict[str, dict[str, Any] | HandsynthError] = {}
-        asked: list[tuple[Source, View, Camera]] = []
+        requested: list[tuple[Source, View, Camera]] = []
         for source in sources:
             try:
-                view, camera = self.asked.view(*read_picture(source.path))
+                view, camera = self.request.view(*read_image(source.path))
                 tight_box(view)
-                asked.append((source, view, camera))
+                requested.append((source, view, camera))
             except HandsynthError as error:
                 made[source.name] = _named(error, source)
-        if not asked:
+        if not requested:
             return made
-        views, estimates = self.estimator.find([view for _, view, _ in asked], self.asked.root_depth)
-        found = zip(asked, views, estimates, self._fit(views, estimates), strict=True)
+        views, estimates = self.estimator.find([view for _, view, _ in requested], self.request.root_depth)
+        found = zip(requested, views, estimates, self._fit(views, estimates), strict=True)
         for (source, _, camera), view, estimate, fitted in found:
-            made[source.name] = self._picture(source, view, camera, estimate, fitted)
+            made[source.name] = self._image(source, view, camera, estimate, fitted)
         return made
 
     def _fit(self, views: list[View], estimates: list[Estimate]) -> Sequence[Fitted | None]:
-        """The feasible hands of a batch, where they are asked for."""
+        """The feasible hands of a batch, where they are requested."""
         return fit_estimates(self.solver, views, estimates) if self.solver else [None] * len(estimates)
 
-    def _picture(self, source: Source, view: View, camera: Camera, estimate: Estimate, fitted: Fitted | None) -> dict[str, Any]:
+    def _image(self, source: Source, view: View, camera: Camera, estimate: Estimate, fitted: Fitted | None) -> dict[str, Any]:
         hand = self.estimator.hand
         overlay = results.overlay_path(self.out, source.name, ".png")
-        results.write_picture(overlay, results.draw_panels(view, estimate, hand, fitted.vertices if fitted else None))
+        results.write_image(overlay, results.draw_panels(view, estimate, hand, fitted.vertices if fitted else None))
         files: dict[str, str | None] = {"overlay": overlay.name, "mesh": None}
         meshes = {"mesh": estimate.vertices} | ({"fitted_mesh": fitted.vertices} if fitted else {})
-        if self.asked.mesh_format != "none":
+        if self.request.mesh_format != "none":
             for key, vertices in meshes.items():
-                name = f"{source.name}{'.fitted' if key == 'fitted_mesh' else ''}.{self.asked.mesh_format}"
+                name = f"{source.name}{'.fitted' if key == 'fitted_mesh' else ''}.{self.request.mesh_format}"
                 files[key] = name
                 header = f"{view.side} hand; metres; camera frame: x right, y down, z forward"
                 write_mesh(self.out / name, vertices, hand, view.side, header)
         if fitted:
             files["angles"] = f"{source.name}.angles.csv"
-            write_angles_csv(self.out / f"{source.name}.angles.csv", [fitted.said], "picture", [source.path.name])
+            write_angles_csv(self.out / f"{source.name}.angles.csv", [fitted.description], "image", [source.path.name])
         value = {
             "schema": results.SCHEMA, "source": str(source.path), **self.about,
-            **results.describe(view, camera, estimate, self.asked.depth_source),
-            **({"kinematics": fitted.said} if fitted else {}),
+            **results.describe(view, camera, estimate, self.request.depth_source),
+            **({"kinematics": fitted.description} if fitted else {}),
             **files, "conventions": results.conventions(self.solver is not None),
         }  # fmt: skip
         results.write_json(self.out / f"{source.name}.json", value)
@@ -187,27 +194,27 @@ class _Writer:
         """The video's result; its frames' are in the JSON lines. Raises HandsynthError when it cannot be read."""
         video = Video(source.path)
         rows: list[dict[str, Any]] = []
-        alpha: list[np.ndarray] = []
+        angles: list[np.ndarray] = []
         overlay, lines = results.overlay_path(self.out, source.name, ".mp4"), self.out / f"{source.name}.jsonl"
         with results.video_writer(overlay, video.fps) as writer:
             for batch in _batches(video.frames(), BATCH, source.path.name, video.count):
-                asked = [self.asked.view(frame) for frame in batch]
-                views, estimates = self.estimator.find([view for view, _ in asked], self.asked.root_depth)
+                requested = [self.request.view(frame) for frame in batch]
+                views, estimates = self.estimator.find([view for view, _ in requested], self.request.root_depth)
                 if not rows:  # the first frames give the colours of all
-                    limits = spread_limits(np.stack([estimate.spread_mm for estimate in estimates]))
-                found = zip(asked, views, estimates, self._fit(views, estimates), strict=True)
+                    limits = spread_limits(np.stack([estimate.std_mm for estimate in estimates]))
+                found = zip(requested, views, estimates, self._fit(views, estimates), strict=True)
                 for (_, camera), view, estimate, fitted in found:
                     writer.write(results.draw_frame(view, estimate, self.estimator.hand, limits))
-                    row = {"frame": len(rows)} | results.describe(view, camera, estimate, self.asked.depth_source)
-                    rows.append(row | ({"kinematics": fitted.said} if fitted else {}))
-                    alpha += [fitted.alpha] if fitted else []
+                    row = {"frame": len(rows)} | results.describe(view, camera, estimate, self.request.depth_source)
+                    rows.append(row | ({"kinematics": fitted.description} if fitted else {}))
+                    angles += [fitted.angles] if fitted else []
         results.write_lines(lines, rows)
         files = {"overlay": overlay.name, "lines": lines.name}
-        if alpha:
-            frames, said = list(range(len(rows))), [row["kinematics"] for row in rows]
+        if angles:
+            frames, description = list(range(len(rows))), [row["kinematics"] for row in rows]
             files |= {"angles": f"{source.name}.angles.csv", "plot": f"{source.name}.angles.png"}
-            write_angles_csv(self.out / files["angles"], said, "frame", frames)
-            plot_angles(self.out / files["plot"], self.estimator.hand, np.stack(alpha), frames, "frame", source.name)
+            write_angles_csv(self.out / files["angles"], description, "frame", frames)
+            plot_angles(self.out / files["plot"], self.estimator.hand, np.stack(angles), frames, "frame", source.name)
         return {
             "schema": results.SCHEMA, "source": str(source.path), **self.about, "frames": len(rows), "fps": video.fps,
             **files, "conventions": results.conventions(self.solver is not None),
@@ -223,10 +230,10 @@ def summary(result: dict[str, Any], out: Path) -> str:
     """One line for people about one source, and with angles one for each finger."""
     if "frames" in result:
         return f"{result['source']}: {result['frames']} frames -> {out / result['overlay']}, {result['lines']}"
-    spread = result["vertices_spread_mm"]
+    std = result["vertices_std_mm"]
     line = (
         f"{result['source']}: {result['side']} hand, wrist {result['root_depth']:.2f} m away ({result['root_depth_source']}), "
-        f"spread {spread['median']:.1f} mm, at worst {spread['max']:.1f} -> {out / result['overlay']}"
+        f"standard deviation {std['median']:.1f} mm, at worst {std['max']:.1f} -> {out / result['overlay']}"
     )
     angles = result.get("kinematics")
     return "\n".join([line, *angle_lines(angles), *limit_lines([angles])] if angles else [line])
@@ -241,7 +248,7 @@ def _batches(items: Iterable[_T], size: int, what: str, total: int | None = None
     """Lists of up to `size`, with progress on stderr."""
     total = len(items) if isinstance(items, list) else total or None
     left = iter(items)
-    with tqdm(total=total, desc=what, unit=" pictures", disable=total == 0, leave=False) as bar:
+    with tqdm(total=total, desc=what, unit=" images", disable=total == 0, leave=False) as bar:
         while batch := list(islice(left, size)):
             yield batch
             bar.update(len(batch))

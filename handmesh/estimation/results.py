@@ -25,10 +25,10 @@ SCHEMA = "handmesh-prediction/1"
 """Name and version of the JSON; a name stays with its meaning, a new meaning is a new version."""
 
 CONVENTIONS = {
-    "frame": "camera of the picture, OpenCV's: x right, y down, z forward; the corner of the top-left pixel is (0, 0)",
-    "units": "metres; _px pixels of the picture as it is looked at (EXIF's orientation applied); _mm millimetres",
+    "frame": "camera of the image, OpenCV's: x right, y down, z forward; the corner of the top-left pixel is (0, 0)",
+    "units": "metres; _px pixels of the image as it is looked at (EXIF's orientation applied); _mm millimetres",
     "keypoints": " ".join(KEYPOINT_NAMES),
-    "spread": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
+    "std": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
     "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
 }
 """What the fields of the JSON mean."""
@@ -42,14 +42,14 @@ def conventions(kinematics: bool) -> dict[str, str]:
 _PANEL_PX = (
     384,
     1024,
-)  # longest side of a drawn picture: smaller ones are enlarged to the first, larger ones reduced to the second
+)  # longest side of a drawn image: smaller ones are enlarged to the first, larger ones reduced to the second
 _CODECS = ("vp09", "mp4v")  # the first plays in browsers, the second is in every build of FFmpeg
 _COORDINATE_DIGITS = 6  # micrometres and millionths of a pixel
 
 
 def describe(view: View, camera: Camera, estimate: Estimate, depth_source: str) -> dict[str, Any]:
     """The JSON of one hand, but for what the file and the run add."""
-    height, width = view.picture.shape[:2]
+    height, width = view.image.shape[:2]
     centre, side = square_box(tight_box(view), width, height)
     return {
         "side": view.side,
@@ -61,10 +61,10 @@ def describe(view: View, camera: Camera, estimate: Estimate, depth_source: str) 
         "root_depth_source": depth_source,
         "keypoints_xy_px": _rounded(project(estimate.keypoints, camera.K)),
         "keypoints_cam": _rounded(estimate.keypoints),
-        "vertices_spread_mm": {
-            "median": round(float(np.median(estimate.spread_mm)), 3),
-            "p90": round(float(np.percentile(estimate.spread_mm, 90)), 3),
-            "max": round(float(estimate.spread_mm.max()), 3),
+        "vertices_std_mm": {
+            "median": round(float(np.median(estimate.std_mm)), 3),
+            "p90": round(float(np.percentile(estimate.std_mm, 90)), 3),
+            "max": round(float(estimate.std_mm.max()), 3),
         },
     }
 
@@ -75,27 +75,27 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_file(path, f"{{\n{lines}\n}}\n".encode())
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
     """(H, W, 3) uint8 as PNG; a whole file or none."""
-    write_file(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+    write_file(path, cv2.imencode(".png", image[..., ::-1])[1].tobytes())
 
 
 def draw_panels(view: View, estimate: Estimate, hand: HandModel, fitted: np.ndarray | None = None) -> np.ndarray:
-    """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the picture.
+    """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the image.
 
     With (V, 3) vertices of a `fitted` hand, that stands beside the mesh, and the panels are named.
     """
-    zoom = _zoom(view.picture)
-    points, limits = project(estimate.keypoints, view.K), spread_limits(estimate.spread_mm)
+    zoom = _zoom(view.image)
+    points, limits = project(estimate.keypoints, view.K), spread_limits(estimate.std_mm)
     panels = [
-        draw_skeleton(view.picture, points, zoom=zoom),
-        draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, zoom=zoom),
-        draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits),
+        draw_skeleton(view.image, points, zoom=zoom),
+        draw_mesh(view.image, estimate.vertices, hand.faces, view.K, zoom=zoom),
+        draw_mesh(view.image, estimate.vertices, hand.faces, view.K, estimate.std_mm, zoom=zoom, limits_mm=limits),
     ]
     titles: tuple[str, ...] = ()
     if fitted is not None:
-        panels.insert(2, draw_mesh(view.picture, fitted, hand.faces, view.K, zoom=zoom))
-        titles = ("keypoints", "mesh", "fitted, 23 angles", "mesh and its spread")
+        panels.insert(2, draw_mesh(view.image, fitted, hand.faces, view.K, zoom=zoom))
+        titles = ("keypoints", "mesh", "fitted, 23 angles", "mesh and its standard deviation")
     page = sheet(panels, len(panels), titles)
     strip = legend(panels[-1].shape[1], limits)
     below = np.full((len(strip), page.shape[1], 3), strip[0, 0], np.uint8)
@@ -104,9 +104,9 @@ def draw_panels(view: View, estimate: Estimate, hand: HandModel, fitted: np.ndar
 
 
 def draw_frame(view: View, estimate: Estimate, hand: HandModel, limits_mm: tuple[float, float]) -> np.ndarray:
-    """One frame of a video: the mesh over the picture, coloured by uncertainty, with its scale below. Sides are even numbers."""
-    zoom = _zoom(view.picture)
-    drawn = draw_mesh(view.picture, estimate.vertices, hand.faces, view.K, estimate.spread_mm, zoom=zoom, limits_mm=limits_mm)
+    """One frame of a video: the mesh over the image, coloured by uncertainty, with its scale below. Sides are even numbers."""
+    zoom = _zoom(view.image)
+    drawn = draw_mesh(view.image, estimate.vertices, hand.faces, view.K, estimate.std_mm, zoom=zoom, limits_mm=limits_mm)
     page = np.concatenate([drawn, legend(drawn.shape[1], limits_mm)])
     return np.pad(page, [(0, page.shape[0] % 2), (0, page.shape[1] % 2), (0, 0)], "edge")
 
@@ -165,9 +165,9 @@ def overlay_path(out: Path, name: str, suffix: str) -> Path:
     return out / f"{name}{OVERLAY}{suffix}"
 
 
-def _zoom(picture: np.ndarray) -> float:
-    """Factor that brings a picture to a size that is good to look at."""
-    side = max(picture.shape[:2])
+def _zoom(image: np.ndarray) -> float:
+    """Factor that brings an image to a size that is good to look at."""
+    side = max(image.shape[:2])
     return float(np.clip(side, *_PANEL_PX)) / side
 
 

@@ -1,1 +1,1 @@
-"""How good a net is: numbers by view, pose and visibility, beside those of a hand that never moves; FreiHAND's challenge."""
+"""How good a net is: numbers by view, pose and visibility, beside those of a constant baseline; FreiHAND's challenge."""

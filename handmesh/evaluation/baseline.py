@@ -1,7 +1,7 @@
-"""The mean hand: one constant hand in place of a net. What a net gains over it, it has seen in the pictures.
+"""The mean hand: one constant hand in place of a net. What a net gains over it, it has seen in the images.
 
 There are two. `mean_hand` is the hand model's own, in its mean pose: it needs no data and is the same in every table.
-`mean_of_hands` is the mean of the very hands that are judged: no other constant fits their vertices better in the least squares
+`mean_of_hands` is the mean of the very hands that are evaluated: no other constant fits their vertices better in the least squares
 that Procrustes minimises, so that it is as a rule the stricter one, and the number to beat where hands are many (of one hand
 alone it is that hand). On the embedded hand's 895 poses, PA-MPJPE is 17.0 mm for the one and 15.0 mm for the other.
 """
@@ -37,10 +37,10 @@ def mean_of_hands(vertices: np.ndarray) -> np.ndarray:
 
 
 def place_constant(constant: np.ndarray, true_vertices: np.ndarray, hand: HandModel) -> tuple[np.ndarray, np.ndarray]:
-    """A constant hand before N cameras, as a prediction that the metrics can judge.
+    """A constant hand before N cameras, as a prediction that the metrics can evaluate.
 
     It is turned (left hands: mirrored) as Procrustes would turn it, keeps its own size, and its wrist lies at the true one. Which
-    way to turn is told it from the truth, as a hand in one fixed turn would be no rival; so its unaligned errors are those of
+    way to turn takes it from the truth, as a hand in one fixed turn would be no rival; so its unaligned errors are those of
     pose and shape alone, and its aligned ones do not depend on the placing.
 
     Args:
@@ -52,8 +52,8 @@ def place_constant(constant: np.ndarray, true_vertices: np.ndarray, hand: HandMo
         keypoints (N, 21, 3) and vertices (N, V, 3), camera frame [m].
     """
     aligned = align_similarity(np.broadcast_to(constant, true_vertices.shape), true_vertices)
-    spread = np.linalg.norm(aligned - aligned.mean(1, keepdims=True), axis=(1, 2), keepdims=True)
-    vertices = aligned * (np.linalg.norm(constant - constant.mean(0)) / spread)
+    std = np.linalg.norm(aligned - aligned.mean(1, keepdims=True), axis=(1, 2), keepdims=True)
+    vertices = aligned * (np.linalg.norm(constant - constant.mean(0)) / std)
     true_wrist = keypoints_from_vertices(hand, true_vertices)[:, :1]
     vertices += true_wrist - keypoints_from_vertices(hand, vertices)[:, :1]
     return keypoints_from_vertices(hand, vertices), vertices

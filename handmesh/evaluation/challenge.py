@@ -1,6 +1,6 @@
-"""FreiHAND's challenge: its evaluation pictures in, `pred.zip` out (Zimmermann et al. 2019, `lmb-freiburg/freihand:pred.py`).
+"""FreiHAND's challenge: its evaluation images in, `pred.zip` out (Zimmermann et al. 2019, `lmb-freiburg/freihand:pred.py`).
 
-What lies in the folder: pictures `evaluation/rgb/%08d.jpg`, and lists in JSON: `evaluation_K`, `evaluation_scale` (the length of
+What lies in the folder: images `evaluation/rgb/%08d.jpg`, and lists in JSON: `evaluation_K`, `evaluation_scale` (the length of
 one bone, from which the depth is solved) and, since they were published, `evaluation_xyz` and `evaluation_verts`. No box is given.
 """
 
@@ -19,7 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from handmesh.data.crop import BOX_MARGIN, Crop, lixels_to_camera, make_crop
-from handmesh.data.freihand import PIXEL_SHIFT, check_pictures, read_rows
+from handmesh.data.freihand import PIXEL_SHIFT, check_images, read_rows
 from handmesh.data.shards import Record
 from handmesh.evaluation.baseline import mean_hand
 from handmesh.evaluation.root_depth import SLACK, root_depth_from_scale
@@ -29,7 +29,7 @@ from handsynth.core.hand import HandModel, keypoints_from_vertices
 from handsynth.core.shard import write_file
 
 CENTRE_SIDE_PX = 1.3 * 100
-"""Without boxes: a square of 100 px at the picture's centre, 1.3 times enlarged, as MobRecon has it for this very task
+"""Without boxes: a square of 100 px at the image's centre, 1.3 times enlarged, as MobRecon has it for this very task
 (Chen et al. 2022, `SeanChenxy/HandMesh:mobrecon/datasets/freihand.py`, `get_eval_sample`, and its BASE_SCALE)."""
 
 _DECIMALS = 6  # a micrometre; a third of the size of all digits
@@ -37,12 +37,12 @@ _DECIMALS = 6  # a micrometre; a third of the size of all digits
 
 @dataclass(frozen=True, eq=False)
 class Challenge:
-    """The folder, read and checked: n pictures."""
+    """The folder, read and checked: n images."""
 
     folder: Path
     K: np.ndarray  # (n, 3, 3) [px], corner of the top-left pixel is (0, 0)
     scale: np.ndarray  # (n,) length of the known bone [m]
-    boxes: np.ndarray | None  # (n, 4) x0, y0, x1, y1 about the hands [px]; None: the picture's centre
+    boxes: np.ndarray | None  # (n, 4) x0, y0, x1, y1 about the hands [px]; None: the image's centre
     true_keypoints: np.ndarray | None  # (n, 21, 3) camera frame [m]
     true_vertices: np.ndarray | None  # (n, V, 3) camera frame [m]
 
@@ -56,7 +56,7 @@ def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Cha
     Args:
         src: FreiHAND's folder.
         hand: of the net; with FreiHAND's fingertips.
-        boxes: JSON list of [x0, y0, x1, y1] about each hand [px], in the order of the pictures.
+        boxes: JSON list of [x0, y0, x1, y1] about each hand [px], in the order of the images.
 
     Raises UsageError when parts are missing or the hand is another, HandsynthError when a file is damaged.
     """
@@ -70,10 +70,10 @@ def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Cha
             f"{src} is no whole FreiHAND evaluation set: {', '.join(missing)} missing; unpack FreiHAND_pub_v2_eval.zip there"
         )
     if boxes is not None and not boxes.is_file():
-        raise UsageError(f"{boxes} does not exist: --boxes takes a JSON list of [x0, y0, x1, y1] in pixels, one a picture")
+        raise UsageError(f"{boxes} does not exist: --boxes takes a JSON list of [x0, y0, x1, y1] in pixels, one an image")
     K = read_rows(parts[0], (3, 3))
     K[:, :2, 2] += PIXEL_SHIFT
-    check_pictures(parts[2], len(K))
+    check_images(parts[2], len(K))
 
     def read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         rows = read_rows(path, shape)
@@ -96,14 +96,14 @@ def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Cha
 def predict_challenge(
     net: nn.Module, hand: HandModel, task: Challenge, side: int, batch: int, device: torch.device, slack: float = SLACK
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a net says of every picture.
+    """What a net says of every image.
 
     Args:
-        net: a `MeshNet` of that hand on `device`, in evaluation mode.
+        net: a `HandMeshNet` of that hand on `device`, in evaluation mode.
         hand: the model of its hand.
-        task: the pictures.
+        task: the images.
         side: of the crops [px].
-        batch: pictures at a time.
+        batch: images at a time.
         device: where the net is.
         slack: of `root_depth_from_scale`.
 
@@ -112,11 +112,11 @@ def predict_challenge(
     """
     proportions = keypoints_from_vertices(hand, mean_hand(hand))
     keypoints, vertices = np.empty((len(task), 21, 3)), np.empty((len(task), hand.num_vertices, 3))
-    with tqdm(total=len(task), desc="evaluation", unit="picture") as bar:
+    with tqdm(total=len(task), desc="evaluation", unit="image") as bar:
         for start in range(0, len(task), batch):
             chosen = slice(start, min(start + batch, len(task)))
             crops = [_crop(task, k, side) for k in range(chosen.start, chosen.stop)]
-            images = np.stack([crop.picture for crop in crops]).transpose(0, 3, 1, 2)
+            images = np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)
             K, R = (np.stack([getattr(crop, name) for crop in crops]) for name in ("K", "R_crop_cam"))
             with torch.inference_mode():
                 image = torch.as_tensor(images).float() / 255
@@ -151,10 +151,10 @@ def write_prediction(path: Path, keypoints: np.ndarray, vertices: np.ndarray) ->
 def submit_freihand(
     net: nn.Module, hand: HandModel, task: Challenge, out: Path, side: int, batch: int, device: torch.device
 ) -> dict[str, Any]:
-    """Predicts, writes `out`, and returns the number of pictures and, when the truth is known, `metrics` of `evaluate_hands`."""
+    """Predicts, writes `out`, and returns the number of images and, when the truth is known, `metrics` of `evaluate_hands`."""
     keypoints, vertices = predict_challenge(net, hand, task, side, batch, device)
     write_prediction(out, keypoints, vertices)
-    made: dict[str, Any] = {"out": str(out), "pictures": len(task), "boxes": "centre" if task.boxes is None else "given"}
+    made: dict[str, Any] = {"out": str(out), "images": len(task), "boxes": "centre" if task.boxes is None else "given"}
     if task.true_keypoints is not None and task.true_vertices is not None:
         made["metrics"] = evaluate_hands(keypoints, vertices, task.true_keypoints, task.true_vertices)
     return made
@@ -168,19 +168,19 @@ def _checked_boxes(path: Path, boxes: np.ndarray) -> np.ndarray:
 
 
 def _crop(task: Challenge, k: int, side: int) -> Crop:
-    """Picture k as the net sees it, without labels."""
+    """Image k as the net sees it, without labels."""
     path = task.folder / "evaluation" / "rgb" / f"{k:08d}.jpg"
     try:
-        picture = simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
+        image = simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
     except (OSError, ValueError) as error:
         raise HandsynthError(f"{path} is damaged: {error}") from None
     if task.boxes is None:
-        centre, half = np.array(picture.shape[1::-1]) / 2, CENTRE_SIDE_PX / BOX_MARGIN / 2  # the crop adds the margin again
+        centre, half = np.array(image.shape[1::-1]) / 2, CENTRE_SIDE_PX / BOX_MARGIN / 2  # the crop adds the margin again
         box = np.concatenate([centre - half, centre + half])
     else:
         box = task.boxes[k]
     unknown = np.empty((0, 3))
-    return make_crop(Record("", k, "right", picture, task.K[k], unknown, unknown, box), side)
+    return make_crop(Record("", k, "right", image, task.K[k], unknown, unknown, box), side)
 
 
 def _json_pieces(keypoints: np.ndarray, vertices: np.ndarray) -> Iterator[str]:

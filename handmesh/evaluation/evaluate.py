@@ -1,4 +1,4 @@
-"""A run judged on datasets: every sample predicted, scored, and told apart by view, pose and visibility."""
+"""A run evaluated on datasets: every sample predicted, scored, and grouped by view, pose and visibility."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
-from handmesh.evaluation.scores import Judged, group_rows, judge_all
+from handmesh.evaluation.scores import Evaluated, evaluate_all, group_rows
 from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.kinematics.mesh_angles import about_solver
 from handmesh.run_folder import Run
@@ -29,7 +29,7 @@ class Evaluation:
     """What was found."""
 
     summary: dict[str, Any]  # JSON-able; `groups` are rows as of `scores.group_rows`
-    judged: dict[str, Judged]  # by the keys of `scores.TITLES`
+    evaluated: dict[str, Evaluated]  # by the keys of `scores.TITLES`
     per_hand: dict[str, Any]  # columns of errors.csv
 
 
@@ -42,22 +42,22 @@ def evaluate_run(
     skip_bad: bool,
     solver: AngleSolver | None = None,
 ) -> Evaluation:
-    """Predicts every sample of the datasets and judges that: crops about the labels' boxes, the wrist at its true depth.
+    """Predicts every sample of the datasets and evaluates that: crops about the labels' boxes, the wrist at its true depth.
 
-    With a solver, the hands of 23 angles that it finds for the predicted meshes are judged too.
+    With a solver, the hands of 23 angles that it finds for the predicted meshes are evaluated too.
 
     Raises HandsynthError at a damaged sample unless `skip_bad`, which leaves it out.
     """
     data = HandDataset(parts, run.spec.side, NO_AUGMENTATION, skip_bad=skip_bad)
     predicted = predict_dataset(run.net, data, run.hand.faces, batch, workers, device, bar=True)
     found = evaluate_predicted(predicted, parts, run.hand, solver)
-    return Evaluation({"run": str(run.folder), "net": run.spec.net, **found.summary}, found.judged, found.per_hand)
+    return Evaluation({"run": str(run.folder), "net": run.spec.net, **found.summary}, found.evaluated, found.per_hand)
 
 
 def evaluate_predicted(
     predicted: Predicted, parts: Sequence[ShardDataset], hand: HandModel, solver: AngleSolver | None = None
 ) -> Evaluation:
-    """Judges predictions for the samples of `parts`; a sample that stood in for a damaged one counts once."""
+    """Evaluates predictions for the samples of `parts`; a sample that stood in for a damaged one counts once."""
     numbers = np.stack([predicted.dataset, predicted.sample], 1)
     once = np.sort(np.unique(numbers, axis=0, return_index=True)[1])
     dataset, sample = numbers[once].T
@@ -68,12 +68,12 @@ def evaluate_predicted(
     points = {"net": (predicted.keypoints[once], predicted.vertices[once])}
     if solver:
         points["fitted"] = _fit(solver, predicted.vertices[once], sides)
-    judged = judge_all(points, true_keypoints, true_vertices, hand)
+    evaluated = evaluate_all(points, true_keypoints, true_vertices, hand)
     visible = np.array([np.mean(np.array(found["keypoints_visible"]) > 0) for found in labels])
     view = view_angles_deg(true_keypoints, np.array([side == "left" for side in sides]))
     bend = flexion_deg(true_keypoints)
     names = [part.name for part in parts]
-    ratios = root_mean_square(predicted.error_over_spread[once])
+    ratios = root_mean_square(predicted.error_over_std[once])
     summary = {
         "datasets": [
             {"folder": str(part.folder), "name": part.name, "identity": part.identity, "hands": int((dataset == d).sum())}
@@ -81,18 +81,18 @@ def evaluate_predicted(
         ],
         "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),
         **({"kinematics": about_solver(solver)} if solver else {}),
-        "error_over_spread": dict(zip(("keypoints", "vertices"), ratios.tolist(), strict=True)),
-        "groups": group_rows(judged, make_groups(dataset, names, view, bend, visible)),
+        "error_over_std": dict(zip(("keypoints", "vertices"), ratios.tolist(), strict=True)),
+        "groups": group_rows(evaluated, make_groups(dataset, names, view, bend, visible)),
     }
     per_hand = {
         "dataset": [names[d] for d in dataset],
         "index": sample.tolist(),
-        **{name: judged["net"].scores[name].tolist() for name in COLUMNS},
+        **{name: evaluated["net"].scores[name].tolist() for name in COLUMNS},
         "view_angle_deg": view.tolist(),
         "flexion_deg": bend.tolist(),
         "visible_share": visible.tolist(),
     }
-    return Evaluation(summary, judged, per_hand)
+    return Evaluation(summary, evaluated, per_hand)
 
 
 def _fit(solver: AngleSolver, vertices: np.ndarray, sides: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

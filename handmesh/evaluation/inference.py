@@ -13,7 +13,7 @@ from tqdm import tqdm
 from handmesh.data.crop import lixels_to_camera
 from handmesh.data.dataset import Batch, HandDataset
 from handmesh.losses import Target, inside, lixel_losses
-from handmesh.nets.mesh_net import MeshNet, Prediction
+from handmesh.nets.mesh_net import HandMeshNet, Prediction
 from handsynth.core.errors import UsageError
 
 
@@ -25,7 +25,7 @@ class Predicted:
     vertices: np.ndarray  # (N, V, 3)
     true_keypoints: np.ndarray  # (N, 21, 3)
     true_vertices: np.ndarray  # (N, V, 3)
-    error_over_spread: np.ndarray  # (N, 2, 3) root mean squares; PoseNet's keypoints and the vertices; x, y and z of the crop
+    error_over_std: np.ndarray  # (N, 2, 3) root mean squares; PoseNet's keypoints and the vertices; x, y and z of the crop
     dataset: np.ndarray  # (N,) number of the dataset in the mix
     sample: np.ndarray  # (N,) number of the sample in its spec
     losses: dict[str, np.ndarray]  # terms of equation 4 by name, (N,) each
@@ -39,7 +39,7 @@ def quiet_worker(_: int) -> None:
 
 @torch.no_grad()
 def predict_dataset(
-    net: MeshNet, data: HandDataset, faces: np.ndarray, batch: int, workers: int, device: torch.device, bar: bool = False
+    net: HandMeshNet, data: HandDataset, faces: np.ndarray, batch: int, workers: int, device: torch.device, bar: bool = False
 ) -> Predicted:
     """Runs the net over every sample of `data`, which should crop plainly (NO_AUGMENTATION). The net's mode is kept.
 
@@ -77,7 +77,7 @@ def predict_dataset(
         found["keypoints"].append(np.einsum("pv,bvc->bpc", net.keypoint_regressor.cpu().numpy(), vertices))
         found["true_keypoints"].append(sample.keypoints_m.numpy() @ R)
         found["true_vertices"].append(sample.vertices_m.numpy() @ R)
-        found["error_over_spread"].append(error_over_spread(prediction, target).cpu().numpy())
+        found["error_over_std"].append(error_over_std(prediction, target).cpu().numpy())
         found["dataset"].append(sample.dataset.numpy())
         found["sample"].append(sample.sample.numpy())
     net.train(was_training)
@@ -86,16 +86,16 @@ def predict_dataset(
     return Predicted(**whole, losses=losses)
 
 
-def error_over_spread(prediction: Prediction, target: Target) -> Tensor:
-    """How sure a net is against how right: 1 where its spreads are as large as its errors, less where it is too modest.
+def error_over_std(prediction: Prediction, target: Target) -> Tensor:
+    """How sure a net is against how right: 1 where its standard deviations are as large as its errors, less where it is too modest.
 
     Returns (B, 2, 3) root mean squares over PoseNet's keypoints and over the vertices, along x, y and z; points outside the
     heatmaps, which a net cannot place, are left out.
     """
     found = []
-    for position, spread, true in zip(prediction[::2], prediction[1::2], target, strict=True):
+    for position, std, true in zip(prediction[::2], prediction[1::2], target, strict=True):
         seen = inside(true).unsqueeze(-1)
-        squares = ((position - true) / spread).square() * seen
+        squares = ((position - true) / std).square() * seen
         found.append((squares.sum(1) / seen.sum(1).clamp_min(1)).sqrt())
     return torch.stack(found, 1)
 

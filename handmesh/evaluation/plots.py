@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: curves of correct keypoints, and errors over view, pose and visibility."""
+"""Images of an evaluation: curves of correct keypoints, and errors over view, pose and visibility."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handmesh.evaluation.scores import TITLES, Judged, column
+from handmesh.evaluation.scores import TITLES, Evaluated, column
 from handmesh.metrics import AUC_LIMIT_MM, AUC_STEPS
 
 _COLOURS = {"net": "#0b6e99", "fitted": "#2a9d5c", "mean_hand": "#d08c00", "mean_of_hands": "#7a3e9d"}
@@ -29,19 +29,19 @@ def correct_share(errors_mm: np.ndarray, thresholds_mm: np.ndarray) -> np.ndarra
     return np.searchsorted(np.sort(errors_mm.ravel()), thresholds_mm, "right") / errors_mm.size
 
 
-def plot_pck(path: Path, judged: Mapping[str, Judged], title: str) -> None:
+def plot_pck(path: Path, evaluated: Mapping[str, Evaluated], title: str) -> None:
     """Share of keypoints over the error allowed: the net's aligned and as they stand, all others' aligned."""
     thresholds = np.linspace(0, AUC_LIMIT_MM, AUC_STEPS)
     figure, axes = _figure(title, "error allowed [mm]", "keypoints within it [%]")
 
     def draw(name: str, errors: np.ndarray, metric: str, line: str, how: str) -> None:
-        area = judged[name].scores[metric].mean()
+        area = evaluated[name].scores[metric].mean()
         share = 100 * correct_share(errors, thresholds)
         axes.plot(thresholds, share, line, color=_COLOURS[name], label=f"{TITLES[name]}, {how}: area {area:.3f}")
 
-    for name, found in judged.items():
+    for name, found in evaluated.items():
         draw(name, found.pa_joint_errors_mm, "pa_auc_joints", "-", "aligned")
-    draw("net", judged["net"].joint_errors_mm, "auc_joints", "--", "not aligned")
+    draw("net", evaluated["net"].joint_errors_mm, "auc_joints", "--", "not aligned")
     axes.set(xlim=(0, AUC_LIMIT_MM), ylim=(0, 100))
     _finish(path, figure, axes, 2)
 
@@ -53,7 +53,7 @@ def plot_groups(path: Path, rows: list[dict[str, Any]], kind: str, title: str) -
         path: PNG to write.
         rows: as of `group_rows`; those of other kinds are passed over.
         kind: "view", "pose" or "visible".
-        title: above the picture.
+        title: above the image.
     """
     rows = [row for row in rows if row["kind"] == kind]
     figure, axes = _figure(title, _AXES[kind], "PA-MPJPE [mm]")

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: a table for the eye, files for machines, pictures."""
+"""What an evaluation leaves: a table for the eye, files for machines, images."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handmesh.evaluation.plots import plot_groups, plot_pck
-from handmesh.evaluation.scores import HEADINGS, TITLES, Judged, column
+from handmesh.evaluation.scores import HEADINGS, TITLES, Evaluated, column
 from handmesh.nets.summary import aligned_columns
 from handsynth.core.errors import HandsynthError
 from handsynth.core.shard import write_file
@@ -25,9 +25,9 @@ def metrics_table(rows: list[dict[str, Any]]) -> str:
     `rows` as of `scores.group_rows`, that of all hands first.
     """
     first = [[f"{rows[0]['hands']} hands", *HEADINGS.values(), ""]]
-    asked = [who for who in TITLES if column(who, "pa_mpjpe_mm") in rows[0]]
-    first += [[TITLES[who], *(_cell(name, rows[0][column(who, name)]) for name in HEADINGS), ""] for who in asked]
-    others = [who for who in asked if who != "net"]
+    requested = [who for who in TITLES if column(who, "pa_mpjpe_mm") in rows[0]]
+    first += [[TITLES[who], *(_cell(name, rows[0][column(who, name)]) for name in HEADINGS), ""] for who in requested]
+    others = [who for who in requested if who != "net"]
     second = [["group", "hands", *(HEADINGS[name] for name in _GROUP_METRICS), *(f"{TITLES[k]}: PA-MPJPE" for k in others), ""]]
     shown = [*_GROUP_METRICS, *(column(who, "pa_mpjpe_mm") for who in others)]
     for row in rows:
@@ -42,16 +42,20 @@ def scores_line(scores: Mapping[str, float]) -> str:
 
 
 def write_report(
-    out: Path, summary: dict[str, Any], judged: Mapping[str, Judged], per_hand: Mapping[str, Sequence[Any] | np.ndarray], title: str
+    out: Path,
+    summary: dict[str, Any],
+    evaluated: Mapping[str, Evaluated],
+    per_hand: Mapping[str, Sequence[Any] | np.ndarray],
+    title: str,
 ) -> None:
     """Writes metrics.json, metrics.csv (a row a group), errors.csv (a row a hand), pck.png and error_by_*.png.
 
     Args:
         out: folder, made if need be.
         summary: goes into metrics.json; its `groups` are rows as of `scores.group_rows`.
-        judged: by predictor.
+        evaluated: by predictor.
         per_hand: columns of errors.csv, N values each.
-        title: above the pictures.
+        title: above the images.
 
     Raises HandsynthError when something cannot be written.
     """
@@ -63,7 +67,7 @@ def write_report(
         write_file(out / "metrics.json", json.dumps(summary, indent=1).encode() + b"\n")
         write_file(out / "metrics.csv", _csv([list(rows[0]), *lines]))
         write_file(out / "errors.csv", _csv([list(per_hand), *zip(*columns, strict=True)]))
-        plot_pck(out / "pck.png", judged, title)
+        plot_pck(out / "pck.png", evaluated, title)
         for kind, name in _PLOTS.items():
             plot_groups(out / name, rows, kind, title)
     except OSError as error:

@@ -25,14 +25,14 @@ HEADINGS = {
 """Metrics of `evaluate_hands` as people read them."""
 
 TITLES = {"net": "net", "fitted": "net, then angles", "mean_hand": "mean hand", "mean_of_hands": "mean of these hands"}
-"""Who predicts: the net, the hand of 23 angles nearest to its mesh (if asked for), and the two constant hands of `baseline`."""
+"""Who predicts: the net, the hand of 23 angles nearest to its mesh (if requested), and the two constant hands of `baseline`."""
 
 Scores = dict[str, np.ndarray]
 """Metric -> (N,) of each hand alone, with the names of `evaluate_hands`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Evaluated:
     """N hands as one predictor sees them."""
 
     scores: Scores
@@ -40,32 +40,34 @@ class Judged:
     pa_joint_errors_mm: np.ndarray  # (N, 21) after alignment
 
 
-def judge(keypoints: np.ndarray, vertices: np.ndarray, true_keypoints: np.ndarray, true_vertices: np.ndarray) -> Judged:
+def evaluate_points(
+    keypoints: np.ndarray, vertices: np.ndarray, true_keypoints: np.ndarray, true_vertices: np.ndarray
+) -> Evaluated:
     """Scores of each of N hands: (N, 21, 3) keypoints and (N, V, 3) vertices, camera frame [m]."""
     hands = zip(keypoints, vertices, true_keypoints, true_vertices, strict=True)
     rows = [evaluate_hands(*(points[None] for points in hand)) for hand in hands]
-    return Judged(
+    return Evaluated(
         {name: np.array([row[name] for row in rows]) for name in HEADINGS},
         point_errors_mm(keypoints, true_keypoints),
         point_errors_mm(align_similarity(keypoints, true_keypoints), true_keypoints),
     )
 
 
-def judge_all(
+def evaluate_all(
     predictions: Mapping[str, tuple[np.ndarray, np.ndarray]], true_keypoints: np.ndarray, true_vertices: np.ndarray, hand: HandModel
-) -> dict[str, Judged]:
+) -> dict[str, Evaluated]:
     """Predictions and both constant hands, by the keys of TITLES.
 
     Args:
-        predictions: keypoints and vertices, as of `judge`, by predictor.
-        true_keypoints: as of `judge`.
-        true_vertices: as of `judge`.
+        predictions: keypoints and vertices, as of `evaluate_points`, by predictor.
+        true_keypoints: as of `evaluate_points`.
+        true_vertices: as of `evaluate_points`.
         hand: the model, which makes the constant hands.
     """
-    judged = {name: judge(*points, true_keypoints, true_vertices) for name, points in predictions.items()}
+    evaluated = {name: evaluate_points(*points, true_keypoints, true_vertices) for name, points in predictions.items()}
     for name, constant in (("mean_hand", mean_hand(hand)), ("mean_of_hands", mean_of_hands(true_vertices))):
-        judged[name] = judge(*place_constant(constant, true_vertices, hand), true_keypoints, true_vertices)
-    return judged
+        evaluated[name] = evaluate_points(*place_constant(constant, true_vertices, hand), true_keypoints, true_vertices)
+    return evaluated
 
 
 def mean_scores(scores: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, float]:
@@ -78,12 +80,12 @@ def column(predictor: str, metric: str) -> str:
     return metric if predictor == "net" else f"{predictor}_{metric}"
 
 
-def group_rows(judged: Mapping[str, Judged], groups: list[Group]) -> list[dict[str, Any]]:
+def group_rows(evaluated: Mapping[str, Evaluated], groups: list[Group]) -> list[dict[str, Any]]:
     """One row a group: `kind`, `name`, `hands` (how many), and every `column`."""
     rows = []
     for group in groups:
         row: dict[str, Any] = {"kind": group.kind, "name": group.name, "hands": int(group.members.sum())}
-        for predictor, found in judged.items():
+        for predictor, found in evaluated.items():
             row |= {column(predictor, name): value for name, value in mean_scores(found.scores, group.members).items()}
         rows.append(row)
     return rows

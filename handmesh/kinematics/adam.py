@@ -17,7 +17,7 @@ _HANDS = 64  # of a batch at once: the least time per hand, measured from 8 to 2
 
 def minimise_adam(energy: FitEnergy, state: HandState, targets: Targets, iterations: int) -> HandState:
     """`iterations` steps of Adam from (B,) states; gradients by automatic differentiation."""
-    blocks = [slice(start, start + _HANDS) for start in range(0, len(state.alpha), _HANDS)]
+    blocks = [slice(start, start + _HANDS) for start in range(0, len(state.angles), _HANDS)]
     parts = [_descend(energy, state.at(block), targets.at(block), iterations) for block in blocks]
     return HandState(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
@@ -26,11 +26,11 @@ def _descend(energy: FitEnergy, start: HandState, targets: Targets, iterations: 
     unit = torch.ones(energy.linear.num_unknowns, dtype=energy.linear.dtype)
     unit[TRANSLATION] = _TRANSLATION_UNIT_M
     unit[energy.num_unknowns :] = 0  # a frozen shape
-    step = torch.zeros(len(start.alpha), len(unit), dtype=energy.linear.dtype, requires_grad=True)
+    step = torch.zeros(len(start.angles), len(unit), dtype=energy.linear.dtype, requires_grad=True)
     optimiser = torch.optim.Adam([step], lr=RATE, betas=BETAS)
     for _ in range(iterations):
         optimiser.zero_grad()
         state = start.stepped(step * unit)
-        energy.value(*energy.linear.points(state), state.alpha, state.beta, targets).sum().backward()
+        energy.value(*energy.linear.points(state), state.angles, state.beta, targets).sum().backward()
         optimiser.step()
     return start.stepped(step.detach() * unit)

@@ -1,4 +1,4 @@
-"""What is said of found angles: JSON and CSV in degrees with names, a plot over time, and a few lines for people."""
+"""Files of joint angles: JSON and CSV in degrees with names, a plot over time, and a few lines for people."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import numpy as np
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
 from handmesh.kinematics.feasibility import limit_violations
 from handmesh.kinematics.fit import FitResult
-from handmesh.kinematics.hinges import KNUCKLE_NAMES, to_hinges
+from handmesh.kinematics.joint_coordinates import KNUCKLE_NAMES, to_joint_coordinates
 from handsynth.core.conventions import FINGERS
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel
@@ -25,8 +25,8 @@ SCHEMA = "handmesh-angles/1"
 CONVENTIONS = {
     "angles_deg": "the paper's 23 angles: a joint turns by the sum of its axes times their angles; zero is the flat hand; "
     "flexion bends to the palm, abduction moves to the thumb's side",
-    "hinges_deg": "the same pose as a chain of hinges, abduction before flexion, the thumb's twist before both",
-    "hinge_residual_deg": "rotation between the two at each knuckle; zero at all other joints",
+    "joint_coordinates_deg": "the same pose as a chain of revolute joints, abduction before flexion, the thumb's twist before both",
+    "joint_coordinates_residual_deg": "rotation between the two at each knuckle; zero at all other joints",
     "theta, beta, trans": "what poses the fitted hand: axis-angles of 16 joints in MANO's order [rad], shape [standard "
     "deviations], translation [m], in the frame of the input; of a left hand, those of its mirror image in x = 0",
     "error_mm": "distances of the fitted vertices from those that were given",
@@ -43,19 +43,19 @@ _FINE_DIGITS = 6  # radians, metres, standard deviations
 
 def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     """The JSON of each of N hands."""
-    degrees = np.round(np.rad2deg(fit.alpha.astype(np.float64)), _DEGREE_DIGITS)
-    hinges = to_hinges(fit.alpha)
-    hinge_degrees, residual = np.round(np.rad2deg(hinges.values), _DEGREE_DIGITS), np.round(hinges.residual_deg, _DEGREE_DIGITS)
+    degrees = np.round(np.rad2deg(fit.angles.astype(np.float64)), _DEGREE_DIGITS)
+    joints = to_joint_coordinates(fit.angles)
+    hinge_degrees, residual = np.round(np.rad2deg(joints.values), _DEGREE_DIGITS), np.round(joints.residual_deg, _DEGREE_DIGITS)
     beyond: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for found in limit_violations(hand, fit.alpha, BEYOND_DEG):
+    for found in limit_violations(hand, fit.angles, BEYOND_DEG):
         limits = [round(found.least_deg, _DEGREE_DIGITS), round(found.greatest_deg, _DEGREE_DIGITS)]
         beyond[found.hand].append({"name": found.name, "angle_deg": round(found.angle_deg, _DEGREE_DIGITS), "limits_deg": limits})
     errors = 1000 * fit.vertex_errors_m
     return [
         {
             "angles_deg": dict(zip(DOF_NAMES, degrees[n].tolist(), strict=True)),
-            "hinges_deg": dict(zip(DOF_NAMES, hinge_degrees[n].tolist(), strict=True)),
-            "hinge_residual_deg": dict(zip(KNUCKLE_NAMES, residual[n].tolist(), strict=True)),
+            "joint_coordinates_deg": dict(zip(DOF_NAMES, hinge_degrees[n].tolist(), strict=True)),
+            "joint_coordinates_residual_deg": dict(zip(KNUCKLE_NAMES, residual[n].tolist(), strict=True)),
             "beyond_limits": beyond[n],
             "error_mm": {"mean": round(float(errors[n].mean()), 3), "max": round(float(errors[n].max()), 3)},
             "beta": _rounded(fit.beta[n]),
@@ -74,31 +74,35 @@ def write_angles_json(path: Path, about: dict[str, Any], hands: Sequence[dict[st
 
 
 def write_angles_csv(path: Path, hands: Sequence[dict[str, Any]], first: str, numbers: Sequence[Any]) -> None:
-    """A row a hand: its number under the heading `first`, the 23 angles, the 23 hinge angles, error and what is beyond limits."""
+    """A row a hand: its number under the heading `first`, the 23 angles, the 23 joint coordinates, error and what is beyond
+    limits.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    angles, hinges = [f"{name}_deg" for name in DOF_NAMES], [f"{name}_hinge_deg" for name in DOF_NAMES]
-    writer.writerow([first, *angles, *hinges, "error_mm", "beyond_limits"])
+    angles, joints = [f"{name}_deg" for name in DOF_NAMES], [f"{name}_coordinate_deg" for name in DOF_NAMES]
+    writer.writerow([first, *angles, *joints, "error_mm", "beyond_limits"])
     for number, hand in zip(numbers, hands, strict=True):
         beyond = " ".join(found["name"] for found in hand["beyond_limits"])
-        writer.writerow([number, *hand["angles_deg"].values(), *hand["hinges_deg"].values(), hand["error_mm"]["mean"], beyond])
+        writer.writerow(
+            [number, *hand["angles_deg"].values(), *hand["joint_coordinates_deg"].values(), hand["error_mm"]["mean"], beyond]
+        )
     write_file(path, text.getvalue().encode())
 
 
-def plot_angles(path: Path, hand: HandModel, alpha: np.ndarray, numbers: Sequence[int], axis: str, title: str) -> None:
+def plot_angles(path: Path, hand: HandModel, angles: np.ndarray, numbers: Sequence[int], axis: str, title: str) -> None:
     """Writes a PNG: the angles of each finger over time, what lies beyond its limits marked.
 
     Args:
         path: file to write.
         hand: whose limits hold.
-        alpha: (N, 23) [rad].
+        angles: (N, 23) [rad].
         numbers: (N,) places on the horizontal axis.
         axis: what they are ("frame").
-        title: above the picture.
+        title: above the image.
     """
     from matplotlib.figure import Figure  # slow to import, and needed only here
 
-    degrees, limits = np.rad2deg(alpha), np.rad2deg(dof_limits(hand.joint_limits))
+    degrees, limits = np.rad2deg(angles), np.rad2deg(dof_limits(hand.joint_limits))
     figure = Figure(figsize=(10, 11), dpi=110, layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(len(FINGERS), 1, sharex=True)
@@ -120,8 +124,8 @@ def angle_lines(hand: dict[str, Any]) -> list[str]:
     """One line a finger, for people."""
     lines = []
     for finger in FINGERS:
-        told = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
-        lines.append(f"  {finger:<7}{'   '.join(told)}")
+        results = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
+        lines.append(f"  {finger:<7}{'   '.join(results)}")
     return lines
 
 

@@ -24,7 +24,7 @@ Taken as independent at their true size they would outweigh the prior of shapes,
 """
 
 LEAST_SPREAD_MM = 2.0
-"""A vertex whose spread is less counts as if it were this: heatmaps are narrower than their errors."""
+"""A vertex whose standard deviation is less counts as if it were this: heatmaps are narrower than their errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +63,22 @@ class AngleSolver:
             check_mesh(self.hand, vertices)
         keypoints = np.einsum("pv,nvc->npc", keypoint_regressor(self.hand), vertices)
         beta = None if self.shape is None else np.broadcast_to(self.shape, (len(vertices), len(self.shape)))
-        alpha, beta = (None, beta) if self.net is None else self._guess(self.net, keypoints, beta)
+        angles, beta = (None, beta) if self.net is None else self._guess(self.net, keypoints, beta)
         return solve(
-            self.hand, vertices, keypoints, alpha=alpha, beta=beta, frozen_shape=self.shape is not None, weights=weights,
+            self.hand, vertices, keypoints, angles=angles, beta=beta, frozen_shape=self.shape is not None, weights=weights,
             settings=settings, iterations=self.iterations, method="gauss-newton",
         )  # fmt: skip
 
     def _guess(self, net: IKNet, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 23) alpha and (N, S) beta of the net; of a net of 45 angles, their projection."""
+        """(N, 23) angles and (N, S) beta of the net; of a net of 45 angles, their projection."""
         with torch.inference_mode():
             given = torch.tensor(beta, dtype=torch.float32) if beta is not None and net.known_shape else None
             found = net(torch.tensor(keypoints, dtype=torch.float32), given)
             theta = net.theta(found.pose)[:, 1:]
-        alpha = project(theta.numpy(), hand_dof_matrix(self.hand))
-        return alpha, found.beta.numpy() if beta is None else beta
+        angles = project(theta.numpy(), hand_dof_matrix(self.hand))
+        return angles, found.beta.numpy() if beta is None else beta
 
 
-def spread_weights(spread_mm: np.ndarray) -> np.ndarray:
-    """(..., V) spreads of a mesh net's vertices [mm] -> weights: the inverse square, with a floor."""
-    return np.maximum(np.nan_to_num(spread_mm, nan=np.inf), LEAST_SPREAD_MM) ** -2
+def spread_weights(std_mm: np.ndarray) -> np.ndarray:
+    """(..., V) standard deviations of a mesh net's vertices [mm] -> weights: the inverse square, with a floor."""
+    return np.maximum(np.nan_to_num(std_mm, nan=np.inf), LEAST_SPREAD_MM) ** -2

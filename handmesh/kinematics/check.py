@@ -1,4 +1,4 @@
-"""What a mesh must be before it is fitted: said in one sentence when it is not, and never guessed."""
+"""What a mesh must be before it is fitted: one sentence when it is not, and no guess."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 
 SIZE_RANGE = (0.4, 2.0)
-"""Spread of a mesh against the flat template's, at least and at most: feasible hands of any pose and shape have 0.6 to 1.3."""
+"""Size of a mesh against the flat template's, at least and at most: feasible hands of any pose and shape have 0.6 to 1.3."""
 
 LONGEST_EDGE = 5.0
-"""Mean edge against the template's at equal spread: noise of 5 mm makes it 2.7 at most, another order of vertices 6 and more."""
+"""Mean edge against the template's at equal size: noise of 5 mm makes it 2.7 at most, another order of vertices 6 and more."""
 
 LEAST_VOLUME = 0.1
-"""Enclosed volume against the template's at equal spread: posed hands have 0.6 and more, with 5 mm of noise too."""
+"""Enclosed volume against the template's at equal size: posed hands have 0.6 and more, with 5 mm of noise too."""
 
 _BLOCK = 256  # hands at a time: bounds the memory
 _UNITS = ((1000, "millimetres"), (100, "centimetres"), (10, "decimetres"))

@@ -1,8 +1,9 @@
 """The 23 degrees of freedom of a hand: their names, signs and limits, and the matrix Z between them and 45 axis-angles.
 
 theta (15, 3) = alpha Z: a pose is a *sum* of axis-angles about fixed axes (Lim et al., MobileHand, ICONIP 2020; section 3.3 of
-the paper), not a composition of hinges. Zero alpha is the flat hand; no mean pose is added. The rows of Z are orthonormal, so
-that Z's transpose is its inverse on feasible poses and drops the rest: twist of the knuckles, twist and abduction of hinges.
+the paper), not a composition of revolute joints. Zero angles are the flat hand; no mean pose is added. The rows of Z are
+orthonormal, so that Z's transpose is its inverse on feasible poses and drops the rest: twist of the knuckles, twist and abduction
+of revolute joints.
 
 Which axes rule: those that the hand model carries (`HandModel.joint_axes`). For MANO and the toy hand these are MobileHand's
 own construction from the rest joints (`core.anatomy.joint_axes`, with MANO's thumbnail), so Z is the paper's. The embedded
@@ -59,7 +60,7 @@ DOFS: tuple[Dof, ...] = tuple(
     for finger in ("index", "middle", "ring", "pinky", "thumb")
     for motion in (_THUMB_MOTIONS if finger == "thumb" else _FINGER_MOTIONS)
 )
-"""In the order of alpha: index, middle, ring, pinky, thumb. (MANO's joints have the pinky before the ring.)"""
+"""In the order of angles: index, middle, ring, pinky, thumb. (MANO's joints have the pinky before the ring.)"""
 
 DOF_NAMES: tuple[str, ...] = tuple(dof.name for dof in DOFS)
 
@@ -99,7 +100,7 @@ def _matrix(axes: np.ndarray) -> np.ndarray:
 
 
 def dof_limits(joint_limits: np.ndarray | None = None) -> np.ndarray:
-    """(23, 2) least and greatest alpha [rad].
+    """(23, 2) least and greatest angles [rad].
 
     Args:
         joint_limits: (16, 3, 2) of a hand model [rad]; None means MobileHand's table, which MANO and the toy hand carry.
@@ -109,7 +110,7 @@ def dof_limits(joint_limits: np.ndarray | None = None) -> np.ndarray:
 
 
 def project(theta: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """45 -> 23: (..., 15, 3) axis-angles relative to the flat hand [rad] -> (..., 23) nearest alpha [rad].
+    """45 -> 23: (..., 15, 3) axis-angles relative to the flat hand [rad] -> (..., 23) nearest angles [rad].
 
     Theta is absolute: where a dataset's is relative to a mean pose (FreiHAND's), that pose is added first.
     """
@@ -117,7 +118,7 @@ def project(theta: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return theta.reshape(*theta.shape[:-2], -1) @ matrix.T
 
 
-def embed(alpha: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """23 -> 45: (..., 23) alpha [rad] -> (..., 15, 3) axis-angles relative to the flat hand [rad]."""
-    flat = np.asarray(alpha) @ matrix
+def embed(angles: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """23 -> 45: (..., 23) angles [rad] -> (..., 15, 3) axis-angles relative to the flat hand [rad]."""
+    flat = np.asarray(angles) @ matrix
     return flat.reshape(*flat.shape[:-1], -1, 3)

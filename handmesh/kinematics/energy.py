@@ -74,14 +74,14 @@ class FitEnergy:
         settings = replace(self.settings, bend_deg=self.settings.bend_deg / 4)
         return FitEnergy(self.linear, self.limits, settings, self.frozen_shape)
 
-    def value(self, vertices: Tensor, keypoints: Tensor, alpha: Tensor, beta: Tensor, targets: Targets) -> Tensor:
+    def value(self, vertices: Tensor, keypoints: Tensor, angles: Tensor, beta: Tensor, targets: Targets) -> Tensor:
         """(B,) E of posed hands, differentiable: the readable form, and what Adam descends."""
         s = self.settings
         square = (vertices - targets.vertices).square().sum(-1)
         if targets.weights is not None:
             square = square * targets.weights
         data = square.sum(-1) + s.keypoint_weight * (keypoints - targets.keypoints).square().sum((-1, -2))
-        total = data / s.noise_m**2 + self._beyond(alpha).square().sum(-1)
+        total = data / s.noise_m**2 + self._beyond(angles).square().sum(-1)
         if not self.frozen_shape:
             total = total + s.shape_prior * beta.square().sum(-1)
         if s.bend:
@@ -91,7 +91,7 @@ class FitEnergy:
 
     def normal_equations(self, state: HandState, targets: Targets) -> NormalEquations:
         """E, gradient and Hessian at (B,) states. The residual rides along as one more row of the Jacobian."""
-        s, u, count = self.settings, self.num_unknowns, len(state.alpha)
+        s, u, count = self.settings, self.num_unknowns, len(state.angles)
         gram = torch.empty(count, u + 1, u + 1, dtype=self.linear.dtype)
         keypoint_rows = torch.empty(count, u + 1, 3, targets.keypoints.shape[1], dtype=self.linear.dtype)
         keypoints = torch.empty_like(targets.keypoints)
@@ -106,7 +106,7 @@ class FitEnergy:
         hessian, gradient, value = gram[:, :u, :u], gram[:, :u, u], gram[:, u, u]
 
         diagonal = hessian.diagonal(dim1=1, dim2=2)
-        beyond = self._beyond(state.alpha).double()
+        beyond = self._beyond(state.angles).double()
         scale = radians(s.limit_deg)
         gradient[:, ALPHA] += beyond / scale
         diagonal[:, ALPHA] += (beyond != 0) / scale**2
@@ -122,10 +122,10 @@ class FitEnergy:
             value = value + residual.square().sum(-1)
         return NormalEquations(value / 2, gradient, hessian)
 
-    def _beyond(self, alpha: Tensor) -> Tensor:
-        """(B, 23) alpha -> how far beyond its limit, in scales, signed; zero within."""
-        nearest = torch.minimum(torch.maximum(alpha, self.limits[:, 0]), self.limits[:, 1])
-        return (alpha - nearest) / radians(self.settings.limit_deg)
+    def _beyond(self, angles: Tensor) -> Tensor:
+        """(B, 23) angles -> how far beyond its limit, in scales, signed; zero within."""
+        nearest = torch.minimum(torch.maximum(angles, self.limits[:, 0]), self.limits[:, 1])
+        return (angles - nearest) / radians(self.settings.limit_deg)
 
     def _gram(self, skeleton: Skeleton, targets: Targets, gram: Tensor, keypoint_rows: Tensor, keypoints: Tensor) -> None:
         """Fills, for a few hands, inner products of the vertices' rows, and rows and places of the keypoints."""

@@ -23,8 +23,8 @@ class LimitViolation(NamedTuple):
         return f"hand {self.hand}: {self.name} is {self.angle_deg:.1f} degrees, outside {self.least_deg:g} to {self.greatest_deg:g}"
 
 
-def limit_violations(hand: HandModel, alpha: np.ndarray, tolerance_deg: float = TOLERANCE_DEG) -> list[LimitViolation]:
-    """(N, 23) alpha [rad] -> every angle that lies beyond the hand's limits by more than the tolerance."""
-    degrees, limits = np.rad2deg(np.asarray(alpha, np.float64)), np.rad2deg(dof_limits(hand.joint_limits))
+def limit_violations(hand: HandModel, angles: np.ndarray, tolerance_deg: float = TOLERANCE_DEG) -> list[LimitViolation]:
+    """(N, 23) angles [rad] -> every angle that lies beyond the hand's limits by more than the tolerance."""
+    degrees, limits = np.rad2deg(np.asarray(angles, np.float64)), np.rad2deg(dof_limits(hand.joint_limits))
     outside = (degrees < limits[:, 0] - tolerance_deg) | (degrees > limits[:, 1] + tolerance_deg)
     return [LimitViolation(int(n), DOF_NAMES[k], float(degrees[n, k]), *map(float, limits[k])) for n, k in np.argwhere(outside)]

@@ -34,7 +34,7 @@ Method = Literal["gauss-newton", "adam"]
 class FitResult:
     """Feasible hands fitted to N meshes; float32 numpy arrays. Frame and unit of the targets (metres)."""
 
-    alpha: np.ndarray  # (N, 23) [rad], names in `dof.DOF_NAMES`
+    angles: np.ndarray  # (N, 23) [rad], names in `dof.DOF_NAMES`
     beta: np.ndarray  # (N, S) [standard deviations]
     rotation: np.ndarray  # (N, 3, 3) of the whole hand about its wrist
     translation: np.ndarray  # (N, 3) [m], as `trans` of `core.hand.pose_hand`
@@ -51,7 +51,7 @@ def fit_hands(
     vertices: np.ndarray,
     keypoints: np.ndarray | None = None,
     *,
-    alpha: np.ndarray | None = None,
+    angles: np.ndarray | None = None,
     beta: np.ndarray | None = None,
     frozen_shape: bool = False,
     weights: np.ndarray | None = None,
@@ -64,10 +64,11 @@ def fit_hands(
         hand: the model, in whose order of vertices the meshes are.
         vertices: (N, V, 3) right hands, any frame [m].
         keypoints: (N, 21, 3) in FreiHAND's order [m]; None regresses them from the vertices.
-        alpha: (N, 23) to start from, as `dof.project` gives it [rad]; None reads the pose off the mesh.
+        angles: (N, 23) to start from, as `dof.project` gives it [rad]; None reads the pose off the mesh.
         beta: (N, S) shape to start from; None starts from the mean shape.
         frozen_shape: keeps beta as it is given.
-        weights: (N, V) of vertices, not negative (the inverse square of a lixel spread, say); scaled to a mean of 1. None: equal.
+        weights: (N, V) of vertices, not negative (the inverse square of a lixel's standard deviation, say); scaled to a mean of 1.
+            None: equal.
         settings: of the energy.
         iterations: steps at most.
 
@@ -76,7 +77,7 @@ def fit_hands(
     """
     check_mesh(hand, np.asarray(vertices))
     return solve(
-        hand, vertices, keypoints, alpha=alpha, beta=beta, frozen_shape=frozen_shape, weights=weights, settings=settings,
+        hand, vertices, keypoints, angles=angles, beta=beta, frozen_shape=frozen_shape, weights=weights, settings=settings,
         iterations=iterations, method="gauss-newton",
     )  # fmt: skip
 
@@ -86,7 +87,7 @@ def solve(
     vertices: np.ndarray,
     keypoints: np.ndarray | None,
     *,
-    alpha: np.ndarray | None,
+    angles: np.ndarray | None,
     beta: np.ndarray | None,
     frozen_shape: bool,
     weights: np.ndarray | None,
@@ -98,7 +99,7 @@ def solve(
     vertices = np.asarray(vertices)
     check_arrays(hand, vertices)
     given = {
-        "keypoints": (keypoints, (21, 3)), "alpha": (alpha, (len(dof_limits()),)), "beta": (beta, (hand.num_shapes,)),
+        "keypoints": (keypoints, (21, 3)), "angles": (angles, (len(dof_limits()),)), "beta": (beta, (hand.num_shapes,)),
         "weights": (weights, (hand.num_vertices,)),
     }  # fmt: skip
     arrays = {name: _checked(name, value, (len(vertices), *shape)) for name, (value, shape) in given.items()}
@@ -116,7 +117,7 @@ def solve(
         block = {name: None if value is None else torch.tensor(value[rows], dtype=linear.dtype) for name, value in arrays.items()}
         centred = torch.tensor(vertices[rows] - centres[rows], dtype=linear.dtype)
         targets = _targets(hand, centred, block["keypoints"], block["weights"])
-        parts.append(_solve_block(hand, energy, targets, block["alpha"], block["beta"], iterations, method))
+        parts.append(_solve_block(hand, energy, targets, block["angles"], block["beta"], iterations, method))
     if not parts:
         raise UsageError("there is no hand to fit: give at least one mesh")
     fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -126,15 +127,21 @@ def solve(
 
 
 def _solve_block(
-    hand: HandModel, energy: FitEnergy, targets: Targets, alpha: Tensor | None, beta: Tensor | None, iterations: int, method: Method
+    hand: HandModel,
+    energy: FitEnergy,
+    targets: Targets,
+    angles: Tensor | None,
+    beta: Tensor | None,
+    iterations: int,
+    method: Method,
 ) -> dict[str, np.ndarray]:
     """The fields of a FitResult for up to BLOCK hands."""
     linear, count = energy.linear, len(targets.vertices)
     with torch.no_grad():
-        if alpha is None:
+        if angles is None:
             state = state_from_mesh(hand, linear, targets, beta)
         else:
-            state = state_from_pose(linear, targets, alpha, torch.zeros(count, linear.num_shapes) if beta is None else beta)
+            state = state_from_pose(linear, targets, angles, torch.zeros(count, linear.num_shapes) if beta is None else beta)
         if method == "gauss-newton":
             state, used = solve_feasible(energy, state, targets, iterations)
     if method == "adam":
@@ -155,7 +162,7 @@ def _fields(hand: HandModel, energy: FitEnergy, state: HandState, targets: Targe
         }
     fields = {name: value.numpy() for name, value in tensors.items()}
     root = rotmat_to_rotvec(fields["rotation"])[:, None]
-    fingers = embed(fields["alpha"], hand_dof_matrix(hand))
+    fingers = embed(fields["angles"], hand_dof_matrix(hand))
     return {**fields, "theta": np.concatenate([root, fingers], 1).astype(np.float32)}
 
 

@@ -65,8 +65,8 @@ class HandLayer(nn.Module):
             vertices, joints = vertices + trans[:, None], joints + trans[:, None]
         return PosedTensors(vertices, joints, self.keypoint_regressor @ vertices)
 
-    def embed(self, alpha: Tensor, root: Tensor | None = None) -> Tensor:
-        """(B, 23) alpha and (B, 3) axis-angle of the whole hand (None: zero) [rad] -> (B, 16, 3) theta for `forward`."""
-        fingers = (alpha @ self.dof_matrix).unflatten(-1, (-1, 3))
+    def embed(self, angles: Tensor, root: Tensor | None = None) -> Tensor:
+        """(B, 23) angles and (B, 3) axis-angle of the whole hand (None: zero) [rad] -> (B, 16, 3) theta for `forward`."""
+        fingers = (angles @ self.dof_matrix).unflatten(-1, (-1, 3))
         root = torch.zeros_like(fingers[:, 0]) if root is None else root
         return torch.cat([root[:, None], fingers], 1)

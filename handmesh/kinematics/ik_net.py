@@ -23,7 +23,7 @@ NUM_FEATURES = 4 * len(_CHILDREN)
 class IKPrediction(NamedTuple):
     """What an IK net says of B hands."""
 
-    pose: Tensor  # (B, 23) alpha, names in `dof.DOF_NAMES`; of the baseline (B, 45) axis-angles of joints 1 to 15 [rad]
+    pose: Tensor  # (B, 23) angles, names in `dof.DOF_NAMES`; of the baseline (B, 45) axis-angles of joints 1 to 15 [rad]
     beta: Tensor  # (B, S) [standard deviations]; as given where the shape is known
 
 

@@ -29,14 +29,14 @@ class HandState(NamedTuple):
 
     rotation: Tensor  # (B, 3, 3) of the whole hand about its wrist
     translation: Tensor  # (B, 3) [m]
-    alpha: Tensor  # (B, 23) [rad]
+    angles: Tensor  # (B, 23) [rad]
     beta: Tensor  # (B, S) [standard deviations]
 
     def stepped(self, step: Tensor) -> "HandState":
         """The state after (B, 29 + S) steps, or (B, 29) that leave beta; exp of the rotation's part multiplies from the left."""
         turn, _ = exp_and_left_jacobian(step[:, ROTATION])
         beta = self.beta + step[:, BETA] if step.shape[1] > BETA.start else self.beta
-        return HandState(turn @ self.rotation, self.translation + step[:, TRANSLATION], self.alpha + step[:, ALPHA], beta)
+        return HandState(turn @ self.rotation, self.translation + step[:, TRANSLATION], self.angles + step[:, ALPHA], beta)
 
     def at(self, index: Tensor | slice) -> "HandState":
         """The hands of that index."""
@@ -86,8 +86,8 @@ class LinearHand:
 
     def skeleton(self, state: HandState) -> "Skeleton":
         """Everything about (B,) states that does not grow with the vertices: small, so for the whole batch at once."""
-        count = len(state.alpha)
-        local, left = exp_and_left_jacobian((state.alpha @ self.dof_matrix).unflatten(-1, (-1, 3)))  # (B, J - 1, 3, 3)
+        count = len(state.angles)
+        local, left = exp_and_left_jacobian((state.angles @ self.dof_matrix).unflatten(-1, (-1, 3)))  # (B, J - 1, 3, 3)
         feature = torch.cat([state.beta, (local - torch.eye(3, dtype=self.dtype)).flatten(1)], 1)
         rest_joints = self.rest_joints + (state.beta @ self.joint_shapedirs.flatten(0, 1).T).view(count, -1, 3)
 
@@ -115,7 +115,7 @@ class LinearHand:
         )
 
     def linearise(self, skeleton: "Skeleton", out: Tensor) -> Tensor:
-        """(B, 3, V) vertices; `out` (B, U, 3, V) gets their derivatives by rotation, translation, alpha and beta.
+        """(B, 3, V) vertices; `out` (B, U, 3, V) gets their derivatives by rotation, translation, angles and beta.
 
         U is 29 + S, or 29 to leave beta as it is. The caller brings the memory, as it is large and used again and again.
         """

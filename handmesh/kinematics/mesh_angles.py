@@ -33,7 +33,7 @@ def angles_of_meshes(
     samples: range | None = None,
     mesh_format: str = "obj",
 ) -> list[dict[str, Any]]:
-    """Writes the angles of each source into the folder `out` -> what is said of each (`hands` and the names of its files).
+    """Writes the angles of each source into the folder `out` -> a summary of each (`hands` and the names of its files).
 
     `NAME.angles.json` and `.csv`; of one hand the fitted mesh `NAME.fitted.obj` or `.ply`, of several `NAME.fitted.npy` and the
     plot `NAME.angles.png`.
@@ -42,7 +42,7 @@ def angles_of_meshes(
     """
     if mesh_format not in MESH_FORMATS:
         raise UsageError(f"there is no mesh format {mesh_format!r}: use {', '.join(MESH_FORMATS)}")
-    told = []
+    results = []
     for source in sources:
         if source.path.resolve().parent == out.resolve():
             raise UsageError(f"{source.path} lies in {out}, where the results go: give another folder with --out")
@@ -51,8 +51,8 @@ def angles_of_meshes(
             fit = solver(hands.vertices, predicted=False)
         except HandsynthError as error:
             raise type(error)(f"{source.path}: {error}") from None
-        told.append(_write(out, hands, fit, solver, mesh_format))
-    return told
+        results.append(_write(out, hands, fit, solver, mesh_format))
+    return results
 
 
 def make_solver(hand: HandModel, ik_run: Path | None, shape: Path | None, iterations: int = ITERATIONS) -> AngleSolver:
@@ -77,10 +77,10 @@ def hand_of_sources(name: str | None, sources: Sequence[Source]) -> HandModel:
     return open_hand(name or "auto")[0]
 
 
-def refuse_pictures(paths: Sequence[Path], instead: str) -> None:
+def refuse_images(paths: Sequence[Path], instead: str) -> None:
     """Raises UsageError when there is any path that is no mesh, array or dataset."""
     if paths:
-        raise UsageError(f"{paths[0]} is no mesh (.obj, .ply), array (.npy) or dataset; if it is a picture: {instead}")
+        raise UsageError(f"{paths[0]} is no mesh (.obj, .ply), array (.npy) or dataset; if it is an image: {instead}")
 
 
 def about_solver(solver: AngleSolver) -> dict[str, Any]:
@@ -127,13 +127,13 @@ def read_shape(path: Path, hand: HandModel) -> np.ndarray:
     return beta
 
 
-def summary(told: dict[str, Any], out: Path) -> str:
+def summary(results: dict[str, Any], out: Path) -> str:
     """Lines for people about one source."""
-    hands = told["hands"]
+    hands = results["hands"]
     errors = [hand["error_mm"]["mean"] for hand in hands]
-    first = f"{told['source']}: {len(hands)} hands, " if len(hands) > 1 else f"{told['source']}: {hands[0]['side']} hand, "
+    first = f"{results['source']}: {len(hands)} hands, " if len(hands) > 1 else f"{results['source']}: {hands[0]['side']} hand, "
     first += f"fitted to {np.mean(errors):.2f} mm" + (f", the worst to {max(errors):.2f}" if len(hands) > 1 else "")
-    lines = [f"{first} -> {out / told['files']['csv']}"]
+    lines = [f"{first} -> {out / results['files']['csv']}"]
     lines += angle_files.angle_lines(hands[0]) if len(hands) == 1 else []
     return "\n".join(lines + angle_files.limit_lines(hands))
 
@@ -148,7 +148,7 @@ def _write(out: Path, hands: Hands, fit: FitResult, solver: AngleSolver, mesh_fo
     if hands.sequence:
         files["plot"] = f"{hands.name}.angles.png"
         title = f"{hands.name}: {len(described)} hands"
-        angle_files.plot_angles(out / files["plot"], solver.hand, fit.alpha, hands.numbers.tolist(), axis, title)
+        angle_files.plot_angles(out / files["plot"], solver.hand, fit.angles, hands.numbers.tolist(), axis, title)
     if mesh_format != "none" and hands.sequence:
         files["mesh"] = f"{hands.name}.fitted.npy"
         write_atomically(out / files["mesh"], lambda path: np.save(path, vertices))

@@ -72,7 +72,7 @@ def _read_dataset(path: Path, name: str, hand: HandModel, samples: range | None)
     numbers = data.indices()
     positions = [k for k, number in enumerate(numbers) if samples is None or int(number) in samples]
     if not positions:
-        raise UsageError(f"{path} holds none of the samples asked for: it has {numbers.min()} to {numbers.max()}")
+        raise UsageError(f"{path} holds none of the requested samples: it has {numbers.min()} to {numbers.max()}")
     records = [data.read(k) for k in positions]
     sides = tuple(record.side for record in records)
     vertices = mirror_left(np.stack([record.vertices for record in records]), sides)

@@ -14,7 +14,7 @@ def refine(
     hand: HandModel,
     vertices: np.ndarray,
     keypoints: np.ndarray | None,
-    alpha: np.ndarray,
+    angles: np.ndarray,
     beta: np.ndarray,
     *,
     frozen_shape: bool = False,
@@ -23,7 +23,7 @@ def refine(
     iterations: int = ITERATIONS,
     method: Method = "gauss-newton",
 ) -> FitResult:
-    """Moves (alpha, beta) of the IK net so that the hand meets the net's joints and vertices, at most `iterations` steps.
+    """Moves (angles, beta) of the IK net so that the hand meets the net's joints and vertices, at most `iterations` steps.
 
     Global rotation and translation are free, and start from the closed-form alignment of the first guess.
 
@@ -31,7 +31,7 @@ def refine(
         hand: the model.
         vertices: (N, V, 3) predicted meshes, any frame [m].
         keypoints: (N, 21, 3) predicted joints in FreiHAND's order [m]; None regresses them from the vertices.
-        alpha: (N, 23) first guess [rad].
+        angles: (N, 23) first guess [rad].
         beta: (N, S) first guess, or the known shape.
         frozen_shape: keeps beta (the paper's experiments with known shape).
         weights: (N, V) of vertices, not negative; scaled to a mean of 1. None: equal.
@@ -43,6 +43,6 @@ def refine(
         UsageError, HandsynthError: for arrays of a wrong shape, or with NaN.
     """
     return solve(
-        hand, vertices, keypoints, alpha=alpha, beta=beta, frozen_shape=frozen_shape, weights=weights, settings=settings,
+        hand, vertices, keypoints, angles=angles, beta=beta, frozen_shape=frozen_shape, weights=weights, settings=settings,
         iterations=iterations, method=method,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How well hands were fitted: the distribution of errors as numbers and as a picture."""
+"""How well hands were fitted: the distribution of errors as numbers and as an image."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def mean_errors_mm(fit: FitResult) -> np.ndarray:
 
 def error_summary(fit: FitResult) -> dict[str, float]:
     """Distribution over hands of the mean vertex error and the mean keypoint error [mm], and the iterations taken."""
-    out: dict[str, float] = {"hands": len(fit.alpha), "iterations_mean": float(fit.iterations.mean())}
+    out: dict[str, float] = {"hands": len(fit.angles), "iterations_mean": float(fit.iterations.mean())}
     for name, errors in (("vertices", mean_errors_mm(fit)), ("keypoints", 1000 * fit.keypoint_errors_m.mean(1))):
         out[f"{name}_mean_mm"] = float(errors.mean())
         out |= {f"{name}_p{100 * q:g}_mm": float(np.quantile(errors, q)) for q in QUANTILES}

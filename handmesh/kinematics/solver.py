@@ -27,7 +27,7 @@ def solve_feasible(energy: FitEnergy, state: HandState, targets: Targets, iterat
     Returns:
         The states, and (B,) how many steps each hand tried.
     """
-    state, used = minimise(energy, state, targets, torch.full((len(state.alpha),), iterations))
+    state, used = minimise(energy, state, targets, torch.full((len(state.angles),), iterations))
     for _ in range(BEND_ROUNDS if energy.settings.bend else 0):
         left = torch.where(has_bend_violation(energy.linear.points(state)[1]), iterations - used, 0)
         bent = left.nonzero().squeeze(1)
@@ -48,7 +48,7 @@ def minimise(energy: FitEnergy, state: HandState, targets: Targets, iterations: 
     """
     state = HandState(*(value.clone() for value in state))
     current = energy.normal_equations(state, targets)
-    count = len(state.alpha)
+    count = len(state.angles)
     damping = torch.full((count,), DAMPING, dtype=torch.float64)
     used = torch.zeros(count, dtype=torch.long)
     active = torch.arange(count)

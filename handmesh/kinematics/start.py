@@ -28,17 +28,17 @@ def state_from_mesh(hand: HandModel, linear: LinearHand, targets: Targets, beta:
     parents = hand.parents[1:]
     theta = rotmat_to_rotvec(np.swapaxes(rotations[:, parents], -1, -2) @ rotations[:, 1:])  # (B, J - 1, 3)
     limits = dof_limits(hand.joint_limits)
-    alpha = np.clip(project(theta, hand_dof_matrix(hand)), limits[:, 0], limits[:, 1])
-    beta = torch.zeros(len(alpha), linear.num_shapes, dtype=linear.dtype) if beta is None else beta
-    return state_from_pose(linear, targets, torch.tensor(alpha, dtype=linear.dtype), beta)
+    angles = np.clip(project(theta, hand_dof_matrix(hand)), limits[:, 0], limits[:, 1])
+    beta = torch.zeros(len(angles), linear.num_shapes, dtype=linear.dtype) if beta is None else beta
+    return state_from_pose(linear, targets, torch.tensor(angles, dtype=linear.dtype), beta)
 
 
-def state_from_pose(linear: LinearHand, targets: Targets, alpha: Tensor, beta: Tensor) -> HandState:
-    """(B, 23) alpha and (B, S) beta, turned and moved rigidly upon the target vertices."""
-    eye = torch.eye(3, dtype=linear.dtype).expand(len(alpha), 3, 3)
-    standing = HandState(eye, torch.zeros(len(alpha), 3, dtype=linear.dtype), alpha, beta)
+def state_from_pose(linear: LinearHand, targets: Targets, angles: Tensor, beta: Tensor) -> HandState:
+    """(B, 23) angles and (B, S) beta, turned and moved rigidly upon the target vertices."""
+    eye = torch.eye(3, dtype=linear.dtype).expand(len(angles), 3, 3)
+    standing = HandState(eye, torch.zeros(len(angles), 3, dtype=linear.dtype), angles, beta)
     vertices, _ = linear.points(standing)
     rotation, translation = align_rigid(vertices, targets.vertices, targets.weights)
     # R x + t turns about the origin, a state about its wrist: the wrist itself goes to R w + t.
     wrist = linear.rest_joints[0] + beta @ linear.joint_shapedirs[0].T
-    return HandState(rotation, move(wrist.unsqueeze(1), rotation, translation).squeeze(1) - wrist, alpha, beta)
+    return HandState(rotation, move(wrist.unsqueeze(1), rotation, translation).squeeze(1) - wrist, angles, beta)

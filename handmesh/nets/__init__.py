@@ -1,1 +1,1 @@
-"""The mesh nets: one picture of a hand in, keypoints and vertices in lixels out. `registry` knows them by name."""
+"""The mesh nets: one image of a hand in, keypoints and vertices in lixels out. `registry` knows them by name."""

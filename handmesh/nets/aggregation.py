@@ -1,4 +1,4 @@
-"""Heatmap aggregation: PoseNet's keypoints as Gaussians beside early picture features, for MeshNet to look at."""
+"""Heatmap aggregation: PoseNet's keypoints as Gaussians beside early image features, for MeshNet to look at."""
 
 import torch
 from torch import Tensor, nn

@@ -5,7 +5,7 @@ plus one per output for its bias, batch norm 2 per element, ReLU and pooling 1 p
 
 * *As the paper counts*: ptflops up to 0.7.0. It looks at modules alone, so Swish, sigmoid and softmax are free, and it lets a
   transposed convolution cost a multiplication by every weight at every *output*: four times too many at stride 2.
-* *Truly*: every operation that runs, whatever module or function asked for it. Transposed convolutions count at their inputs, as
+* *Truly*: every operation that runs, whatever module or function calls it. Transposed convolutions count at their inputs, as
   in ptflops since 0.7.5; matrix products count; activations, softmax, means and products of maps are 1 per element. Additions
   alone, exponentials and copies stay uncounted.
 """
@@ -38,7 +38,7 @@ _PER_INPUT = {_aten.mean, _aten.max_pool2d_with_indices, _aten._adaptive_avg_poo
 
 @dataclass(frozen=True)
 class Cost:
-    """What one module (or a whole net) holds and does for one picture."""
+    """What one module (or a whole net) holds and does for one image."""
 
     parameters: int
     macs_paper: int
@@ -95,7 +95,7 @@ def _paper_macs(module: nn.Module, data: Tensor, out: Tensor) -> int:
 
 
 def count(net: nn.Module, image_size: int = 256, modules: Iterable[str] = MODULES) -> dict[str, Cost]:
-    """Costs of each named child of `net`, and of the whole under "total", for one (1, 3, image_size, image_size) picture.
+    """Costs of each named child of `net`, and of the whole under "total", for one (1, 3, image_size, image_size) image.
 
     The net is run once, in evaluation mode, on whatever device it is; on torch's "meta" device that takes no arithmetic at all.
     """

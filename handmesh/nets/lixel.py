@@ -27,7 +27,7 @@ class Points(NamedTuple):
     """What a decoder finds: N points, and the maps that it read them from."""
 
     position: Tensor  # (B, N, 3) lixels, axes x, y, z
-    spread: Tensor  # (B, N, 3) lixels, one standard deviation: the heatmap's times the head's `spread_scale`
+    std: Tensor  # (B, N, 3) lixels, one standard deviation: the heatmap's times the head's `std_scale`
     maps: Tensor  # (B, C, H, W)
 
 
@@ -80,17 +80,17 @@ class LixelHead(nn.Module):
         lines: (channels, num_points) -> the layer from features to lines; the paper's nets have a 1x1 convolution.
 
     Nothing in equation 4 asks a heatmap to be as wide as its error, and in practice it is several times wider. So each axis has a
-    factor, 1 until `MeshNet.calibrate_spread` sets it.
+    factor, 1 until `HandMeshNet.calibrate_std` sets it.
     """
 
-    spread_scale: Tensor
+    std_scale: Tensor
 
     def __init__(self, num_points: int, map_channels: int, depth_channels: int, gain: float = 1.0, lines: Lines = pointwise_lines):
         super().__init__()
         self.gain = gain
         self.x, self.y = lines(map_channels, num_points), lines(map_channels, num_points)
         self.z = lines(depth_channels, num_points)
-        self.register_buffer("spread_scale", torch.ones(3))
+        self.register_buffer("std_scale", torch.ones(3))
 
     def forward(self, maps: Tensor, depth: Tensor) -> Points:
         """(B, map_channels, H, W) and (B, depth_channels, D) -> N points; x has W bins, y has H, z has D."""
@@ -99,8 +99,8 @@ class LixelHead(nn.Module):
         found = [soft_argmax_1d(line) for line in lines]
         scale = [LIXELS / line.shape[-1] for line in lines]  # bins of whatever number span the same 64 lixels
         position = torch.stack([mean * s for (mean, _), s in zip(found, scale, strict=True)], -1)
-        spread = torch.stack([deviation * s for (_, deviation), s in zip(found, scale, strict=True)], -1)
-        return Points(position, spread * self.spread_scale, maps)
+        std = torch.stack([deviation * s for (_, deviation), s in zip(found, scale, strict=True)], -1)
+        return Points(position, std * self.std_scale, maps)
 
 
 class DepthLayer(nn.Module):

@@ -1,4 +1,4 @@
-"""Picture to lixels: PoseNet finds keypoints, MeshNet sees them with early features and finds vertices (paper, section 3.2)."""
+"""Image to lixels: PoseNet finds keypoints, MeshNet sees them with early features and finds vertices (paper, section 3.2)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from handsynth.core.errors import UsageError
 
 STRIDE = 32
-"""The sides of a picture must be multiples of this: the backbones halve five times."""
+"""The sides of an image must be multiples of this: the backbones halve five times."""
 
 
 class Prediction(NamedTuple):
-    """What a mesh net sees in B pictures. Lixels of the frame that `handmesh.lixels` describes; axes x, y, z; float32."""
+    """What a mesh net sees in B images. Lixels of the frame that `handmesh.lixels` describes; axes x, y, z; float32."""
 
-    keypoints: Tensor  # (B, P, 3) PoseNet's; those of the mesh come from MeshNet.regress_keypoints(vertices)
-    keypoints_spread: Tensor  # (B, P, 3) one standard deviation: how sure the net is
+    keypoints: Tensor  # (B, P, 3) PoseNet's; those of the mesh come from HandMeshNet.regress_keypoints(vertices)
+    keypoints_std: Tensor  # (B, P, 3) one standard deviation: how sure the net is
     vertices: Tensor  # (B, V, 3)
-    vertices_spread: Tensor  # (B, V, 3)
+    vertices_std: Tensor  # (B, V, 3)
 
 
-class MeshNet(nn.Module):
+class HandMeshNet(nn.Module):
     """Table 1's five modules in a row, and nothing learned besides.
 
     Args:
@@ -63,21 +63,21 @@ class MeshNet(nn.Module):
         Raises UsageError for another shape.
         """
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3] or image.shape[2] % STRIDE:
-            raise UsageError(f"mesh nets take (B, 3, S, S) pictures, S a multiple of {STRIDE}, not {tuple(image.shape)}")
+            raise UsageError(f"mesh nets take (B, 3, S, S) images, S a multiple of {STRIDE}, not {tuple(image.shape)}")
         levels = self.pose_backbone((image - self.pixel_mean) / self.pixel_std)
         keypoints = self.pose_decoder(levels)
         vertices = self.mesh_decoder(self.mesh_backbone(self.aggregation(levels[0], keypoints)))
-        return Prediction(keypoints.position, keypoints.spread, vertices.position, vertices.spread)
+        return Prediction(keypoints.position, keypoints.std, vertices.position, vertices.std)
 
     @torch.no_grad()
-    def calibrate_spread(self, error_over_spread: Tensor) -> None:
-        """Scales the spreads so that they are as large as the errors.
+    def calibrate_std(self, error_over_std: Tensor) -> None:
+        """Scales the standard deviations so that they are as large as the errors.
 
         Args:
-            error_over_spread: (2, 3) root mean squares found so far, of keypoints and vertices, along x, y and z.
+            error_over_std: (2, 3) root mean squares found so far, of keypoints and vertices, along x, y and z.
         """
-        for decoder, factor in zip((self.pose_decoder, self.mesh_decoder), error_over_spread, strict=True):
-            scale: Tensor = decoder.head.spread_scale  # type: ignore[union-attr, assignment]
+        for decoder, factor in zip((self.pose_decoder, self.mesh_decoder), error_over_std, strict=True):
+            scale: Tensor = decoder.head.std_scale  # type: ignore[union-attr, assignment]
             scale.mul_(factor.to(scale))
 
     def regress_keypoints(self, vertices: Tensor) -> Tensor:

@@ -21,11 +21,11 @@ from handmesh.nets.blocks import UpBlock, excited_up, full_up, mbconv_up, separa
 from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, efficientnet_lite0
 from handmesh.nets.fast import FastDecoder, SeparableAggregation
 from handmesh.nets.lixel import LixelDecoder
-from handmesh.nets.mesh_net import MeshNet
+from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.smooth import SmoothLines
 from handsynth.core.errors import UsageError
 
-Builder = Callable[[Tensor, bool], MeshNet]
+Builder = Callable[[Tensor, bool], HandMeshNet]
 """((P, V) keypoint regressor, whether to load ImageNet weights) -> net."""
 
 _AS_IT_COMES = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # the original divides by 255 and no more, in spite of ImageNet weights
@@ -58,7 +58,7 @@ def net_info(name: str) -> NetInfo:
     raise UsageError(f"there is no net {name!r}: choose one of {', '.join(info.name for info in _NETS)}")
 
 
-def create_net(name: str, keypoint_regressor: np.ndarray, *, pretrained: bool = True) -> MeshNet:
+def create_net(name: str, keypoint_regressor: np.ndarray, *, pretrained: bool = True) -> HandMeshNet:
     """Builds a net for the hand whose (P, V) regressor is given (`handmesh.keypoints.keypoint_regressor`).
 
     It finds P keypoints and V vertices. With `pretrained` its backbones start from ImageNet weights, through torchvision's
@@ -86,7 +86,7 @@ def _original_mix(channels_in: int, channels_out: int) -> nn.Module:
 def _paper(backbone: Callable[[bool], Backbone], up: UpBlock, mix: UpBlock, pixels: tuple, original_init: bool) -> Builder:
     """A net of the paper: two like backbones, decoders of `up` blocks, one `mix` block to aggregate the heatmaps."""
 
-    def build(regressor: Tensor, pretrained: bool) -> MeshNet:
+    def build(regressor: Tensor, pretrained: bool) -> HandMeshNet:
         num_keypoints, num_vertices = regressor.shape
         pose, mesh = backbone(pretrained), backbone(pretrained)
         early, deepest = pose.channels[0], pose.channels[-1]
@@ -96,17 +96,17 @@ def _paper(backbone: Callable[[bool], Backbone], up: UpBlock, mix: UpBlock, pixe
         if original_init:
             for module in (pose_decoder, mesh_decoder, aggregation):
                 module.apply(_original_init)
-        return MeshNet(pose, pose_decoder, aggregation, SecondStage(mesh), mesh_decoder, regressor, *pixels)
+        return HandMeshNet(pose, pose_decoder, aggregation, SecondStage(mesh), mesh_decoder, regressor, *pixels)
 
     return build
 
 
-def _lite_fast(regressor: Tensor, pretrained: bool) -> MeshNet:
+def _lite_fast(regressor: Tensor, pretrained: bool) -> HandMeshNet:
     """Ours: see `fast`."""
     num_keypoints, num_vertices = regressor.shape
     pose, mesh = efficientnet_lite0(pretrained), SecondStage(efficientnet_lite0(pretrained), keep_skipped=False)
     width = 128
-    return MeshNet(
+    return HandMeshNet(
         pose,
         FastDecoder(pose.channels, num_keypoints, width),
         SeparableAggregation(mesh.channels[0], width, num_keypoints),

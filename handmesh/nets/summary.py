@@ -9,11 +9,11 @@ from handmesh.nets.counting import MODULES, count
 from handmesh.nets.registry import NetInfo, create_net
 
 NUM_KEYPOINTS, NUM_VERTICES, IMAGE_SIZE = 21, 778, 256
-"""The paper's hand and picture, for which Tables 1 and 2 count."""
+"""The paper's hand and image, for which Tables 1 and 2 count."""
 
 
 def summarise(info: NetInfo) -> dict[str, Any]:
-    """Counts of a net and of its modules for one picture of the paper's size, JSON-able; `paper` holds what the paper prints.
+    """Counts of a net and of its modules for one image of the paper's size, JSON-able; `paper` holds what the paper prints.
 
     `parameters` is a number of weights; GMACs are 1e9 multiply-accumulates. The net is built without memory or arithmetic.
     """
@@ -56,7 +56,7 @@ def module_table(net: dict[str, Any]) -> str:
 
 _COLUMNS = ("", "parameters [M]", "printed", "GMACs as the paper counts", "printed", "true GMACs")
 _FOOT = (
-    f"One {IMAGE_SIZE} x {IMAGE_SIZE} picture, {NUM_VERTICES} vertices, {NUM_KEYPOINTS} keypoints. The paper's count lets a "
+    f"One {IMAGE_SIZE} x {IMAGE_SIZE} image, {NUM_VERTICES} vertices, {NUM_KEYPOINTS} keypoints. The paper's count lets a "
     "transposed convolution cost its outputs, four times the truth; printed: Tables 1 and 2."
 )
 

@@ -3,7 +3,7 @@
 torchvision's wheel for Linux is built against CUDA. Where torch is a CPU build, its library of operators cannot load, and
 `import torchvision` fails on `operator torchvision::nms does not exist`, although models and their weights are pure Python.
 Declaring the schemas of the operators that it decorates at import, and only when they are missing, makes the import work;
-whoever calls them is still told that they are missing.
+whoever calls them still learns that they are missing.
 """
 
 import torch

@@ -1,1 +1,1 @@
-"""The robot: the hand as links, hinges and masses, written as URDF and MJCF."""
+"""The robot: the hand as links, revolute joints and masses, written as URDF and MJCF."""

@@ -1,8 +1,8 @@
-"""The hand of a given shape as an articulated model: 16 links, 23 hinges with limits, and what simulators need of them.
+"""The hand of a given shape as an articulated model: 16 links, 23 revolute joints with limits, and what simulators need of them.
 
-Frames: each link's origin lies in its joint (the palm's in the wrist), and its axes are parallel to the template's when all hinges
-are at zero, the flat hand: right-handed, metres; fingers along -x (a left hand's along +x), palm towards -y. Positive angles bend
-to the palm and turn to the thumb on both hands. Fingertips are fixed points of the last links.
+Frames: each link's origin lies in its joint (the palm's in the wrist), and its axes are parallel to the template's when all
+revolute joints are at zero, the flat hand: right-handed, metres; fingers along -x (a left hand's along +x), palm towards -y.
+Positive angles bend to the palm and turn to the thumb on both hands. Fingertips are fixed points of the last links.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import trimesh
 
 from handmesh.kinematics.check import check_mesh
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
-from handmesh.kinematics.hinges import NODE_DOFS, hinge_axes
+from handmesh.kinematics.joint_coordinates import NODE_DOFS, revolute_axes
 from handmesh.robot.links import Capsule, bone_capsule, closed_mesh, cut_links, segment_distance
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.errors import UsageError
@@ -25,7 +25,7 @@ DENSITY = 1050.0
 
 
 @dataclass(frozen=True)
-class Hinge:
+class RevoluteJoint:
     """One degree of freedom, about an axis through its link's origin."""
 
     name: str  # of DOF_NAMES
@@ -35,12 +35,12 @@ class Hinge:
 
 @dataclass(frozen=True)
 class Link:
-    """One rigid body. Lengths in metres, in the link's own frame unless said otherwise."""
+    """One rigid body. Lengths in metres, in the link's own frame unless stated otherwise."""
 
     name: str  # of LINK_NAMES: "palm", "index_proximal", ...
     parent: str | None
     position: np.ndarray  # (3,) of its joint in the parent's frame
-    hinges: tuple[Hinge, ...]  # the first is nearest to the parent
+    joints: tuple[RevoluteJoint, ...]  # the first is nearest to the parent
     mesh: trimesh.Trimesh  # closed; reaches into its neighbours
     capsules: tuple[Capsule, ...]  # for collisions; do not reach into neighbours at angle zero
     mass: float  # [kg] of the link's own share of the hand, without overlap
@@ -51,7 +51,7 @@ class Link:
 
 @dataclass(frozen=True)
 class ArticulatedHand:
-    """The whole model. Links, and with them their hinges, stand in the order of DOFS, after the palm."""
+    """The whole model. Links, and with them their revolute joints, stand in the order of DOFS, after the palm."""
 
     hand: str  # name of the hand model
     licence: str
@@ -90,7 +90,7 @@ def articulate(hand: HandModel, beta: np.ndarray | None = None, side: str = "rig
     vertices = hand.v_template + hand.shapedirs @ shape
     check_mesh(hand, vertices[None])
     joints = hand.rest_joints + hand.joint_shapedirs @ shape
-    axes = hinge_axes(hand)
+    axes = revolute_axes(hand)
     pieces = [piece._replace(vertices=piece.vertices - joints[j]) for j, piece in enumerate(cut_links(hand, vertices))]
     solids, shells = ([closed_mesh(piece, domes) for piece in pieces] for domes in (False, True))
     if side == "left":
@@ -109,8 +109,8 @@ def articulate(hand: HandModel, beta: np.ndarray | None = None, side: str = "rig
                 name=name,
                 parent=None if parent < 0 else LINK_NAMES[parent],
                 position=np.zeros(3) if parent < 0 else joints[j] - joints[parent],
-                hinges=tuple(
-                    Hinge(DOF_NAMES[k], axes[k], (float(limits[k, 0]), float(limits[k, 1]))) for k in NODE_DOFS.get(j, ())
+                joints=tuple(
+                    RevoluteJoint(DOF_NAMES[k], axes[k], (float(limits[k, 0]), float(limits[k, 1]))) for k in NODE_DOFS.get(j, ())
                 ),
                 mesh=shells[j],
                 capsules=_capsules(solids[j], ends, [len(NODE_DOFS[c]) > 1 for c in children] or [False]),

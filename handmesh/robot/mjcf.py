@@ -1,4 +1,6 @@
-"""An articulated hand as MJCF (mujoco.readthedocs.io): the hinges of a joint share a body, a position servo drives each one."""
+"""An articulated hand as MJCF (mujoco.readthedocs.io): the revolute joints of a joint share a body, a position servo drives each
+one.
+"""
 
 from xml.etree import ElementTree as ET
 
@@ -40,8 +42,8 @@ def mjcf(model: ArticulatedHand, mesh_folder: str) -> ET.Element:
         if link.parent:
             # MuJoCo leaves out contacts of parent and child by itself, but not where the parent stands still: the palm.
             ET.SubElement(contact, "exclude", body1=link.parent, body2=link.name)
-        for hinge in link.hinges:
-            ET.SubElement(actuator, "position", name=hinge.name, joint=hinge.name, ctrlrange=numbers(hinge.limits))
+        for joint in link.joints:
+            ET.SubElement(actuator, "position", name=joint.name, joint=joint.name, ctrlrange=numbers(joint.limits))
     return root
 
 
@@ -55,8 +57,8 @@ def _body(parent: ET.Element, link: Link) -> ET.Element:
         mass=numbers([link.mass]),
         fullinertia=numbers(matrix[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))),
     )
-    for hinge in link.hinges:
-        ET.SubElement(body, "joint", name=hinge.name, axis=numbers(hinge.axis), range=numbers(hinge.limits))
+    for joint in link.joints:
+        ET.SubElement(body, "joint", name=joint.name, axis=numbers(joint.axis), range=numbers(joint.limits))
     ET.SubElement(body, "geom", {"class": "visual", "name": link.name, "mesh": link.name})
     for capsule in link.capsules:
         fromto = numbers([*capsule.start, *capsule.end])

@@ -1,22 +1,22 @@
-"""An articulated hand as URDF (wiki.ros.org/urdf/XML): one joint for each hinge, one fixed frame for each fingertip.
+"""An articulated hand as URDF (wiki.ros.org/urdf/XML): one joint for each revolute joint, one fixed frame for each fingertip.
 
-URDF knows one axis for each joint, so that hinges that share a joint are parted by a link of nearly nothing; simulators refuse
-moving links without mass. It knows no capsule: a cylinder and two balls make one.
+URDF knows one axis for each joint, so that revolute joints that share a joint are parted by a link of nearly nothing; simulators
+refuse moving links without mass. It knows no capsule: a cylinder and two balls make one.
 """
 
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from handmesh.robot.articulated import ArticulatedHand, Hinge, Link
+from handmesh.robot.articulated import ArticulatedHand, Link, RevoluteJoint
 from handmesh.robot.links import Capsule
 from handmesh.robot.robot_xml import DAMPING, MESH_SUFFIX, SKIN, about, numbers
 
 CARRIER_MASS, CARRIER_RADIUS = 1e-4, 0.005
-"""A link between two hinges of one joint is a ball of a tenth of a gram [kg], [m]: a hundredth of a finger's bone."""
+"""A link between two revolute joints of one joint is a ball of a tenth of a gram [kg], [m]: a hundredth of a finger's bone."""
 
 MAX_EFFORT, MAX_VELOCITY = 5.0, 20.0
-"""Of every hinge, as URDF asks: about a strong knuckle's torque [N m] and a fast tap's speed [rad/s]."""
+"""Of every revolute joint, as URDF asks: about a strong knuckle's torque [N m] and a fast tap's speed [rad/s]."""
 
 
 def urdf(model: ArticulatedHand, mesh_folder: str) -> ET.Element:
@@ -34,19 +34,19 @@ def urdf(model: ArticulatedHand, mesh_folder: str) -> ET.Element:
     ET.SubElement(ET.SubElement(root, "material", name="skin"), "color", rgba=SKIN)
     for link in model.links:
         carrier, position = link.parent, link.position
-        for k, hinge in enumerate(link.hinges):
-            last = k == len(link.hinges) - 1
-            child = link.name if last else f"{hinge.name}_link"
+        for k, joint in enumerate(link.joints):
+            last = k == len(link.joints) - 1
+            child = link.name if last else f"{joint.name}_link"
             if not last:
                 _inertial(ET.SubElement(root, "link", name=child), CARRIER_MASS, np.zeros(3), _ball(CARRIER_MASS, CARRIER_RADIUS))
-            _revolute(root, hinge, str(carrier), child, position)
+            _revolute(root, joint, str(carrier), child, position)
             carrier, position = child, np.zeros(3)
         _link(root, link, mesh_folder)
         if link.tip:
             name, place = link.tip
             ET.SubElement(root, "link", name=name)
-            joint = _joint(root, f"{name}_fixed", "fixed", link.name, name)
-            ET.SubElement(joint, "origin", xyz=numbers(place))
+            fixed = _joint(root, f"{name}_fixed", "fixed", link.name, name)
+            ET.SubElement(fixed, "origin", xyz=numbers(place))
     return root
 
 
@@ -96,10 +96,10 @@ def _joint(root: ET.Element, name: str, kind: str, parent: str, child: str) -> E
     return joint
 
 
-def _revolute(root: ET.Element, hinge: Hinge, parent: str, child: str, position: np.ndarray) -> None:
-    joint = _joint(root, hinge.name, "revolute", parent, child)
-    ET.SubElement(joint, "origin", xyz=numbers(position))
-    ET.SubElement(joint, "axis", xyz=numbers(hinge.axis))
-    ET.SubElement(joint, "dynamics", damping=numbers([DAMPING]))
-    low, high = (numbers([value]) for value in hinge.limits)
-    ET.SubElement(joint, "limit", lower=low, upper=high, effort=numbers([MAX_EFFORT]), velocity=numbers([MAX_VELOCITY]))
+def _revolute(root: ET.Element, joint: RevoluteJoint, parent: str, child: str, position: np.ndarray) -> None:
+    element = _joint(root, joint.name, "revolute", parent, child)
+    ET.SubElement(element, "origin", xyz=numbers(position))
+    ET.SubElement(element, "axis", xyz=numbers(joint.axis))
+    ET.SubElement(element, "dynamics", damping=numbers([DAMPING]))
+    low, high = (numbers([value]) for value in joint.limits)
+    ET.SubElement(element, "limit", lower=low, upper=high, effort=numbers([MAX_EFFORT]), velocity=numbers([MAX_VELOCITY]))

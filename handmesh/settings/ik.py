@@ -20,7 +20,7 @@ class IKSpec:
     widths: tuple[int, ...] = (1024, 1024, 512)  # * of the three layers
     batch: int = 32  # hands of a step
     epochs: int = 40
-    epoch_hands: int = 130_240  # hands drawn for an epoch: as many as FreiHAND has pictures
+    epoch_hands: int = 130_240  # hands drawn for an epoch: as many as FreiHAND has images
     lr: float = 1e-3  # * Adam's; usual for nets of fully connected layers
     schedule: str = "step"  # as of `schedule.learning_rate`
     milestones: tuple[int, ...] = (30, 35)  # epochs, counted from 1, at whose beginning the rate falls

@@ -24,38 +24,38 @@ class IKBatch(NamedTuple):
 
     keypoints: Tensor  # (B, 21, 3) with noise: what the net sees
     true_keypoints: Tensor  # (B, 21, 3) P of equation 8
-    pose: Tensor  # (B, 23) alpha, or (B, 45) axis-angles [rad]
+    pose: Tensor  # (B, 23) angles, or (B, 45) axis-angles [rad]
     beta: Tensor  # (B, S)
     theta: Tensor  # (B, 16, 3) axis-angles that made the hand; of a bank, more than 23 angles can say [rad]
 
 
 def fitted_angles(hand: HandModel, theta: np.ndarray) -> np.ndarray:
-    """(N, 15, 3) poses of 45 angles -> (N, 23) alpha of the feasible hands that fit them best, of the mean shape [rad].
+    """(N, 15, 3) poses of 45 angles -> (N, 23) angles of the feasible hands that fit them best, of the mean shape [rad].
 
     Ground truth as section 3.3 has it: projected, then fitted to vertices and joints with the whole hand free to turn.
     """
     flat = np.zeros((len(theta), hand.num_shapes))
     vertices = pose_hand(hand, np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1), flat).vertices
-    return fit_hands(hand, vertices, alpha=project(theta, hand_dof_matrix(hand)), beta=flat, frozen_shape=True).alpha
+    return fit_hands(hand, vertices, angles=project(theta, hand_dof_matrix(hand)), beta=flat, frozen_shape=True).angles
 
 
 class HandDraws:
     """Batches by number: what a batch holds depends on seed and number alone.
 
-    A drawn hand's fingers come from up to five poses of the bank, and its true alpha from the same poses' fits, finger by
+    A drawn hand's fingers come from up to five poses of the bank, and its true angles from the same poses' fits, finger by
     finger: fingers share no joint, and the fit of one hardly moves another. Fingers may run through each other, which
-    generated pictures avoid: keypoints do not mind, and the net sees more combinations.
+    generated images avoid: keypoints do not mind, and the net sees more combinations.
 
     Args:
         hand: the model.
         theta: (N, 15, 3) bank [rad].
-        alpha: (N, 23) `fitted_angles` of it [rad].
+        angles: (N, 23) `fitted_angles` of it [rad].
         spec: swaps, shapes, jitter and noise; how many angles the truth has.
         purpose: of the random stream; training and validation differ.
     """
 
-    def __init__(self, hand: HandModel, theta: np.ndarray, alpha: np.ndarray, spec: IKSpec, purpose: str) -> None:
-        self.theta, self.alpha, self.spec, self.purpose = theta, alpha, spec, purpose
+    def __init__(self, hand: HandModel, theta: np.ndarray, angles: np.ndarray, spec: IKSpec, purpose: str) -> None:
+        self.theta, self.angles, self.spec, self.purpose = theta, angles, spec, purpose
         self.layer = HandLayer(keypoint_hand(hand))
         self.matrix, self.num_shapes = hand_dof_matrix(hand), hand.num_shapes
         self.limits = dof_limits(hand.joint_limits)
@@ -67,17 +67,17 @@ class HandDraws:
         swapped = rng.random((count, 5)) < spec.swap_probability
         rows = np.where(swapped, rng.integers(size, size=(count, 5)), rng.integers(size, size=(count, 1)))
         theta = self.theta[rows[:, _FINGER_OF_JOINT], np.arange(15)]
-        alpha = self.alpha[rows[:, _FINGER_OF_DOF], np.arange(len(DOFS))]
+        angles = self.angles[rows[:, _FINGER_OF_DOF], np.arange(len(DOFS))]
         beta = rng.normal(0, spec.beta_std, (count, self.num_shapes))
         if spec.jitter_deg:
-            least, greatest = np.minimum(self.limits[:, 0], alpha), np.maximum(self.limits[:, 1], alpha)
-            moved = np.clip(alpha + rng.normal(0, np.deg2rad(spec.jitter_deg), alpha.shape), least, greatest)
-            theta, alpha = theta + embed(moved - alpha, self.matrix), moved
+            least, greatest = np.minimum(self.limits[:, 0], angles), np.maximum(self.limits[:, 1], angles)
+            moved = np.clip(angles + rng.normal(0, np.deg2rad(spec.jitter_deg), angles.shape), least, greatest)
+            theta, angles = theta + embed(moved - angles, self.matrix), moved
         noise = rng.normal(size=(count, 21, 3)) * rng.uniform(0, spec.noise_mm / 1000, (count, 1, 1))
 
         full = torch.tensor(np.concatenate([np.zeros((count, 1, 3)), theta], 1), dtype=torch.float32)
         shape = torch.tensor(beta, dtype=torch.float32)
         with torch.no_grad():
             keypoints = self.layer(full, shape).keypoints
-        pose = alpha if spec.dofs == len(DOFS) else theta.reshape(count, -1)
+        pose = angles if spec.dofs == len(DOFS) else theta.reshape(count, -1)
         return IKBatch(keypoints + torch.tensor(noise, dtype=torch.float32), keypoints, torch.tensor(pose).float(), shape, full)

@@ -59,7 +59,7 @@ class IKData:
 def train_ik(spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool = False) -> list[dict[str, float]]:
     """Trains a net and fills the run folder `out` -> one row of figures an epoch (what metrics.csv shows).
 
-    Raises UsageError when `out` already holds a run and `resume` is not asked for, or when it is asked for with other settings;
+    Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings;
     HandsynthError when the loss is no longer finite.
     """
     return IKTraining(spec, data, out, device, resume).run()
@@ -141,7 +141,7 @@ class IKTraining:
 
     @torch.no_grad()
     def _row(self, sums: dict[str, float]) -> dict[str, float]:
-        """The figures of an epoch, the net judged on the validation hands."""
+        """The figures of an epoch, the net evaluated on the validation hands."""
         self.net.eval()
         batch = self.validation
         terms = self._losses(batch)

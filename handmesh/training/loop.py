@@ -23,7 +23,7 @@ from handmesh.evaluation.inference import Predicted, predict_dataset, quiet_work
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
-from handmesh.nets.mesh_net import MeshNet, Prediction
+from handmesh.nets.mesh_net import HandMeshNet, Prediction
 from handmesh.nets.registry import create_net
 from handmesh.nets.smooth import start_smooth
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
@@ -57,7 +57,7 @@ class HowRun:
 class Training:
     """A training under way: fills the run folder `out`.
 
-    Raises UsageError when `out` already holds a run and `resume` is not asked for, or when it is asked for with other settings.
+    Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Training:
         self.frozen: nn.Module | None = None
         if spec.freeze_early and spec.pretrained:
             self.frozen = net.get_submodule("pose_backbone.early").requires_grad_(False)
-        self.net: MeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: HandMeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
         self.progress = Progress()
         if how.resume and (out / CHECKPOINT).exists():
@@ -204,7 +204,7 @@ class Training:
             predicted = predict_dataset(
                 self.net, self._validation(), self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
             )
-            self.net.calibrate_spread(torch.from_numpy(root_mean_square(predicted.error_over_spread)))
+            self.net.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
@@ -226,7 +226,7 @@ class Training:
 
 
 def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[ShardDataset], hand: HandModel) -> dict[str, Any]:
-    """What config.yaml says: settings, and which datasets were eaten."""
+    """What config.yaml says: settings, and which datasets it was trained on."""
 
     def described(data: ShardDataset) -> dict[str, Any]:
         return {"name": data.name, "identity": data.identity, "samples": len(data), "folder": str(data.folder.absolute())}

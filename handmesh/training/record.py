@@ -1,4 +1,4 @@
-"""What a training shows of itself: metrics.csv, curves.png, TensorBoard, and a sheet of validation pictures."""
+"""What a training shows of itself: metrics.csv, curves.png, TensorBoard, and a sheet of validation images."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from handmesh.evaluation.inference import Predicted
 from handsynth.core.files import write_atomically
 
 SHEET_TILES, SHEET_COLUMNS = 24, 6
-"""Pictures on the sheet; each is shown with the predicted mesh beside it."""
+"""Images on the sheet; each is shown with the predicted mesh beside it."""
 
 
 class Panel(NamedTuple):
@@ -79,7 +79,7 @@ class Recorder:
 
 
 def plot_curves(path: Path, history: list[dict[str, float]], panels: tuple[Panel, ...] = MESH_PANELS) -> None:
-    """What the panels name over the epochs, as a picture."""
+    """What the panels name over the epochs, as an image."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), dpi=110, layout="constrained")
@@ -98,14 +98,14 @@ def plot_curves(path: Path, history: list[dict[str, float]], panels: tuple[Panel
 
 
 def draw_validation(path: Path, data: HandDataset, predicted: Predicted, faces: np.ndarray) -> None:
-    """Pictures spread evenly over the validation set, each beside itself with the predicted mesh and the true outline."""
+    """Images spread evenly over the validation set, each beside itself with the predicted mesh and the true outline."""
     tiles = []
     for k in np.linspace(0, len(data) - 1, min(SHEET_TILES, len(data))).round().astype(int):
         record = data.record(int(k))
-        zoom = 256 / record.picture.shape[1]
-        plain = cv2.resize(record.picture, (256, 256), interpolation=cv2.INTER_CUBIC)
-        drawn = draw_mesh(record.picture, predicted.vertices[k], faces, record.K, zoom=zoom)
+        zoom = 256 / record.image.shape[1]
+        plain = cv2.resize(record.image, (256, 256), interpolation=cv2.INTER_CUBIC)
+        drawn = draw_mesh(record.image, predicted.vertices[k], faces, record.K, zoom=zoom)
         drawn = draw_outline(drawn, predicted.true_vertices[k], faces, np.diag([zoom, zoom, 1]) @ record.K)
         tiles.append(np.concatenate([plain, drawn], 1))
-    picture = sheet(tiles, SHEET_COLUMNS // 2)
-    write_atomically(path, lambda temporary: iio.imwrite(temporary, picture))
+    image = sheet(tiles, SHEET_COLUMNS // 2)
+    write_atomically(path, lambda temporary: iio.imwrite(temporary, image))

@@ -1,1 +1,1 @@
-"""The outside world, tamed: hands, skins, pose banks and backgrounds as plain arrays."""
+"""External assets as plain arrays: hands, skins, pose banks, backgrounds; their manifest; reading them without running code."""

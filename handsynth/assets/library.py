@@ -49,17 +49,15 @@ def open_library(hand: str, textures: str, backgrounds: str, assets: Path, exclu
     """Opens what a spec names (see DatasetSpec.hand, textures, backgrounds). Raises AssetError saying what to type."""
     model, bank = _open_hand(hand, assets)
     make_skin, skin_digest, num_components, skin_licence, painted_skin = _open_skin(textures, model, assets)
-    pictures = open_backgrounds(
-        None if backgrounds == "scenes" else Path(backgrounds), exclude_no_derivatives=exclude_no_derivatives
-    )
+    images = open_backgrounds(None if backgrounds == "scenes" else Path(backgrounds), exclude_no_derivatives=exclude_no_derivatives)
     return Library(
         hand=model,
         bank=bank,
-        backgrounds=pictures,
+        backgrounds=images,
         num_skin_components=num_components,
-        digests={"hand": model.digest, "poses": bank.digest, "skin": skin_digest, "backgrounds": pictures.digest},
+        digests={"hand": model.digest, "poses": bank.digest, "skin": skin_digest, "backgrounds": images.digest},
         painted_skin=painted_skin,
-        licences={"hand": model.licence, "skin": skin_licence, "backgrounds": pictures.licence},
+        licences={"hand": model.licence, "skin": skin_licence, "backgrounds": images.licence},
         _make_skin=make_skin,
     )
 

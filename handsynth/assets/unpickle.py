@@ -1,6 +1,6 @@
 """A restricted unpickler: reads MANO's and HTML's pickles into plain arrays without running anything that they name.
 
-Only seven globals are known, and none of them is the real one: each stands for an inert record of what the file said.
+Only seven globals are known, and none of them is the real one: each stands for an inert record of what the file names.
 Arrays are then rebuilt here from shape, type and bytes, chumpy's and scipy's objects from their state.
 """
 
@@ -38,7 +38,7 @@ class _Refused(Exception):
 
 
 class _Record:
-    """What a file said about one object: arguments and state, kept and never acted upon."""
+    """What a file holds about one object: arguments and state, kept and never acted upon."""
 
     args: tuple[Any, ...] = ()  # of the call; objects made without one keep this
     state: Any = None

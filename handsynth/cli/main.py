@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Results on stdout, progress and errors on stderr; heavy rooms are imported inside."""
+"""The command line: parse, call, print. Results on stdout, progress and errors on stderr; heavy modules are imported inside."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from handsynth.recipe.spec import DatasetSpec
 
 app = typer.Typer(
-    help="Labelled pictures of hands, rendered without a display.",
+    help="Labelled images of hands, rendered without a display.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,12 +27,12 @@ SamplesOpt = Annotated[int | None, typer.Option("--samples", help="this many sam
 IndicesOpt = Annotated[str | None, typer.Option("--indices", help="A:B or A:B:STEP of the spec's samples")]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="another seed than the spec's")]
 ShardSizeOpt = Annotated[int | None, typer.Option("--shard-size", help="samples in a shard")]
-PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv: more pictures of each sample")]
+PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv: more images of each sample")]
 HandOpt = Annotated[str | None, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")]
-BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of pictures, COCO or any; or: scenes")]
+BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of images, COCO or any; or: scenes")]
 TexturesOpt = Annotated[str | None, typer.Option("--textures", help="auto, html, embedded, or a prepared .npz")]
 RendererOpt = Annotated[str | None, typer.Option("--renderer", help="moderngl or pyrender")]
-NoDerivativesOpt = Annotated[bool, typer.Option("--exclude-no-derivatives", help="leave out COCO pictures under ND licences")]
+NoDerivativesOpt = Annotated[bool, typer.Option("--exclude-no-derivatives", help="leave out COCO images under ND licences")]
 AssetsOpt = Annotated[Path | None, typer.Option("--assets", help="folder of prepared assets ($HANDSYNTH_ASSETS)")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
@@ -57,11 +57,11 @@ def _assets(folder: Path | None) -> Path:
     return folder or assets_dir()
 
 
-def _picture_path(path: Path, *more: str) -> Path:
+def _image_path(path: Path, *more: str) -> Path:
     """The path, when its suffix names a format that can be written: checked before any work is done for it."""
     known = (".png", ".jpg", ".jpeg", *more)
     if path.suffix.lower() not in known:
-        raise UsageError(f"{path} cannot be written: a picture's name ends in {', '.join(known)}")
+        raise UsageError(f"{path} cannot be written: an image's name ends in {', '.join(known)}")
     return path
 
 
@@ -91,7 +91,7 @@ def plan(
     indices: IndicesOpt = None,
     passes: PassesOpt = None,
     shard_size: ShardSizeOpt = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="draw the camera positions of a grid into this picture")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="draw the camera positions of a grid into this image")] = None,
     as_yaml: Annotated[bool, typer.Option("--yaml", help="print a shipped spec with its comments, to copy and edit")] = False,
     assets: AssetsOpt = None,
     as_json: JsonOpt = False,
@@ -109,7 +109,7 @@ def plan(
     chosen = _spec(spec, passes=passes, shard_size=shard_size)
     found = estimate(chosen, Selection(samples, indices))
     if plot is not None:
-        plot_plan(_picture_path(plot, ".pdf", ".svg"), chosen, _assets(assets))
+        plot_plan(_image_path(plot, ".pdf", ".svg"), chosen, _assets(assets))
         found["plot"] = str(plot)
     if as_json:
         _print_json(found)
@@ -149,7 +149,7 @@ def recipe(
 @app.command()
 def preview(
     spec: SpecArg,
-    sheet: Annotated[Path, typer.Argument(help="picture to write, .png or .jpg")],
+    sheet: Annotated[Path, typer.Argument(help="image to write, .png or .jpg")],
     number: Annotated[int, typer.Option("-n", help="samples on the sheet")] = 64,
     zoom: Annotated[int, typer.Option("--zoom", min=1, max=4, help="enlargement")] = 1,
     seed: SeedOpt = None,
@@ -162,21 +162,21 @@ def preview(
 ) -> None:
     """A contact sheet: half of the samples clean, half with their labels drawn."""
     from handsynth.dataset.selection import Selection
-    from handsynth.dataset.statistics import contact_sheet, save_picture
-    from handsynth.generator import Studio, library_of
+    from handsynth.dataset.statistics import contact_sheet, save_image
+    from handsynth.generator import Generator, library_of
     from handsynth.recipe.sampling import RecipeSampler
 
     chosen = _spec(
         spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures, renderer=renderer,
         exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
-    _picture_path(sheet)
+    _image_path(sheet)
     selected = Selection(samples=number).indices(chosen.samples)
     library = library_of(chosen, _assets(assets))
     library.prepare(lambda text: typer.echo(text, err=True))
     sampler = RecipeSampler(chosen, library)
-    made = list(Studio(chosen, library).make_samples([sampler.sample(i) for i in selected]))
-    save_picture(sheet, contact_sheet(made, zoom))
+    made = list(Generator(chosen, library).make_samples([sampler.sample(i) for i in selected]))
+    save_image(sheet, contact_sheet(made, zoom))
     typer.echo(f"{len(made)} samples of {chosen.name} in {sheet}")
 
 
@@ -265,13 +265,13 @@ def verify(
 def show(
     out: OutArg,
     index: Annotated[int, typer.Argument(metavar="INDEX")],
-    save: Annotated[Path | None, typer.Option("--save", help="picture to write")] = None,
+    save: Annotated[Path | None, typer.Option("--save", help="image to write")] = None,
 ) -> None:
     """One sample with everything drawn."""
-    from handsynth.dataset.statistics import sample_sheet, save_picture
+    from handsynth.dataset.statistics import sample_sheet, save_image
 
-    path = _picture_path(save or Path(f"sample-{index:09d}.png"))
-    save_picture(path, sample_sheet(out, index))
+    path = _image_path(save or Path(f"sample-{index:09d}.png"))
+    save_image(path, sample_sheet(out, index))
     typer.echo(f"sample {index} of {out} drawn in {path}")
 
 

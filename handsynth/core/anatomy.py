@@ -10,16 +10,16 @@ from handsynth.core.conventions import FINGER_JOINTS, PARENTS
 
 FREE = (-180.0, 180.0)
 FIXED = (0.0, 0.0)
-_HINGE = ((-1.0, 90.0), FIXED, FIXED)
+_REVOLUTE = ((-1.0, 90.0), FIXED, FIXED)
 _THUMB_BALL = ((-45.0, 45.0), (-45.0, 45.0), (-45.0, 45.0))
 
 JOINT_LIMITS_DEG = (
     (FREE, FREE, FREE),  # wrist: the turn of the whole hand
-    ((-10.0, 90.0), (-20.0, 30.0), FIXED), _HINGE, _HINGE,  # index
-    ((-10.0, 90.0), (-20.0, 10.0), FIXED), _HINGE, _HINGE,  # middle
-    ((-10.0, 90.0), (-30.0, 20.0), FIXED), _HINGE, _HINGE,  # pinky
-    ((-10.0, 90.0), (-20.0, 10.0), FIXED), _HINGE, _HINGE,  # ring
-    _THUMB_BALL, _THUMB_BALL, _HINGE,  # thumb
+    ((-10.0, 90.0), (-20.0, 30.0), FIXED), _REVOLUTE, _REVOLUTE,  # index
+    ((-10.0, 90.0), (-20.0, 10.0), FIXED), _REVOLUTE, _REVOLUTE,  # middle
+    ((-10.0, 90.0), (-30.0, 20.0), FIXED), _REVOLUTE, _REVOLUTE,  # pinky
+    ((-10.0, 90.0), (-20.0, 10.0), FIXED), _REVOLUTE, _REVOLUTE,  # ring
+    _THUMB_BALL, _THUMB_BALL, _REVOLUTE,  # thumb
 )  # fmt: skip
 """(flexion, abduction, twist) x (least, greatest) of each joint in MANO's order [deg]: MobileHand's table.
 
@@ -27,7 +27,7 @@ FIXED marks the axes that are no degree of freedom: of the 45 angles, 23 are lef
 """
 
 THUMB_ROLL_DEG = -45.0
-"""Roll of the thumb's hinge when the nail's sides are unknown [deg].
+"""Roll of the thumb's last flexion axis when the nail's sides are unknown [deg].
 
 On a flat hand the thumbnail faces about half-way between the back of the hand (0) and the thumb's side (-90).
 """
@@ -43,7 +43,7 @@ def joint_axes(rest_joints: np.ndarray, thumbnail_sides: np.ndarray | None = Non
 
     Args:
         rest_joints: (16, 3) joints of the flat hand, beta = 0, MANO's order and template frame [m].
-        thumbnail_sides: (2, 3) points on the two sides of the thumbnail, which roll the last thumb joint's hinge
+        thumbnail_sides: (2, 3) points on the two sides of the thumbnail, which roll the last thumb joint's flexion axis
             (MobileHand takes MANO's vertices 747 and 720); None means THUMB_ROLL_DEG.
 
     Returns:
@@ -54,8 +54,8 @@ def joint_axes(rest_joints: np.ndarray, thumbnail_sides: np.ndarray | None = Non
     the first two thumb joints take the template's own axes (z, y, -x).
     """
     axes = np.tile(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]), (len(PARENTS), 1, 1))
-    hinges = [j for finger, chain in FINGER_JOINTS.items() for j in (chain if finger != "thumb" else chain[2:])]
-    for j in hinges:
+    revolute = [j for finger, chain in FINGER_JOINTS.items() for j in (chain if finger != "thumb" else chain[2:])]
+    for j in revolute:
         bone = rest_joints[j] - rest_joints[PARENTS[j]]
         # The angle of MobileHand's arctan(dz / dx), which for bones along -x this equals without its jump at dx = 0.
         heading = np.arctan2(-bone[2], -bone[0])
@@ -68,7 +68,7 @@ def joint_axes(rest_joints: np.ndarray, thumbnail_sides: np.ndarray | None = Non
 
 
 def _thumb_roll(thumbnail_sides: np.ndarray | None) -> float:
-    """Angle between the thumb's hinge and the plane of the palm [rad]."""
+    """Angle between the thumb's last flexion axis and the plane of the palm [rad]."""
     if thumbnail_sides is None:
         return float(np.deg2rad(THUMB_ROLL_DEG))
     across = np.asarray(thumbnail_sides[0]) - np.asarray(thumbnail_sides[1])

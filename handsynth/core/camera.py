@@ -16,7 +16,7 @@ def orbit_T_cam_world(elevation: float, azimuth: float, roll: float, distance: f
     Args:
         elevation: angle above the horizon [rad]; +pi/2 looks straight down.
         azimuth: angle about the world's +y axis [rad]; 0 puts the camera on the +z side, pi/2 on the +x side.
-        roll: turn of the camera about its own axis [rad]; positive turns the picture counter-clockwise.
+        roll: turn of the camera about its own axis [rad]; positive turns the image counter-clockwise.
         distance: from the camera to `target` [m].
         target: (3,) point in the world [m].
 
@@ -65,12 +65,12 @@ def unproject(xy: np.ndarray, depth: np.ndarray, K: np.ndarray) -> np.ndarray:
 
 
 def resized(K: np.ndarray, scale: float) -> np.ndarray:
-    """K of the picture scaled by `scale`. Exact, because pixel corners and not centres are integers."""
+    """K of the image scaled by `scale`. Exact, because pixel corners and not centres are integers."""
     return np.diag([scale, scale, 1.0]) @ K
 
 
 def mirrored(K: np.ndarray, width: float) -> np.ndarray:
-    """K of the picture flipped left to right, for points mirrored in x = 0 of the camera frame."""
+    """K of the image flipped left to right, for points mirrored in x = 0 of the camera frame."""
     flipped = K.copy()
     flipped[0, 2] = width - K[0, 2]
     return flipped

@@ -56,7 +56,7 @@ front adds its whole thickness, so 20 mm parts one's own flesh from an occluder.
 """
 
 DEPTH_UNIT_M = 1e-4
-"""One grey level of a 16-bit depth picture [m]; 0 means background."""
+"""One grey level of a 16-bit depth image [m]; 0 means background."""
 
 LABEL_GRID_M = 1e-6
 """Labels in metres are rounded to this grid, so that last-bit differences between processors never reach a file."""

@@ -88,7 +88,7 @@ class HandModel:
 
 @dataclass(frozen=True)
 class PosedHand:
-    """What posing gives. Metres, in the frame that `trans` is in (the world, unless said otherwise)."""
+    """What posing gives. Metres, in the frame that `trans` is in (the world, unless stated otherwise)."""
 
     vertices: np.ndarray  # (..., V, 3)
     joints: np.ndarray  # (..., J, 3) nodes of the kinematic tree

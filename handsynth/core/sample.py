@@ -17,7 +17,7 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "index": (None, "number of the sample in its spec"),
     "dataset": (None, "identity: SHA-256 over spec and assets"),
     "side": (None, "'right' or 'left'"),
-    "image_size": (None, "side of the square picture [px]"),
+    "image_size": (None, "side of the square image [px]"),
     "K": ((3, 3), "intrinsics [px]; corner of the top-left pixel is (0, 0)"),
     "T_cam_world": ((4, 4), "world to camera; OpenCV frame: x right, y down, z forward [m]"),
     "theta": ((48,), "16 axis-angles relative to the flat hand [rad], MANO's joint order; the first turns the whole hand"),
@@ -25,7 +25,7 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "trans": ((3,), "added after posing, world frame [m]"),
     "keypoints_cam": ((21, 3), "FreiHAND's order, camera frame [m]"),
     "keypoints_xy": ((21, 2), "their projections [px]"),
-    "keypoints_visible": ((21,), "1 when in the picture and nothing lies more than the stated tolerance in front, else 0"),
+    "keypoints_visible": ((21,), "1 when in the image and nothing lies more than the stated tolerance in front, else 0"),
     "bbox_xyxy": ((4,), "bounds of the projected vertices [px]"),
     "fingertip_table": (None, "name of the vertices that serve as fingertips"),
     "recipe": (None, "every decision behind the sample"),
@@ -38,18 +38,18 @@ PASSES: dict[str, str] = {
     "normal": "8-bit RGB PNG, unit normal n of the camera frame as (n + 1) / 2, 0 = background",
     "uv": "16-bit RGB PNG, R = u, G = v (up) of 65535, B = 65535 on the hand and 0 elsewhere",
 }
-"""Optional pictures of a sample and how they are encoded."""
+"""Optional images of a sample and how they are encoded."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One labelled picture. `labels` has the keys of FIELDS."""
+    """One labelled image. `labels` has the keys of FIELDS."""
 
     labels: dict[str, Any]
-    jpg: bytes  # the picture, sRGB JPEG
+    jpg: bytes  # the image, sRGB JPEG
     mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
     vertices: np.ndarray  # (V, 3) float32, camera frame [m]
-    passes: dict[str, np.ndarray]  # name of PASSES -> encoded picture (uint8 or uint16)
+    passes: dict[str, np.ndarray]  # name of PASSES -> encoded image (uint8 or uint16)
 
     @property
     def index(self) -> int:

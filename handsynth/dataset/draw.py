@@ -1,4 +1,4 @@
-"""Drawing labels on a picture, for people: bones, keypoints, the mask's outline, the box."""
+"""Drawing labels on an image, for people: bones, keypoints, the mask's outline, the box."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ FINGER_COLORS = ((255, 255, 255), (255, 96, 80), (255, 190, 60), (110, 220, 90),
 _FINE = 4  # bits behind the point of OpenCV's drawing coordinates
 
 
-def draw_labels(picture: np.ndarray, labels: dict[str, Any], mask: np.ndarray | None = None, zoom: int = 2) -> np.ndarray:
-    """(H, W, 3) RGB picture -> (zoom H, zoom W, 3) with labels drawn. Keypoints that are not visible are hollow."""
-    size = picture.shape[1] * zoom
-    canvas = cv2.resize(picture, (size, picture.shape[0] * zoom), interpolation=cv2.INTER_CUBIC)
+def draw_labels(image: np.ndarray, labels: dict[str, Any], mask: np.ndarray | None = None, zoom: int = 2) -> np.ndarray:
+    """(H, W, 3) RGB image -> (zoom H, zoom W, 3) with labels drawn. Keypoints that are not visible are hollow."""
+    size = image.shape[1] * zoom
+    canvas = cv2.resize(image, (size, image.shape[0] * zoom), interpolation=cv2.INTER_CUBIC)
     if mask is not None:
         large = cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
         outlines, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

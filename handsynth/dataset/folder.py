@@ -17,7 +17,7 @@ from handsynth.core.shard import Members, ShardInfo, read_shard, remove_leftover
 Result = TypeVar("Result")
 
 TRIES = 3
-"""So often a remote folder is asked before it counts as lost; s3fs and its library ask about five times each time."""
+"""So often a remote folder is queried before it counts as lost; s3fs and its library try about five times each time."""
 
 FIRST_WAIT_S = 1.0
 """Pause after the first failure; the next is twice as long."""
@@ -59,7 +59,7 @@ class Folder(Protocol):
 
 
 def open_folder(where: Path | str) -> Folder:
-    """The folder behind a path or an address. Nothing is made or asked yet.
+    """The folder behind a path or an address. Nothing is made or queried yet.
 
     Raises UsageError for an address of an unknown kind, AssetError when the library for its kind is not installed.
     """

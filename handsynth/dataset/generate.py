@@ -1,4 +1,4 @@
-"""The farm: which samples go into which shard, workers that make whole shards, resuming, and the merged index."""
+"""Generation: which samples go into which shard, workers that make whole shards, resuming, and the merged index."""
 
 import contextlib
 import dataclasses
@@ -25,8 +25,8 @@ from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.progress import Progress
 from handsynth.dataset.selection import Selection
 from handsynth.dataset.sidecars import (
-    NOTES,
     PLAN,
+    SIDECAR_DIR,
     conventions,
     merge_index,
     parse_object,
@@ -37,7 +37,7 @@ from handsynth.dataset.sidecars import (
     write_sidecar,
 )
 from handsynth.dataset.workers import run_in_workers
-from handsynth.generator import Studio, library_of
+from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_samples
 from handsynth.profile import OFF, START, Profile
 from handsynth.recipe.sampling import RecipeSampler
@@ -77,7 +77,7 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class MadeShard:
-    """What a worker answers: the shard, and the time that its stages took if that was asked for."""
+    """What a worker answers: the shard, and the time that its stages took if that was requested."""
 
     info: ShardInfo
     profile: Profile
@@ -92,7 +92,7 @@ def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]
 def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:
     """Makes what is missing of a dataset in `out` and returns a summary; the index is written once all shards are there.
 
-    The summary holds the run's Profile under "profile" if that was asked for.
+    The summary holds the run's Profile under "profile" if that was requested.
 
     `out` is a folder or an address that fsspec knows, such as s3://bucket/name. Any number of nodes may do this at once. Raises
     UsageError when `out` holds another dataset or `run.device` names no kind of device, HandsynthError when the disk is full or
@@ -148,7 +148,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     if lost:
         raise HandsynthError(
             f"{len(lost)} of {len(tasks)} shards could not be made, {', '.join(sorted(lost))[:200]}: each of them ended its "
-            "workers every time, for want of memory or by a crash in native code; what else was made is whole: run the same "
+            "workers every time, for lack of memory or by a crash in native code; what else was made is whole: run the same "
             "command with fewer --jobs, or with other --backgrounds"
         )
     with _disk_errors(folder):
@@ -174,8 +174,8 @@ def _claim(folder: Folder, plan: dict[str, Any], run: RunConfig) -> None:
     files = set(folder.list())  # before the plan is looked for: another node may be making this dataset just now
     data = read_if_there(folder, PLAN)
     found, index = parse_object(data), parse_object(read_if_there(folder, "index.json"))
-    if not any(all(said.get(key) == plan[key] for key in ("dataset", "selection")) for said in (found, index)):
-        if data is None and files - {NOTES}:
+    if not any(all(message.get(key) == plan[key] for key in ("dataset", "selection")) for message in (found, index)):
+        if data is None and files - {SIDECAR_DIR}:
             raise UsageError(f"{folder} holds other files and is no dataset: name an empty or new folder")
         if data is not None:
             _replace(folder, _difference(found, plan), run)
@@ -216,14 +216,16 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
 
 def _remove_leftovers(folder: Folder) -> None:
     folder.remove_leftovers()
-    folder.remove_leftovers(NOTES)
+    folder.remove_leftovers(SIDECAR_DIR)
 
 
 def _remove_dataset(folder: Folder) -> None:
     """Deletes the files of a dataset, and nothing else, from its folder; the index first, which says that they are there."""
-    notes = [f"{NOTES}/{name}" for name in folder.list(NOTES)]
+    notes = [f"{SIDECAR_DIR}/{name}" for name in folder.list(SIDECAR_DIR)]
     for name in ["index.json", *folder.list(), *notes]:
-        if re.fullmatch(rf"index\.json|shard-[0-9]+\.tar|({re.escape(NOTES)}/)?\.tmp-.*|{re.escape(NOTES)}/.*\.json", name):
+        if re.fullmatch(
+            rf"index\.json|shard-[0-9]+\.tar|({re.escape(SIDECAR_DIR)}/)?\.tmp-.*|{re.escape(SIDECAR_DIR)}/.*\.json", name
+        ):
             folder.remove(name)
 
 
@@ -239,8 +241,8 @@ def make_shard(task: ShardTask) -> MadeShard:
         if found := sidecar_of(folder, name, folder.list().get(name), made):  # another node's, or of a worker that then died
             return MadeShard(ShardInfo(**{f.name: found[f.name] for f in dataclasses.fields(ShardInfo)}), OFF)
         with profile.stage(START):
-            sampler, studio = _worker_state(task.spec_json, task.assets, task.device)
-        if studio.dataset != task.dataset:
+            sampler, generator = _worker_state(task.spec_json, task.assets, task.device)
+        if generator.dataset != task.dataset:
             raise AssetError(
                 f"{os.uname().nodename} has other assets or another version of handsynth than the machine that the run was started "
                 f"on (looked in {task.assets}): give every worker the same ones"
@@ -249,39 +251,39 @@ def make_shard(task: ShardTask) -> MadeShard:
 
         def members() -> Iterator[tuple[int, Members]]:
             nonlocal replaced
-            for sample, encoded in make_members(sampler, studio, task.indices, profile):
+            for sample, encoded in make_members(sampler, generator, task.indices, profile):
                 replaced += sample.labels["background"]["replaced"]
                 yield sample.index, encoded
 
         info = folder.write_shard(name, members())
         info = dataclasses.replace(info, replaced_backgrounds=replaced)
-        write_sidecar(folder, info, studio.dataset, studio.renderer.driver)
+        write_sidecar(folder, info, generator.dataset, generator.renderer.driver)
     if task.profile:
         profile.samples = info.count
     return MadeShard(info, profile)
 
 
 def make_members(
-    sampler: RecipeSampler, studio: Studio, indices: Sequence[int], profile: Profile = OFF
+    sampler: RecipeSampler, generator: Generator, indices: Sequence[int], profile: Profile = OFF
 ) -> Iterator[tuple[Sample, Members]]:
     """Yields the samples of some indices, in order, each with its members of a shard."""
     with profile.stage("recipe"):
         recipes = sampler.sample_many(indices)
-    for samples in studio.make_batches(recipes, profile):
+    for samples in generator.make_batches(recipes, profile):
         with profile.stage("encode"):
             members = encode_samples(samples)
         yield from zip(samples, members, strict=True)
 
 
 @lru_cache(maxsize=1)
-def _worker_state(spec_json: str, assets: str, device: str) -> tuple[RecipeSampler, Studio]:
+def _worker_state(spec_json: str, assets: str, device: str) -> tuple[RecipeSampler, Generator]:
     """What this process holds open, made on its first shard and kept."""
     import cv2
 
     cv2.setNumThreads(1)
     spec = spec_from_dict(json.loads(spec_json), "spec")
     library = library_of(spec, Path(assets))
-    return RecipeSampler(spec, library), Studio(spec, library, device)
+    return RecipeSampler(spec, library), Generator(spec, library, device)
 
 
 @contextlib.contextmanager
@@ -296,4 +298,4 @@ def _disk_errors(out: Folder) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HandsynthError(f"the disk of {out} is full: free some space ({again})") from None
         reason = error.strerror or str(error)
-        raise HandsynthError(f"{out} cannot be written to ({reason}): name another folder, or mend this one ({again})") from None
+        raise HandsynthError(f"{out} cannot be written to ({reason}): name another folder, or repair this one ({again})") from None

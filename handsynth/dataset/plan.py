@@ -14,13 +14,13 @@ from handsynth.generator import library_of
 from handsynth.recipe.samplers import UPRIGHT
 from handsynth.recipe.spec import DatasetSpec
 
-BYTES_PER_PIXEL = {"picture": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57}
-"""Size of encoded pictures, measured on 256 samples of manorender at 256 x 256."""
+BYTES_PER_PIXEL = {"image": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57}
+"""Size of encoded images, measured on 256 samples of manorender at 256 x 256."""
 
 BYTES_PER_SAMPLE = 18_200
 """JSON, mask, vertices and tar headers of one sample of a 778-vertex hand."""
 
-SECONDS_PER_SAMPLE = {"picture": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006}
+SECONDS_PER_SAMPLE = {"image": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006}
 """On one core of an AMD EPYC (Zen 3) without a GPU, at 256 x 256; `benchmarks/bench_generate.py` measures yours."""
 
 
@@ -28,7 +28,7 @@ def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
     """Counts (exact) and cost (rough) of a dataset."""
     samples = len(selection.indices(spec.samples))
     pixels = spec.image_size**2
-    layers = ("picture", *spec.passes)
+    layers = ("image", *spec.passes)
     size = samples * (BYTES_PER_SAMPLE + pixels * sum(BYTES_PER_PIXEL[name] for name in layers))
     seconds = samples * pixels / 256**2 * sum(SECONDS_PER_SAMPLE[name] for name in layers)
     return {

@@ -7,7 +7,7 @@ from handsynth.core.errors import UsageError
 from handsynth.core.sample import decode_labels
 from handsynth.core.shard import Members, read_index
 from handsynth.dataset.folder import open_folder, read_samples
-from handsynth.generator import Studio, library_of
+from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_sample
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import spec_from_dict
@@ -36,7 +36,7 @@ class Replay:
 
     @property
     def faithful(self) -> bool:
-        """Everything equal; on another driver the pictures may differ, labels and vertices may not."""
+        """Everything equal; on another driver the images may differ, labels and vertices may not."""
         return not (set(self.different) & {"json", "vertices.npy"} if not self.same_driver else self.different)
 
 
@@ -51,13 +51,13 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Rep
     if library.digests != index["assets"]:
         other = ", ".join(k for k in index["assets"] if library.digests.get(k) != index["assets"][k])
         raise UsageError(f"{out} was made with other assets ({other}): a replay needs the same ones")
-    studio = Studio(spec, library)
+    generator = Generator(spec, library)
     results = []
     for sample_index in sample_indices:
         where, members = find_sample(out, sample_index)
         recipe = recipe_from_dict(decode_labels(members, where)["recipe"], where)
-        again = encode_sample(next(iter(studio.make_samples([recipe]))))
+        again = encode_sample(next(iter(generator.make_samples([recipe]))))
         names = sorted(set(members) | set(again))
         equal = tuple(n for n in names if members.get(n) == again.get(n))
-        results.append(Replay(equal, tuple(n for n in names if n not in equal), studio.renderer.driver in index["drivers"]))
+        results.append(Replay(equal, tuple(n for n in names if n not in equal), generator.renderer.driver in index["drivers"]))
     return results

@@ -16,10 +16,10 @@ from handsynth.core.sample import FIELDS, PASSES
 from handsynth.core.shard import ShardInfo, canonical_json, index_bytes, shard_name
 from handsynth.dataset.folder import Folder
 
-NOTES = ".handsynth"
+SIDECAR_DIR = ".handsynth"
 """Hidden folder of a dataset: plan and sidecars. Readers of the tars never see it."""
 
-PLAN = f"{NOTES}/plan.json"
+PLAN = f"{SIDECAR_DIR}/plan.json"
 """What the dataset is to be: everything of the index that is known before a sample is made."""
 
 Sidecar = dict[str, Any]
@@ -32,7 +32,7 @@ _NAME = re.compile(r"(shard-[0-9]{6,9}\.tar)\.(?:([0-9a-f]{16})\.)?json")  # wit
 def write_sidecar(folder: Folder, info: ShardInfo, dataset: str, driver: str) -> None:
     """Says that a shard is whole. The shard lies there already."""
     data = canonical_json(dataclasses.asdict(info) | {"dataset": dataset, "driver": driver})
-    folder.write(f"{NOTES}/{info.name}.{_digest(data)}.json", data)
+    folder.write(f"{SIDECAR_DIR}/{info.name}.{_digest(data)}.json", data)
 
 
 def _digest(data: bytes) -> str:
@@ -42,11 +42,11 @@ def _digest(data: bytes) -> str:
 def read_sidecars(folder: Folder, dataset: str, only: str = "") -> dict[str, list[Sidecar]]:
     """{shard's name: its sidecars}, of one dataset, or of its shard `only`; those that are damaged are left out."""
     found: dict[str, list[Sidecar]] = {}
-    for file in folder.list(NOTES):
+    for file in folder.list(SIDECAR_DIR):
         match = _NAME.fullmatch(file)
         if match is None or not match[1].startswith(only):
             continue
-        sidecar = _read_sidecar(folder, f"{NOTES}/{file}", match[2])
+        sidecar = _read_sidecar(folder, f"{SIDECAR_DIR}/{file}", match[2])
         if sidecar is not None and sidecar["name"] == match[1] and sidecar["dataset"] == dataset:
             found.setdefault(match[1], []).append(sidecar)
     return found
@@ -84,7 +84,7 @@ def whole_shards(folder: Folder, dataset: str, names: list[str]) -> set[str]:
 def merge_index(folder: Folder, plan: dict[str, Any], num_shards: int, doubtful: set[str]) -> bool:
     """Writes `index.json` from plan and sidecars when every shard is there; the same bytes whoever writes it.
 
-    A shard with one sidecar of its size is taken for whole, since its writer said so; the `doubtful` ones are read. Another
+    A shard with one sidecar of its size is taken for whole, since its writer recorded it; the `doubtful` ones are read. Another
     node may finish a shard meanwhile, so what was written is compared with what lies there then: the last to write is right.
     """
     written = None
@@ -128,24 +128,24 @@ def disagreements(folder: Folder, index: dict[str, Any]) -> Iterator[str]:
 
     Whichever of them is damaged, `generate` makes them agree again.
     """
-    mend = "run `handsynth generate` again to mend it"
+    repair = "run `handsynth generate` again to repair it"
     if folder.read("index.json") != index_bytes(index):
-        yield f"index.json is not written as handsynth writes it: {mend}"
-    if not folder.list(NOTES):
+        yield f"index.json is not written as handsynth writes it: {repair}"
+    if not folder.list(SIDECAR_DIR):
         return
     sidecars, chosen = read_sidecars(folder, index["dataset"]), []
     for entry in index["shards"]:
         agreeing = [sidecar for sidecar in sidecars.get(entry["name"], []) if _entry(sidecar) == entry]
         if not agreeing:
-            yield f"the sidecar of {entry['name']} in {NOTES} is missing, damaged, or says other than index.json: {mend}"
+            yield f"the sidecar of {entry['name']} in {SIDECAR_DIR} is missing, damaged, or says other than index.json: {repair}"
         chosen += agreeing[:1]
     data = read_if_there(folder, PLAN)
     plan = parse_object(data)
     expected = _index(plan, chosen) if len(chosen) == len(index["shards"]) else plan
     if not plan or data != canonical_json(plan):
-        yield f"{PLAN} is missing or damaged: {mend}"
+        yield f"{PLAN} is missing or damaged: {repair}"
     elif wrong := sorted(key for key in expected if expected[key] != index.get(key)):
-        yield f"{PLAN} and the sidecars say other than index.json of {', '.join(wrong)[:100]}: {mend}"
+        yield f"{PLAN} and the sidecars say other than index.json of {', '.join(wrong)[:100]}: {repair}"
 
 
 def read_if_there(folder: Folder, name: str) -> bytes | None:
@@ -167,7 +167,7 @@ def parse_object(data: bytes | None) -> dict[str, Any]:
 
 
 def conventions(passes: tuple[str, ...]) -> dict[str, Any]:
-    """What a stranger must know to read the numbers, carried in every plan and index."""
+    """What an external reader must know to read the numbers, carried in every plan and index."""
     return {
         "fields": {name: text for name, (_, text) in FIELDS.items()},
         "vertices.npy": "float32 (V, 3), camera frame [m]",

@@ -1,4 +1,4 @@
-"""Pictures and figures about datasets: contact sheets, camera plots, and the numbers of `stats`."""
+"""Images and figures about datasets: contact sheets, camera plots, and the numbers of `stats`."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,22 +23,22 @@ for _finger, _joints in FINGER_JOINTS.items():
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
 
 GAP = 6
-"""Width of the lines between the pictures of a contact sheet [px]."""
+"""Width of the lines between the images of a contact sheet [px]."""
 
 
 def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
-    """Samples -> one RGB picture: each pair of rows shows pictures as they are, and beside them others with labels drawn.
+    """Samples -> one RGB image: each pair of rows shows images as they are, and beside them others with labels drawn.
 
-    Half of the samples are clean and half have their labels drawn, in a chequered order, so that both can be judged.
+    Half of the samples are clean and half have their labels drawn, in a chequered order, so that both can be evaluated.
     """
     columns = max(1, int(np.ceil(np.sqrt(len(samples)))))
     tiles = []
     for k, sample in enumerate(samples):
-        picture = decode_jpeg(sample.jpg, f"sample {sample.index}")
+        image = decode_jpeg(sample.jpg, f"sample {sample.index}")
         if (k // columns + k % columns) % 2:
-            tiles.append(draw_labels(picture, sample.labels, sample.mask, zoom))
+            tiles.append(draw_labels(image, sample.labels, sample.mask, zoom))
         else:
-            tiles.append(np.repeat(np.repeat(picture, zoom, 0), zoom, 1) if zoom > 1 else picture)
+            tiles.append(np.repeat(np.repeat(image, zoom, 0), zoom, 1) if zoom > 1 else image)
     side = tiles[0].shape[0]
     rows = -(-len(tiles) // columns)
     sheet = np.full((rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3), 255, np.uint8)
@@ -49,13 +49,13 @@ def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
 
 
 def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
-    """One stored sample as a row: the picture, its labels, its mask, and the passes that it has."""
+    """One stored sample as a row: the image, its labels, its mask, and the passes that it has."""
     where, members = find_sample(out, index)
     labels = decode_labels(members, where)
-    picture = decode_jpeg(members.get("jpg", b""), where)
+    image = decode_jpeg(members.get("jpg", b""), where)
     mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
-    tiles = [draw_labels(picture, labels, mask > 0, zoom)]
-    layers = [picture, np.repeat(mask[..., None], 3, 2)]
+    tiles = [draw_labels(image, labels, mask > 0, zoom)]
+    layers = [image, np.repeat(mask[..., None], 3, 2)]
     for name in PASSES:
         if f"{name}.png" in members:
             layers.append(_viewable(name, decode_png(members[f"{name}.png"], where)))
@@ -64,7 +64,7 @@ def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
 
 
 def _viewable(name: str, layer: np.ndarray) -> np.ndarray:
-    """A pass as an RGB picture for people."""
+    """A pass as an RGB image for people."""
     if name == "depth":
         hand = layer > 0
         low, high = (int(layer[hand].min()), int(layer[hand].max())) if hand.any() else (0, 1)
@@ -75,20 +75,20 @@ def _viewable(name: str, layer: np.ndarray) -> np.ndarray:
     return layer if layer.dtype == np.uint8 else (layer >> 8).astype(np.uint8)
 
 
-def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Writes an RGB picture; the suffix chooses the format."""
+def save_image(path: Path, image: np.ndarray) -> None:
+    """Writes an RGB image; the suffix chooses the format."""
     import imageio.v3 as iio
 
     path.parent.mkdir(parents=True, exist_ok=True)
     quality: dict[str, Any] = {"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    iio.imwrite(path, picture, **quality)
+    iio.imwrite(path, image, **quality)
 
 
 def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces: np.ndarray) -> None:
     """Draws the camera positions of a grid on the unit sphere around the upright hand: the paper's Figure 4A.
 
     Args:
-        path: picture to write.
+        path: image to write.
         spec: one whose camera order is "grid".
         hand_vertices: (V, 3) the upright hand in the world [m].
         faces: (F, 3).

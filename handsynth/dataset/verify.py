@@ -136,7 +136,7 @@ def _read_checked(
         findings.add(f"{name} cannot be read: {error.strerror or error}")
         return
     if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        findings.add(f"{name} has other bytes than index.json says: run `handsynth generate` again to mend it")
+        findings.add(f"{name} has other bytes than index.json says: run `handsynth generate` again to repair it")
         return
     found = []
     try:
@@ -159,12 +159,10 @@ def _check_sample(
     if labels["dataset"] != index["dataset"] or labels["index"] != number:
         raise HandsynthError(f"{where}: belongs to another dataset or is another sample ({labels['index']!r:.20})")
     size, K = labels["image_size"], np.array(labels["K"])
-    picture = decode_jpeg(members.get("jpg", b""), where)
+    image = decode_jpeg(members.get("jpg", b""), where)
     mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
-    if picture.shape != (size, size, 3) or mask.shape != (size, size) or not np.isin(mask, (0, 255)).all():
-        raise HandsynthError(
-            f"{where}: picture {picture.shape} or mask {mask.shape} is not {size} px wide, or the mask is not 0/255"
-        )
+    if image.shape != (size, size, 3) or mask.shape != (size, size) or not np.isin(mask, (0, 255)).all():
+        raise HandsynthError(f"{where}: image {image.shape} or mask {mask.shape} is not {size} px wide, or the mask is not 0/255")
     vertices = decode_npy(members.get("vertices.npy", b""), f"{where}, vertices")
     if vertices.shape != (index["num_vertices"], 3) or vertices.dtype != np.float32 or not np.isfinite(vertices).all():
         raise HandsynthError(f"{where}: vertices.npy is not {index['num_vertices']} finite float32 points")
@@ -186,7 +184,7 @@ def _check_sample(
         raise HandsynthError(f"{where}: the mask is empty or leaves the vertices' bounds")
     visible = np.array(labels["keypoints_visible"], bool)
     if (visible & ((xy < 0) | (xy >= size)).any(1)).any():
-        raise HandsynthError(f"{where}: a keypoint outside the picture is called visible")
+        raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
     for name in index["spec"]["passes"]:
         layer = decode_png(members.get(f"{name}.png", b""), f"{where}, {name}")
         if layer.shape[:2] != (size, size):
@@ -197,7 +195,7 @@ def _check_sample(
 
 
 def _check_depth(layer: np.ndarray, xy: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, where: str) -> None:
-    """A keypoint is visible exactly when the depth picture has nothing nearer in front of it; one grey level of slack."""
+    """A keypoint is visible exactly when the depth image has nothing nearer in front of it; one grey level of slack."""
     inside = ((xy >= 0) & (xy < len(layer))).all(1)
     column, row = np.floor(xy[inside]).astype(int).T
     depth = layer[row, column] * DEPTH_UNIT_M

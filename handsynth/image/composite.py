@@ -1,4 +1,4 @@
-"""Stage 4, composite: a rendered hand over a background in linear light, then what a sensor does to the picture."""
+"""Stage 4, composite: a rendered hand over a background in linear light, then what a sensor does to the image."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ _NOISE_LEVELS = 32.0
 
 
 def _noise_field() -> np.ndarray:
-    """(1024, 1024, 3) normal noise as bytes, cut at random places for each picture: drawing it anew costs a millisecond."""
+    """(1024, 1024, 3) normal noise as bytes, cut at random places for each image: drawing it anew costs a millisecond."""
     rng = np.random.Generator(np.random.Philox(20240229))
     noise = rng.standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), np.float32)
     return np.clip(np.round(128 + _NOISE_LEVELS * noise), 0, 255).astype(np.uint8)
@@ -53,7 +53,7 @@ class CompositeStage:
     def composite(
         self, layers: Sequence[Layers], backgrounds: Sequence[np.ndarray], sensors: Sequence[SensorChoice]
     ) -> list[np.ndarray]:
-        """B rendered hands over B (H, W, 3) uint8 sRGB backgrounds -> B (H, W, 3) uint8 sRGB pictures.
+        """B rendered hands over B (H, W, 3) uint8 sRGB backgrounds -> B (H, W, 3) uint8 sRGB images.
 
         Coverage 0 gives the background and coverage 1 the hand, exactly; between them light adds up linearly.
         """
@@ -62,38 +62,38 @@ class CompositeStage:
         behind, front = LINEAR_OF_BYTE[:, None] * gains, _LIGHT_OF_ENCODED[:, None] * gains
         tables = zip(behind, front, encode_srgb(behind), encode_srgb(front), strict=True)
         over = map(_over, layers, backgrounds, tables)
-        return [self._develop(picture, sensor) for picture, sensor in zip(over, sensors, strict=True)]
+        return [self._develop(image, sensor) for image, sensor in zip(over, sensors, strict=True)]
 
-    def _develop(self, picture: np.ndarray, sensor: SensorChoice) -> np.ndarray:
+    def _develop(self, image: np.ndarray, sensor: SensorChoice) -> np.ndarray:
         """Blur and noise of the sensor."""
         if sensor.blur_px > 0:
-            picture = cv2.GaussianBlur(picture, (0, 0), sensor.blur_px, borderType=cv2.BORDER_REFLECT)
+            image = cv2.GaussianBlur(image, (0, 0), sensor.blur_px, borderType=cv2.BORDER_REFLECT)
         if sensor.noise > 0:
-            picture = self._add_noise(picture, sensor)
-        return picture
+            image = self._add_noise(image, sensor)
+        return image
 
-    def _add_noise(self, picture: np.ndarray, sensor: SensorChoice) -> np.ndarray:
+    def _add_noise(self, image: np.ndarray, sensor: SensorChoice) -> np.ndarray:
         """Adds noise whose place in the field is named by the recipe's key; wraps around the field's edges."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         room_y, room_x = max(_NOISE_SIDE - height, 1), max(_NOISE_SIDE - width, 1)
         y, x = sensor.noise_key % room_y, sensor.noise_key // room_y % room_x
         field = self._noise[y : y + height, x : x + width]
         if field.shape[:2] != (height, width):
             field = np.resize(self._noise, (height, width, 3))
         amplitude = 255 * sensor.noise / _NOISE_LEVELS
-        return cv2.addWeighted(picture, 1, field, amplitude, -128 * amplitude)
+        return cv2.addWeighted(image, 1, field, amplitude, -128 * amplitude)
 
 
 def _over(layer: Layers, background: np.ndarray, tables: tuple[np.ndarray, ...]) -> np.ndarray:
     """One hand over one background. `tables`: linear light of background and encoded bytes, and their sRGB bytes, (256, 3) each."""
     behind_light, front_light, behind_byte, front_byte = (table[:, None] for table in tables)
-    picture = cv2.LUT(background, behind_byte)
+    image = cv2.LUT(background, behind_byte)
     rows, columns = layer.window
     hand = layer.encoded[layer.window]
     coverage = cv2.extractChannel(hand, 3)
     front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), front_byte)
-    cv2.copyTo(front, cv2.inRange(coverage, 255, 255), picture[layer.window])  # type: ignore[call-overload]  # its stub knows no scalars
-    # The border, where hand and background mix, as places in the whole picture.
+    cv2.copyTo(front, cv2.inRange(coverage, 255, 255), image[layer.window])  # type: ignore[call-overload]  # its stub knows no scalars
+    # The border, where hand and background mix, as places in the whole image.
     row, column = np.divmod(np.flatnonzero((coverage - np.uint8(1)) < 254), coverage.shape[1])
     if len(row):
         place = (row + rows.start) * background.shape[1] + (column + columns.start)
@@ -102,8 +102,8 @@ def _over(layer: Layers, background: np.ndarray, tables: tuple[np.ndarray, ...])
         # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.
         light = cv2.LUT(hand[:, None, :3], front_light)[:, 0] / share
         light += (1 - share) * cv2.LUT(background.reshape(-1, 1, 3)[place], behind_light)[:, 0]
-        picture.reshape(-1, 3)[place] = encode_srgb(light)
-    return picture
+        image.reshape(-1, 3)[place] = encode_srgb(light)
+    return image
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
@@ -113,5 +113,5 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def mean_light(background: np.ndarray) -> np.ndarray:
-    """(3,) mean linear light of an sRGB picture, on every fourth pixel."""
+    """(3,) mean linear light of an sRGB image, on every fourth pixel."""
     return np.array(cv2.mean(cv2.LUT(np.ascontiguousarray(background[::4, ::4]), LINEAR_OF_BYTE))[:3])

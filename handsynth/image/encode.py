@@ -1,4 +1,4 @@
-"""Stage 6, encode: pictures and labels -> the members of a shard, and back for those who look at them."""
+"""Stage 6, encode: images and labels -> the members of a shard, and back for those who look at them."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ from handsynth.render.layers import Layers
 
 _PNG_RUNS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 PNG_SMOOTH = [*_PNG_RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-"""For depth, normals and texture coordinates: rows that resemble the row above, in an empty picture. Trying every filter on every
+"""For depth, normals and texture coordinates: rows that resemble the row above, in an empty image. Trying every filter on every
 row, as OpenCV does by itself, takes more than twice as long for files that are no smaller."""
 PNG_FLAT = [*_PNG_RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
 """For masks and parts, whose rows are runs of one value."""
 
 
-def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     """(H, W, 3) uint8 sRGB -> JPEG bytes, 4:2:0."""
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, "RGB", "420")
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420")
 
 
 def decode_jpeg(data: bytes, where: str) -> np.ndarray:
@@ -33,23 +33,23 @@ def decode_jpeg(data: bytes, where: str) -> np.ndarray:
         raise HandsynthError(f"{where}: the JPEG is damaged: {error}") from None
 
 
-def encode_png(picture: np.ndarray, settings: list[int] = PNG_SMOOTH) -> bytes:
+def encode_png(image: np.ndarray, settings: list[int] = PNG_SMOOTH) -> bytes:
     """(H, W) or (H, W, 3) RGB, uint8 or uint16 -> PNG bytes, quick rather than small."""
-    if picture.ndim == 3:
-        picture = picture[..., ::-1]  # OpenCV writes BGR
-    return cv2.imencode(".png", np.ascontiguousarray(picture), settings)[1].tobytes()
+    if image.ndim == 3:
+        image = image[..., ::-1]  # OpenCV writes BGR
+    return cv2.imencode(".png", np.ascontiguousarray(image), settings)[1].tobytes()
 
 
 def decode_png(data: bytes, where: str) -> np.ndarray:
     """PNG bytes -> array of the same depth and channels (RGB). Raises HandsynthError naming `where`."""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if picture is None:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if image is None:
         raise HandsynthError(f"{where}: the PNG is damaged")
-    return picture[..., ::-1] if picture.ndim == 3 else picture
+    return image[..., ::-1] if image.ndim == 3 else image
 
 
 def encode_passes(layers: Layers, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Rendered passes -> the pictures that core.sample.PASSES describes."""
+    """Rendered passes -> the images that core.sample.PASSES describes."""
     encoded = {}
     for name in passes:
         layer = getattr(layers, name)

@@ -55,7 +55,7 @@ class Ambient:
 
 @dataclass(frozen=True)
 class BackgroundChoice:
-    """A square cut from a background picture (see assets.backgrounds.crop_background)."""
+    """A square cut from a background image (see assets.backgrounds.crop_background)."""
 
     index: int
     scale: float
@@ -66,7 +66,7 @@ class BackgroundChoice:
 
 @dataclass(frozen=True)
 class SensorChoice:
-    """What the camera does to the picture, in this order: gains, blur, noise, JPEG."""
+    """What the camera does to the image, in this order: gains, blur, noise, JPEG."""
 
     gains: Vector  # linear RGB: exposure and white balance
     blur_px: float  # standard deviation, 0 for none

@@ -135,7 +135,7 @@ def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Ligh
     scale = rng.uniform(*spec.total) / max(ambient + sum(strengths), 1e-6)
     lights = []
     for k, strength in enumerate(strengths):
-        # Angle from the viewing axis, and clock position around it (-90 degrees is up in the picture).
+        # Angle from the viewing axis, and clock position around it (-90 degrees is up in the image).
         away = math.radians(rng.uniform(25, 115) if k else rng.uniform(15, 75))
         clock = math.radians(rng.uniform(-180, 180) if k else rng.normal(-90, 50))
         across = math.sin(away)
@@ -155,14 +155,14 @@ def _lamp_color(temperature_k: float, intensity: float) -> Any:
 
 
 def sample_background(rng: np.random.Generator, spec: BackgroundSpec, count: int) -> BackgroundChoice:
-    """One of `count` pictures and a random square of it."""
+    """One of `count` images and a random square of it."""
     index = int(rng.integers(count))
     flip = bool(rng.random() < 0.5) and spec.flip
     return BackgroundChoice(index, uniform(rng, spec.scale), uniform(rng, (0, 1)), uniform(rng, (0, 1)), flip)
 
 
 def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
-    """Exposure, white balance, blur, noise and JPEG quality of one picture."""
+    """Exposure, white balance, blur, noise and JPEG quality of one image."""
     exposure = 2.0 ** rng.uniform(*spec.exposure_stops)
     red, blue = (math.exp(shift) for shift in rng.normal(0, spec.white_balance, 2).tolist())
     blurred = rng.random() < spec.blur_probability

@@ -24,7 +24,7 @@ from handsynth.recipe.samplers import (
 from handsynth.recipe.spec import DatasetSpec
 
 FRAME_MARGIN_M = 0.008
-"""Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the picture."""
+"""Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the image."""
 
 BATCH = 32
 """Hands posed at once."""

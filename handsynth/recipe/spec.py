@@ -41,8 +41,8 @@ class CameraSpec:
     step_deg: float = 5.0  # of the grid
     roll_std_deg: float = 0.0  # turn of the camera about its axis, normal
     distance_m: Range = (0.45, 0.9)  # from the camera to the middle of the hand
-    fill: Range = (0.55, 0.85)  # longer side of the hand's box as a share of the picture's side; sets the focal length
-    offset: float = 0.5  # 0: hand in the middle, 1: anywhere as long as it stays inside the picture
+    fill: Range = (0.55, 0.85)  # longer side of the hand's box as a share of the image's side; sets the focal length
+    offset: float = 0.5  # 0: hand in the middle, 1: anywhere as long as it stays inside the image
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class LightSpec:
 
 @dataclass(frozen=True)
 class BackgroundSpec:
-    """How a square is cut from a background picture."""
+    """How a square is cut from a background image."""
 
-    scale: Range = (0.45, 1.0)  # side of the square as a share of the picture's shorter side
+    scale: Range = (0.45, 1.0)  # side of the square as a share of the image's shorter side
     flip: bool = True  # mirrored with probability 1/2
 
 
 @dataclass(frozen=True)
 class SensorSpec:
-    """What a camera does to a picture."""
+    """What a camera does to an image."""
 
     exposure_stops: Range = (-0.3, 0.3)
     white_balance: float = 0.06  # standard deviation of the gains of red and blue
@@ -92,7 +92,7 @@ class DatasetSpec:
     alpha_std: float = 1.0  # skin coefficients ~ N(0, alpha_std^2), section 3.2.3
     hand: str = "auto"  # "auto" (MANO when prepared, else embedded), "mano", "embedded", "toy" or a file
     textures: str = "auto"  # "auto" (HTML when prepared and the hand is MANO, else embedded), "html", "embedded" or a file
-    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of pictures, with COCO's annotations or without
+    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images, with COCO's annotations or without
     exclude_no_derivatives: bool = False  # leave out backgrounds whose licence forbids derivatives
     renderer: str = "moderngl"
     passes: tuple[str, ...] = ()
@@ -238,7 +238,7 @@ def _check(spec: DatasetSpec) -> None:
     require(-720 <= camera.azimuth_deg[0] and camera.azimuth_deg[1] <= 720, "camera.azimuth_deg", "within -720 and 720")
     require(camera.step_deg >= 0.1, "camera.step_deg", "at least 0.1")
     require(0 <= camera.roll_std_deg <= 360, "camera.roll_std_deg", "between 0 and 360")
-    # A 16-bit depth picture ends at 6.55 m.
+    # A 16-bit depth image ends at 6.55 m.
     require(0.3 <= camera.distance_m[0] and camera.distance_m[1] <= 6, "camera.distance_m", "within 0.3 and 6 metres")
     require(0.05 <= camera.fill[0] and camera.fill[1] <= 0.95, "camera.fill", "within 0.05 and 0.95")
     require(0 <= camera.offset <= 1, "camera.offset", "between 0 and 1")

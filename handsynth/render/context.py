@@ -14,7 +14,7 @@ AUTO = "auto"
 
 _SOFTWARE = re.compile("llvmpipe|softpipe|swrast|software", re.IGNORECASE)  # Mesa's names of its drivers that draw on a CPU
 
-_BEYOND_ALL = 1 << 20  # asked for such a device, EGL's binding refuses and says how many there are
+_BEYOND_ALL = 1 << 20  # given such a device, EGL's binding refuses and says how many there are
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def prepare_environment() -> None:
     """Settings that Mesa reads when it is loaded: no rasteriser threads (workers are the parallelism), no display."""
     os.environ.setdefault("LP_NUM_THREADS", "0")
     os.environ.setdefault("EGL_PLATFORM", "surfaceless")
-    os.environ.pop("GLCONTEXT_DEVICE_INDEX", None)  # it would overrule the device that is asked for
+    os.environ.pop("GLCONTEXT_DEVICE_INDEX", None)  # it would overrule the device that is requested
 
 
 def make_context(device: int = 0):

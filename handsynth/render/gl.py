@@ -11,17 +11,17 @@ import numpy as np
 from handsynth.core.camera import projected_bounds
 from handsynth.core.hand import HandModel
 from handsynth.render.context import driver_name, make_context
-from handsynth.render.layers import HEADROOM, PIXELS, Layers, View
+from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, View
 from handsynth.render.projection import clip_from_camera
 from handsynth.render.surface import Surface, corner_arrays
 
 FINE = 2
 """Samples per pixel along each axis. They lie at pixel centres and half-way between: the sample at a centre decides mask and
-passes, and OpenCV's pyrDown, a filter [1 4 6 4 1] / 16 along both axes centred on it, antialiases the picture like a lens
+passes, and OpenCV's pyrDown, a filter [1 4 6 4 1] / 16 along both axes centred on it, antialiases the image like a lens
 of half a pixel's blur. On a CPU this is quicker than multisampling, and texture and highlights are antialiased too."""
 
 WINDOW_STEPS = 16
-"""Targets come in multiples of 1/16 of the picture's side."""
+"""Targets come in multiples of 1/16 of the image's side."""
 
 PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
 """Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in hand.frag)."""
@@ -36,7 +36,7 @@ class GlRenderer:
     def __init__(self, model: HandModel, surface: Surface, texture_size: int, image_size: int, device: int = 0) -> None:
         """Makes the context (raises AssetError without one) and allocates every buffer."""
         self._ctx = make_context(device)
-        self.driver = f"handsynth's shaders {PIXELS}; moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
+        self.driver = f"handsynth's shaders {RENDER_VERSION}; moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
         self._surface, self._size = surface, image_size
         ctx = self._ctx
         self._corners = ctx.buffer(reserve=len(surface.corner_vertex) * 24, dynamic=True)
@@ -106,7 +106,7 @@ class GlRenderer:
         return Layers(encoded, window=box, **{name: self._placed(layer, box) for name, layer in layers.items()})
 
     def _placed(self, layer: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
-        """A layer of the window in a picture that is empty elsewhere."""
+        """A layer of the window in an image that is empty elsewhere."""
         whole = np.zeros((self._size, self._size, *layer.shape[2:]), layer.dtype)
         whole[window] = layer
         return whole

@@ -9,7 +9,7 @@ import numpy as np
 HEADROOM = 2.0
 """Linear light that the largest value of `Layers.encoded` stands for: highlights up to twice white survive to the sensor."""
 
-PIXELS = 3
+RENDER_VERSION = 3
 """Goes up with each change that moves a pixel, of shaders or of the size that textures are drawn at, and is part of the driver's
 name: a replay then expects labels alone to agree."""
 
@@ -50,7 +50,7 @@ class Renderer(Protocol):
     """What drew: backend, driver and version, for the dataset's index."""
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
-        """Draws one view, with the passes asked for (names of core.sample.PASSES)."""
+        """Draws one view, with the requested passes (names of core.sample.PASSES)."""
         ...
 
     def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:

@@ -7,9 +7,9 @@ NEAR_M, FAR_M = 0.05, 15.0
 
 
 def clip_from_camera(K: np.ndarray, width: np.ndarray | int, height: np.ndarray | int) -> np.ndarray:
-    """(..., 4, 4) float32 matrix from the OpenCV camera frame to clip space, for (..., 3, 3) K and (...) sizes of pictures [px].
+    """(..., 4, 4) float32 matrix from the OpenCV camera frame to clip space, for (..., 3, 3) K and (...) sizes of images [px].
 
-    Rows of the framebuffer run down the picture (v = 0 is row 0), so read-back needs no flip; in return triangles that are
+    Rows of the framebuffer run down the image (v = 0 is row 0), so read-back needs no flip; in return triangles that are
     counter-clockwise seen from outside are clockwise in the framebuffer.
     """
     matrix = np.zeros((*K.shape[:-2], 4, 4))

@@ -7,7 +7,7 @@ import numpy as np
 
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.render.context import INSTALL_HINT, prepare_environment
-from handsynth.render.layers import HEADROOM, PIXELS, Layers, View
+from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, View
 from handsynth.render.projection import FAR_M, NEAR_M
 from handsynth.render.surface import Surface
 
@@ -29,7 +29,7 @@ class PyrenderRenderer:
             self._renderer = pyrender.OffscreenRenderer(image_size, image_size)
         except Exception as error:
             raise AssetError(f"pyrender finds no OpenGL through EGL ({error}); {INSTALL_HINT}") from None
-        self.driver = f"handsynth's textures {PIXELS}; pyrender {pyrender.__version__}; {_gl_string()}"
+        self.driver = f"handsynth's textures {RENDER_VERSION}; pyrender {pyrender.__version__}; {_gl_string()}"
 
     def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:
         """Draws some views."""

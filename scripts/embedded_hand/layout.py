@@ -8,7 +8,7 @@ from handsynth.core.conventions import FINGER_JOINTS
 from handsynth.core.mesh import boundary_loop
 
 ROUNDS = 150
-"""Local-global rounds of the unrolling; it has settled long before."""
+"""Local-global rounds of the unrolling; it has solved long before."""
 
 
 def unroll(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS
-from pose_bank.wish import Contact, Wish
+from pose_bank.target import Contact, Target
 
 DIP_PER_PIP = 2 / 3
 """The last joint follows the middle one through the oblique ligament and the common tendon (Rijpkema and Girard 1991)."""
@@ -42,7 +42,7 @@ class Design:
     team: tuple[str, ...] = ()  # fingers that bend together
     under: bool = False  # the thumb lies under the fingers
 
-    def wish(self) -> Wish:
+    def target(self) -> Target:
         """The same in radians, the last joint tied to the middle one unless it is given."""
         angles = np.zeros((16, 3))
         first, second, third = FINGER_JOINTS["thumb"]
@@ -54,18 +54,18 @@ class Design:
             angles[first, 1] = values[2] if len(values) > 2 else 0.0
             angles[third, 0] = values[3] if len(values) > 3 else DIP_PER_PIP * values[1]
         contacts = tuple(Contact(a, b, self.ball * 1e-3) for a, b in self.contacts)
-        return Wish(np.radians(angles), contacts, team=self.team, under=self.under)
+        return Target(np.radians(angles), contacts, team=self.team, under=self.under)
 
 
-def varied(wish: Wish, rng: np.random.Generator, amount: float) -> Wish:
-    """A wish as another person, or the same one a minute later, would do it.
+def varied(target: Target, rng: np.random.Generator, amount: float) -> Target:
+    """A target as another person, or the same one a minute later, would do it.
 
     Args:
-        wish: the designed pose.
+        target: the designed pose.
         rng: random numbers.
         amount: typical change of a finger's first and middle joint [deg].
     """
-    angles = wish.angles.copy()
+    angles = target.angles.copy()
     common, spread = rng.normal(0, amount, 2)
     for finger, (first, second, third) in FINGER_JOINTS.items():
         if finger == "thumb":
@@ -82,4 +82,4 @@ def varied(wish: Wish, rng: np.random.Generator, amount: float) -> Wish:
         fan = {"index": 0.3, "middle": 0.0, "ring": -0.2, "pinky": -0.5}[finger]
         room = np.cos(np.clip(angles[first, 0], 0, np.pi / 2))  # a bent knuckle leaves no room to spread
         angles[first, 1] += np.radians(room * (fan * spread + rng.normal(0, 0.2 * amount)))
-    return replace(wish, angles=angles)
+    return replace(target, angles=angles)

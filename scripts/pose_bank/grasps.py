@@ -11,7 +11,7 @@ import numpy as np
 from handsynth.core.hand import HandModel
 from pose_bank.design import OUT, ROUND, SIDE, Design
 from pose_bank.landmarks import Landmarks
-from pose_bank.wish import Wish
+from pose_bank.target import Target
 
 PADS = tuple(f"{finger}{k}.pad" for finger in ("index", "middle", "ring", "pinky") for k in (1, 2, 3))
 THUMB_PADS = ("thumb2.pad", "thumb3.pad")
@@ -129,15 +129,15 @@ POWER: tuple[Held, ...] = (
 """(posture, kind of thing, its radii [mm], shift to the fingers [mm], tilt [deg], places that touch it)."""
 
 
-def grasp_wishes(model: HandModel, places: Landmarks) -> list[tuple[str, list[Wish]]]:
-    """(name, one wish per size) of every grasp."""
+def grasp_wishes(model: HandModel, places: Landmarks) -> list[tuple[str, list[Target]]]:
+    """(name, one target per size) of every grasp."""
     palm, out = Palm(model, places), []
     for design, radii in PRECISION:
-        out.append((design.name, [replace(design, ball=r).wish() for r in radii]))
+        out.append((design.name, [replace(design, ball=r).target() for r in radii]))
     for design, kind, radii, forward, tilt, grip in POWER:
-        wishes = []
+        targets = []
         for r in radii:
             thing = palm.ball(r * 1e-3, forward * 1e-3) if kind == "ball" else palm.bar(r * 1e-3, forward * 1e-3, tilt)
-            wishes.append(replace(design.wish(), object=thing, grip=grip))
-        out.append((design.name, wishes))
+            targets.append(replace(design.target(), object=thing, grip=grip))
+        out.append((design.name, targets))
     return out

@@ -4,7 +4,7 @@ import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS
 from pose_bank.design import DIP_PER_PIP
-from pose_bank.wish import Wish
+from pose_bank.target import Target
 
 LONG = ("index", "middle", "ring", "pinky")
 
@@ -15,7 +15,7 @@ FAN_DEG = (9.0, 1.0, -6.0, -12.0)
 """How far each finger turns when the hand fans out by one unit."""
 
 
-def natural_wish(rng: np.random.Generator) -> Wish:
+def natural_target(rng: np.random.Generator) -> Target:
     """One random pose.
 
     Its model: a common bend of the hand; fingers that leave it together with their neighbours; a middle joint that is half
@@ -45,7 +45,7 @@ def natural_wish(rng: np.random.Generator) -> Wish:
         angles[two, 0] = middle[k]
         angles[three, 0] = DIP_PER_PIP * middle[k] + rng.normal(0, 4)
     angles[list(FINGER_JOINTS["thumb"])] = _thumb(rng)
-    return Wish(np.radians(angles))
+    return Target(np.radians(angles))
 
 
 def _bends(rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Relaxation: the pose nearest to a wished one whose flesh stays out of flesh, and whose contacts touch."""
+"""Relaxation: the pose nearest to a wanted one whose flesh stays out of flesh, and whose contacts touch."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from handsynth.core.rotation import rotvec_to_rotmat
 from pose_bank.angles import ABDUCTION, FLEXION, degrees_of_freedom, pose_from_angles
 from pose_bank.flesh import Flesh
 from pose_bank.landmarks import Landmarks
-from pose_bank.wish import Wish
+from pose_bank.target import Target
 
 SQUEEZE_M = 0.0012
 """Flesh may give way by so much before the solver pushes back; the bounds below are what a pose must keep in the end [m]."""
@@ -28,7 +28,7 @@ FIRM = 0.35
 STEPS = 25  # most steps of a relaxation
 
 STIFFNESS_DEG = {FLEXION: 14.0, ABDUCTION: 5.0}
-"""How readily a finger leaves the wished angle: a larger number gives way more [deg]."""
+"""How readily a finger leaves the wanted angle: a larger number gives way more [deg]."""
 
 THUMB_STIFFNESS_DEG = {1: (12.0, 12.0, 8.0), 2: (14.0, 3.0, 3.0), 3: (12.0, 1.0, 1.0)}
 """The same for the thumb's joints: flexion, abduction, twist."""
@@ -87,32 +87,32 @@ class Relaxer:
         finger, palm = self.depths(vertices)
         return finger <= FINGER_BOUND_M and palm <= PALM_BOUND_M
 
-    def settle(self, wish: Wish, start: np.ndarray | None = None) -> np.ndarray | None:
-        """A wish -> (16, 3) angles [rad] near it whose flesh is free and whose contacts touch, or None where none is found.
+    def solve(self, target: Target, start: np.ndarray | None = None) -> np.ndarray | None:
+        """A target -> (16, 3) angles [rad] near it whose flesh is free and whose contacts touch, or None where none is found.
 
         Args:
-            wish: what is wanted.
-            start: (16, 3) angles to start from [rad]; None starts from the wish itself, and when the thumb would start inside
+            target: what is wanted.
+            start: (16, 3) angles to start from [rad]; None starts from the target itself, and when the thumb would start inside
                 the fingers, closes the fingers first and then the thumb over them.
         """
-        if start is None and self._thumb_inside(self._clipped(wish.angles)) > THUMB_INSIDE_M:
-            start, _ = self.relax(replace(wish, angles=self._opened(wish), contacts=()))
-            if wish.contacts and not wish.under:
+        if start is None and self._thumb_inside(self._clipped(target.angles)) > THUMB_INSIDE_M:
+            start, _ = self.relax(replace(target, angles=self._opened(target), contacts=()))
+            if target.contacts and not target.under:
                 angles = start.copy()
-                angles[list(FINGER_JOINTS["thumb"])] = wish.angles[list(FINGER_JOINTS["thumb"])]
-                wish = replace(wish, angles=angles, firm=True)
-        angles = wish.angles if start is None else start
+                angles[list(FINGER_JOINTS["thumb"])] = target.angles[list(FINGER_JOINTS["thumb"])]
+                target = replace(target, angles=angles, firm=True)
+        angles = target.angles if start is None else start
         for squeeze in (1.0, 0.8, 0.5, 0.2):
-            angles, _ = self.relax(wish, angles, squeeze, rough=squeeze == 1.0)
+            angles, _ = self.relax(target, angles, squeeze, rough=squeeze == 1.0)
             vertices = self.vertices(angles)
-            if self.is_free(vertices) and self.touches(wish, vertices):
+            if self.is_free(vertices) and self.touches(target, vertices):
                 return angles
         return None
 
-    def touches(self, wish: Wish, vertices: np.ndarray) -> bool:
-        """Whether every contact of the wish is one: the places are near, and skin of the two phalanges meets."""
+    def touches(self, target: Target, vertices: np.ndarray) -> bool:
+        """Whether every contact of the target is one: the places are near, and skin of the two phalanges meets."""
         normals = self.flesh.normals(vertices)
-        for c in wish.contacts:
+        for c in target.contacts:
             a, b = self.places[c.first], self.places[c.second]
             if np.linalg.norm(vertices[a] - vertices[b] + c.radius * (normals[a] - normals[b])) > NEAR_M:
                 return False
@@ -122,17 +122,17 @@ class Relaxer:
         return True
 
     def relax(
-        self, wish: Wish, start: np.ndarray | None = None, squeeze: float = 1.0, rough: bool = True
+        self, target: Target, start: np.ndarray | None = None, squeeze: float = 1.0, rough: bool = True
     ) -> tuple[np.ndarray, float]:
-        """A wish -> (16, 3) angles [rad] near it, and how bad they are; `squeeze` scales how far flesh may give way."""
-        q0 = self._clipped(wish.angles)[self.rows]
+        """A target -> (16, 3) angles [rad] near it, and how bad they are; `squeeze` scales how far flesh may give way."""
+        q0 = self._clipped(target.angles)[self.rows]
         q = q0.copy() if start is None else self._clipped(start)[self.rows]
         steps = STEPS if rough else STEPS // 2
         best, least, since, limit = q, np.inf, 0, np.radians(STEP_DEG)
         for step in range(steps + 1):
             angles = self._spread(q)
             vertices = self.vertices(angles)
-            jacobian, residual, badness = self._system(wish, q, q0, angles, vertices, squeeze, rough)
+            jacobian, residual, badness = self._system(target, q, q0, angles, vertices, squeeze, rough)
             # Keep the best pose seen: contacts come and go, and the last step need not be the best.
             if badness < least:
                 since = 0 if badness < 0.97 * least else since + 1
@@ -159,10 +159,10 @@ class Relaxer:
         """(16, 3) angles within the limits [rad]."""
         return self._spread(np.clip(angles[self.rows], self.low, self.high))
 
-    def _opened(self, wish: Wish) -> np.ndarray:
-        """The wished angles with the thumb out of the way, or with the fingers half open when the thumb goes under them."""
-        angles = wish.angles.copy()
-        if wish.under:
+    def _opened(self, target: Target) -> np.ndarray:
+        """The wanted angles with the thumb out of the way, or with the fingers half open when the thumb goes under them."""
+        angles = target.angles.copy()
+        if target.under:
             for finger, members in FINGER_JOINTS.items():
                 if finger != "thumb" and angles[members[0], FLEXION] < np.radians(CLOSED_DEG):
                     angles[list(members), FLEXION] *= 0.55
@@ -200,19 +200,19 @@ class Relaxer:
         return axes[self.rows], pivot[self.rows[0]]
 
     def _system(
-        self, wish: Wish, q: np.ndarray, q0: np.ndarray, angles: np.ndarray, vertices: np.ndarray, squeeze: float, rough: bool
+        self, target: Target, q: np.ndarray, q0: np.ndarray, angles: np.ndarray, vertices: np.ndarray, squeeze: float, rough: bool
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Jacobian and residual of everything wished, and how bad the pose is: overlap, gaps, and distance from the wish."""
+        """Jacobian and residual of everything wanted, and how bad the pose is: overlap, gaps, and distance from the target."""
         frames = self._frames(angles)
-        stiffness = np.where(wish.firm & ~self.is_thumb, FIRM * self.stiffness, self.stiffness)
+        stiffness = np.where(target.firm & ~self.is_thumb, FIRM * self.stiffness, self.stiffness)
         jacobians, residuals = [np.diag(1 / stiffness)], [(q - q0) / stiffness]
         middle, last = self.coupled.T
         tie = np.zeros((len(middle), len(q)))
         tie[np.arange(len(middle)), last], tie[np.arange(len(middle)), middle] = 1, -2 / 3
         jacobians.append(tie / np.radians(COUPLING_DEG))
         residuals.append(tie @ (q - q0) / np.radians(COUPLING_DEG))
-        if len(wish.team) > 1:
-            bend = np.array([self.bend[f] for f in wish.team])  # (T, 3)
+        if len(target.team) > 1:
+            bend = np.array([self.bend[f] for f in target.team])  # (T, 3)
             rows, one, two = np.arange(bend[1:].size), bend[:-1].ravel(), bend[1:].ravel()
             tie = np.zeros((len(rows), len(q)))
             tie[rows, one], tie[rows, two] = 1, -1
@@ -233,8 +233,8 @@ class Relaxer:
             jacobians.append(away * strength)
             residuals.append(-wanted * strength)
 
-        normals = self.flesh.normals(vertices) if wish.contacts else np.empty(0)
-        for c in wish.contacts:
+        normals = self.flesh.normals(vertices) if target.contacts else np.empty(0)
+        for c in target.contacts:
             pair = np.array([self.places[c.first], self.places[c.second]])
             at, n, carried = vertices[pair], normals[pair], self.carried[pair]
             turn = np.moveaxis(np.cross(frames[0][None], n[:, None]) * carried[..., None], 1, 2)  # (2, 3, D)
@@ -245,8 +245,8 @@ class Relaxer:
             residuals += [gap / 0.001, facing * (n[0] + n[1])]
             badness += 0.25 * float((gap**2).sum()) * 1e6 + 0.025 * facing**2 * float(((n[0] + n[1]) ** 2).sum())
 
-        if wish.object is not None:
-            j, r, bad = self._held(wish, vertices, frames)
+        if target.object is not None:
+            j, r, bad = self._held(target, vertices, frames)
             jacobians.append(j)
             residuals.append(r)
             badness += bad
@@ -257,15 +257,15 @@ class Relaxer:
         points = (mix[..., None] * vertices[corners]).sum(1)
         return self._motion(points, (mix[..., None] * self.carried[corners]).sum(1), frames)
 
-    def _held(self, wish: Wish, vertices: np.ndarray, frames: tuple) -> tuple[np.ndarray, np.ndarray, float]:
+    def _held(self, target: Target, vertices: np.ndarray, frames: tuple) -> tuple[np.ndarray, np.ndarray, float]:
         """Skin outside the held thing, and the gripping places on it."""
-        assert wish.object is not None
-        distance = wish.object(vertices)
-        grip = np.array([self.places[g] for g in wish.grip], int)
+        assert target.object is not None
+        distance = target.object(vertices)
+        grip = np.array([self.places[g] for g in target.grip], int)
         inside = np.flatnonzero((distance < -SQUEEZE_M) & (self.carried.max(1) > 0.5))
         rows = np.concatenate([inside, grip])
         points, h = vertices[rows], 1e-4
-        gradient = np.stack([wish.object(points + h * e) - wish.object(points - h * e) for e in np.eye(3)], 1) / (2 * h)
+        gradient = np.stack([target.object(points + h * e) - target.object(points - h * e) for e in np.eye(3)], 1) / (2 * h)
         away = np.einsum("kc,kcd->kd", gradient, self._motion(points, self.carried[rows], frames))
         wanted = distance[rows] + SQUEEZE_M / 2
         firm, soft = 1 / (0.001 * np.sqrt(1 + 0.1 * len(inside))), 1 / 0.004

@@ -1,4 +1,4 @@
-"""FreiHAND's folder rebuilt in its exact structure from synthetic hands, for tests; none of its pictures or numbers."""
+"""FreiHAND's folder rebuilt in its exact structure from synthetic hands, for tests; none of its images or numbers."""
 
 import dataclasses
 import json
@@ -28,8 +28,8 @@ def write_training(src: Path) -> tuple[np.ndarray, PosedHand]:
     theta, beta, posed = random_hands(ORIGINALS, 0)
     mano = np.concatenate([theta.reshape(ORIGINALS, 48), beta, np.zeros((ORIGINALS, 3))], 1)
     mano[:, 3:48] -= HAND.hands_mean.ravel()
-    _write_pictures(src / "training" / "rgb", 4 * ORIGINALS)
-    _write_pictures(src / "training" / "mask", ORIGINALS, white=True)
+    _write_images(src / "training" / "rgb", 4 * ORIGINALS)
+    _write_images(src / "training" / "mask", ORIGINALS, white=True)
     labels = {"K": np.tile(K, (ORIGINALS, 1, 1)), "mano": mano[:, None], "xyz": posed.keypoints, "verts": posed.vertices}
     _write_lists(src, "training", labels)
     return theta, posed
@@ -38,7 +38,7 @@ def write_training(src: Path) -> tuple[np.ndarray, PosedHand]:
 def write_evaluation(src: Path, count: int, annotated: bool = True) -> PosedHand:
     """Writes an evaluation set, with the annotations that were published later if `annotated`; returns its hands."""
     _, _, posed = random_hands(count, 2)
-    _write_pictures(src / "evaluation" / "rgb", count)
+    _write_images(src / "evaluation" / "rgb", count)
     scale = np.linalg.norm(posed.keypoints[:, 9] - posed.keypoints[:, 10], axis=1)
     _write_lists(src, "evaluation", {"K": np.tile(K, (count, 1, 1)), "scale": scale})
     if annotated:
@@ -46,11 +46,11 @@ def write_evaluation(src: Path, count: int, annotated: bool = True) -> PosedHand
     return posed
 
 
-def _write_pictures(folder: Path, count: int, white: bool = False) -> None:
+def _write_images(folder: Path, count: int, white: bool = False) -> None:
     folder.mkdir(parents=True)
     for i in range(count):
-        picture = np.full((SIZE, SIZE, 3), 255 if white else 3 * i, np.uint8)
-        (folder / f"{i:08d}.jpg").write_bytes(simplejpeg.encode_jpeg(picture, 95))
+        image = np.full((SIZE, SIZE, 3), 255 if white else 3 * i, np.uint8)
+        (folder / f"{i:08d}.jpg").write_bytes(simplejpeg.encode_jpeg(image, 95))
 
 
 def _write_lists(src: Path, split: str, values: dict[str, np.ndarray]) -> None:

@@ -23,21 +23,21 @@ def hand_of(name: str) -> HandModel:
 class Feasible(NamedTuple):
     """Hands within their limits, of random shape, anywhere."""
 
-    alpha: np.ndarray
+    angles: np.ndarray
     beta: np.ndarray
     root: np.ndarray
     trans: np.ndarray
     posed: PosedHand
 
     def state(self, dtype: torch.dtype = torch.float64) -> HandState:
-        values = (rotvec_to_rotmat(self.root), self.trans, self.alpha, self.beta)
+        values = (rotvec_to_rotmat(self.root), self.trans, self.angles, self.beta)
         return HandState(*(torch.tensor(value, dtype=dtype) for value in values))
 
 
 def draw_feasible(hand: HandModel, count: int, seed: int = 0) -> Feasible:
     rng = np.random.default_rng(seed)
     limits = dof_limits(hand.joint_limits)
-    alpha, beta = rng.uniform(limits[:, 0], limits[:, 1], (count, 23)), rng.normal(size=(count, hand.num_shapes))
+    angles, beta = rng.uniform(limits[:, 0], limits[:, 1], (count, 23)), rng.normal(size=(count, hand.num_shapes))
     root, trans = rng.normal(0, 1.5, (count, 3)), rng.normal((0, 0, 0.6), 0.1, (count, 3))
-    theta = np.concatenate([root[:, None], embed(alpha, hand_dof_matrix(hand))], 1)
-    return Feasible(alpha, beta, root, trans, pose_hand(hand, theta, beta, trans))
+    theta = np.concatenate([root[:, None], embed(angles, hand_dof_matrix(hand))], 1)
+    return Feasible(angles, beta, root, trans, pose_hand(hand, theta, beta, trans))

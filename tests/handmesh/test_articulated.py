@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from handmesh.cli.main import app
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
-from handmesh.kinematics.hinges import hinge_kinematics
+from handmesh.kinematics.joint_coordinates import revolute_kinematics
 from handmesh.robot.articulated import DENSITY, LINK_NAMES, ArticulatedHand, articulate
 from handmesh.robot.export import FORMATS, export_articulated
 from handmesh.robot.links import Piece, closed_mesh, cut_links
@@ -40,7 +40,7 @@ class Exported(NamedTuple):
     mj: mujoco.MjModel
 
     def forward(self, angles: np.ndarray) -> np.ndarray:
-        """(23,) hinge angles -> (5, 3) fingertips from the wrist, by MuJoCo."""
+        """(23,) joint coordinates -> (5, 3) fingertips from the wrist, by MuJoCo."""
         data = mujoco.MjData(self.mj)
         for name, angle in zip(DOF_NAMES, angles, strict=True):
             data.joint(name).qpos = angle
@@ -65,7 +65,7 @@ def test_fingertips_are_those_of_our_kinematics(exported):
     """Over 100 random poses within the limits, by an engine that shares no code with ours: acceptance asks for 0.1 mm."""
     limits = dof_limits(exported.hand.joint_limits)
     angles = np.random.default_rng(0).uniform(limits[:, 0], limits[:, 1], (100, 23))
-    wanted = hinge_kinematics(exported.hand, np.pad(BETA, (0, exported.hand.num_shapes - len(BETA))), angles)
+    wanted = revolute_kinematics(exported.hand, np.pad(BETA, (0, exported.hand.num_shapes - len(BETA))), angles)
     wanted = wanted if exported.side == "right" else mirror_points(wanted)
     wanted = wanted[:, TIP_ROWS] - wanted[:, :1]
     found = np.array([exported.forward(pose) for pose in angles])
@@ -74,7 +74,7 @@ def test_fingertips_are_those_of_our_kinematics(exported):
 
 
 def test_hinges_have_the_names_order_and_limits_of_the_dofs(exported):
-    """`qpos`, and `ctrl` where there are servos, are alpha's 23 in alpha's order, so that an array of angles fits as it is."""
+    """`qpos`, and `ctrl` where there are servos, are angles's 23 in angles's order, so that an array of angles fits as it is."""
     mj, limits = exported.mj, dof_limits(exported.hand.joint_limits)
     assert [mj.joint(k).name for k in range(mj.njnt)] == list(DOF_NAMES)
     assert mj.nq == mj.nv == 23
@@ -96,7 +96,9 @@ def test_positive_flexion_bends_to_the_palm(exported):
 
 
 def test_mass_is_the_hands(exported):
-    """The links' masses add up to the closed hand at the density of tissue; the file says the same, carriers of hinges apart."""
+    """The links' masses add up to the closed hand at the density of tissue; the file says the same, carriers of revolute joints
+    apart.
+    """
     hand, vertices = exported.hand, exported.hand.v_template + exported.hand.shapedirs[..., : len(BETA)] @ BETA
     whole = closed_mesh(Piece(vertices, hand.faces, np.zeros(len(vertices), bool)), domes=False)
     assert exported.model.mass == pytest.approx(DENSITY * whole.volume, rel=1e-3)
@@ -122,7 +124,7 @@ def test_it_falls_without_breaking(exported):
 
 
 def test_servos_reach_what_they_are_told():
-    """The MJCF's controls are angles: a second after a command each hinge is within two degrees of it, or at its limit."""
+    """The MJCF's controls are angles: a second after a command each revolute joint is within two degrees of it, or at its limit."""
     hand = hand_of("toy")
     limits = dof_limits(hand.joint_limits)
     wanted = limits[:, 0] + 0.6 * (limits[:, 1] - limits[:, 0])
@@ -176,7 +178,7 @@ def test_left_is_the_mirror_image_of_right():
         assert left.mass == pytest.approx(right.mass, rel=1e-12)
         assert left.mesh.volume == pytest.approx(right.mesh.volume, rel=1e-12)
         np.testing.assert_allclose(left.mesh.vertices, right.mesh.vertices * (-1, 1, 1), atol=1e-15)
-        for a, b in zip(right.hinges, left.hinges, strict=True):
+        for a, b in zip(right.joints, left.joints, strict=True):
             assert (a.name, a.limits) == (b.name, b.limits)
             np.testing.assert_allclose(b.axis, a.axis * (1, -1, -1), atol=1e-15)
 
@@ -211,7 +213,7 @@ def test_texts_of_a_hand_cannot_break_the_file(format, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("beta", "side", "said"),
+    ("beta", "side", "message"),
     [
         (np.zeros(11), "right", "takes at most 10 values of beta, not 11"),
         (np.array([0.1, np.nan]), "right", "beta holds NaN or infinity"),
@@ -220,13 +222,13 @@ def test_texts_of_a_hand_cannot_break_the_file(format, tmp_path):
         (np.zeros(1), "middle", "right or left, not 'middle'"),
     ],
 )
-def test_what_cannot_be_a_hand_is_refused(beta, side, said):
-    with pytest.raises(UsageError, match=said):
+def test_what_cannot_be_a_hand_is_refused(beta, side, message):
+    with pytest.raises(UsageError, match=message):
         articulate(hand_of("toy"), beta, side)
 
 
 def test_a_hand_without_fingers_is_refused():
-    """Weights that leave a joint no skin: said by the link's name."""
+    """Weights that leave a joint no skin: the error names the link."""
     hand = hand_of("toy")
     weights = np.zeros_like(hand.weights)
     weights[:, 0] = 1
@@ -236,14 +238,14 @@ def test_a_hand_without_fingers_is_refused():
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_command_writes_what_loads(format, tmp_path):
-    """The embedded hand by default; --json names hinges and meshes."""
+    """The embedded hand by default; --json names revolute joints and meshes."""
     out = tmp_path / "deep" / f"hand.{format}"
     arguments = ["kinematics", "export", "--format", format, str(out), "--beta", "-1,0.5", "--side", "left", "--json"]
-    said = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
-    assert said["hinges"] == list(DOF_NAMES)
-    assert said["beta"][:3] == [-1, 0.5, 0]
-    assert len(said["meshes"]) == 16
-    assert all(Path(mesh).parent == out.parent / "meshes" / "hand" for mesh in said["meshes"])
+    message = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    assert message["joints"] == list(DOF_NAMES)
+    assert message["beta"][:3] == [-1, 0.5, 0]
+    assert len(message["meshes"]) == 16
+    assert all(Path(mesh).parent == out.parent / "meshes" / "hand" for mesh in message["meshes"])
     assert mujoco.MjModel.from_xml_path(str(out)).njnt == 23
 
 
@@ -260,7 +262,7 @@ def test_command_takes_a_runs_hand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--format", "sdf"], "no format is called 'sdf': use urdf or mjcf"),
         (["--format", "urdf", "--beta", "1;2"], "--beta takes numbers"),
@@ -269,8 +271,8 @@ def test_command_takes_a_runs_hand(tmp_path):
         (["--format", "urdf", "--side", "both"], "right or left"),
     ],
 )
-def test_bad_commands_get_a_sentence(arguments, said, tmp_path):
-    with pytest.raises(UsageError, match=said):
+def test_bad_commands_get_a_sentence(arguments, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
         CliRunner().invoke(app, ["kinematics", "export", str(tmp_path / "x.urdf"), *arguments], catch_exceptions=False)
     assert not list(tmp_path.iterdir())
 

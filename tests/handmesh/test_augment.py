@@ -1,4 +1,4 @@
-"""Augmentation: picture, camera and points move as one, and each part does what its flag says."""
+"""Augmentation: image, camera and points move as one, and each part does what its flag says."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ ANGLES = (0.0, 0.3, -1.0, np.pi / 2)
 
 
 def spotted(seed: int, side: str) -> Record:
-    """A record whose picture is black but for one smooth spot where its first keypoint projects to."""
+    """A record whose image is black but for one smooth spot where its first keypoint projects to."""
     rng = np.random.default_rng(seed)
     K = np.array([[400, 0, 118.3], [0, 400, 123.9], [0, 0, 1]])
     points = rng.uniform([-0.06, -0.06, 0.45], [0.06, 0.06, 0.55], (21, 3))
@@ -28,13 +28,13 @@ def spotted(seed: int, side: str) -> Record:
     xy = project(points, K)
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     spot = np.exp(-((x - xy[0, 0]) ** 2 + (y - xy[0, 1]) ** 2) / (2 * 5.0**2))
-    picture = np.repeat((255 * spot)[..., None], 3, 2).round().astype(np.uint8)
-    return Record("d", seed, side, picture, K, points, points, np.concatenate([xy.min(0), xy.max(0)]))
+    image = np.repeat((255 * spot)[..., None], 3, 2).round().astype(np.uint8)
+    return Record("d", seed, side, image, K, points, points, np.concatenate([xy.min(0), xy.max(0)]))
 
 
-def centroid(picture: np.ndarray) -> np.ndarray:
-    """(2,) centre of brightness [px], from the picture's corner."""
-    weight = picture[..., 0].astype(float)
+def centroid(image: np.ndarray) -> np.ndarray:
+    """(2,) centre of brightness [px], from the image's corner."""
+    weight = image[..., 0].astype(float)
     y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
     return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
 
@@ -43,15 +43,15 @@ def centroid(picture: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("angle", ANGLES)
 @pytest.mark.parametrize(("size", "scale"), [(256, 1.0), (128, 1.25), (128, 0.75), (48, 1.2)])
 def test_points_stay_on_their_pixels(side, angle, size, scale):
-    """project(points of the crop, K of the crop) is where the picture shows the point: turned, mirrored, enlarged, shrunk."""
+    """project(points of the crop, K of the crop) is where the image shows the point: turned, mirrored, enlarged, shrunk."""
     crop = make_crop(spotted(3, side), size, scale, angle)
-    np.testing.assert_allclose(centroid(crop.picture), project(crop.keypoints, crop.K)[0], atol=0.06)
+    np.testing.assert_allclose(centroid(crop.image), project(crop.keypoints, crop.K)[0], atol=0.06)
 
 
 def test_crop_shifted_by_half_a_pixel_is_noticed():
     """The tolerance above tells pixel centres from pixel corners."""
     crop = make_crop(spotted(3, "right"), 128)
-    assert np.abs(centroid(crop.picture) + 0.5 - project(crop.keypoints, crop.K)[0]).min() > 0.3
+    assert np.abs(centroid(crop.image) + 0.5 - project(crop.keypoints, crop.K)[0]).min() > 0.3
 
 
 @pytest.mark.parametrize("angle", ANGLES)
@@ -128,13 +128,13 @@ def run(record: Record, spec: AugmentSpec, seed: int = 0) -> tuple[Crop, np.ndar
 
 
 def test_ranges():
-    """Scale, turn and gains stay in their stated ranges, reach near their ends, and four in ten pictures are not turned."""
-    record = dataclasses.replace(spotted(0, "right"), picture=np.full((SIZE, SIZE, 3), 200, np.uint8))
+    """Scale, turn and gains stay in their stated ranges, reach near their ends, and four in ten images are not turned."""
+    record = dataclasses.replace(spotted(0, "right"), image=np.full((SIZE, SIZE, 3), 200, np.uint8))
     plain = make_crop(record, 64).K[0, 0]
     found = [run(record, AugmentSpec(colour=0.1), seed) for seed in range(400)]
     scales = np.array([plain / crop.K[0, 0] for crop, _ in found])
     angles = np.array([np.rad2deg(np.arctan2(crop.R_crop_cam[1, 0], crop.R_crop_cam[0, 0])) for crop, _ in found])
-    gains = np.array([picture[32, 32] / (200 / 255) for _, picture in found])
+    gains = np.array([image[32, 32] / (200 / 255) for _, image in found])
     assert 0.75 - 1e-9 <= scales.min() < 0.76
     assert 1.24 < scales.max() <= 1.25 + 1e-9
     assert np.abs(angles).max() <= 60 + 1e-9
@@ -148,40 +148,40 @@ def test_ranges():
 def test_flags_are_independent():
     """Off is off; and the crop and gains drawn are the same whichever other parts are on."""
     record = spotted(5, "right")
-    crop, picture = run(record, NO_AUGMENTATION)
-    np.testing.assert_array_equal(picture, make_crop(record, 64).picture / np.float32(255))
+    crop, image = run(record, NO_AUGMENTATION)
+    np.testing.assert_array_equal(image, make_crop(record, 64).image / np.float32(255))
     base = run(record, AugmentSpec())
     for change in ({"amplitude": 1.0}, {"erasing": 1.0}):
-        crop, picture = run(record, AugmentSpec(**change))
+        crop, image = run(record, AugmentSpec(**change))
         np.testing.assert_array_equal(crop.K, base[0].K)
-        assert not np.array_equal(picture, base[1])
-        assert picture.min() >= 0
-        assert picture.max() <= 1
+        assert not np.array_equal(image, base[1])
+        assert image.min() >= 0
+        assert image.max() <= 1
 
 
 def test_gains_by_table_are_gains():
     """The table gives what the formula gives, to the bit, for every byte in every channel; channels lie one after the other."""
-    picture = np.random.default_rng(0).permutation(np.repeat(np.arange(256), 48).astype(np.uint8)).reshape(64, 64, 3)
+    image = np.random.default_rng(0).permutation(np.repeat(np.arange(256), 48).astype(np.uint8)).reshape(64, 64, 3)
     gains = np.array([0.8, 1.2, 1.0], np.float32)
-    found = apply_gains(picture, gains)
-    np.testing.assert_array_equal(found, np.clip(picture.astype(np.float32) / 255 * gains, 0, 1))
+    found = apply_gains(image, gains)
+    np.testing.assert_array_equal(found, np.clip(image.astype(np.float32) / 255 * gains, 0, 1))
     assert found.transpose(2, 0, 1).flags.c_contiguous
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_warp_is_bilinear_sampling(side):
-    """Each pixel is the bilinear mean of the picture about where the inverse affine leads; outside it is black."""
+    """Each pixel is the bilinear mean of the image about where the inverse affine leads; outside it is black."""
     rng = np.random.default_rng(1)
-    picture = cv2.GaussianBlur(rng.integers(0, 256, (40, 50, 3), np.uint8), (0, 0), 2)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (40, 50, 3), np.uint8), (0, 0), 2)
     if side == "left":
-        picture = picture[:, ::-1]  # memory order must not matter
+        image = image[:, ::-1]  # memory order must not matter
     A = crop_affine(np.array([30.0, 18.0]), 30.0, 0.4, 48)
     y, x = np.mgrid[:48, :48] + 0.5
     u, v = np.moveaxis(np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(A)[:2].T, -1, 0)
     true = [
-        ndimage.map_coordinates(picture[..., c].astype(float), [v - 0.5, u - 0.5], order=1, mode="grid-constant") for c in range(3)
+        ndimage.map_coordinates(image[..., c].astype(float), [v - 0.5, u - 0.5], order=1, mode="grid-constant") for c in range(3)
     ]
-    found = warp(picture, A, 48)
+    found = warp(image, A, 48)
     inside = (u > 1) & (v > 1) & (u < 49) & (v < 39)
     assert inside.mean() > 0.5
     np.testing.assert_allclose(found[inside], np.stack(true, -1)[inside], atol=1.5)  # OpenCV counts in 1/32 px, and rounds
@@ -189,13 +189,13 @@ def test_warp_is_bilinear_sampling(side):
 
 
 def test_amplitudes_are_mixed_at_low_frequencies_only():
-    """Low frequencies get the mixed amplitudes and keep their phases; high ones stay. Share 0 is the picture itself."""
+    """Low frequencies get the mixed amplitudes and keep their phases; high ones stay. Share 0 is the image itself."""
     rng = np.random.default_rng(0)
-    picture, partner = (rng.uniform(0.4, 0.6, (32, 32, 3)).astype(np.float32) for _ in range(2))
+    image, partner = (rng.uniform(0.4, 0.6, (32, 32, 3)).astype(np.float32) for _ in range(2))
     partner *= 1.1
-    np.testing.assert_allclose(mix_amplitudes(picture, partner, 0.0, 0.3), picture, atol=1e-6)
-    mixed = mix_amplitudes(picture, partner, 0.7, 0.3)
-    a, b, m = (np.fft.fft2(p, axes=(0, 1)) for p in (picture, partner, mixed))
+    np.testing.assert_allclose(mix_amplitudes(image, partner, 0.0, 0.3), image, atol=1e-6)
+    mixed = mix_amplitudes(image, partner, 0.7, 0.3)
+    a, b, m = (np.fft.fft2(p, axes=(0, 1)) for p in (image, partner, mixed))
     f = np.abs(np.fft.fftfreq(32))
     low = (f[:, None] <= 0.15) & (f <= 0.15)
     np.testing.assert_allclose(np.abs(m[low]), 0.3 * np.abs(a[low]) + 0.7 * np.abs(b[low]), rtol=1e-3, atol=1e-3)

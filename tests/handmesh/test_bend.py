@@ -23,10 +23,10 @@ FINGERS = ("index", "middle", "ring", "pinky")
 def keypoints_of(angles_deg: dict[str, float]) -> torch.Tensor:
     """(21, 3) keypoints of the toy hand, whose fingers are straight at zero."""
     hand = hand_of("toy")
-    alpha = np.zeros(23)
+    angles = np.zeros(23)
     for name, angle in angles_deg.items():
-        alpha[DOF_NAMES.index(name)] = np.deg2rad(angle)
-    theta = np.concatenate([np.zeros((1, 3)), embed(alpha, hand_dof_matrix(hand))])
+        angles[DOF_NAMES.index(name)] = np.deg2rad(angle)
+    theta = np.concatenate([np.zeros((1, 3)), embed(angles, hand_dof_matrix(hand))])
     return torch.tensor(pose_hand(hand, theta, np.zeros(hand.num_shapes)).keypoints)
 
 

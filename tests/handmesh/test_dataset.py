@@ -146,15 +146,15 @@ def test_datasets_of_different_hands_do_not_mix(hand_shards, tmp_path):
 
 
 def test_damaged_sample_stops_or_gives_way(hand_shards, tmp_path, capsys):
-    """A damaged picture stops the run by name; with skip_bad the next sample stands in, and it is counted and said."""
+    """A damaged image stops the run by name; with skip_bad the next sample stands in, and it is counted and reported."""
     copy = shutil.copytree(hand_shards, tmp_path / "copy")
     shard = copy / "shard-000000.tar"
     offset = index_shard(shard, 4)[2, 1]
     bytes_ = shard.read_bytes()
     shard.write_bytes(bytes_[:offset] + b"\0" * 80 + bytes_[offset + 80 :])
     part = ShardDataset(copy)
-    with pytest.raises(HandsynthError, match=r"shard-000000\.tar, sample 2: the picture is damaged"):
+    with pytest.raises(HandsynthError, match=r"shard-000000\.tar, sample 2: the image is damaged"):
         HandDataset([part], 32, NO_AUGMENTATION)[2]
     data = HandDataset([part], 32, NO_AUGMENTATION, skip_bad=True)
     assert (int(data[2].sample), int(data[2].replaced), int(data[1].replaced)) == (3, 1, 0)
-    assert "sample 2: the picture is damaged" in capsys.readouterr().err
+    assert "sample 2: the image is damaged" in capsys.readouterr().err

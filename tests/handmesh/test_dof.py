@@ -14,8 +14,8 @@ from handsynth.core.toy import toy_hand
 
 EMBEDDED = Path(handsynth.__file__).parent / "assets" / "embedded"
 
-# MobileHand's table, as published: alpha, MANO's joint, column of the 45, its axis, limits [deg].
-# "y" is the template's y axis, (child, parent) the hinge across that bone, "x" and "z" the template's axes.
+# MobileHand's table, as published: angles, MANO's joint, column of the 45, its axis, limits [deg].
+# "y" is the template's y axis, (child, parent) the flexion axis across that bone, "x" and "z" the template's axes.
 PUBLISHED = (
     (0, 1, 0, "y", (-20, 30)), (1, 1, 0, (1, 0), (-10, 90)), (2, 2, 3, (2, 1), (-1, 90)), (3, 3, 6, (3, 2), (-1, 90)),
     (4, 4, 9, "y", (-20, 10)), (5, 4, 9, (4, 0), (-10, 90)), (6, 5, 12, (5, 4), (-1, 90)), (7, 6, 15, (6, 5), (-1, 90)),
@@ -38,7 +38,7 @@ def embedded() -> HandModel:
 def published_matrix(rest: np.ndarray, nail: np.ndarray) -> np.ndarray:
     """Z as MobileHand's code writes it, with its arctangents: the slow twin."""
 
-    def hinge(child: int, parent: int, phi: float = 0.0) -> np.ndarray:
+    def joint(child: int, parent: int, phi: float = 0.0) -> np.ndarray:
         bone = rest[child] - rest[parent]
         theta = np.arctan(bone[2] / bone[0])
         return np.array([-np.sin(theta) * np.cos(phi), np.sin(phi), np.cos(theta) * np.cos(phi)])
@@ -46,12 +46,12 @@ def published_matrix(rest: np.ndarray, nail: np.ndarray) -> np.ndarray:
     template = {"x": np.array([1, 0, 0]), "y": np.array([0, 1, 0]), "z": np.array([0, 0, 1])}
     across = nail[0] - nail[1]
     matrix = np.zeros((23, 45))
-    for alpha, _, column, axis, _ in PUBLISHED:
+    for angles, _, column, axis, _ in PUBLISHED:
         if isinstance(axis, tuple):
-            row = hinge(*axis)
+            row = joint(*axis)
         else:
-            row = hinge(15, 14, np.arctan(across[1] / across[2])) if axis == "nail" else template[axis]
-        matrix[alpha, column : column + 3] = row
+            row = joint(15, 14, np.arctan(across[1] / across[2])) if axis == "nail" else template[axis]
+        matrix[angles, column : column + 3] = row
     return matrix
 
 
@@ -76,21 +76,21 @@ def test_a_hand_that_brings_the_construction_has_the_papers_matrix():
 
 def test_names_order_and_limits_are_the_papers():
     limits = np.rad2deg(dof.dof_limits())
-    for (alpha, node, _, axis, limit), entry in zip(PUBLISHED, dof.DOFS, strict=True):
+    for (angles, node, _, axis, limit), entry in zip(PUBLISHED, dof.DOFS, strict=True):
         first = max(j for j in FINGER_OF_JOINT if j <= node)
         assert entry.node == node
         assert entry.finger == FINGER_OF_JOINT[first]
         if entry.finger != "thumb":
             assert entry.motion == ("abduction" if axis == "y" else "flexion")
             assert entry.joint == ("mcp", "pip", "dip")[node - first]
-        np.testing.assert_allclose(limits[alpha], limit, atol=1e-9)
+        np.testing.assert_allclose(limits[angles], limit, atol=1e-9)
     assert len(set(dof.DOF_NAMES)) == 23
     assert dof.DOF_NAMES[:3] == ("index_mcp_abduction", "index_mcp_flexion", "index_pip_flexion")
     assert dof.DOF_NAMES[-1] == "thumb_ip_flexion"
 
 
 def test_limits_of_a_hand_follow_the_axes_sign(embedded):
-    """The least is below the greatest, also where alpha turns against the model's axis, and zero lies within."""
+    """The least is below the greatest, also where angles turns against the model's axis, and zero lies within."""
     limits = dof.dof_limits(embedded.joint_limits)
     assert (limits[:, 0] < limits[:, 1]).all()
     assert (limits[:, 0] <= 0).all()
@@ -100,21 +100,21 @@ def test_limits_of_a_hand_follow_the_axes_sign(embedded):
 
 
 def test_project_inverts_embed_and_drops_the_rest(embedded):
-    """project(embed(alpha)) = alpha, embed(project(.)) is the nearest feasible pose: the residual is orthogonal to Z."""
+    """project(embed(angles)) = angles, embed(project(.)) is the nearest feasible pose: the residual is orthogonal to Z."""
     rng = np.random.default_rng(0)
     matrix = dof.hand_dof_matrix(embedded)
-    alpha, theta = rng.normal(size=(4, 2, 23)), rng.normal(size=(4, 2, 15, 3))
-    np.testing.assert_allclose(dof.project(dof.embed(alpha, matrix), matrix), alpha, atol=1e-12)
+    angles, theta = rng.normal(size=(4, 2, 23)), rng.normal(size=(4, 2, 15, 3))
+    np.testing.assert_allclose(dof.project(dof.embed(angles, matrix), matrix), angles, atol=1e-12)
     rest = theta - dof.embed(dof.project(theta, matrix), matrix)
     assert np.abs(dof.project(rest, matrix)).max() < 1e-12
     assert np.abs(rest).max() > 0.1
 
 
 def moved(hand: HandModel, matrix: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat and turned vertices when one alpha is 30 degrees."""
-    alpha = np.zeros((2, 23))
-    alpha[1, index] = np.deg2rad(30)
-    theta = np.concatenate([np.zeros((2, 1, 3)), dof.embed(alpha, matrix)], 1)
+    """Flat and turned vertices when one angles is 30 degrees."""
+    angles = np.zeros((2, 23))
+    angles[1, index] = np.deg2rad(30)
+    theta = np.concatenate([np.zeros((2, 1, 3)), dof.embed(angles, matrix)], 1)
     posed = pose_hand(hand, theta, np.zeros((2, hand.num_shapes))).vertices
     return posed[0], posed[1]
 

@@ -51,31 +51,31 @@ def test_nearest_surface_is_seen():
     far_left = [[-0.3, -0.3, 1.4], [0.3, -0.3, 0.8], [0, 0.4, 1.1]]  # red: nearer on the right
     far_right = [[-0.3, -0.3, 0.8], [0.3, -0.3, 1.4], [0, 0.4, 1.1]]  # blue: nearer on the left
     vertices = np.array(far_left + far_right)
-    spread = np.repeat([100.0, 0.0], 3)
+    std = np.repeat([100.0, 0.0], 3)
     faces = np.array([[0, 1, 2], [3, 4, 5]])
-    pictures = [draw_mesh(GREY, vertices, f, K, spread, opacity=1) for f in (faces, faces[::-1], faces[:, ::-1])]
-    for drawn in pictures[1:]:
-        np.testing.assert_array_equal(drawn, pictures[0])
-    red, blue = (pictures[0][..., c].astype(int) for c in (0, 2))
+    images = [draw_mesh(GREY, vertices, f, K, std, opacity=1) for f in (faces, faces[::-1], faces[:, ::-1])]
+    for drawn in images[1:]:
+        np.testing.assert_array_equal(drawn, images[0])
+    red, blue = (images[0][..., c].astype(int) for c in (0, 2))
     row = 20
-    inside = np.flatnonzero((pictures[0][row] != 90).any(-1))
+    inside = np.flatnonzero((images[0][row] != 90).any(-1))
     assert len(inside) > 30
     assert (red > blue)[row, inside[inside > 33]].all()
     assert (red < blue)[row, inside[inside < 30]].all()
 
 
 def test_colour_is_perspective_correct():
-    """The middle of an edge in space, not that of its picture, shows the mean of the colours at its ends."""
+    """The middle of an edge in space, not that of its image, shows the mean of the colours at its ends."""
     near, far, up = np.array([-0.1, 0, 0.5]), np.array([0.4, 0, 2.0]), np.array([0, -0.05, 0])
-    vertices, spread = np.stack([near + up, far + up, far - up, near - up]), np.array([0.0, 20.0, 20.0, 0.0])
-    drawn = draw_mesh(GREY, vertices, np.array([[0, 1, 2], [0, 2, 3]]), K, spread, zoom=4, opacity=1, limits_mm=(0, 20))
+    vertices, std = np.stack([near + up, far + up, far - up, near - up]), np.array([0.0, 20.0, 20.0, 0.0])
+    drawn = draw_mesh(GREY, vertices, np.array([[0, 1, 2], [0, 2, 3]]), K, std, zoom=4, opacity=1, limits_mm=(0, 20))
     x, y = project((near + far) / 2, resized(K, 4)).astype(int)
     mean = spread_colours(np.array([0.0, 20.0]), (0, 20)).mean(0)
     np.testing.assert_allclose(drawn[y, x] / drawn[y, x].max(), mean / mean.max(), atol=0.03)  # the quad is shaded evenly
 
 
 def test_winding_and_side_do_not_matter(vertices):
-    """Faces turned inside out give the same picture; a mirrored hand covers the mirrored pixels."""
+    """Faces turned inside out give the same image; a mirrored hand covers the mirrored pixels."""
     drawn = draw_mesh(GREY, vertices, HAND.faces, K)
     np.testing.assert_array_equal(draw_mesh(GREY, vertices, HAND.faces[:, ::-1], K), drawn)
     mask = mesh_mask(vertices, HAND.faces, K, 64, 64)
@@ -85,7 +85,7 @@ def test_winding_and_side_do_not_matter(vertices):
 
 
 def test_only_the_mesh_is_drawn(vertices):
-    """Pixels away from the mesh keep their value, opacity 0 changes nothing, and the given picture is never written to."""
+    """Pixels away from the mesh keep their value, opacity 0 changes nothing, and the given image is never written to."""
     before = GREY.copy()
     drawn = draw_mesh(GREY, vertices, HAND.faces, K)
     near = cv2.dilate(mesh_mask(vertices, HAND.faces, K, 64, 64).astype(np.uint8), np.ones((3, 3))) > 0
@@ -99,13 +99,13 @@ def test_only_the_mesh_is_drawn(vertices):
 
 @pytest.mark.parametrize("shift", [[0, 0, -2], [9, 0, 0], [0, -9, 0]])
 def test_nothing_to_see(vertices, shift):
-    """A mesh behind the camera or outside the picture leaves it as it is."""
+    """A mesh behind the camera or outside the image leaves it as it is."""
     np.testing.assert_array_equal(draw_mesh(GREY, vertices + shift, HAND.faces, K), GREY)
     np.testing.assert_array_equal(draw_outline(GREY, vertices + shift, HAND.faces, K), GREY)
 
 
 def test_wild_predictions_are_drawn(vertices):
-    """NaN, points in the camera's plane and a mesh that fills the picture: the rest is drawn, and quickly."""
+    """NaN, points in the camera's plane and a mesh that fills the image: the rest is drawn, and quickly."""
     wild = vertices.copy()
     wild[3], wild[50] = np.nan, [0.1, 0.1, 0]
     assert (draw_mesh(GREY, wild, HAND.faces, K) != 90).any()

@@ -19,7 +19,7 @@ from handmesh.evaluation.groups import FLEXION_EDGES_DEG, bins, flexion_deg, mak
 from handmesh.evaluation.inference import Predicted
 from handmesh.evaluation.plots import correct_share
 from handmesh.evaluation.report import metrics_table
-from handmesh.evaluation.scores import judge, judge_all, mean_scores
+from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_scores
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
@@ -170,7 +170,7 @@ def test_group_scores_are_those_of_its_hands(hands):
     rng = np.random.default_rng(3)
     vertices = hands.vertices + rng.normal(0, 0.01, (30, 1, 1)) * rng.normal(size=hands.vertices.shape)
     keypoints = keypoint_regressor(HAND) @ vertices
-    found = judge(keypoints, vertices, hands.keypoints, hands.vertices)
+    found = evaluate_points(keypoints, vertices, hands.keypoints, hands.vertices)
     for members in (np.ones(30, bool), np.arange(30) % 3 == 0):
         whole = evaluate_hands(*(a[members] for a in (keypoints, vertices, hands.keypoints, hands.vertices)))
         assert mean_scores(found.scores, members) == pytest.approx(whole, rel=1e-9)
@@ -186,12 +186,12 @@ def test_curve_has_the_area_that_is_reported():
 
 def test_constants_are_judged_beside_the_net(hands):
     """A perfect net scores 0 where constants do not, which score what `evaluate_hands` gives them."""
-    judged = judge_all({"net": (hands.keypoints, hands.vertices)}, hands.keypoints, hands.vertices, HAND)
-    assert judged["net"].scores["pa_mpvpe_mm"].max() < 1e-3
+    evaluated = evaluate_all({"net": (hands.keypoints, hands.vertices)}, hands.keypoints, hands.vertices, HAND)
+    assert evaluated["net"].scores["pa_mpvpe_mm"].max() < 1e-3
     placed = place_constant(mean_hand(HAND), hands.vertices, HAND)
     expected = evaluate_hands(*placed, hands.keypoints, hands.vertices)
-    assert mean_scores(judged["mean_hand"].scores, np.ones(30, bool)) == pytest.approx(expected, rel=1e-9)
-    assert 1 < judged["mean_of_hands"].scores["pa_mpvpe_mm"].mean() != expected["pa_mpvpe_mm"]
+    assert mean_scores(evaluated["mean_hand"].scores, np.ones(30, bool)) == pytest.approx(expected, rel=1e-9)
+    assert 1 < evaluated["mean_of_hands"].scores["pa_mpvpe_mm"].mean() != expected["pa_mpvpe_mm"]
 
 
 # A dataset, and the command
@@ -207,7 +207,7 @@ def exact_prediction(data: ShardDataset, shift_m) -> Predicted:
         vertices=vertices + shift_m[:, None],
         true_keypoints=true_keypoints,
         true_vertices=vertices,
-        error_over_spread=np.broadcast_to(np.arange(1, 7).reshape(2, 3), (len(data), 2, 3)),
+        error_over_std=np.broadcast_to(np.arange(1, 7).reshape(2, 3), (len(data), 2, 3)),
         dataset=np.zeros(len(data), int),
         sample=data.indices(),
         losses={},
@@ -228,7 +228,7 @@ def test_known_errors_pass_through(hand_shards):
     for row in found.summary["groups"]:
         assert 0 < row["hands"] <= 12
     assert found.summary["groups"][0]["mpjpe_mm"] == pytest.approx(5.5)
-    assert found.summary["error_over_spread"] == {"keypoints": [1, 2, 3], "vertices": [4, 5, 6]}
+    assert found.summary["error_over_std"] == {"keypoints": [1, 2, 3], "vertices": [4, 5, 6]}
     views = [row for row in found.summary["groups"] if row["kind"] == "view"]
     assert sum(row["hands"] * row["mpjpe_mm"] for row in views) == pytest.approx(66)
     angles = np.array(found.per_hand["view_angle_deg"])
@@ -238,7 +238,7 @@ def test_known_errors_pass_through(hand_shards):
 
 
 def test_stand_ins_count_once(hand_shards):
-    """A sample that stands in for a damaged one is judged once, and the lost one is counted."""
+    """A sample that stands in for a damaged one is evaluated once, and the lost one is counted."""
     data = ShardDataset(hand_shards, HAND)
     whole = exact_prediction(data, np.zeros((12, 3)))
     order = np.array([0, 1, 3, 3, *range(4, 12)])
@@ -258,9 +258,9 @@ def test_fitted_hands_are_judged_beside_the_net(hand_shards):
     found = evaluate_predicted(noisy, [data], HAND, AngleSolver(HAND))
     assert {data.labels(k)["side"] for k in range(12)} == {"left", "right"}
     for metric in ("mpvpe_mm", "pa_mpvpe_mm"):
-        assert (found.judged["fitted"].scores[metric] < 0.5 * found.judged["net"].scores[metric]).all()
+        assert (found.evaluated["fitted"].scores[metric] < 0.5 * found.evaluated["net"].scores[metric]).all()
     overall = found.summary["groups"][0]
-    assert overall["fitted_pa_mpvpe_mm"] == pytest.approx(found.judged["fitted"].scores["pa_mpvpe_mm"].mean())
+    assert overall["fitted_pa_mpvpe_mm"] == pytest.approx(found.evaluated["fitted"].scores["pa_mpvpe_mm"].mean())
     assert found.summary["kinematics"]["hand"]["name"] == "toy"
     assert "net, then angles" in metrics_table(found.summary["groups"])
     assert "net, then angles" not in metrics_table(evaluate_predicted(noisy, [data], HAND).summary["groups"])
@@ -277,7 +277,7 @@ def handmesh(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def test_command(run_folder, hand_shards, tmp_path):
-    """`handmesh evaluate` prints JSON, and leaves tables and pictures that say the same."""
+    """`handmesh evaluate` prints JSON, and leaves tables and images that say the same."""
     options = ("--out", tmp_path / "out", "--json", "--device", "cpu", "--kinematics")
     done = handmesh("evaluate", run_folder, "--data", hand_shards, *options)
     assert done.returncode == 0, done.stderr
@@ -287,8 +287,8 @@ def test_command(run_folder, hand_shards, tmp_path):
         "folder": "", "name": "tiny", "identity": ShardDataset(hand_shards).identity, "hands": 12,
     }  # fmt: skip
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    pictures = {"pck.png", "error_by_view.png", "error_by_pose.png", "error_by_visibility.png"}
-    assert names == {"metrics.json", "metrics.csv", "errors.csv", *pictures}
+    images = {"pck.png", "error_by_view.png", "error_by_pose.png", "error_by_visibility.png"}
+    assert names == {"metrics.json", "metrics.csv", "errors.csv", *images}
     with open(tmp_path / "out" / "errors.csv") as file:
         errors = list(csv.DictReader(file))
     with open(tmp_path / "out" / "metrics.csv") as file:
@@ -308,12 +308,12 @@ def test_bad_input_gets_a_sentence(run_folder, hand_shards, tmp_path):
     other = shutil.copytree(hand_shards, tmp_path / "other")
     index = json.loads((other / "index.json").read_text())
     (other / "index.json").write_text(json.dumps(index | {"num_vertices": 778}))
-    for run, data, error, said in (
+    for run, data, error, message in (
         (tmp_path, hand_shards, UsageError, "is no run folder"),
         (run_folder, other, UsageError, "shows a hand of 778 vertices"),
         (run_folder, tmp_path, HandsynthError, "holds no index.json"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             evaluate(run, [data], tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 

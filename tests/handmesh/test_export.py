@@ -1,4 +1,4 @@
-"""Export: the ONNX file computes what the net computes, for any number of pictures, and says what it is."""
+"""Export: the ONNX file computes what the net computes, for any number of images, and says what it is."""
 
 import importlib.util
 
@@ -11,7 +11,7 @@ import torch
 from handmesh.estimation import onnx as onnx_module
 from handmesh.estimation.onnx import INPUT, OUTPUTS, check_onnx, export_onnx
 from handmesh.keypoints import keypoint_regressor
-from handmesh.nets.mesh_net import MeshNet
+from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net, list_nets
 from handsynth.core.errors import AssetError, HandsynthError
 from handsynth.core.toy import toy_hand
@@ -20,13 +20,13 @@ HAND = toy_hand()
 SIDE = 64
 
 
-def pictures(count: int) -> torch.Tensor:
+def images(count: int) -> torch.Tensor:
     """Coarse ones, which differ in more than their grain."""
     return torch.nn.functional.interpolate(torch.rand(count, 3, 8, 8), size=(SIDE, SIDE), mode="bilinear")
 
 
-def lively_net(name: str) -> MeshNet:
-    """An untrained net whose answers depend on the picture: decoders with weights that are not tiny, norms that know pictures.
+def lively_net(name: str) -> HandMeshNet:
+    """An untrained net whose answers depend on the image: decoders with weights that are not tiny, norms that know images.
 
     As few passes as will do: an untrained net with all its norms in place turns rounding errors into visible ones.
     """
@@ -39,35 +39,35 @@ def lively_net(name: str) -> MeshNet:
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = 0.5
-    image = pictures(8)
+    image = images(8)
     with torch.no_grad():
         for _ in range(40):
             net.train()(image)
             if net.eval()(image).vertices.std(0).median() > 5e-3:
                 return net
-    raise AssertionError("it answers the same to every picture")
+    raise AssertionError("it answers the same to every image")
 
 
 def check(name: str, path) -> None:
     """The file differs from the net by no more than the net from itself when its input is rounded differently."""
     net = lively_net(name)
     export_onnx(net, HAND, name, SIDE, path)
-    image = pictures(5)
+    image = images(5)
     with torch.no_grad():
         wanted = net(image)
         rounded = [net(image + 1e-7 * torch.randn_like(image)).vertices - wanted.vertices for _ in range(4)]
     tolerance = 5 * float(torch.stack(rounded).abs().max()) + 1e-5
     check_onnx(net, SIDE, path, (1, 2, 5), tolerance)
-    # Pictures and vertices differ by much more than that, so that an error would be seen.
+    # Images and vertices differ by much more than that, so that an error would be seen.
     assert wanted.vertices.std(0).median() > 5 * tolerance
     assert wanted.vertices.std(1).min() > 5 * tolerance
 
     # Once more by hand: `check_onnx` itself may be wrong.
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    keypoints, vertices, vertices_spread, keypoints_spread = session.run(None, {INPUT: image.numpy()})
+    keypoints, vertices, vertices_std, keypoints_std = session.run(None, {INPUT: image.numpy()})
     np.testing.assert_allclose(vertices, wanted.vertices, atol=tolerance)
-    np.testing.assert_allclose(vertices_spread, wanted.vertices_spread, atol=tolerance)
-    np.testing.assert_allclose(keypoints_spread, wanted.keypoints_spread, atol=tolerance)
+    np.testing.assert_allclose(vertices_std, wanted.vertices_std, atol=tolerance)
+    np.testing.assert_allclose(keypoints_std, wanted.keypoints_std, atol=tolerance)
     np.testing.assert_allclose(keypoints, keypoint_regressor(HAND) @ wanted.vertices.numpy(), atol=tolerance)
 
 
@@ -85,9 +85,9 @@ def test_lite_fast(exported):
     onnx.checker.check_model(model, full_check=True)
     assert [(i.name, i.type.tensor_type.shape.dim[0].dim_param) for i in model.graph.input] == [(INPUT, "batch")]
     assert [o.name for o in model.graph.output] == list(OUTPUTS)
-    said = {prop.key: prop.value for prop in model.metadata_props}
-    assert (said["net"], said["hand_digest"], said["side_px"]) == ("lite-fast", HAND.digest, str(SIDE))
-    assert "z: 64 to 0.3 m" in said["lixels"]
+    message = {prop.key: prop.value for prop in model.metadata_props}
+    assert (message["net"], message["hand_digest"], message["side_px"]) == ("lite-fast", HAND.digest, str(SIDE))
+    assert "z: 64 to 0.3 m" in message["lixels"]
 
 
 @pytest.mark.long
@@ -105,7 +105,7 @@ def test_another_net_is_noticed(exported):
 
 
 def test_missing_packages(monkeypatch, tmp_path):
-    """Without ONNX's packages one is told what to type, and nothing is written."""
+    """Without ONNX's packages the message says what to type, and nothing is written."""
     find = importlib.util.find_spec
     monkeypatch.setattr(onnx_module.importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name))
     with pytest.raises(AssetError, match=r"pip install 'handsynth\[onnx\]'"):

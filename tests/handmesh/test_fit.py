@@ -30,7 +30,7 @@ def test_normal_equations_are_the_energys(frozen):
     energy = FitEnergy(linear, 0.5 * torch.tensor(dof_limits()), settings, frozen)
     zero = torch.zeros(4, energy.num_unknowns, dtype=torch.float64, requires_grad=True)
     moved = state.stepped(zero)
-    value = energy.value(*linear.points(moved), moved.alpha, moved.beta, targets)
+    value = energy.value(*linear.points(moved), moved.angles, moved.beta, targets)
     (gradient,) = torch.autograd.grad(value.sum(), zero)
     found = energy.normal_equations(state, targets)
     torch.testing.assert_close(found.value, value.detach())
@@ -43,7 +43,7 @@ def fit_feasible(name: str, count: int) -> tuple[np.ndarray, np.ndarray, FitResu
     hand = hand_of(name)
     drawn = draw_feasible(hand, count)
     fit = fit_hands(hand, drawn.posed.vertices)
-    return mean_errors_mm(fit), np.rad2deg(np.abs(fit.alpha - drawn.alpha)), fit
+    return mean_errors_mm(fit), np.rad2deg(np.abs(fit.angles - drawn.angles)), fit
 
 
 @pytest.mark.parametrize("name", ["toy", "embedded"])
@@ -60,7 +60,7 @@ def test_far_hands_lose_nothing():
     vertices = draw_feasible(hand, 8).posed.vertices.astype(np.float64) + 0.002 * np.random.default_rng(0).normal(size=(8, 1, 3))
     offset = np.array((600.0, -500.0, 700.0))
     here, far = fit_hands(hand, vertices), fit_hands(hand, vertices + offset)
-    np.testing.assert_allclose(far.alpha, here.alpha, atol=1e-4)
+    np.testing.assert_allclose(far.angles, here.angles, atol=1e-4)
     np.testing.assert_allclose(far.vertex_errors_m, here.vertex_errors_m, atol=1e-6)
     np.testing.assert_allclose(far.translation - here.translation, np.tile(offset, (8, 1)), atol=2e-4)
 
@@ -86,12 +86,12 @@ def fit_bank(poses: slice) -> tuple[FitResult, np.ndarray]:
     hand = hand_of("embedded")
     theta = np.load(EMBEDDED / "poses.npz")["theta"][poses].astype(float)
     vertices = pose_hand(hand, np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1), np.zeros((len(theta), 10))).vertices
-    alpha = project(theta, hand_dof_matrix(hand))
-    return fit_hands(hand, vertices, alpha=alpha, beta=np.zeros((len(theta), 10)), frozen_shape=True), vertices
+    angles = project(theta, hand_dof_matrix(hand))
+    return fit_hands(hand, vertices, angles=angles, beta=np.zeros((len(theta), 10)), frozen_shape=True), vertices
 
 
 def test_bank_is_met_better_than_by_projection():
-    """45-angle poses: the fitted hand is nearer than the projected one, and the distribution is told and drawn."""
+    """45-angle poses: the fitted hand is nearer than the projected one, and the distribution is printed and drawn."""
     fit, vertices = fit_bank(slice(0, 895, 30))
     hand = hand_of("embedded")
     theta = np.load(EMBEDDED / "poses.npz")["theta"][::30].astype(float)
@@ -139,7 +139,7 @@ def test_bad_arrays_are_named():
     drawn = draw_feasible(hand, 2)
     vertices = drawn.posed.vertices
     with pytest.raises(UsageError, match=r"alpha have shape \(2, 22\)"):
-        fit_hands(hand, vertices, alpha=np.zeros((2, 22)))
+        fit_hands(hand, vertices, angles=np.zeros((2, 22)))
     with pytest.raises(UsageError, match="weights hold negative"):
         fit_hands(hand, vertices, weights=-np.ones((2, hand.num_vertices)))
     with pytest.raises(UsageError, match="frozen shape needs a beta"):
@@ -208,8 +208,8 @@ def test_what_is_no_hand_is_named(name, how, error, message):
 def test_angles_beyond_limits_are_named():
     """Each by name with its limits in degrees; none within them."""
     hand = hand_of("toy")
-    alpha = draw_feasible(hand, 3).alpha
-    assert limit_violations(hand, alpha) == []
-    alpha[2, DOF_NAMES.index("ring_pip_flexion")] = np.deg2rad(-12)
-    (found,) = limit_violations(hand, alpha)
+    angles = draw_feasible(hand, 3).angles
+    assert limit_violations(hand, angles) == []
+    angles[2, DOF_NAMES.index("ring_pip_flexion")] = np.deg2rad(-12)
+    (found,) = limit_violations(hand, angles)
     assert str(found) == "hand 2: ring_pip_flexion is -12.0 degrees, outside -1 to 90"

@@ -36,7 +36,7 @@ def copy(made, tmp_path) -> Path:
 
 def test_conversion(made, tmp_path):
     """Every version of every original once, all versions on one side; poses relative to the flat hand that, posed and moved, give
-    the very vertices; pictures untouched; projections half a pixel from FreiHAND's, which count from the first pixel's centre.
+    the very vertices; images untouched; projections half a pixel from FreiHAND's, which count from the first pixel's centre.
     """
     src, theta, vertices = made
     summary = convert_freihand(src, tmp_path, HAND, shard_size=15)
@@ -79,11 +79,11 @@ def test_missing_part_is_named(copy, tmp_path, part):
         convert_freihand(copy, tmp_path / "out", HAND)
 
 
-def test_missing_picture_is_named(copy, tmp_path):
-    """FreiHAND v1 has one version of each picture: that is said before anything is written."""
+def test_missing_image_is_named(copy, tmp_path):
+    """FreiHAND v1 has one version of each image: that is reported before anything is written."""
     for i in range(ORIGINALS, 4 * ORIGINALS):
         (copy / f"training/rgb/{i:08d}.jpg").unlink()
-    with pytest.raises(UsageError, match=r"lacks 33 of 44 pictures, the first 00000011\.jpg"):
+    with pytest.raises(UsageError, match=r"lacks 33 of 44 images, the first 00000011\.jpg"):
         convert_freihand(copy, tmp_path / "out", HAND)
     assert not (tmp_path / "out").exists()
 

@@ -52,7 +52,7 @@ def test_layer_gradients_are_those_of_finite_differences():
 
 @pytest.mark.parametrize("name", ["toy", "embedded"])
 def test_linear_hand_poses_as_the_reference(name):
-    """The solver's own skinning of (rotation, translation, alpha, beta), in both precisions."""
+    """The solver's own skinning of (rotation, translation, angles, beta), in both precisions."""
     hand = hand_of(name)
     drawn = draw_feasible(hand, 4)
     for dtype, atol in ((torch.float32, 1e-6), (torch.float64, 1e-7)):
@@ -68,7 +68,7 @@ def test_jacobian_is_exact(name):
     """
     hand = hand_of(name)
     linear, state = linear_hand(hand, torch.float64), draw_feasible(hand, 3).state()
-    state.alpha[0] = 0
+    state.angles[0] = 0
     found = torch.empty(3, linear.num_unknowns, 3, hand.num_vertices, dtype=torch.float64)
     vertices = linear.linearise(linear.skeleton(state), found)
     torch.testing.assert_close(vertices.mT, linear.points(state)[0], atol=1e-12, rtol=0)
@@ -94,13 +94,13 @@ def test_frozen_shape_leaves_the_other_columns():
 
 
 def test_layer_and_linear_hand_agree():
-    """smplx's layer with an embedded alpha is the solver's hand at the identity."""
+    """smplx's layer with an embedded angles is the solver's hand at the identity."""
     hand = hand_of("embedded")
     drawn = draw_feasible(hand, 3)
     layer, linear = HandLayer(hand, torch.float64), linear_hand(hand, torch.float64)
-    alpha, beta = torch.tensor(drawn.alpha), torch.tensor(drawn.beta)
-    state = HandState(torch.eye(3, dtype=torch.float64).expand(3, 3, 3), torch.zeros(3, 3, dtype=torch.float64), alpha, beta)
-    found = layer(layer.embed(alpha), beta)
+    angles, beta = torch.tensor(drawn.angles), torch.tensor(drawn.beta)
+    state = HandState(torch.eye(3, dtype=torch.float64).expand(3, 3, 3), torch.zeros(3, 3, dtype=torch.float64), angles, beta)
+    found = layer(layer.embed(angles), beta)
     torch.testing.assert_close(found.vertices, linear.points(state)[0], atol=1e-7, rtol=0)
 
 

@@ -96,7 +96,7 @@ def test_hand_of_keypoints_has_the_same(name):
     hand = hand_of(name)
     small, drawn = keypoint_hand(hand), draw_feasible(hand, 4)
     assert small.num_vertices < hand.num_vertices / 2
-    theta = np.concatenate([drawn.root[:, None], embed(drawn.alpha, hand_dof_matrix(hand))], 1)
+    theta = np.concatenate([drawn.root[:, None], embed(drawn.angles, hand_dof_matrix(hand))], 1)
     np.testing.assert_allclose(pose_hand(small, theta, drawn.beta, drawn.trans).keypoints, drawn.posed.keypoints, atol=1e-12)
 
 
@@ -129,28 +129,28 @@ def test_fingers_are_swapped_whole():
     batch = source.batch(3, 50)
     np.testing.assert_allclose(embed(batch.pose.numpy(), source.matrix), batch.theta[:, 1:], atol=0.02)
     mixed = 0
-    for alpha in batch.pose.numpy():
+    for angles in batch.pose.numpy():
         rows = []
         for finger in ("thumb", "index", "middle", "ring", "pinky"):
             own = [k for k, dof in enumerate(DOFS) if dof.finger == finger]
-            match = np.flatnonzero((np.abs(source.alpha[:, own] - alpha[own]) < 1e-6).all(1))
+            match = np.flatnonzero((np.abs(source.angles[:, own] - angles[own]) < 1e-6).all(1))
             assert len(match)
             rows.append(match[0])
         mixed += len(set(rows)) > 1
     assert mixed > 40
     whole = draws(dataclasses.replace(SPEC, swap_probability=0.0)).batch(3, 50).pose.numpy()
-    assert (np.abs(whole[:, None] - source.alpha).max(-1).min(1) < 1e-6).all()
+    assert (np.abs(whole[:, None] - source.angles).max(-1).min(1) < 1e-6).all()
 
 
 def test_draws_depend_on_seed_and_number_alone():
-    """Asked in any order; noise is within what is asked for; jitter moves truth and hand alike and keeps to the limits."""
+    """Drawn in any order; noise is within what is requested; jitter moves truth and hand alike and keeps to the limits."""
     source = draws(dataclasses.replace(SPEC, jitter_deg=10.0))
     later, first = source.batch(7, 20), source.batch(2, 20)
     again = draws(dataclasses.replace(SPEC, jitter_deg=10.0)).batch(7, 20)
     assert all(torch.equal(a, b) for a, b in zip(later, again, strict=True))
     assert not torch.equal(later.pose, first.pose)
     np.testing.assert_allclose(embed(later.pose.numpy(), source.matrix), later.theta[:, 1:], atol=0.02)
-    least = np.minimum(source.limits[:, 0], source.alpha.min(0))
+    least = np.minimum(source.limits[:, 0], source.angles.min(0))
     assert (later.pose.numpy() > least - 1e-5).all()
     noise = (later.keypoints - later.true_keypoints).flatten(1).std(1)
     assert 0 < noise.min() < noise.max() < 0.0065
@@ -189,7 +189,7 @@ def test_bad_banks_are_named(tmp_path):
 def data_of(name: str) -> IKData:
     """60 feasible poses."""
     hand = hand_of(name)
-    theta = embed(draw_feasible(hand, 60, seed=9).alpha, hand_dof_matrix(hand))
+    theta = embed(draw_feasible(hand, 60, seed=9).angles, hand_dof_matrix(hand))
     bank = Poses(theta, tuple(f"drawn {k}" for k in range(60)))
     return IKData(hand, *split_poses(bank), bank)
 
@@ -215,15 +215,15 @@ def test_training_learns(whole):
 
 
 def test_runs_are_read_back_and_told_apart(whole, tmp_path):
-    """An IK run gives its net; where a mesh run is asked for it is refused by name, and the other way round."""
+    """An IK run gives its net; where a mesh run is needed it is refused by name, and the other way round."""
     run = load_ik_run(whole[0])
     assert run.spec == SPEC
     assert run.hand.digest == hand_of("toy").digest
     assert not run.net.training
-    with pytest.raises(UsageError, match="whole is a run of handmesh train ik, where one of handmesh train mesh is asked for"):
+    with pytest.raises(UsageError, match="whole is a run of handmesh train ik, where one of handmesh train mesh is needed"):
         load_run(whole[0], CPU)
     mesh = write_untrained(tmp_path / "mesh", hand_of("toy"))
-    with pytest.raises(UsageError, match="mesh is a run of handmesh train mesh, where one of handmesh train ik is asked for"):
+    with pytest.raises(UsageError, match="mesh is a run of handmesh train mesh, where one of handmesh train ik is needed"):
         load_ik_run(mesh)
     with pytest.raises(UsageError, match=r"is no run folder: it has no config.yaml: handmesh train ik makes one"):
         load_ik_run(tmp_path)
@@ -276,7 +276,7 @@ def test_mesh_to_angles_to_mesh(name, whole, tmp_path):
     fit = AngleSolver(run.hand, run.net)(drawn.posed.vertices, predicted=False)
     errors = 1000 * fit.vertex_errors_m.mean(1)
     assert np.quantile(errors, 0.99) < 0.1
-    assert np.median(np.rad2deg(np.abs(fit.alpha - drawn.alpha))) < 1
+    assert np.median(np.rad2deg(np.abs(fit.angles - drawn.angles))) < 1
     assert 1000 * raw.vertex_errors_m.mean() > errors.mean()
 
 

@@ -17,9 +17,9 @@ from handmesh.cli.main import app
 from handmesh.data.shards import ShardDataset
 from handmesh.kinematics import angle_files
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
-from handmesh.kinematics.hinges import from_hinges
 from handmesh.kinematics.ik_net import IKNet
 from handmesh.kinematics.ik_run import load_ik_run
+from handmesh.kinematics.joint_coordinates import from_joint_coordinates
 from handmesh.mesh_files import read_mesh, write_mesh
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec
@@ -70,39 +70,41 @@ def angles_of(path) -> np.ndarray:
 def test_mesh_files(meshes, tmp_path):
     """OBJ, and a left PLY with --left: the angles that made them within a degree, and meshes within 0.1 mm, on their own side."""
     for name, number, flag in (("one.obj", 0, ()), ("left.ply", 1, ("--left",))):
-        told = fit(meshes / name, *flag, "--out", tmp_path)
+        output = fit(meshes / name, *flag, "--out", tmp_path)
         stem = name.split(".")[0]
         degrees = angles_of(tmp_path / f"{stem}.angles.json")[0]
-        assert np.abs(degrees - np.rad2deg(DRAWN.alpha[number])).max() < 1
+        assert np.abs(degrees - np.rad2deg(DRAWN.angles[number])).max() < 1
         given, fitted = read_mesh(meshes / name), read_mesh(tmp_path / f"{stem}.fitted.obj")
         assert 1000 * np.linalg.norm(given - fitted, axis=1).mean() < 0.1
-        assert f"{'left' if flag else 'right'} hand, fitted to 0.0" in told
-        assert f"mcp flexion {degrees[1]:6.1f}" in told
+        assert f"{'left' if flag else 'right'} hand, fitted to 0.0" in output
+        assert f"mcp flexion {degrees[1]:6.1f}" in output
 
 
 def test_json_is_enough(meshes, tmp_path):
-    """theta, beta and trans pose the fitted mesh; hinges are the same pose; every angle is named and the conventions told."""
-    (told,) = json.loads(fit(meshes / "one.obj", "--out", tmp_path, "--json"))
+    """theta, beta and trans pose the fitted mesh; joint coordinates are the same pose; every angle is named and the conventions
+    given.
+    """
+    (output,) = json.loads(fit(meshes / "one.obj", "--out", tmp_path, "--json"))
     value = json.loads((tmp_path / "one.angles.json").read_text())
     assert value["schema"] == angle_files.SCHEMA
-    assert value["hands"] == told["hands"]
+    assert value["hands"] == output["hands"]
     (hand,) = value["hands"]
-    assert tuple(hand["angles_deg"]) == tuple(hand["hinges_deg"]) == DOF_NAMES
+    assert tuple(hand["angles_deg"]) == tuple(hand["joint_coordinates_deg"]) == DOF_NAMES
     posed = pose_hand(HAND, np.array(hand["theta"]), np.array(hand["beta"]), np.array(hand["trans"]))
     np.testing.assert_allclose(posed.vertices, read_mesh(tmp_path / "one.fitted.obj"), atol=1e-5)
-    back = np.rad2deg(from_hinges(np.deg2rad(list(hand["hinges_deg"].values()))).values)
-    assert np.abs(back - list(hand["angles_deg"].values())).max() <= max(hand["hinge_residual_deg"].values()) + 0.01
+    back = np.rad2deg(from_joint_coordinates(np.deg2rad(list(hand["joint_coordinates_deg"].values()))).values)
+    assert np.abs(back - list(hand["angles_deg"].values())).max() <= max(hand["joint_coordinates_residual_deg"].values()) + 0.01
     assert set(value["files"].values()) == {p.name for p in tmp_path.iterdir()}
 
 
 def test_arrays_are_sequences(meshes, tmp_path):
     """A row a hand in the CSV, with units in the heading; a plot over time; the fitted meshes as an array."""
-    told = fit(meshes / "six.npy", "--out", tmp_path)
-    assert "6 hands, fitted to 0.0" in told
+    output = fit(meshes / "six.npy", "--out", tmp_path)
+    assert "6 hands, fitted to 0.0" in output
     with open(tmp_path / "six.angles.csv") as file:
         rows = list(csv.DictReader(file))
     found = np.array([[float(row[f"{name}_deg"]) for name in DOF_NAMES] for row in rows])
-    assert np.median(np.abs(found - np.rad2deg(DRAWN.alpha))) < 1
+    assert np.median(np.abs(found - np.rad2deg(DRAWN.angles))) < 1
     assert [row["row"] for row in rows] == list("012345")
     assert (tmp_path / "six.angles.png").read_bytes()[1:4] == b"PNG"
     np.testing.assert_allclose(np.load(tmp_path / "six.fitted.npy"), DRAWN.posed.vertices, atol=1e-3)
@@ -110,24 +112,24 @@ def test_arrays_are_sequences(meshes, tmp_path):
 
 def test_datasets(hand_shards, tmp_path):
     """Left and right samples by their numbers, with the dataset's own hand, found by itself."""
-    told = handmesh("kinematics", "fit", hand_shards, "--indices", "2:10:2", "--out", tmp_path, "--json")
-    (value,) = json.loads(told)
+    output = handmesh("kinematics", "fit", hand_shards, "--indices", "2:10:2", "--out", tmp_path, "--json")
+    (value,) = json.loads(output)
     assert [hand["sample"] for hand in value["hands"]] == [2, 4, 6, 8]
     assert {hand["side"] for hand in value["hands"]} == {"left", "right"}
     assert all(hand["error_mm"]["mean"] < 0.2 for hand in value["hands"])
-    with pytest.raises(UsageError, match="holds none of the samples asked for: it has 0 to 11"):
+    with pytest.raises(UsageError, match="holds none of the requested samples: it has 0 to 11"):
         handmesh("kinematics", "fit", hand_shards, "--indices", "20:30", "--out", tmp_path)
 
 
 def test_limits_are_reported_by_name(tmp_path):
     """An angle beyond its limits is found as it is, and named in JSON, CSV and on stdout."""
-    alpha = np.zeros((2, 23))
-    alpha[1, DOF_NAMES.index("ring_pip_flexion")] = dof_limits(HAND.joint_limits)[10, 1] + np.deg2rad(15)
-    theta = np.concatenate([np.zeros((2, 1, 3)), embed(alpha, hand_dof_matrix(HAND))], 1)
+    angles = np.zeros((2, 23))
+    angles[1, DOF_NAMES.index("ring_pip_flexion")] = dof_limits(HAND.joint_limits)[10, 1] + np.deg2rad(15)
+    theta = np.concatenate([np.zeros((2, 1, 3)), embed(angles, hand_dof_matrix(HAND))], 1)
     np.save(tmp_path / "bent.npy", pose_hand(HAND, theta, np.zeros((2, 10))).vertices)
-    told = fit(tmp_path / "bent.npy", "--out", tmp_path / "out")
-    assert "beyond its limits in 1 of 2 hands, at worst: ring_pip_flexion is 104." in told
-    assert "outside -1 to 90" in told
+    output = fit(tmp_path / "bent.npy", "--out", tmp_path / "out")
+    assert "beyond its limits in 1 of 2 hands, at worst: ring_pip_flexion is 104." in output
+    assert "outside -1 to 90" in output
     straight, bent = json.loads((tmp_path / "out" / "bent.angles.json").read_text())["hands"]
     assert not straight["beyond_limits"]
     assert [found["name"] for found in bent["beyond_limits"]] == ["ring_pip_flexion"]
@@ -140,19 +142,21 @@ def test_solve(meshes, tmp_path):
     run = ik_run(tmp_path / "ik")
     handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "out", "--format", "ply")
     assert 1000 * np.abs(read_mesh(tmp_path / "out" / "one.fitted.ply") - DRAWN.posed.vertices[0]).mean() < 0.1
-    told = json.loads(handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "raw", "--refine", 0, "--json"))
-    assert told[0]["start"] == "IK net of 23 angles"
-    assert told[0]["hands"][0]["error_mm"]["mean"] > 1
+    output = json.loads(
+        handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "raw", "--refine", 0, "--json")
+    )
+    assert output[0]["start"] == "IK net of 23 angles"
+    assert output[0]["hands"][0]["error_mm"]["mean"] > 1
 
 
 def test_known_shape(meshes, tmp_path):
     """--shape takes what `fit` wrote of a hand and keeps it; a net with known shapes asks for it."""
     fit(meshes / "one.obj", "--out", tmp_path)
     shape = tmp_path / "one.angles.json"
-    told = json.loads(fit(meshes / "six.npy", "--shape", shape, "--out", tmp_path / "out", "--json"))
+    output = json.loads(fit(meshes / "six.npy", "--shape", shape, "--out", tmp_path / "out", "--json"))
     beta = json.loads(shape.read_text())["hands"][0]["beta"]
-    assert told[0]["shape"] == "known"
-    np.testing.assert_allclose([hand["beta"] for hand in told[0]["hands"]], [beta] * 6, atol=1e-5)
+    assert output[0]["shape"] == "known"
+    np.testing.assert_allclose([hand["beta"] for hand in output[0]["hands"]], [beta] * 6, atol=1e-5)
     run = ik_run(tmp_path / "ik", known_shape=True)
     with pytest.raises(UsageError, match="give the hand's with --shape"):
         handmesh("kinematics", "solve", run, meshes / "one.obj", "--out", tmp_path / "out")
@@ -184,7 +188,7 @@ def test_bad_meshes(spoil, error, message, tmp_path):
 
 
 def test_bad_files(meshes, tmp_path):
-    """No mesh, no file, a pickle, a picture, results among the sources, a strange range, two of a name."""
+    """No mesh, no file, a pickle, an image, results among the sources, a strange range, two of a name."""
     out = ("--out", tmp_path / "out")
     for name, content in (
         ("text.obj", b"hello"),
@@ -200,7 +204,7 @@ def test_bad_files(meshes, tmp_path):
     for name in ("none.obj", "none.npy"):
         with pytest.raises(UsageError, match=f"{name} does not exist"):
             fit(tmp_path / name, *out)
-    with pytest.raises(UsageError, match=r"hand.jpg is no mesh .*handmesh predict RUN PICTURE --kinematics"):
+    with pytest.raises(UsageError, match=r"hand.jpg is no mesh .*handmesh predict RUN IMAGE --kinematics"):
         fit(tmp_path / "hand.jpg", *out)
     with pytest.raises(UsageError, match="--mesh-run"):
         handmesh("kinematics", "solve", ik_run(tmp_path / "ik"), tmp_path / "hand.jpg", *out)
@@ -230,24 +234,24 @@ def test_obj_with_textures_keeps_its_order(meshes, tmp_path):
     np.testing.assert_allclose(read_mesh(tmp_path / "textured.obj"), read_mesh(meshes / "one.obj"), atol=1e-6)
 
 
-# Pictures
+# Images
 
 
 @pytest.fixture(scope="module")
-def picture(hand_shards, tmp_path_factory):
-    path = tmp_path_factory.mktemp("pictures") / "hand.png"
-    cv2.imwrite(str(path), ShardDataset(hand_shards).read(0).picture[..., ::-1])
+def image(hand_shards, tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "hand.png"
+    cv2.imwrite(str(path), ShardDataset(hand_shards).read(0).image[..., ::-1])
     return path
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_predict_kinematics(side, picture, tmp_path):
+def test_predict_kinematics(side, image, tmp_path):
     """Angles in JSON and CSV, the fitted mesh and its panel beside the others; the predicted mesh is what it is without."""
     run = write_untrained(tmp_path / "run", HAND)
     # An untrained net's palm is a point, which would be kilometres away, where float32 holds no hundredth of a millimetre.
     flags = ("--root-depth", 0.6, *(("--left",) if side == "left" else ()))
-    (plain,) = json.loads(handmesh("predict", run, picture, *flags, "--out", tmp_path / "plain", "--json"))
-    (value,) = json.loads(handmesh("predict", run, picture, *flags, "--kinematics", "--out", tmp_path / "out", "--json"))
+    (plain,) = json.loads(handmesh("predict", run, image, *flags, "--out", tmp_path / "plain", "--json"))
+    (value,) = json.loads(handmesh("predict", run, image, *flags, "--kinematics", "--out", tmp_path / "out", "--json"))
     assert plain["keypoints_cam"] == value["keypoints_cam"]
     assert "kinematics" not in plain
     assert tuple(value["kinematics"]["angles_deg"]) == DOF_NAMES
@@ -260,37 +264,37 @@ def test_predict_kinematics(side, picture, tmp_path):
     assert error == pytest.approx(value["kinematics"]["error_mm"]["mean"], abs=0.01)
 
 
-def test_pictures_through_both_nets(picture, meshes, tmp_path):
-    """`kinematics solve --mesh-run` takes pictures beside meshes; an IK run of another kind or hand is refused."""
+def test_images_through_both_nets(image, meshes, tmp_path):
+    """`kinematics solve --mesh-run` takes images beside meshes; an IK run of another kind or hand is refused."""
     run, ik = write_untrained(tmp_path / "run", HAND), ik_run(tmp_path / "ik")
-    told = handmesh("kinematics", "solve", ik, picture, meshes / "one.obj", "--mesh-run", run, "--out", tmp_path / "out")
-    assert "hand.overlay.png" in told
-    assert "one.angles.csv" in told
+    output = handmesh("kinematics", "solve", ik, image, meshes / "one.obj", "--mesh-run", run, "--out", tmp_path / "out")
+    assert "hand.overlay.png" in output
+    assert "one.angles.csv" in output
     value = json.loads((tmp_path / "out" / "hand.json").read_text())
     assert value["kinematics"]["start"] == "IK net of 23 angles"
-    with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is asked for"):
-        handmesh("predict", run, picture, "--ik-run", run, "--out", tmp_path / "out")
-    with pytest.raises(UsageError, match="is a run of handmesh train ik, where one of handmesh train mesh is asked for"):
-        handmesh("predict", ik, picture, "--out", tmp_path / "out")
+    with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is needed"):
+        handmesh("predict", run, image, "--ik-run", run, "--out", tmp_path / "out")
+    with pytest.raises(UsageError, match="is a run of handmesh train ik, where one of handmesh train mesh is needed"):
+        handmesh("predict", ik, image, "--out", tmp_path / "out")
     other = write_untrained(tmp_path / "other", hand_of("embedded"))
     with pytest.raises(UsageError, match="trained on hand model 'toy', the meshes are of another, 'embedded'"):
-        handmesh("predict", other, picture, "--ik-run", ik, "--out", tmp_path / "out")
+        handmesh("predict", other, image, "--ik-run", ik, "--out", tmp_path / "out")
 
 
 def test_evaluate_starts_from_an_ik_net(hand_shards, tmp_path):
     """`evaluate --ik-run` implies --kinematics and says where angles start; a run of another kind is refused, nothing is made."""
     run, ik = write_untrained(tmp_path / "run", HAND), ik_run(tmp_path / "ik")
-    asked = ("evaluate", run, "--data", hand_shards, "--device", "cpu", "--out", tmp_path / "out", "--json", "--ik-run")
-    with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is asked for"):
-        handmesh(*asked, run)
+    requested = ("evaluate", run, "--data", hand_shards, "--device", "cpu", "--out", tmp_path / "out", "--json", "--ik-run")
+    with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is needed"):
+        handmesh(*requested, run)
     assert not (tmp_path / "out").exists()
-    found = json.loads(handmesh(*asked, ik))
+    found = json.loads(handmesh(*requested, ik))
     assert found["kinematics"]["start"] == "IK net of 23 angles"
     assert found["groups"][0]["fitted_pa_mpjpe_mm"] > 0
 
 
 def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
-    """`benchmarks/table4.py --mesh-run`: left hands become right ones, and every row of the table is judged on them."""
+    """`benchmarks/table4.py --mesh-run`: left hands become right ones, and every row of the table is evaluated on them."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     table4 = importlib.import_module("table4")
     data = ShardDataset(hand_shards, HAND)
@@ -305,9 +309,9 @@ def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
     assert all(row["hands"] == 12 and np.isfinite(row["pa_mpjpe_mm"]) for row in rows)
 
 
-def test_videos(picture, tmp_path):
+def test_videos(image, tmp_path):
     """A row a frame in the CSV, a plot over time, and angles in the JSON lines."""
-    frame = cv2.imread(str(picture))
+    frame = cv2.imread(str(image))
     film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 64))
     for k in range(3):
         film.write(np.roll(frame, 4 * k, 1))
@@ -318,16 +322,16 @@ def test_videos(picture, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
     with open(tmp_path / "out" / "film.angles.csv") as file:
-        told = list(csv.DictReader(file))
-    assert [int(row["frame"]) for row in told] == [0, 1, 2]
-    for row, line in zip(told, rows, strict=True):
+        output = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in output] == [0, 1, 2]
+    for row, line in zip(output, rows, strict=True):
         assert float(row["index_pip_flexion_deg"]) == line["kinematics"]["angles_deg"]["index_pip_flexion"]
 
 
 def test_train_ik_command(tmp_path):
     """Flags reach the training, and the closing line says what came of it."""
     (tmp_path / "small.yaml").write_text("widths: [8, 8, 8]\nepochs: 1\nepoch_hands: 64\n")
-    told = handmesh(
+    output = handmesh(
         "train", "ik", tmp_path / "small.yaml", "--hand", "toy", "--dof", 45, "--out", tmp_path / "run", "--device", "cpu"
     )
-    assert "ik-45 of the toy hand, 1 epochs; on 1 validation poses" in told
+    assert "ik-45 of the toy hand, 1 epochs; on 1 validation poses" in output

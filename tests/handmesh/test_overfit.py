@@ -1,4 +1,4 @@
-"""Every net can learn: eight samples by heart, to less than two millimetres."""
+"""Every net can learn: eight samples overfitted, to less than two millimetres."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ class Eight(HandDataset):
 def steps_to_learn(name: str, folder, side: int, lr: float, most: int) -> int:
     """Trains on eight samples until the net knows them; raises AssertionError after `most` steps.
 
-    Judged as it is trained: batch norm's variance over a batch is an eighth smaller than the one that it keeps for later, a
+    Evaluated as it is trained: batch norm's variance over a batch is an eighth smaller than the one that it keeps for later, a
     difference that vanishes in batches of usual size. Tips beyond 15 cm of depth have no lixel, and are left out.
     """
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def test_lite_fast_learns_by_heart(hand_shards):
 
 @pytest.fixture
 def two_threads():
-    """With one thread PyTorch goes a slower way through 1x1 convolutions of fewer than sixteen pictures."""
+    """With one thread PyTorch goes a slower way through 1x1 convolutions of fewer than sixteen images."""
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)

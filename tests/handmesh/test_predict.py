@@ -15,14 +15,14 @@ from handmesh.cli.main import app
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
 from handmesh.estimation.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
-from handmesh.estimation.predict import Asked, predict
+from handmesh.estimation.predict import Request, predict
 from handmesh.estimation.root_depth import NEAREST_M, palm_size, solve_root_depth
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec
-from handmesh.sources import Video, camera_of, find_sources, read_K, read_picture
+from handmesh.sources import Video, camera_of, find_sources, read_image, read_K
 from handsynth.core.camera import intrinsics, project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import mirror_points, pose_hand
@@ -44,7 +44,7 @@ def records(hand_shards):
 
 @pytest.fixture(scope="module")
 def estimator() -> Estimator:
-    """An untrained net, whose last layers are turned up so that its answers depend on the picture."""
+    """An untrained net, whose last layers are turned up so that its answers depend on the image."""
     torch.manual_seed(0)
     net = create_net("lite-fast", REGRESSOR, pretrained=False).eval()
     for layer in (net.mesh_decoder.head.x, net.mesh_decoder.head.y, net.mesh_decoder.head.z):
@@ -53,8 +53,8 @@ def estimator() -> Estimator:
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Five pictures of different sizes and formats, three of them of one stem."""
+def images(tmp_path):
+    """Five images of different sizes and formats, three of them of one stem."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"
     (folder / "more").mkdir(parents=True)
@@ -74,10 +74,10 @@ def pictures(tmp_path):
 
 
 def test_crop_is_that_of_training(records):
-    """The same picture and camera as `make_crop` gives a labelled sample, to the bit."""
+    """The same image and camera as `make_crop` gives a labelled sample, to the bit."""
     for record in records:
-        seen, trained = crop_of(View(record.picture, record.K, record.side, record.bbox), 96), make_crop(record, 96)
-        np.testing.assert_array_equal(seen.picture, trained.picture)
+        seen, trained = crop_of(View(record.image, record.K, record.side, record.bbox), 96), make_crop(record, 96)
+        np.testing.assert_array_equal(seen.image, trained.image)
         np.testing.assert_array_equal(seen.K, trained.K)
         np.testing.assert_array_equal(seen.R_crop_cam, trained.R_crop_cam)
 
@@ -87,7 +87,7 @@ def test_true_lixels_give_the_true_hand(records, depth_known):
     """Right and left: with the wrist's depth, or with the palm's size from which it is solved."""
     for record in records:
         labelled = make_crop(record, 64)
-        crop = crop_of(View(record.picture, record.K, record.side, record.bbox), 64)
+        crop = crop_of(View(record.image, record.K, record.side, record.bbox), 64)
         found = place(
             labelled.lixels(labelled.vertices), np.ones_like(record.vertices), crop, REGRESSOR,
             palm_m=float(palm_size(REGRESSOR @ record.vertices)), root_depth=labelled.root_depth if depth_known else None,
@@ -147,11 +147,11 @@ def test_hand_stays_before_the_camera():
 
 
 def test_spread_is_the_way_that_a_lixel_moves_a_vertex(records):
-    """Spread along one axis alone: as far as the vertex moves when its lixel does."""
+    """A standard deviation along one axis alone: as far as the vertex moves when its lixel does."""
     record = records[0]
     labelled = make_crop(record, 64)
     lixels, K = labelled.lixels(labelled.vertices), record.K
-    crop = crop_of(View(record.picture, K, record.side, record.bbox), 64)
+    crop = crop_of(View(record.image, K, record.side, record.bbox), 64)
     for axis in range(3):
         step = np.zeros(3)
         step[axis] = 1.5
@@ -160,28 +160,28 @@ def test_spread_is_the_way_that_a_lixel_moves_a_vertex(records):
             for points in (lixels, lixels + step)
         )
         moved = 1000 * np.abs(there.vertices - here.vertices)[:, axis]
-        np.testing.assert_allclose(here.spread_mm, moved, rtol=1e-9)
-    assert here.spread_mm[0] == pytest.approx(1.5 * 4.6875)
+        np.testing.assert_allclose(here.std_mm, moved, rtol=1e-9)
+    assert here.std_mm[0] == pytest.approx(1.5 * 4.6875)
 
 
 def test_mirror(estimator, records):
-    """A mirrored picture said to show a left hand gives the mirrored mesh, with the same spread at the same depth."""
+    """A mirrored image declared to show a left hand gives the mirrored mesh, with the same standard deviation at the same depth."""
     record = records[0]
-    width = record.picture.shape[1]
+    width = record.image.shape[1]
     K = intrinsics(200, (width / 2, 32))
     x0, y0, x1, y1 = record.bbox
     right, left = estimator([
-        View(record.picture, K, "right", record.bbox),
-        View(record.picture[:, ::-1], K, "left", np.array([width - x1, y0, width - x0, y1])),
+        View(record.image, K, "right", record.bbox),
+        View(record.image[:, ::-1], K, "left", np.array([width - x1, y0, width - x0, y1])),
     ])  # fmt: skip
     np.testing.assert_allclose(left.vertices, mirror_points(right.vertices), atol=1e-5)
-    np.testing.assert_allclose(left.spread_mm, right.spread_mm, rtol=1e-3)
+    np.testing.assert_allclose(left.std_mm, right.std_mm, rtol=1e-3)
     assert left.root_depth == pytest.approx(right.root_depth, rel=1e-4)
 
 
 def test_batches_change_nothing(estimator, records):
-    """A view gives the same alone and among others; another picture gives another hand."""
-    views = [View(r.picture, r.K, r.side, r.bbox) for r in records[:5]]
+    """A view gives the same alone and among others; another image gives another hand."""
+    views = [View(r.image, r.K, r.side, r.bbox) for r in records[:5]]
     together = estimator(views)
     for k, view in enumerate(views):
         alone = estimator([view])[0].vertices
@@ -191,21 +191,21 @@ def test_batches_change_nothing(estimator, records):
 
 
 def test_second_look(records):
-    """Without a box the net looks again, at the tight box of the hand that it has found; a box that is given stays."""
-    record, looks = records[0], []
+    """Without a box a second pass follows, at the tight box of the hand that it has found; a box that is given stays."""
+    record, passes = records[0], []
     labelled = make_crop(record, 64)
     truth = torch.from_numpy(labelled.lixels(labelled.vertices)).float()
 
     def net(image):
-        looks.append(len(image))
+        passes.append(len(image))
         return Prediction(
             truth[None, :21], truth[None, :21], truth[None].repeat(len(image), 1, 1), torch.ones(len(image), *truth.shape)
         )
 
     estimator = Estimator(net, HAND, 64, CPU)
-    whole, boxed = View(record.picture, record.K, record.side), View(record.picture, record.K, record.side, record.bbox)
+    whole, boxed = View(record.image, record.K, record.side), View(record.image, record.K, record.side, record.bbox)
     (seen, given), (_, estimate) = estimator.find([whole, boxed])
-    assert looks == [2, 1]
+    assert passes == [2, 1]
     np.testing.assert_array_equal(given.box, record.bbox)
     # The true lixels of the tight crop, placed in it, are the hand; its bounds are the box of the labels.
     np.testing.assert_allclose(focused(whole, estimate).box, np.clip(record.bbox, 0, 64), atol=0.01)
@@ -213,9 +213,9 @@ def test_second_look(records):
 
 
 def test_second_look_needs_a_hand(records):
-    """Where the first look has found nothing that could be a hand, the whole picture stays."""
+    """Where the first look has found nothing that could be a hand, the whole image stays."""
     record = records[0]
-    view = View(record.picture, record.K, record.side)
+    view = View(record.image, record.K, record.side)
     for vertices in (record.vertices * [1, 1, -1], record.vertices + np.array([9, 0, 0]), record.vertices * [1, 1, 100]):
         assert focused(view, Estimate(vertices, record.keypoints, np.ones(len(vertices)), 1.0)) is view
 
@@ -229,19 +229,19 @@ def test_net_sees_red_first():
         points = torch.full((len(image), HAND.num_vertices, 3), 32.0) + torch.rand(HAND.num_vertices, 3)
         return Prediction(points[:, :21], points[:, :21], points, torch.ones_like(points))
 
-    picture = np.zeros((50, 50, 3), np.uint8)
-    picture[..., 0] = 255
-    Estimator(net, HAND, 32, CPU)([View(picture, intrinsics(100, (25, 25)), "right")])
+    image = np.zeros((50, 50, 3), np.uint8)
+    image[..., 0] = 255
+    Estimator(net, HAND, 32, CPU)([View(image, intrinsics(100, (25, 25)), "right")])
     assert seen[0].shape == (1, 3, 32, 32)
     np.testing.assert_allclose(seen[0].mean((0, 2, 3)).numpy(), [1, 0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 40), (40, 100), (64, 64)])
-def test_whole_picture(width, height):
-    """Without a box the crop is the square about the picture, all of it and no more."""
+def test_whole_image(width, height):
+    """Without a box the crop is the square about the image, all of it and no more."""
     view = View(np.full((height, width, 3), 255, np.uint8), intrinsics(100, (width / 2, height / 2)), "right")
     crop = crop_of(view, 64)
-    white = (crop.picture > 127).all(-1)
+    white = (crop.image > 127).all(-1)
     assert white.any(0).sum() == round(64 * width / max(width, height))
     assert white.any(1).sum() == round(64 * height / max(width, height))
     assert crop.K[0, 0] == pytest.approx(100 * 64 / max(width, height))
@@ -249,20 +249,20 @@ def test_whole_picture(width, height):
 
 @pytest.mark.parametrize("box", [(100, 0, 120, 40), (0, -20, 9, 0)])
 def test_box_outside(box):
-    with pytest.raises(UsageError, match=r"lies outside the picture of 100 x 40 px"):
+    with pytest.raises(UsageError, match=r"lies outside the image of 100 x 40 px"):
         tight_box(View(np.zeros((40, 100, 3), np.uint8), np.eye(3), "right", np.array(box)))
 
 
 # Sources
 
 
-def test_names_never_collide(pictures):
+def test_names_never_collide(images):
     """Every source has a name of its own, also where letters' case is lost; folders are sorted; no file comes twice."""
-    (pictures / "notes.txt").write_text("")
-    (pictures / ".hidden.png").write_bytes(b"")
-    (pictures / "a.overlay.png").write_bytes(b"")
-    sources = find_sources([pictures, pictures / "more" / "A.png", pictures / "a.png", pictures / "more"])
-    assert [s.path.relative_to(pictures).as_posix() for s in sources] == ["a-2.bmp", "a.jpg", "a.png", "b.webp", "more/A.png"]
+    (images / "notes.txt").write_text("")
+    (images / ".hidden.png").write_bytes(b"")
+    (images / "a.overlay.png").write_bytes(b"")
+    sources = find_sources([images, images / "more" / "A.png", images / "a.png", images / "more"])
+    assert [s.path.relative_to(images).as_posix() for s in sources] == ["a-2.bmp", "a.jpg", "a.png", "b.webp", "more/A.png"]
     assert [s.name for s in sources] == ["a-2", "a", "a-3", "b", "A-4"]
 
 
@@ -281,19 +281,19 @@ def test_names_stay_in_the_folder(tmp_path, name):
 def test_missing_sources(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.png does not exist"):
         find_sources([tmp_path / "nowhere.png"])
-    with pytest.raises(UsageError, match="holds no picture or video"):
+    with pytest.raises(UsageError, match="holds no image or video"):
         find_sources([tmp_path])
 
 
 def test_exif(tmp_path):
-    """A phone's picture is turned upright, and its focal length for 35 mm film gives K."""
-    picture = np.zeros((30, 60, 3), np.uint8)
-    picture[:, :30, 0] = 255  # red on the left; turned clockwise, it is above
+    """A phone's image is turned upright, and its focal length for 35 mm film gives K."""
+    image = np.zeros((30, 60, 3), np.uint8)
+    image[:, :30, 0] = 255  # red on the left; turned clockwise, it is above
     exif = Image.Exif()
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0xA405] = 26
-    Image.fromarray(picture).save(tmp_path / "phone.png", exif=exif)
-    upright, focal = read_picture(tmp_path / "phone.png")
+    Image.fromarray(image).save(tmp_path / "phone.png", exif=exif)
+    upright, focal = read_image(tmp_path / "phone.png")
     assert upright.shape == (60, 30, 3)
     assert upright[:30, :, 0].min() == 255
     camera = camera_of(upright, focal)
@@ -302,7 +302,7 @@ def test_exif(tmp_path):
     np.testing.assert_allclose(camera.K, intrinsics(26 / np.hypot(36, 24) * np.hypot(30, 60), (15, 30)))
 
 
-def test_picture_modes(tmp_path):
+def test_image_modes(tmp_path):
     """Grey of 8 and of 16 bits, a palette and transparency all become RGB of 8 bits."""
     ramp = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
     rgb = np.repeat(ramp[..., None], 3, 2)
@@ -311,35 +311,35 @@ def test_picture_modes(tmp_path):
     Image.fromarray(rgb).quantize(256).save(tmp_path / "palette.png")
     Image.fromarray(rgb).convert("RGBA").save(tmp_path / "rgba.png")
     for name in ("grey", "grey16", "palette", "rgba"):
-        read, focal = read_picture(tmp_path / f"{name}.png")
+        read, focal = read_image(tmp_path / f"{name}.png")
         assert focal is None
         np.testing.assert_allclose(read.astype(int), rgb, atol=1)
 
 
-def test_unreadable_pictures(pictures):
-    whole = (pictures / "a.png").read_bytes()
+def test_unreadable_images(images):
+    whole = (images / "a.png").read_bytes()
     for name, data in {
         "text": b"hello",
         "empty": b"",
         "half": whole[: len(whole) // 2],
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     }.items():
-        path = pictures / f"{name}.png"
+        path = images / f"{name}.png"
         path.write_bytes(data)
-        with pytest.raises(HandsynthError, match=rf"{name}\.png cannot be read as a picture"):
-            read_picture(path)
+        with pytest.raises(HandsynthError, match=rf"{name}\.png cannot be read as an image"):
+            read_image(path)
     with pytest.raises(HandsynthError, match="cannot be read as a video"):
-        Video(pictures / "text.png")
+        Video(images / "text.png")
 
 
 def test_camera(tmp_path):
     """The best that is known of the camera is taken: K, --focal, EXIF, then a focal length as long as the diagonal."""
-    picture, K = np.zeros((30, 40, 3), np.uint8), intrinsics(77, (20, 14))
-    np.testing.assert_array_equal(camera_of(picture, 26, 90, K).K, K)
-    np.testing.assert_array_equal(camera_of(picture, 26, 90).K, intrinsics(90, (20, 15)))
-    guess = camera_of(picture)
+    image, K = np.zeros((30, 40, 3), np.uint8), intrinsics(77, (20, 14))
+    np.testing.assert_array_equal(camera_of(image, 26, 90, K).K, K)
+    np.testing.assert_array_equal(camera_of(image, 26, 90).K, intrinsics(90, (20, 15)))
+    guess = camera_of(image)
     np.testing.assert_array_equal(guess.K, intrinsics(50, (20, 15)))
-    assert guess.source == "picture's diagonal"
+    assert guess.source == "image's diagonal"
     for text in (json.dumps(K.tolist()), json.dumps({"K": K.tolist(), "index": 3})):
         (tmp_path / "K.json").write_text(text)
         np.testing.assert_array_equal(read_K(tmp_path / "K.json"), K)
@@ -357,13 +357,13 @@ def test_bad_K(tmp_path, text):
 # The whole
 
 
-def test_pictures(estimator, pictures, tmp_path, capsys):
-    """Each picture has its drawing, its mesh and its JSON, which agree; a bad picture is named, and the others are done."""
-    (pictures / "b2.png").write_bytes(b"no picture")
+def test_images(estimator, images, tmp_path, capsys):
+    """Each image has its drawing, its mesh and its JSON, which agree; a bad image is named, and the others are done."""
+    (images / "b2.png").write_bytes(b"no image")
     out = tmp_path / "out"
-    done = predict(estimator, ABOUT, [pictures, pictures / "more"], out, Asked(side="left", focal_px=70.0, mesh_format="ply"))
-    assert [str(e) for e in done.failures] == [f"{pictures / 'b2.png'} cannot be read as a picture: its format is unknown"]
-    with pytest.raises(HandsynthError, match="1 of 6 pictures and videos could not be done"):
+    done = predict(estimator, ABOUT, [images, images / "more"], out, Request(side="left", focal_px=70.0, mesh_format="ply"))
+    assert [str(e) for e in done.failures] == [f"{images / 'b2.png'} cannot be read as an image: its format is unknown"]
+    with pytest.raises(HandsynthError, match="1 of 6 images and videos could not be done"):
         done.raise_failures()
     assert "b2.png cannot be read" in capsys.readouterr().err
     names = ["a-2", "a", "a-3", "b", "A-4"]
@@ -380,32 +380,32 @@ def test_pictures(estimator, pictures, tmp_path, capsys):
         assert cv2.imread(str(out / f"{name}.overlay.png")) is not None
 
 
-def test_obj(estimator, pictures, tmp_path):
+def test_obj(estimator, images, tmp_path):
     """An OBJ says its units and frame, and holds the estimate; a right hand's faces wind as the model's."""
-    predict(estimator, ABOUT, [pictures / "b.webp"], tmp_path / "out", Asked(root_depth=0.5))
+    predict(estimator, ABOUT, [images / "b.webp"], tmp_path / "out", Request(root_depth=0.5))
     assert "metres; camera frame" in (tmp_path / "out" / "b.obj").read_text().splitlines()[0]
     mesh = trimesh.load(tmp_path / "out" / "b.obj", process=False, maintain_order=True)
-    view, _ = Asked().view(*read_picture(pictures / "b.webp"))
+    view, _ = Request().view(*read_image(images / "b.webp"))
     np.testing.assert_allclose(mesh.vertices, estimator.find([view], 0.5)[1][0].vertices, atol=1e-5)
     np.testing.assert_array_equal(mesh.faces, HAND.faces)
     assert json.loads((tmp_path / "out" / "b.json").read_text())["root_depth"] == 0.5
 
 
-def test_lone_failure_keeps_its_class(estimator, pictures, tmp_path):
-    """One picture alone: its own error and exit code, with its name."""
-    done = predict(estimator, ABOUT, [pictures / "b.webp"], tmp_path / "out", Asked(box=(90, 0, 99, 9)))
-    with pytest.raises(UsageError, match=r"b\.webp: the box 90 0 99 9 lies outside the picture of 30 x 30 px"):
+def test_lone_failure_keeps_its_class(estimator, images, tmp_path):
+    """One image alone: its own error and exit code, with its name."""
+    done = predict(estimator, ABOUT, [images / "b.webp"], tmp_path / "out", Request(box=(90, 0, 99, 9)))
+    with pytest.raises(UsageError, match=r"b\.webp: the box 90 0 99 9 lies outside the image of 30 x 30 px"):
         done.raise_failures()
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_results_never_among_sources(estimator, pictures):
+def test_results_never_among_sources(estimator, images):
     with pytest.raises(UsageError, match="another folder with --out"):
-        predict(estimator, ABOUT, [pictures], pictures, Asked())
+        predict(estimator, ABOUT, [images], images, Request())
 
 
 def test_video(estimator, tmp_path):
-    """A video gives a video of as many frames and a line for each; its frames are those of its pictures, in their order."""
+    """A video gives a video of as many frames and a line for each; its frames are those of its images, in their order."""
     film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 12, (80, 60))
     for k in range(11):
         film.write(cv2.resize(np.full((2, 2, 3), 20 * k, np.uint8), (80, 60)))
@@ -413,12 +413,12 @@ def test_video(estimator, tmp_path):
     frames = list(Video(tmp_path / "film.mp4").frames())
     assert [round(frame.mean() / 20) for frame in frames] == list(range(11))
 
-    done = predict(estimator, ABOUT, [tmp_path / "film.mp4"], tmp_path / "out", Asked())
+    done = predict(estimator, ABOUT, [tmp_path / "film.mp4"], tmp_path / "out", Request())
     done.raise_failures()
     assert (done.results[0]["frames"], done.results[0]["fps"]) == (11, 12)
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(11))
-    view, _ = Asked().view(frames[9])
+    view, _ = Request().view(frames[9])
     np.testing.assert_allclose(rows[9]["keypoints_cam"], estimator.find([view])[1][0].keypoints, rtol=1e-4, atol=1e-5)
     assert len(list(Video(tmp_path / "out" / "film.overlay.mp4").frames())) == 11
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["film.jsonl", "film.overlay.mp4"]
@@ -439,7 +439,7 @@ def test_stopped_video_leaves_nothing(estimator, tmp_path):
         return estimator.net(image)
 
     with pytest.raises(KeyboardInterrupt):
-        predict(Estimator(net, HAND, 64, CPU), ABOUT, [tmp_path / "film.avi"], tmp_path / "out", Asked())
+        predict(Estimator(net, HAND, 64, CPU), ABOUT, [tmp_path / "film.avi"], tmp_path / "out", Request())
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -450,9 +450,9 @@ def test_stopped_video_leaves_nothing(estimator, tmp_path):
         {"focal_px": 9.0, "K": np.eye(3)}, {"box": (5, 5, 5, 9)}, {"box": (9, 5, 5, 9)}, {"box": (0, 0, float("nan"), 9)},
     ],
 )  # fmt: skip
-def test_nothing_can_be_asked_that_no_picture_has(values):
+def test_nothing_can_be_requested_that_no_image_has(values):
     with pytest.raises(UsageError):
-        Asked(**values)
+        Request(**values)
 
 
 # The commands
@@ -467,15 +467,15 @@ def run(estimator, tmp_path_factory):
     return folder
 
 
-def test_predict_command(run, pictures, estimator):
+def test_predict_command(run, images, estimator):
     """Flags reach the net, results lie in the run's folder, and stdout is their JSON."""
     result = CliRunner().invoke(
-        app, ["predict", str(run), str(pictures / "a.jpg"), "--left", "--box", "5", "6", "50", "60", "--focal", "80", "--json"]
+        app, ["predict", str(run), str(images / "a.jpg"), "--left", "--box", "5", "6", "50", "60", "--focal", "80", "--json"]
     )
     assert result.exit_code == 0, result.output
     (value,) = json.loads(result.stdout)
-    picture, _ = read_picture(pictures / "a.jpg")
-    view = View(picture, intrinsics(80, (32, 32)), "left", np.array([5, 6, 50, 60]))
+    image, _ = read_image(images / "a.jpg")
+    view = View(image, intrinsics(80, (32, 32)), "left", np.array([5, 6, 50, 60]))
     np.testing.assert_allclose(value["keypoints_cam"], estimator([view])[0].keypoints, rtol=1e-3, atol=1e-4)
     assert value["hand"]["digest"] == HAND.digest
     assert sorted(p.name for p in (run / "predictions").iterdir()) == ["a.json", "a.obj", "a.overlay.png"]
@@ -487,7 +487,7 @@ def test_export_command(run, tmp_path):
     assert json.loads(result.stdout)["difference_lixels"] < 1e-2
 
 
-def test_no_run_folder(pictures):
-    result = CliRunner().invoke(app, ["predict", str(pictures), str(pictures)])
+def test_no_run_folder(images):
+    result = CliRunner().invoke(app, ["predict", str(images), str(images)])
     assert isinstance(result.exception, UsageError)
     assert "is no run folder" in str(result.exception)

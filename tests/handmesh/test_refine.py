@@ -15,7 +15,7 @@ from handsynth.core.hand import HandModel
 def first_guess(drawn: Feasible) -> tuple[np.ndarray, np.ndarray]:
     """What a poor IK net would say: angles off by 11 degrees, shapes by half a standard deviation."""
     rng = np.random.default_rng(1)
-    return drawn.alpha + rng.normal(0, 0.2, drawn.alpha.shape), drawn.beta + rng.normal(0, 0.5, drawn.beta.shape)
+    return drawn.angles + rng.normal(0, 0.2, drawn.angles.shape), drawn.beta + rng.normal(0, 0.5, drawn.beta.shape)
 
 
 def distance_mm(fit: FitResult, drawn: Feasible) -> np.ndarray:
@@ -71,10 +71,11 @@ def test_gauss_newton_is_nearer_than_adam(frozen):
     """On the same hands, from the same guess, with the same energy and 20 steps: less than half the error, shape free or known."""
     hand = hand_of("embedded")
     drawn = draw_feasible(hand, 24)
-    alpha, beta = first_guess(drawn)
+    angles, beta = first_guess(drawn)
     errors = {
         method: distance_mm(
-            refine(hand, noisy(hand, drawn), None, alpha, drawn.beta if frozen else beta, frozen_shape=frozen, method=method), drawn
+            refine(hand, noisy(hand, drawn), None, angles, drawn.beta if frozen else beta, frozen_shape=frozen, method=method),
+            drawn,
         ).mean()
         for method in ("gauss-newton", "adam")
     }
@@ -85,9 +86,9 @@ def test_gauss_newton_is_nearer_than_adam(frozen):
 def test_known_shape_helps():
     hand = hand_of("embedded")
     drawn = draw_feasible(hand, 60)
-    alpha, beta = first_guess(drawn)
-    known = refine(hand, noisy(hand, drawn), None, alpha, drawn.beta, frozen_shape=True)
-    free = refine(hand, noisy(hand, drawn), None, alpha, beta)
+    angles, beta = first_guess(drawn)
+    known = refine(hand, noisy(hand, drawn), None, angles, drawn.beta, frozen_shape=True)
+    free = refine(hand, noisy(hand, drawn), None, angles, beta)
     assert distance_mm(known, drawn).mean() < distance_mm(free, drawn).mean()
     np.testing.assert_array_equal(known.beta, drawn.beta.astype(np.float32))
 
@@ -97,10 +98,10 @@ def test_spread_weights_the_vertices():
     hand = hand_of("embedded")
     drawn = draw_feasible(hand, 30)
     rng = np.random.default_rng(0)
-    spread = np.where(rng.uniform(size=drawn.posed.vertices.shape[:2]) < 0.5, 1e-3, 1e-2)
-    vertices = drawn.posed.vertices + rng.normal(size=drawn.posed.vertices.shape) * spread[..., None]
+    std = np.where(rng.uniform(size=drawn.posed.vertices.shape[:2]) < 0.5, 1e-3, 1e-2)
+    vertices = drawn.posed.vertices + rng.normal(size=drawn.posed.vertices.shape) * std[..., None]
     equal = refine(hand, vertices, None, *first_guess(drawn))
-    weighted = refine(hand, vertices, None, *first_guess(drawn), weights=spread**-2)
+    weighted = refine(hand, vertices, None, *first_guess(drawn), weights=std**-2)
     assert distance_mm(weighted, drawn).mean() < 0.5 * distance_mm(equal, drawn).mean()
 
 
@@ -108,9 +109,9 @@ def test_a_hand_does_not_depend_on_its_batch():
     """Refined alone or among others, a hand is the same to rounding."""
     hand = hand_of("toy")
     drawn = draw_feasible(hand, 20)
-    vertices, (alpha, beta) = noisy(hand, drawn), first_guess(drawn)
-    together = refine(hand, vertices, None, alpha, beta)
-    alone = refine(hand, vertices[13:14], None, alpha[13:14], beta[13:14])
+    vertices, (angles, beta) = noisy(hand, drawn), first_guess(drawn)
+    together = refine(hand, vertices, None, angles, beta)
+    alone = refine(hand, vertices[13:14], None, angles[13:14], beta[13:14])
     np.testing.assert_allclose(together.vertices[13], alone.vertices[0], atol=2e-5)
 
 

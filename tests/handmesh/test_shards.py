@@ -28,7 +28,7 @@ def edit_index(folder, **changes):
 
 
 def test_gives_what_the_shards_hold(hand_shards):
-    """Every sample, in order, with the picture, labels and vertices that tarfile and json find there; both sides occur."""
+    """Every sample, in order, with the image, labels and vertices that tarfile and json find there; both sides occur."""
     data = ShardDataset(hand_shards, toy_hand())
     held = [sample for path in sorted(hand_shards.glob("*.tar")) for sample in read_shard(path)]
     assert len(data) == len(held) == 12
@@ -36,7 +36,7 @@ def test_gives_what_the_shards_hold(hand_shards):
     for position, (index, members) in enumerate(held):
         record, labels = data.read(position), json.loads(members["json"])
         assert (record.index, record.side, record.dataset) == (index, labels["side"], labels["dataset"])
-        np.testing.assert_array_equal(record.picture, simplejpeg.decode_jpeg(members["jpg"], "RGB"))
+        np.testing.assert_array_equal(record.image, simplejpeg.decode_jpeg(members["jpg"], "RGB"))
         np.testing.assert_array_equal(record.vertices, np.load(io.BytesIO(members["vertices.npy"])))
         for name, found in (("K", record.K), ("keypoints_cam", record.keypoints), ("bbox_xyxy", record.bbox)):
             np.testing.assert_array_equal(found, labels[name])
@@ -48,7 +48,7 @@ def test_survives_pickling(hand_shards):
     """A reader sent to another process after use reads the same there."""
     data = ShardDataset(hand_shards)
     first = data.read(5)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(data)).read(5).picture, first.picture)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(data)).read(5).image, first.image)
 
 
 def test_truncated_shard_is_named_or_skipped(copy):
@@ -91,10 +91,10 @@ def test_any_damaged_header_is_noticed(hand_shards):
 
 
 def test_damaged_member_names_shard_and_sample(copy):
-    """Headers whole, contents not: the picture, the labels and the vertices are each checked when read."""
+    """Headers whole, contents not: the image, the labels and the vertices are each checked when read."""
     shard = copy / "shard-000000.tar"
     whole, table = shard.read_bytes(), index_shard(shard, 4)
-    for kind, reason in ((0, "picture is damaged"), (1, "JSON is missing or damaged"), (2, "npy is damaged")):
+    for kind, reason in ((0, "image is damaged"), (1, "JSON is missing or damaged"), (2, "npy is damaged")):
         offset = table[1, 1 + 2 * kind]
         shard.write_bytes(whole[:offset] + b"\xee" * 60 + whole[offset + 60 :])
         data = ShardDataset(copy)

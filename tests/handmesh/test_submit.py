@@ -56,7 +56,7 @@ def run_folder(tmp_path_factory):
 
 
 def test_depth_is_exact_for_perfect_predictions():
-    """Over 500 random hands the bone gives the depth back when it alone is asked, and to hands of the given proportions anyway."""
+    """Over 500 random hands the bone gives the depth back when it alone is used, and to hands of the given proportions anyway."""
     keypoints = random_hands(500, 7)[2].keypoints
     root = keypoints[:, 0, 2]
     scale = np.linalg.norm(keypoints[:, 9] - keypoints[:, 10], axis=1)
@@ -194,7 +194,7 @@ def test_from_end_to_end(frei, tmp_path, capsys):
     out = tmp_path / "pred.zip"
     submit_freihand(tmp_path / "run", src, out, device="cpu", as_json=True)
     made = json.loads(capsys.readouterr().out)
-    assert made["pictures"] == COUNT
+    assert made["images"] == COUNT
     with zipfile.ZipFile(out) as archive:
         xyz, verts = (np.array(part) for part in json.loads(archive.read("pred.json")))
     assert xyz.shape == (COUNT, 21, 3)
@@ -217,11 +217,11 @@ def test_missing_parts_are_named(frei, tmp_path):
         (shutil.rmtree if (src / part).is_dir() else Path.unlink)(src / part)
         with pytest.raises(UsageError, match=f"no whole FreiHAND evaluation set: {part} missing"):
             read_challenge(src, HAND)
-    src = shutil.copytree(frei[0], tmp_path / "picture")
+    src = shutil.copytree(frei[0], tmp_path / "image")
     (src / "evaluation/rgb/00000003.jpg").unlink()
-    with pytest.raises(UsageError, match=r"lacks 1 of 5 pictures, the first 00000003\.jpg"):
+    with pytest.raises(UsageError, match=r"lacks 1 of 5 images, the first 00000003\.jpg"):
         read_challenge(src, HAND)
-    (src / "evaluation/rgb/00000003.jpg").write_bytes(b"no picture")
+    (src / "evaluation/rgb/00000003.jpg").write_bytes(b"no image")
     with pytest.raises(HandsynthError, match=r"00000003\.jpg is damaged"):
         predict_challenge(torch.nn.Identity(), HAND, read_challenge(src, HAND), 64, 4, torch.device("cpu"))
     (src / "evaluation_scale.json").write_text("[0.03, 0.03]")

@@ -1,4 +1,4 @@
-"""Any folder of pictures as backgrounds: listed in a fixed order, looked at once, damaged files left out."""
+"""Any folder of images as backgrounds: listed in a fixed order, looked at once, damaged files left out."""
 
 import errno
 import hashlib
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import PIL
 
-from handsynth.assets.backgrounds.images import MAX_BYTES, PASSING_REASONS, SUFFIXES, BackgroundError, check_picture, decode_picture
+from handsynth.assets.backgrounds.images import MAX_BYTES, SUFFIXES, TRANSIENT_ERRORS, BackgroundError, check_image, decode_image
 from handsynth.assets.backgrounds.protocol import Backgrounds
 from handsynth.assets.store import cache_dir, read_cache, write_cache
 from handsynth.core.errors import AssetError
 
 # The same file may be readable a moment later; to replace it would make two runs differ.
-_PASSING_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})
+_TRANSIENT_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})
 
 
 def describe_skipped(backgrounds: Backgrounds) -> str | None:
@@ -30,22 +30,22 @@ def describe_skipped(backgrounds: Backgrounds) -> str | None:
     rest = len(skipped) - len(shown)
     tail = f" and {rest} more" if rest else ""
     root = getattr(backgrounds, "root", "")
-    return f"skipped {len(skipped)} of {len(skipped) + len(backgrounds)} pictures in {root}: {', '.join(shown)}{tail}"
+    return f"skipped {len(skipped)} of {len(skipped) + len(backgrounds)} images in {root}: {', '.join(shown)}{tail}"
 
 
-class PictureFolder:
-    """The usable pictures of a folder and its subfolders, in the order of their relative names.
+class ImageFolder:
+    """The usable images of a folder and its subfolders, in the order of their relative names.
 
     Each file's header is looked at once; the findings are kept in the cache, so that a second start only lists the folder.
     """
 
     name = "folder"
-    licence = "pictures of a folder given by the user; their licences are not known to handsynth"
+    licence = "images of a folder given by the user; their licences are not known to handsynth"
 
     def __init__(self, root: Path) -> None:
-        """Raises AssetError when the folder cannot be listed or holds no usable picture."""
+        """Raises AssetError when the folder cannot be listed or holds no usable image."""
         self.root = root.resolve()
-        found, self.skipped = list_pictures(self.root)
+        found, self.skipped = list_images(self.root)
         self.names: list[str] = []
         rows = []
         for file, reason in _check_all(self.root, found).items():
@@ -54,7 +54,7 @@ class PictureFolder:
                 rows.append((file, found[file][0], self.licence))
             else:
                 self.skipped[file] = reason
-        require_some(self, f"no usable picture in {root}", "give --backgrounds a folder with JPEG or PNG pictures, or leave it out")
+        require_some(self, f"no usable image in {root}", "give --backgrounds a folder with JPEG or PNG images, or leave it out")
         self.digest = list_digest(self.name, rows)
 
     def __len__(self) -> int:
@@ -66,27 +66,27 @@ class PictureFolder:
 
     def read(self, index: int) -> np.ndarray:
         """See Backgrounds.read."""
-        return read_picture(self.root, self.names[index])
+        return read_image(self.root, self.names[index])
 
 
-def read_picture(root: Path, name: str) -> np.ndarray:
+def read_image(root: Path, name: str) -> np.ndarray:
     """uint8 (H, W, 3) of the file `name` under `root`. Raises BackgroundError, or AssetError for faults that may pass."""
     try:
         data = (root / name).read_bytes()
     except OSError as error:
-        if error.errno in _PASSING_ERRORS:
+        if error.errno in _TRANSIENT_ERRNOS:
             raise AssetError(f"the background {root / name} cannot be read now ({error.strerror}): try again") from error
         raise BackgroundError(f"{name}: {error.strerror}") from error
     try:
-        return decode_picture(data)
+        return decode_image(data)
     except BackgroundError as error:
         raise BackgroundError(f"{name}: {error}") from error
 
 
-def list_pictures(root: Path) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-    """Picture files under `root`: {relative name: (bytes, mtime [ns])} sorted by name, and {name: reason} of those left out.
+def list_images(root: Path) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+    """Image files under `root`: {relative name: (bytes, mtime [ns])} sorted by name, and {name: reason} of those left out.
 
-    Judged by the ending of the name; hidden files are ignored; symbolic links count only while they stay inside the folder.
+    Recognised by the ending of the name; hidden files are ignored; symbolic links count only while they stay inside the folder.
     Raises AssetError when `root` itself cannot be listed.
     """
     found: dict[str, tuple[int, int]] = {}
@@ -134,18 +134,18 @@ def _look(path: Path, root: Path) -> tuple[str | None, os.stat_result | None]:
 
 
 def _check_all(root: Path, found: Mapping[str, tuple[int, int]]) -> dict[str, str | None]:
-    """check_picture of every file, taken from the cache where size and time of change are the same."""
+    """check_image of every file, taken from the cache where size and time of change are the same."""
     key = hashlib.sha256(os.fsencode(root) + PIL.__version__.encode()).hexdigest()[:16]
-    cache = cache_dir() / f"pictures-{key}.json"
+    cache = cache_dir() / f"images-{key}.json"
     known = read_cache(cache)
     verdicts: dict[str, str | None] = {}
     entries: dict[str, list[Any]] = {}
     for name, (size, changed) in found.items():
         entry = known.get(name)
         if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == [size, changed]):
-            entry = [size, changed, check_picture(root / name)]
+            entry = [size, changed, check_image(root / name)]
         verdicts[name] = entry[2]
-        if entry[2] not in PASSING_REASONS:
+        if entry[2] not in TRANSIENT_ERRORS:
             entries[name] = entry
     if entries != known:
         write_cache(cache, entries)
@@ -160,8 +160,8 @@ def list_digest(kind: str, rows: Iterable[tuple[str, int, str]]) -> str:
     return digest.hexdigest()
 
 
-def require_some(backgrounds: PictureFolder, problem: str, advice: str) -> None:
-    """Raises AssetError with both sentences and what was skipped, unless there is a picture."""
+def require_some(backgrounds: ImageFolder, problem: str, advice: str) -> None:
+    """Raises AssetError with both sentences and what was skipped, unless there is an image."""
     if len(backgrounds) == 0:
         skipped = describe_skipped(backgrounds)
         raise AssetError(f"{problem}{f' ({skipped})' if skipped else ''}: {advice}")

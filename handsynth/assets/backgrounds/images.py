@@ -1,4 +1,4 @@
-"""Reading one picture file of unknown origin as plain 8-bit sRGB, or saying why it cannot serve."""
+"""Reading one image file of unknown origin as plain 8-bit sRGB, or saying why it cannot serve."""
 
 import io
 import warnings
@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from handsynth.core.errors import HandsynthError
 
 MIN_SIDE = 32
-"""Least shorter side of a usable picture [px]: less is a smear once it fills a background."""
+"""Least shorter side of a usable image [px]: less is a smear once it fills a background."""
 MAX_PIXELS = 100_000_000
 """More pixels than this are taken for a decompression bomb; no camera in common use makes them."""
 MAX_BYTES = 256 << 20
@@ -28,29 +28,29 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}) | _SIXTEEN_BIT
 
-PASSING_REASONS = ("may not be read", "is gone")
+TRANSIENT_ERRORS = ("may not be read", "is gone")
 """Reasons that say nothing about the file's content, and so are not remembered."""
 
 
 class BackgroundError(HandsynthError):
-    """A picture cannot be read; another can take its place."""
+    """An image cannot be read; another can take its place."""
 
 
-def decode_picture(data: bytes) -> np.ndarray:
-    """The file's first picture as uint8 (H, W, 3) sRGB, turned as its EXIF tag says.
+def decode_image(data: bytes) -> np.ndarray:
+    """The file's first image as uint8 (H, W, 3) sRGB, turned as its EXIF tag says.
 
     Grey, palette, CMYK and 16-bit pixels are converted, transparent ones laid over white; colour profiles are not applied.
     The size of the result depends on the file alone (see ENOUGH_SIDE). Raises BackgroundError with the reason.
     """
-    picture = _decode_plain_jpeg(data) if data[:2] == b"\xff\xd8" else None
-    if picture is None:
-        picture = _decode_with_pillow(data)
-    if min(picture.shape[:2]) < MIN_SIDE:
-        raise BackgroundError(_too_small(picture.shape[1], picture.shape[0]))
-    return picture
+    image = _decode_plain_jpeg(data) if data[:2] == b"\xff\xd8" else None
+    if image is None:
+        image = _decode_with_pillow(data)
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise BackgroundError(_too_small(image.shape[1], image.shape[0]))
+    return image
 
 
-def check_picture(path: Path) -> str | None:
+def check_image(path: Path) -> str | None:
     """Why the file cannot serve as a background, from its header and its end alone where these suffice; None if it can."""
     try:
         size = path.stat().st_size
@@ -61,7 +61,7 @@ def check_picture(path: Path) -> str | None:
             with Image.open(path, formats=_FORMATS) as image:
                 kind, reason = image.format, _refusal(image)
         if reason is None and not _has_end(path, size, kind):
-            decode_picture(path.read_bytes())
+            decode_image(path.read_bytes())
         return reason
     except BackgroundError as error:
         return str(error)
@@ -91,10 +91,10 @@ def _decode_plain_jpeg(data: bytes) -> np.ndarray | None:
         raise BackgroundError(_too_large(width, height))
     least = ENOUGH_SIDE if min(height, width) >= 2 * ENOUGH_SIDE else 0
     try:
-        picture = simplejpeg.decode_jpeg(data, "RGB", fastdct=True, fastupsample=True, min_height=least, min_width=least)
+        image = simplejpeg.decode_jpeg(data, "RGB", fastdct=True, fastupsample=True, min_height=least, min_width=least)
     except ValueError as error:  # Pillow would fill what is missing with grey
         raise BackgroundError(_reason(error)) from error
-    return np.ascontiguousarray(_UPRIGHT[_orientation(data)](picture))
+    return np.ascontiguousarray(_UPRIGHT[_orientation(data)](image))
 
 
 # What EXIF's orientation tag asks for, by its value.
@@ -178,11 +178,11 @@ def _too_large(width: int, height: int) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, PermissionError):
-        return PASSING_REASONS[0]
+        return TRANSIENT_ERRORS[0]
     if isinstance(error, FileNotFoundError):
-        return PASSING_REASONS[1]
+        return TRANSIENT_ERRORS[1]
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture"
+        return "not an image"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS // 1_000_000} million pixels"
     text = " ".join(str(error).split())[:80]

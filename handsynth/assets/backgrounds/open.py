@@ -5,29 +5,29 @@ from pathlib import Path
 import numpy as np
 
 from handsynth.assets.backgrounds.coco import CocoFolder, find_annotations
-from handsynth.assets.backgrounds.folder import PictureFolder
+from handsynth.assets.backgrounds.folder import ImageFolder
 from handsynth.assets.backgrounds.images import BackgroundError
 from handsynth.assets.backgrounds.procedural.scenes import Scenes
 from handsynth.assets.backgrounds.protocol import Backgrounds
 from handsynth.core.errors import AssetError, UsageError
 
 MAX_TRIES = 100
-"""So many pictures in a row are tried before a folder is given up."""
+"""So many images in a row are tried before a folder is given up."""
 
 
 def open_backgrounds(path: Path | None, *, annotations: Path | None = None, exclude_no_derivatives: bool = False) -> Backgrounds:
-    """Embedded scenes for None, COCO where its annotations are given or found, else any folder of pictures.
+    """Embedded scenes for None, COCO where its annotations are given or found, else any folder of images.
 
     `annotations` is a COCO instances_*.json or a folder of them; without it they are looked for in folders `annotations`
-    inside, beside and above `path`. Raises AssetError when there is no usable picture, UsageError for options that do not apply.
+    inside, beside and above `path`. Raises AssetError when there is no usable image, UsageError for options that do not apply.
     """
     if path is None:
         if annotations is not None or exclude_no_derivatives:
-            raise UsageError("COCO annotations were given without their pictures: add --backgrounds and the folder train2017")
+            raise UsageError("COCO annotations were given without their images: add --backgrounds and the folder train2017")
         return Scenes()
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
-        raise AssetError(f"the background folder {path} {what}: give --backgrounds a folder of pictures, or leave it out")
+        raise AssetError(f"the background folder {path} {what}: give --backgrounds a folder of images, or leave it out")
     files = find_annotations(path, annotations)
     if files:
         return CocoFolder(path, files, exclude_no_derivatives)
@@ -36,13 +36,13 @@ def open_backgrounds(path: Path | None, *, annotations: Path | None = None, excl
             f"licences are known for COCO only, and no annotations/instances_*.json lies in, beside or above {path}: "
             "put it there, or leave out --exclude-no-derivatives"
         )
-    return PictureFolder(path)
+    return ImageFolder(path)
 
 
 def read_usable(backgrounds: Backgrounds, index: int) -> tuple[np.ndarray, int]:
-    """Picture `index` and its number, or the next one in the list that can be read: the same one on every run.
+    """Image `index` and its number, or the next one in the list that can be read: the same one on every run.
 
-    The list is a ring. Raises AssetError when none of MAX_TRIES (or all) pictures in a row can be read.
+    The list is a ring. Raises AssetError when none of MAX_TRIES (or all) images in a row can be read.
     """
     count = len(backgrounds)
     tries = min(count, MAX_TRIES)

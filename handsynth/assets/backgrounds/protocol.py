@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Backgrounds(Protocol):
-    """A fixed, ordered list of pictures."""
+    """A fixed, ordered list of images."""
 
     name: str
     """"scenes", "folder" or "coco"."""
@@ -18,9 +18,9 @@ class Backgrounds(Protocol):
     def __len__(self) -> int: ...
 
     def label(self, index: int) -> dict[str, Any]:
-        """What a sample records of picture `index`: its name, its licence and, for COCO, its id."""
+        """What a sample records of image `index`: its name, its licence and, for COCO, its id."""
         ...
 
     def read(self, index: int) -> np.ndarray:
-        """uint8 (H, W, 3) sRGB. Raises BackgroundError when the picture cannot be read."""
+        """uint8 (H, W, 3) sRGB. Raises BackgroundError when the image cannot be read."""
         ...

@@ -21,7 +21,7 @@ LICENCE = "HTML: non-commercial research only, no redistribution"
 LIMIT_BYTES = 2_000_000_000  # model.pkl has 250 MB in float32, 500 MB in float64
 SIDE = 1024  # of the model's own texture [px]
 DEFAULT_SIZE = 512
-"""Side of the prepared texture [px]; a studio shrinks it to what its pictures can show (see texture.texture_size)."""
+"""Side of the prepared texture [px]; a generator shrinks it to what its images can show (see texture.texture_size)."""
 
 _MODELS = ("TextureBasis/model_sr/model.pkl", "model_sr/model.pkl", "TextureBasis/model_wosr/model.pkl", "model_wosr/model.pkl")
 _LAYOUTS = ("uvs_right.pkl", "uvs.pkl", "uvs_left.pkl")  # uvs.pkl: the first release's right hand
@@ -71,7 +71,7 @@ def read_html(model_pkl: Path, uvs_pkl: Path, size: int = DEFAULT_SIZE) -> SkinM
 
 
 def _texel_order(path: Path, index_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each value of the file belongs in the picture.
+    """Where each value of the file belongs in the image.
 
     The file scatters into a flat (3, 1024, 1024) array that is then transposed to (row, column, colour): flat index
     colour * 1024**2 + column * 1024 + row.

@@ -23,7 +23,7 @@ class SkinModel:
     size: int  # side of the square texture [px]
     mean: np.ndarray  # (U, 3) float32, sRGB 0..255
     components: np.ndarray  # (C, U, 3) float32 (or float16), sRGB levels per standard deviation of alpha
-    texels: np.ndarray  # (U,) int32 row-major index of each used texel in the (size, size) picture, row 0 at the top
+    texels: np.ndarray  # (U,) int32 row-major index of each used texel in the (size, size) image, row 0 at the top
     uv: np.ndarray  # (T, 2) float32 texture coordinates in [0, 1], v up
     uv_faces: np.ndarray  # (F, 3) int32 rows of `uv`, aligned with the hand's faces
 
@@ -87,10 +87,10 @@ def shrink_skin(skin: SkinModel, size: int) -> SkinModel:
 
 
 def texel_cover(texels: np.ndarray, size: int, smaller: int) -> tuple[np.ndarray, scipy.sparse.csr_matrix]:
-    """Which texels of a smaller square picture cover some used ones, (U,) row-major indices of a `size` x `size` picture.
+    """Which texels of a smaller square image cover some used ones, (U,) row-major indices of a `size` x `size` image.
 
     Returns:
-        (W,) int32 row-major indices in the smaller picture, and the (W, U) areas that each shares with each used texel, in
+        (W,) int32 row-major indices in the smaller image, and the (W, U) areas that each shares with each used texel, in
         whole numbers, so that sums of float16 or float32 colours are exact in float64: the same on every processor.
     """
 

@@ -1,7 +1,7 @@
 """The brushes of the embedded scenes: shapes with shading, shadow and texture, depth blur, and the camera's own marks.
 
 Every step is either an elementwise IEEE operation, an integer filter, or is rounded to bytes soon after, so that the
-pictures do not depend on the processor's vector instructions.
+images do not depend on the processor's vector instructions.
 """
 
 import colorsys
@@ -20,7 +20,7 @@ SHIFT = 4  # bits of sub-pixel position in cv2.fillPoly
 
 @dataclass
 class Painter:
-    """A picture in the making: float32 (360, 480, 3), 0..1, gamma-coded."""
+    """An image in the making: float32 (360, 480, 3), 0..1, gamma-coded."""
 
     rng: np.random.Generator
     textures: dict[str, np.ndarray]
@@ -147,26 +147,26 @@ class Painter:
         light = 1 - np.float32(self.uniform(0, 0.2)) * (np.float32(self.light[0]) * x + np.float32(self.light[1]) * y)
         light *= 1 - np.float32(self.uniform(0, 0.14)) * (x * x + y * y)
         balance = np.array([self.uniform(0.92, 1.1), 1.0, self.uniform(0.86, 1.08)], np.float32)
-        picture = np.clip(self.canvas * light[:, :, None] * balance, 0, 2)
+        image = np.clip(self.canvas * light[:, :, None] * balance, 0, 2)
         # A photographer exposes for the middle: pull the mean towards a target that varies as that of photographs does.
-        mean = float(np.mean(picture, dtype=np.float64))
+        mean = float(np.mean(image, dtype=np.float64))
         target = min(0.75, max(0.12, 0.48 + 0.12 * float(self.rng.normal())))
-        picture *= np.float32(round((target / max(mean, 0.02)) ** 0.7, 4))
-        picture = picture / (1 + np.maximum(picture - np.float32(0.8), 0))  # highlights roll off instead of clipping hard
-        picture += np.float32(self.uniform(0.3, 1.3)) * (picture - _averaged(picture, (3,)))  # as cameras sharpen
+        image *= np.float32(round((target / max(mean, 0.02)) ** 0.7, 4))
+        image = image / (1 + np.maximum(image - np.float32(0.8), 0))  # highlights roll off instead of clipping hard
+        image += np.float32(self.uniform(0.3, 1.3)) * (image - _averaged(image, (3,)))  # as cameras sharpen
         grain = self.textures["grain"]
         sigma = self.power_law(0.004, 0.03, 1.0)
         offsets = self.rng.integers(0, TILE, (3, 2))
         for channel, (row, column) in enumerate(offsets):
             rows, columns = (np.arange(HEIGHT) + row) & (TILE - 1), (np.arange(WIDTH) + column) & (TILE - 1)
             noise = grain[rows[:, None], columns[None, :]].astype(np.float32) - 128
-            picture[:, :, channel] += noise * np.float32(sigma / 40)
-        return (np.clip(picture, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+            image[:, :, channel] += noise * np.float32(sigma / 40)
+        return (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def _averaged(picture: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
+def _averaged(image: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
     """Box filters of these widths [px], one after the other, on 16-bit integers."""
-    whole = (np.clip(picture, 0, 1.6) * np.float32(40000) + np.float32(0.5)).astype(np.uint16)
+    whole = (np.clip(image, 0, 1.6) * np.float32(40000) + np.float32(0.5)).astype(np.uint16)
     for width in widths:
         whole = cv2.blur(whole, (width, width), borderType=cv2.BORDER_REFLECT_101)
     return whole.astype(np.float32) * np.float32(1 / 40000)
@@ -191,7 +191,7 @@ def _box(low: np.ndarray, high: np.ndarray) -> tuple[slice, slice] | None:
 
 
 def _coverage(points: np.ndarray, box: tuple[slice, slice], blur: int = 0) -> np.ndarray:
-    """float32 0..1: how much of each pixel of the box lies in the polygon, softened over `blur` [px] if asked."""
+    """float32 0..1: how much of each pixel of the box lies in the polygon, softened over `blur` [px]."""
     mask = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start), np.uint8)
     corners = np.round((points - (box[1].start + 0.5, box[0].start + 0.5)) * (1 << SHIFT)).astype(np.int32)
     cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SHIFT)

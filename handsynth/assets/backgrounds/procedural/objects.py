@@ -11,19 +11,19 @@ COARSE = ("stone", "cloth", "wood", "leaves", "tiles")
 
 
 def fill(p: Painter, colour: np.ndarray, texture: str, strength: float) -> None:
-    """Covers the picture with a colour and a texture at a random angle; `strength` is the texture's contrast."""
+    """Covers the image with a colour and a texture at a random angle; `strength` is the texture's contrast."""
     grain = p.texture(texture, np.s_[0:HEIGHT, 0:WIDTH], p.uniform(0, 2 * math.pi), p.uniform(0.6, 1.6))
     p.canvas = (1 + np.float32(strength) * grain)[:, :, None] * colour.astype(np.float32)
 
 
 def paint_wall(p: Painter, colour: np.ndarray) -> None:
-    """Covers the picture with a plastered or brick wall whose light falls off downwards and to a side."""
+    """Covers the image with a plastered or brick wall whose light falls off downwards and to a side."""
     fill(p, colour, "bricks" if p.chance(0.1) else "pink", p.uniform(0.01, 0.05))
     p.canvas *= (1 - np.float32(p.uniform(0, 0.35)) * (Y / HEIGHT) + np.float32(p.uniform(-0.2, 0.2)) * (X / WIDTH))[:, :, None]
 
 
 def paint_sky(p: Painter) -> None:
-    """Covers the picture with a clear, cloudy or grey sky, paler towards the horizon."""
+    """Covers the image with a clear, cloudy or grey sky, paler towards the horizon."""
     zenith = np.array([0.35, 0.5, 0.75]) * p.uniform(0.6, 1.1) if p.chance(0.6) else p.colour("neutral") * 0.5 + 0.35
     rim = zenith * 0.4 + np.array([0.55, 0.53, 0.5])
     t = (Y / HEIGHT)[:, :, None]

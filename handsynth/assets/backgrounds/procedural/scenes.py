@@ -31,7 +31,7 @@ class Scenes:
     licence = "CC0-1.0: procedural scenes made by handsynth itself"
 
     def __init__(self, count: int = COUNT) -> None:
-        """Touches no file: the bank is made, or opened, when a picture is first read (see `prepare`)."""
+        """Touches no file: the bank is made, or opened, when an image is first read (see `prepare`)."""
         self._count = count
         self._bank: np.ndarray | None = None
         parameters = f"scenes version {VERSION} seed {SEED} count {count} size {WIDTH}x{HEIGHT}"
@@ -86,7 +86,7 @@ class Scenes:
             size = self._count * HEIGHT * WIDTH * 3 // 1_000_000 + 1
             raise AssetError(
                 f"the background scenes cannot be written to {path} ({error.strerror or error}): "
-                f"set HANDSYNTH_CACHE to a folder with {size} MB free, or give --backgrounds a folder of pictures"
+                f"set HANDSYNTH_CACHE to a folder with {size} MB free, or give --backgrounds a folder of images"
             ) from error
 
 

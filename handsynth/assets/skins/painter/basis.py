@@ -16,7 +16,7 @@ PAINTER_VERSION = 2
 """Goes up whenever the painter would paint otherwise: it names the cached file and is part of a dataset's identity."""
 
 DEFAULT_SIZE = 256
-"""Side of the texture [px]: one texel to a millimetre of the embedded hand, which is what a pixel of a 256 x 256 picture shows."""
+"""Side of the texture [px]: one texel to a millimetre of the embedded hand, which is what a pixel of a 256 x 256 image shows."""
 
 LICENCE = "Apache-2.0 (painted by handsynth)"
 

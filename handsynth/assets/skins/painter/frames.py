@@ -91,11 +91,11 @@ def _palm_axes(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _finger(name: str, nodes: np.ndarray, hand: HandModel, surface: Surface) -> tuple[Finger, np.ndarray]:
     """The finger whose three joints and tip are `nodes` (4, 3), and (3, 3) palmar direction of its three bones."""
     chain = FINGER_JOINTS[name]
-    hinge = hand.joint_axes[chain[2], 0]
+    flexion_axis = hand.joint_axes[chain[2], 0]
     bones = np.diff(nodes, axis=0)
     lengths = np.linalg.norm(bones, axis=1)
     bones = bones / lengths[:, None]
-    palmar_directions = np.cross(hinge, bones)
+    palmar_directions = np.cross(flexion_axis, bones)
     palmar_directions /= np.linalg.norm(palmar_directions, axis=1, keepdims=True)
 
     # Sum of clipped projections on the bones: grows steadily along a finger, bent or not.
@@ -109,7 +109,7 @@ def _finger(name: str, nodes: np.ndarray, hand: HandModel, surface: Surface) -> 
         axis += t[:, None] * bones[k]
         share = smoothstep(along, lengths[:k].sum() - 0.003, lengths[:k].sum() + 0.003) if k else 1.0
         palmar += np.reshape(share, (-1, 1)) * (palmar_directions[k] - (palmar_directions[k - 1] if k else 0.0))
-    across = (position - axis) @ hinge
+    across = (position - axis) @ flexion_axis
     member = surface.weights[:, chain].sum(1)
     joints = np.concatenate([[0.0], np.cumsum(lengths[:2])])
     flesh = member > 0.5

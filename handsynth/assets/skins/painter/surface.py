@@ -29,7 +29,7 @@ def rasterise_surface(hand: HandModel, size: int) -> Surface:
     face, barycentric = rasterise_layout(hand.uv, hand.uv_faces, size)
     texels = np.flatnonzero(face >= 0).astype(np.int32)
     if not len(texels):
-        raise AssetError(f"hand model {hand.name!r}: its texture layout covers no texel of a {size} x {size} picture")
+        raise AssetError(f"hand model {hand.name!r}: its texture layout covers no texel of a {size} x {size} image")
     face, barycentric = face[texels], barycentric[texels]
     corners = hand.faces[face]
 

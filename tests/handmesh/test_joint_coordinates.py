@@ -1,4 +1,4 @@
-"""Hinge angles: composed rotations against the paper's sums, and the forward kinematics of rigid links."""
+"""Joint coordinates: composed rotations against the paper's sums, and the forward kinematics of rigid links."""
 
 import csv
 import sys
@@ -9,15 +9,15 @@ import pytest
 from hands import EMBEDDED, draw_feasible, hand_of
 
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits, embed, hand_dof_matrix, project
-from handmesh.kinematics.hinges import (
+from handmesh.kinematics.joint_coordinates import (
     KNUCKLE_NAMES,
     NODE_DOFS,
-    from_hinges,
-    hinge_axes,
-    hinge_kinematics,
-    hinge_rotations,
+    from_joint_coordinates,
+    revolute_axes,
+    revolute_kinematics,
+    revolute_rotations,
     rigid_keypoints,
-    to_hinges,
+    to_joint_coordinates,
 )
 from handsynth.core.conventions import FINGER_JOINTS, KEYPOINT_NAMES
 from handsynth.core.hand import pose_hand
@@ -34,19 +34,19 @@ def hand(request):
     return hand_of(request.param)
 
 
-def sums(hand, alpha):
+def sums(hand, angles):
     """(..., 15, 3, 3) rotations of the paper's hand."""
-    return rotvec_to_rotmat(embed(alpha, hand_dof_matrix(hand)))
+    return rotvec_to_rotmat(embed(angles, hand_dof_matrix(hand)))
 
 
-def left_over(hand, alpha, angles):
-    """(..., 15) angle between the paper's joint and the hinges [deg], measured and not derived."""
-    return np.rad2deg(rotmat_geodesic_distance(sums(hand, alpha), hinge_rotations(hand, angles)))
+def left_over(hand, angles, coordinates):
+    """(..., 15) angle between the paper's joint and the revolute joints [deg], measured and not derived."""
+    return np.rad2deg(rotmat_geodesic_distance(sums(hand, angles), revolute_rotations(hand, coordinates)))
 
 
 def test_axes_of_a_joint_are_a_right_handed_frame(hand):
     """What makes the conversion independent of the hand: orthonormal, and the third is the product of the first two."""
-    axes = hinge_axes(hand)
+    axes = revolute_axes(hand)
     assert sorted(map(len, NODE_DOFS.values())) == [1] * 9 + [2] * 4 + [3] * 2
     for first, second in TWO:
         assert abs(axes[first] @ axes[second]) < 1e-12
@@ -55,57 +55,57 @@ def test_axes_of_a_joint_are_a_right_handed_frame(hand):
 
 
 def test_one_and_three_axes_are_exact(hand):
-    """The hinges make the very rotation of the sum, and the way back gives the same alpha, far beyond the limits too."""
+    """The revolute joints make the very rotation of the sum, and the way back gives the same angles, far beyond the limits too."""
     rng = np.random.default_rng(0)
-    alpha = rng.uniform(-1.5, 1.5, (3, 50, 23))
-    angles, _ = to_hinges(alpha)
+    angles = rng.uniform(-1.5, 1.5, (3, 50, 23))
+    coordinates, _ = to_joint_coordinates(angles)
     exact = [DOFS[rows[0]].node - 1 for rows in NODE_DOFS.values() if len(rows) != 2]
-    assert left_over(hand, alpha, angles)[..., exact].max() < 1e-5
-    np.testing.assert_array_equal(angles[..., ONE], alpha[..., ONE])
+    assert left_over(hand, angles, coordinates)[..., exact].max() < 1e-5
+    np.testing.assert_array_equal(coordinates[..., ONE], angles[..., ONE])
     for rows in THREE:
-        assert np.abs(angles - alpha)[..., rows].max() > 0.1  # they are not the same numbers
-        np.testing.assert_allclose(from_hinges(angles).values[..., rows], alpha[..., rows], atol=1e-9)
+        assert np.abs(coordinates - angles)[..., rows].max() > 0.1  # they are not the same numbers
+        np.testing.assert_allclose(from_joint_coordinates(coordinates).values[..., rows], angles[..., rows], atol=1e-9)
 
 
 def test_gimbal_lock_is_no_exception():
-    """Where the middle hinge stands at a right angle the rotation is still met."""
-    hand, angles = hand_of("toy"), np.zeros((1, 23))
-    angles[0, THREE[0]] = 0.4, np.pi / 2, -0.3
-    again = to_hinges(from_hinges(angles).values).values
-    assert rotmat_geodesic_distance(hinge_rotations(hand, angles), hinge_rotations(hand, again)).max() < 1e-6
+    """Where the middle revolute joint stands at a right angle the rotation is still met."""
+    hand, coordinates = hand_of("toy"), np.zeros((1, 23))
+    coordinates[0, THREE[0]] = 0.4, np.pi / 2, -0.3
+    again = to_joint_coordinates(from_joint_coordinates(coordinates).values).values
+    assert rotmat_geodesic_distance(revolute_rotations(hand, coordinates), revolute_rotations(hand, again)).max() < 1e-6
 
 
 def test_flat_and_single_motions_are_the_same(hand):
     """One degree of freedom at a time: a sum of one is a product of one, and nothing is left."""
-    alpha = np.concatenate([np.zeros((1, 23)), 0.7 * np.eye(23)])
-    for converted in (to_hinges(alpha), from_hinges(alpha)):
-        np.testing.assert_allclose(converted.values, alpha, atol=1e-12)
+    angles = np.concatenate([np.zeros((1, 23)), 0.7 * np.eye(23)])
+    for converted in (to_joint_coordinates(angles), from_joint_coordinates(angles)):
+        np.testing.assert_allclose(converted.values, angles, atol=1e-12)
         assert converted.residual_deg.max() < 1e-5
 
 
 def test_residual_is_the_angle_between_the_rotations(hand):
     """Both ways, of each knuckle by its name."""
-    values = draw_feasible(hand, 40).alpha
+    values = draw_feasible(hand, 40).angles
     nodes = [FINGER_JOINTS[name.removesuffix("_mcp")][0] - 1 for name in KNUCKLE_NAMES]
-    angles, residual = to_hinges(values)
-    np.testing.assert_allclose(left_over(hand, values, angles)[:, nodes], residual, atol=1e-5)
+    coordinates, residual = to_joint_coordinates(values)
+    np.testing.assert_allclose(left_over(hand, values, coordinates)[:, nodes], residual, atol=1e-5)
     assert residual.max() > 5
-    alpha, residual = from_hinges(values)
-    np.testing.assert_allclose(left_over(hand, alpha, values)[:, nodes], residual, atol=1e-5)
+    angles, residual = from_joint_coordinates(values)
+    np.testing.assert_allclose(left_over(hand, angles, values)[:, nodes], residual, atol=1e-5)
 
 
-@pytest.mark.parametrize("back", [False, True], ids=["to hinges", "from hinges"])
+@pytest.mark.parametrize("back", [False, True], ids=["to coordinates", "from coordinates"])
 def test_no_other_knuckle_is_nearer(back):
     """Least rotation distance: a fine search over both angles finds nothing better than the closed form."""
     hand = hand_of("toy")
     given = np.zeros((6, 23))
     given[:, TWO[0]] = np.random.default_rng(1).uniform((-0.6, -0.4), (0.6, 1.6), (6, 2))
-    found = (from_hinges if back else to_hinges)(given)
+    found = (from_joint_coordinates if back else to_joint_coordinates)(given)
     grid = np.zeros((101, 101, 23))
     grid[..., TWO[0]] = np.stack(np.meshgrid(np.linspace(-1, 1, 101), np.linspace(-0.6, 2.2, 101), indexing="ij"), -1)
     node = DOFS[TWO[0][0]].node - 1
-    targets = (hinge_rotations if back else sums)(hand, given)[:, node]
-    reachable = (sums if back else hinge_rotations)(hand, grid)[..., node, :, :]
+    targets = (revolute_rotations if back else sums)(hand, given)[:, node]
+    reachable = (sums if back else revolute_rotations)(hand, grid)[..., node, :, :]
     for target, value, residual in zip(targets, found.values[:, TWO[0]], found.residual_deg[:, 0], strict=True):
         distance = np.rad2deg(rotmat_geodesic_distance(target, reachable))
         assert distance.min() > residual - 1e-6
@@ -117,14 +117,14 @@ def test_no_other_knuckle_is_nearer(back):
 def test_kinematics_is_posing_without_the_skin(hand):
     """With the paper's rotations the rigid hand's joints are `pose_hand`'s nodes; the tips are rest vertices, carried along."""
     drawn = draw_feasible(hand, 5)
-    theta = np.concatenate([np.zeros((5, 1, 3)), embed(drawn.alpha, hand_dof_matrix(hand))], 1)
-    for alpha, beta, pose in zip(drawn.alpha, drawn.beta, theta, strict=True):
-        points = rigid_keypoints(hand, beta, sums(hand, alpha))
+    theta = np.concatenate([np.zeros((5, 1, 3)), embed(drawn.angles, hand_dof_matrix(hand))], 1)
+    for angles, beta, pose in zip(drawn.angles, drawn.beta, theta, strict=True):
+        points = rigid_keypoints(hand, beta, sums(hand, angles))
         joints = pose_hand(hand, pose, beta).joints
         nodes = [k for k, name in enumerate(KEYPOINT_NAMES) if not name.endswith("_tip")]
         np.testing.assert_allclose(points[nodes], joints[[0, 13, 14, 15, 1, 2, 3, 4, 5, 6, 10, 11, 12, 7, 8, 9]], atol=1e-12)
     flat = pose_hand(hand, np.zeros((16, 3)), drawn.beta[0])
-    at_rest = hinge_kinematics(hand, drawn.beta[0], np.zeros(23))
+    at_rest = revolute_kinematics(hand, drawn.beta[0], np.zeros(23))
     tips = [k for k, name in enumerate(KEYPOINT_NAMES) if name.endswith("_tip")]
     np.testing.assert_allclose(at_rest[tips], flat.keypoints[tips], atol=1e-12)
 
@@ -132,10 +132,10 @@ def test_kinematics_is_posing_without_the_skin(hand):
 def test_links_are_rigid_and_batches_agree(hand):
     """Bones keep their lengths in any pose, and a batch is its hands one by one."""
     drawn = draw_feasible(hand, 6)
-    many = hinge_kinematics(hand, drawn.beta[0], drawn.alpha.reshape(2, 3, 23)).reshape(6, 21, 3)
-    flat = hinge_kinematics(hand, drawn.beta[0], np.zeros(23))
-    for angles, points in zip(drawn.alpha, many, strict=True):
-        np.testing.assert_allclose(hinge_kinematics(hand, drawn.beta[0], angles), points, atol=1e-12)
+    many = revolute_kinematics(hand, drawn.beta[0], drawn.angles.reshape(2, 3, 23)).reshape(6, 21, 3)
+    flat = revolute_kinematics(hand, drawn.beta[0], np.zeros(23))
+    for coordinates, points in zip(drawn.angles, many, strict=True):
+        np.testing.assert_allclose(revolute_kinematics(hand, drawn.beta[0], coordinates), points, atol=1e-12)
         for finger in range(5):
             chain = [0, *range(1 + 4 * finger, 5 + 4 * finger)]
             np.testing.assert_allclose(
@@ -147,24 +147,26 @@ def test_abduction_is_the_hinge_at_the_palm():
     """Bending a knuckle does not change the axis of its abduction; abduction carries the axis of flexion along."""
     hand = hand_of("toy")
     abduction, flexion = DOF_NAMES.index("index_mcp_abduction"), DOF_NAMES.index("index_mcp_flexion")
-    angles = np.zeros((2, 23))
-    angles[:, flexion] = 0.9
-    angles[1, abduction] = 0.3
-    bent, turned = hinge_rotations(hand, angles)[:, DOFS[flexion].node - 1]
-    np.testing.assert_allclose(turned @ bent.T, rotvec_to_rotmat(0.3 * hinge_axes(hand)[abduction]), atol=1e-12)
+    coordinates = np.zeros((2, 23))
+    coordinates[:, flexion] = 0.9
+    coordinates[1, abduction] = 0.3
+    bent, turned = revolute_rotations(hand, coordinates)[:, DOFS[flexion].node - 1]
+    np.testing.assert_allclose(turned @ bent.T, rotvec_to_rotmat(0.3 * revolute_axes(hand)[abduction]), atol=1e-12)
 
 
 def test_benchmark_measures_the_bank(tmp_path, monkeypatch):
-    """`benchmarks/hinges.py` on a few poses: the residuals are the conversion's, a flat hand has none, rows have their origin."""
+    """`benchmarks/joint_coordinates.py` on a few poses: the residuals are the conversion's, a flat hand has none, rows have their
+    origin.
+    """
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import hinges as benchmark
+    import joint_coordinates as benchmark
 
     hand, flat = hand_of("embedded"), np.zeros((2, 23))
     for row in benchmark.compare(hand, flat, "flat"):
         assert max(row[key] for key in row if key.endswith(("_deg", "_mm", "_percent"))) < 1e-4
     theta = np.load(EMBEDDED / "poses.npz")["theta"][::150].astype(float)
-    residual = to_hinges(project(theta, hand_dof_matrix(hand))).residual_deg
-    monkeypatch.setattr(sys, "argv", ["hinges.py", "--every", "150", "--out", str(tmp_path / "h.csv")])
+    residual = to_joint_coordinates(project(theta, hand_dof_matrix(hand))).residual_deg
+    monkeypatch.setattr(sys, "argv", ["joint_coordinates.py", "--every", "150", "--out", str(tmp_path / "h.csv")])
     benchmark.main()
     rows = list(csv.DictReader(open(tmp_path / "h.csv", newline="")))
     bank = {row["finger"]: row for row in rows if row["poses"] == "bank"}
@@ -174,9 +176,9 @@ def test_benchmark_measures_the_bank(tmp_path, monkeypatch):
 
 
 def test_limits_hold_along_each_axis(hand):
-    """Alpha at a limit of one axis is a hinge at the same limit: why one table serves both."""
+    """An angle at the limit of one axis is a joint coordinate at the same limit: why one table serves both."""
     limits = dof_limits(hand.joint_limits)
     for k in range(23):
-        alpha = np.zeros((2, 23))
-        alpha[:, k] = limits[k]
-        np.testing.assert_allclose(to_hinges(alpha).values, alpha, atol=1e-12)
+        angles = np.zeros((2, 23))
+        angles[:, k] = limits[k]
+        np.testing.assert_allclose(to_joint_coordinates(angles).values, angles, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The farm: the same bytes however it is run, whole shards whatever happens, and nobody's files lost."""
+"""Generation: the same bytes however it is run, whole shards whatever happens, and nobody's files lost."""
 
 import builtins
 import contextlib
@@ -23,7 +23,7 @@ from handsynth.core.shard import canonical_json, read_index, shard_name, tempora
 from handsynth.dataset import generate as generate_module
 from handsynth.dataset.generate import RunConfig, ShardTask, make_shard, plan_shards
 from handsynth.dataset.selection import Selection
-from handsynth.dataset.sidecars import NOTES, PLAN
+from handsynth.dataset.sidecars import PLAN, SIDECAR_DIR
 from handsynth.dataset.verify import verify
 from handsynth.recipe.spec import load_spec, spec_to_dict
 
@@ -74,7 +74,7 @@ def test_jobs_never_change_a_byte(tiny_world, tmp_path):
     """`generate angrender OUT --indices 0:71424:557` with one job and with two: the same SHA-256 for every shard."""
     options = [
         "--indices", "0:71424:557", "--shard-size", 32, "--hand", "toy", "--textures", tiny_world.folder / "skin.npz",
-        "--backgrounds", tiny_world.pictures, "--assets", tiny_world.assets, "--json",
+        "--backgrounds", tiny_world.images, "--assets", tiny_world.assets, "--json",
     ]  # fmt: skip
     for jobs in (1, 2):
         made = run_handsynth("generate", "angrender", tmp_path / f"jobs{jobs}", *options, "--jobs", jobs)
@@ -111,7 +111,7 @@ def test_a_worker_may_be_anywhere(tiny_world, tmp_path, reference, monkeypatch):
     generate_module._worker_state.cache_clear()
     monkeypatch.chdir(tiny_world.folder)
     monkeypatch.setattr(generate_module, "run_in_workers", elsewhere)
-    spec, out = tiny_world.spec(textures="skin.npz", backgrounds="pictures"), Path(os.path.relpath(tmp_path / "out"))
+    spec, out = tiny_world.spec(textures="skin.npz", backgrounds="images"), Path(os.path.relpath(tmp_path / "out"))
     generate_module.generate(spec, out, Selection(slice_text="0:12"), RunConfig(), Path("assets"))
     assert shards_of(tmp_path / "out") == {name: data for name, data in reference.items() if name.endswith(".tar")}
 
@@ -132,7 +132,7 @@ def test_the_same_command_mends(tiny_world, tmp_path, reference, damage):
     """Whatever of a dataset is lost or damaged, the same command makes that again, and no more than that."""
     out = tmp_path / "out"
     tiny_world.generate(out)
-    path, (note,) = out / shard_name(1), (out / NOTES).glob(f"{shard_name(1)}.*json")
+    path, (note,) = out / shard_name(1), (out / SIDECAR_DIR).glob(f"{shard_name(1)}.*json")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     leftover = temporary_name(path).with_name(temporary_name(path).name.replace(f"-{os.getpid()}-", "-999999999-"))
@@ -276,7 +276,7 @@ def test_interrupted_it_stops_with_one_sentence_and_whole_shards(tiny_world, tmp
 
 @pytest.mark.parametrize("victim", ["all", "parent", "worker"])
 def test_workers_killed_leave_whole_shards(tiny_world, tmp_path, whole, victim):
-    """SIGKILL to the whole run, to its parent, or to a worker (as for want of memory): whole shards, and the run goes on."""
+    """SIGKILL to the whole run, to its parent, or to a worker (as for lack of memory): whole shards, and the run goes on."""
     out = tmp_path / "out"
     process = start(tiny_world, out, 2)
     if victim == "all":
@@ -302,8 +302,8 @@ def test_another_dataset_is_never_touched(tiny_world, tmp_path, reference):
     out = tmp_path / "out"
     tiny_world.generate(out)
     (out / "my notes.txt").write_text("mine")
-    for said, arguments in {"spec.seed 0, not 1": {"seed": 1}, "selection '0:12', not '0:8'": {"selection": "0:8"}}.items():
-        with pytest.raises(UsageError, match=f"holds another dataset .{said}.*--overwrite"):
+    for message, arguments in {"spec.seed 0, not 1": {"seed": 1}, "selection '0:12', not '0:8'": {"selection": "0:8"}}.items():
+        with pytest.raises(UsageError, match=f"holds another dataset .{message}.*--overwrite"):
             tiny_world.generate(out, **arguments)
         assert dataset_bytes(out) == reference | {"my notes.txt": b"mine"}
     tiny_world.generate(out, "0:4", run=RunConfig(overwrite=True), seed=1)
@@ -326,7 +326,7 @@ def test_a_folder_of_something_else_is_refused(tiny_world, tmp_path, overwrite):
 def test_a_damaged_plan_is_another_dataset(tiny_world, tmp_path, reference, plan):
     """A plan that cannot be read is refused in a sentence, and replaced on demand."""
     out = tmp_path / "out"
-    (out / NOTES).mkdir(parents=True)
+    (out / SIDECAR_DIR).mkdir(parents=True)
     (out / PLAN).write_bytes(plan)
     with pytest.raises(UsageError, match=r"holds another dataset .*--overwrite"):
         tiny_world.generate(out)
@@ -376,7 +376,7 @@ def test_a_full_disk_loses_nothing(tiny_world, tmp_path, reference, monkeypatch)
     with small_disk(disk, monkeypatch):
         ballast = disk / "ballast"
         out = disk / "out"
-        (out / NOTES).mkdir(parents=True)
+        (out / SIDECAR_DIR).mkdir(parents=True)
         ballast.write_bytes(bytes(300_000 - 20_000 - len(reference[shard_name(0)])))
         with pytest.raises(HandsynthError, match=r"the disk of .* is full: free some space .*run the same command"):
             tiny_world.generate(out)
@@ -406,8 +406,8 @@ def test_a_read_only_folder_is_one_sentence(tiny_world, tmp_path, monkeypatch):
 def test_errors_of_workers_keep_their_kind(tiny_world, tmp_path):
     """What a worker cannot do is the same sentence and exit code as in one process."""
     world = World(shutil.copytree(tiny_world.folder, tmp_path / "world", ignore=shutil.ignore_patterns("toy", "embedded", "out*")))
-    for picture in world.pictures.iterdir():
-        picture.write_bytes(picture.read_bytes()[:-30] + b"x" * 18 + picture.read_bytes()[-12:])
+    for image in world.images.iterdir():
+        image.write_bytes(image.read_bytes()[:-30] + b"x" * 18 + image.read_bytes()[-12:])
     with pytest.raises(AssetError, match=r"none of 4 backgrounds .* can be read"):
         world.generate(tmp_path / "out", run=RunConfig(jobs=2))
     assert dataset_bytes(tmp_path / "out") == {}

@@ -16,7 +16,7 @@ class Contact:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Target:
     """A pose to aim at."""
 
     angles: np.ndarray  # (16, 3) flexion, abduction, twist [rad]

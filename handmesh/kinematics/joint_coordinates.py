@@ -1,16 +1,17 @@
-"""Hinge angles: the 23 degrees of freedom as a chain of hinges, which robots have, beside the paper's sums of axis-angles.
+"""Joint coordinates: the 23 degrees of freedom as a chain of revolute joints, which robots have, beside the paper's sums of
+axis-angles.
 
-The paper's hand turns a joint by exp(sum_k alpha_k a_k); a mechanism turns it by exp(q_1 a_1) exp(q_2 a_2) ..., the first hinge
-nearest to the palm. The order is that of `DOFS`: abduction before flexion at a knuckle, as the hinges of robot hands are built;
-twist, abduction, flexion at the thumb's two lower joints. Since the axes of one joint are orthonormal and, in this order,
-right-handed, the conversion does not depend on the hand: in the joint's own frame they are x, y and z.
+The paper's hand turns a joint by exp(sum_k alpha_k a_k); a mechanism turns it by exp(q_1 a_1) exp(q_2 a_2) ..., the first revolute
+joint nearest to the palm. The order is that of `DOFS`: abduction before flexion at a knuckle, as the revolute joints of robot hands
+are built; twist, abduction, flexion at the thumb's two lower joints. Since the axes of one joint are orthonormal and, in this
+order, right-handed, the conversion does not depend on the hand: in the joint's own frame they are x, y and z.
 
 * One axis (PIP, DIP, IP): both say the same.
 * Three axes (thumb's CMC and MCP): Euler angles of the same rotation, exact.
-* Two axes (MCP): a sum reaches rotations that two hinges do not, and the other way round. Both ways give the values of least
-  rotation distance, in closed form, and the angle that is left; there and back is not the same value.
+* Two axes (MCP): a sum reaches rotations that two revolute joints do not, and the other way round. Both ways give the values of
+  least rotation distance, in closed form, and the angle that is left; there and back is not the same value.
 
-Limits of alpha serve as limits of the hinges; they agree along each axis, and about two axes at once only nearly.
+Limits of the angles serve as limits of the joint coordinates; they agree along each axis, and about two axes at once only nearly.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from handsynth.core.hand import HandModel
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 
 NODE_DOFS = {dof.node: [k for k, other in enumerate(DOFS) if other.node == dof.node] for dof in DOFS}
-"""Hinges of each joint of the kinematic tree, from the palm outwards: indices of DOFS."""
+"""Revolute joints of each joint of the kinematic tree, from the palm outwards: indices of DOFS."""
 
 _KNUCKLES = np.array([rows for rows in NODE_DOFS.values() if len(rows) == 2])  # (4, 2) abduction and flexion
 _BALLS = np.array([rows for rows in NODE_DOFS.values() if len(rows) == 3])  # (2, 3) twist, abduction, flexion
@@ -39,58 +40,58 @@ class Converted(NamedTuple):
     residual_deg: np.ndarray  # (..., 4) angle between the two rotations of each knuckle, KNUCKLE_NAMES' order
 
 
-def to_hinges(alpha: np.ndarray) -> Converted:
-    """Alpha -> hinge angles.
+def to_joint_coordinates(angles: np.ndarray) -> Converted:
+    """Angles -> joint coordinates.
 
     Args:
-        alpha: (..., 23) [rad], less than half a turn at each joint.
+        angles: (..., 23) [rad], less than half a turn at each joint.
 
-    Two hinges about x and y make the unit quaternions (w, x, y, z) whose matrix [[w, y], [x, z]] is
+    Two revolute joints about x and y make the unit quaternions (w, x, y, z) whose matrix [[w, y], [x, z]] is
     (cos q1/2, sin q1/2) (cos q2/2, sin q2/2)^T, of rank one; the nearest to another is given by its leading singular vectors,
     which for 2 x 2 are two arctangents.
     """
-    alpha = np.asarray(alpha, np.float64)
-    angles = alpha.copy()
-    angles[..., _BALLS] = _rotmat_to_euler(rotvec_to_rotmat(alpha[..., _BALLS]))
-    turn = alpha[..., _KNUCKLES]
+    angles = np.asarray(angles, np.float64)
+    coordinates = angles.copy()
+    coordinates[..., _BALLS] = _rotmat_to_euler(rotvec_to_rotmat(angles[..., _BALLS]))
+    turn = angles[..., _KNUCKLES]
     half = np.linalg.norm(turn, axis=-1) / 2
     x, y = np.moveaxis(turn * np.sinc(half / np.pi)[..., None] / 2, -1, 0)
     total, difference = np.arctan2(x + y, np.cos(half)), np.arctan2(x - y, np.cos(half))
-    angles[..., _KNUCKLES] = np.stack([total + difference, total - difference], -1)
+    coordinates[..., _KNUCKLES] = np.stack([total + difference, total - difference], -1)
     # The singular values have squares that sum to 1 and the product |x y|: cosine and sine of half the angle left.
-    return Converted(angles, np.rad2deg(np.arcsin(np.minimum(2 * np.abs(x * y), 1.0))))
+    return Converted(coordinates, np.rad2deg(np.arcsin(np.minimum(2 * np.abs(x * y), 1.0))))
 
 
-def from_hinges(angles: np.ndarray) -> Converted:
-    """Hinge angles -> alpha.
+def from_joint_coordinates(coordinates: np.ndarray) -> Converted:
+    """RevoluteJoint angles -> angles.
 
     Args:
         angles: (..., 23) [rad], less than half a turn each and at each joint.
 
     Sums of turns about x and y are the unit quaternions with z = 0: the nearest to another is itself without its z.
     """
-    angles = np.asarray(angles, np.float64)
-    alpha = angles.copy()
-    first, second, third = np.moveaxis(rotvec_to_rotmat(angles[..., _BALLS, None] * np.eye(3)), -3, 0)
-    alpha[..., _BALLS] = rotmat_to_rotvec(first @ second @ third)
-    (cos1, cos2), (sin1, sin2) = (np.moveaxis(f(angles[..., _KNUCKLES] / 2), -1, 0) for f in (np.cos, np.sin))
+    coordinates = np.asarray(coordinates, np.float64)
+    angles = coordinates.copy()
+    first, second, third = np.moveaxis(rotvec_to_rotmat(coordinates[..., _BALLS, None] * np.eye(3)), -3, 0)
+    angles[..., _BALLS] = rotmat_to_rotvec(first @ second @ third)
+    (cos1, cos2), (sin1, sin2) = (np.moveaxis(f(coordinates[..., _KNUCKLES] / 2), -1, 0) for f in (np.cos, np.sin))
     xy = np.stack([sin1 * cos2, cos1 * sin2], -1)
     half = np.arctan2(np.linalg.norm(xy, axis=-1), cos1 * cos2)
     # |xy| / sin(half) is the length of (w, x, y), by which xy is divided to make it a unit quaternion's.
     length = np.hypot(np.linalg.norm(xy, axis=-1), cos1 * cos2)
-    alpha[..., _KNUCKLES] = 2 * xy / (length * np.sinc(half / np.pi))[..., None]
-    return Converted(alpha, np.rad2deg(2 * np.arcsin(np.minimum(np.abs(sin1 * sin2), 1.0))))
+    angles[..., _KNUCKLES] = 2 * xy / (length * np.sinc(half / np.pi))[..., None]
+    return Converted(angles, np.rad2deg(2 * np.arcsin(np.minimum(np.abs(sin1 * sin2), 1.0))))
 
 
-def hinge_axes(hand: HandModel) -> np.ndarray:
-    """(23, 3) unit axes of the hinges on the flat right hand, template frame."""
+def revolute_axes(hand: HandModel) -> np.ndarray:
+    """(23, 3) unit axes of the revolute joints on the flat right hand, template frame."""
     matrix = hand_dof_matrix(hand).reshape(NUM_DOFS, -1, 3)
     return np.array([matrix[k, dof.node - 1] for k, dof in enumerate(DOFS)])
 
 
-def hinge_rotations(hand: HandModel, angles: np.ndarray) -> np.ndarray:
-    """(..., 23) hinge angles [rad] -> (..., 15, 3, 3) rotation of each joint 1.. against its parent."""
-    turns = rotvec_to_rotmat(np.asarray(angles, np.float64)[..., None] * hinge_axes(hand))
+def revolute_rotations(hand: HandModel, coordinates: np.ndarray) -> np.ndarray:
+    """(..., 23) joint coordinates [rad] -> (..., 15, 3, 3) rotation of each joint 1.. against its parent."""
+    turns = rotvec_to_rotmat(np.asarray(coordinates, np.float64)[..., None] * revolute_axes(hand))
     rotations = np.broadcast_to(np.eye(3), (*turns.shape[:-3], hand.num_joints - 1, 3, 3)).copy()
     for k, dof in enumerate(DOFS):
         rotations[..., dof.node - 1, :, :] = rotations[..., dof.node - 1, :, :] @ turns[..., k, :, :]
@@ -108,7 +109,7 @@ def rigid_keypoints(hand: HandModel, beta: np.ndarray, rotations: np.ndarray) ->
     Returns:
         (..., 21, 3) [m], FreiHAND's order, template frame, the wrist at rest: the joints are nodes of the kinematic tree, the tips
         are fixed points of the last links. MANO's tips and FreiHAND's joints are points of a skin that skinning and pose blend
-        shapes deform, so they differ (benchmarks/hinges.py: by how much).
+        shapes deform, so they differ (benchmarks/joint_coordinates.py: by how much).
     """
     beta = np.asarray(beta, np.float64)
     rest = hand.rest_joints + hand.joint_shapedirs @ beta
@@ -123,9 +124,11 @@ def rigid_keypoints(hand: HandModel, beta: np.ndarray, rotations: np.ndarray) ->
     return np.stack([points[source] for source in KEYPOINT_SOURCE], -2)
 
 
-def hinge_kinematics(hand: HandModel, beta: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """(..., 23) hinge angles [rad] and (S,) shape -> (..., 21, 3) keypoints [m] of the hand of rigid links (`rigid_keypoints`)."""
-    return rigid_keypoints(hand, beta, hinge_rotations(hand, angles))
+def revolute_kinematics(hand: HandModel, beta: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
+    """(..., 23) joint coordinates [rad] and (S,) shape -> (..., 21, 3) keypoints [m] of the hand of rigid links
+    (`rigid_keypoints`).
+    """
+    return rigid_keypoints(hand, beta, revolute_rotations(hand, coordinates))
 
 
 def _rotmat_to_euler(rotmat: np.ndarray) -> np.ndarray:

@@ -1,15 +1,18 @@
-"""How far a hand of hinges is from the paper's hand, whose axis-angles add up, over the bank of poses and over all feasible ones.
+"""How far a hand of revolute joints is from the paper's hand, whose axis-angles add up, over the bank of poses and over all
+feasible ones.
 
-    python benchmarks/hinges.py [--every 1]
+    python benchmarks/joint_coordinates.py [--every 1]
 
 Poses are projected to the 23 degrees of freedom first, so that what Z drops is not counted; shape is the mean one. For each finger:
 
-* `mcp_residual`: rotation between the knuckle's sum of axis-angles and the nearest of two hinges (the thumb has no such joint).
-* `tip_total`: distance between the fingertip of the hinges on rigid links and that of the paper's hand (its keypoint). It has two
-  parts: `tip_hinges`, rigid links turned by hinges against rigid links turned by sums, and `tip_skin`, rigid links turned by sums
-  against the skin, which skinning and pose blend shapes deform.
-* `beyond_limits`: share of the poses, out of those within the limits of alpha, whose hinge angles leave the same limits by more
-  than 0.5 degrees.
+* `mcp_residual`: rotation between the knuckle's sum of axis-angles and the nearest of two revolute joints (the thumb has no such
+  joint).
+* `tip_total`: distance between the fingertip of the revolute joints on rigid links and that of the paper's hand (its keypoint). It
+  has two
+  parts: `tip_revolute`, rigid links turned by revolute joints against rigid links turned by sums, and `tip_skin`, rigid links
+  turned by sums against the skin, which skinning and pose blend shapes deform.
+* `beyond_limits`: share of the poses, out of those within the limits of angles, whose joint coordinates leave the same limits by
+  more than 0.5 degrees.
 
 "bank": the embedded bank's 895 poses. "uniform": 2,000 poses uniform within the limits, far more extreme than any hand's.
 """
@@ -24,7 +27,7 @@ from common import print_table, provenance, results_path, write_csv
 import handsynth
 from handmesh.hands import embedded_hand
 from handmesh.kinematics.dof import DOFS, dof_limits, embed, hand_dof_matrix, project
-from handmesh.kinematics.hinges import KNUCKLE_NAMES, hinge_kinematics, rigid_keypoints, to_hinges
+from handmesh.kinematics.joint_coordinates import KNUCKLE_NAMES, revolute_kinematics, rigid_keypoints, to_joint_coordinates
 from handsynth.core.conventions import FINGERS, KEYPOINT_NAMES
 from handsynth.core.hand import HandModel, pose_hand
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -33,23 +36,23 @@ UNIFORM_POSES = 2000
 TOLERANCE_DEG = 0.5
 
 
-def compare(hand: HandModel, alpha: np.ndarray, poses: str) -> list[dict[str, Any]]:
-    """(N, 23) alpha [rad] -> a row for each finger."""
-    beta, theta = np.zeros(hand.num_shapes), embed(alpha, hand_dof_matrix(hand))
-    whole = np.concatenate([np.zeros((len(alpha), 1, 3)), theta], 1)
+def compare(hand: HandModel, angles: np.ndarray, poses: str) -> list[dict[str, Any]]:
+    """(N, 23) angles [rad] -> a row for each finger."""
+    beta, theta = np.zeros(hand.num_shapes), embed(angles, hand_dof_matrix(hand))
+    whole = np.concatenate([np.zeros((len(angles), 1, 3)), theta], 1)
     paper = np.concatenate([pose_hand(hand, block, beta).keypoints for block in np.array_split(whole, len(whole) // 128 + 1)])
     sums = rigid_keypoints(hand, beta, rotvec_to_rotmat(theta))
-    angles, residual = to_hinges(alpha)
-    hinges = hinge_kinematics(hand, beta, angles)
-    inside, within = (_within(values, dof_limits(hand.joint_limits)) for values in (alpha, angles))
+    coordinates, residual = to_joint_coordinates(angles)
+    revolute = revolute_kinematics(hand, beta, coordinates)
+    inside, within = (_within(values, dof_limits(hand.joint_limits)) for values in (angles, coordinates))
     rows = []
     for finger in FINGERS:
         tip = KEYPOINT_NAMES.index(f"{finger}_tip")
         own = [k for k, dof in enumerate(DOFS) if dof.finger == finger]
-        knuckle = residual[:, KNUCKLE_NAMES.index(f"{finger}_mcp")] if f"{finger}_mcp" in KNUCKLE_NAMES else np.zeros(len(alpha))
-        row: dict[str, Any] = {"poses": poses, "hands": len(alpha), "finger": finger}
+        knuckle = residual[:, KNUCKLE_NAMES.index(f"{finger}_mcp")] if f"{finger}_mcp" in KNUCKLE_NAMES else np.zeros(len(angles))
+        row: dict[str, Any] = {"poses": poses, "hands": len(angles), "finger": finger}
         row |= _mean_and_max("mcp_residual", knuckle, "deg")
-        for name, a, b in (("total", hinges, paper), ("hinges", hinges, sums), ("skin", sums, paper)):
+        for name, a, b in (("total", revolute, paper), ("revolute", revolute, sums), ("skin", sums, paper)):
             row |= _mean_and_max(f"tip_{name}", 1000 * np.linalg.norm(a[:, tip] - b[:, tip], axis=-1), "mm")
         feasible = inside[:, own].all(1)
         beyond = 100 * (~within[:, own].all(1) & feasible).sum() / max(feasible.sum(), 1)
@@ -70,7 +73,7 @@ def _within(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="only each N-th pose, to see that it runs")
-    parser.add_argument("--out", type=Path, help="CSV to write [results/hinges-MACHINE-COMMIT.csv]")
+    parser.add_argument("--out", type=Path, help="CSV to write [results/joint_coordinates-MACHINE-COMMIT.csv]")
     arguments = parser.parse_args()
     hand = embedded_hand()
     theta = np.load(Path(handsynth.__file__).parent / "assets" / "embedded" / "poses.npz")["theta"].astype(np.float64)
@@ -78,8 +81,8 @@ def main() -> None:
     uniform = np.random.default_rng(0).uniform(limits[:, 0], limits[:, 1], (UNIFORM_POSES, len(limits)))
     rows = compare(hand, project(theta, hand_dof_matrix(hand))[:: arguments.every], "bank")
     rows += compare(hand, uniform[:: arguments.every], "uniform")
-    print_table("Hinges against sums of axis-angles", rows)
-    path = arguments.out or results_path("hinges")
+    print_table("Revolute joints against sums of axis-angles", rows)
+    path = arguments.out or results_path("joint_coordinates")
     write_csv(path, rows, provenance())
     print(f"\n{path}")
 

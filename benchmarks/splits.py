@@ -1,9 +1,9 @@
-"""Synthetic data for the trainer's benchmarks: a training world and a held-out world that share nothing but the hand model.
+"""Synthetic data for the trainer's benchmarks: a training and a held-out split that share nothing but the hand model.
 
-    python benchmarks/worlds.py DATA      # makes what is missing; each dataset is an ordinary `handsynth generate`
+    python benchmarks/splits.py DATA      # makes what is missing; each dataset is an ordinary `handsynth generate`
 
 The bank's poses are split by gesture, so that no held-out pose is a variant of one that was trained on; the painted scenes are
-split in two; shapes, skins, lights and cameras are drawn with other seeds and, in the held-out world, from wider ranges.
+split in two; shapes, skins, lights and cameras are drawn with other seeds and, in the held-out split, from wider ranges.
 """
 
 import argparse
@@ -35,11 +35,11 @@ SIZES = {"base": 1500, "manorender": 57280, "angrender": 28640, "validation": 25
 """Samples of each dataset. manorender and angrender are spread evenly over the shipped specs' own samples."""
 
 DATA_HELP = "folder of the datasets, 2.4 GB"
-"""What a benchmark says of the folder that `make_worlds` fills."""
+"""What a benchmark says of the folder that `make_splits` fills."""
 
 
 def held_out(name: str) -> bool:
-    """Whether a pose of the bank is kept for the held-out world: a fifth of the gestures, all variants of one together."""
+    """Whether a pose of the bank is kept for the held-out split: a fifth of the gestures, all variants of one together."""
     gesture = name if name.startswith("random") else re.sub(r" \d+$", "", name)
     return hashlib.sha256(gesture.encode()).digest()[0] % 5 == 0
 
@@ -77,7 +77,7 @@ def specs() -> dict[str, tuple[DatasetSpec, str, str]]:
     }
 
 
-def make_worlds(data: Path, jobs: int) -> dict[str, Path]:
+def make_splits(data: Path, jobs: int) -> dict[str, Path]:
     """Makes every dataset that is missing under `data` -> folder of each."""
     hand, scenes = load_hand(EMBEDDED / "hand.npz"), Scenes()
     for name, bank in split_bank(load_poses(EMBEDDED / "poses.npz")).items():
@@ -98,10 +98,10 @@ def make_worlds(data: Path, jobs: int) -> dict[str, Path]:
         file = data / f"{name}.yaml"
         file.write_text(yaml.safe_dump(_plain(dataclasses.replace(spec, image_size=IMAGE_SIZE)), sort_keys=False))
         samples = [] if spec.samples == SIZES[name] else ["--samples", str(SIZES[name])]
-        hand_file, pictures = data / "hands" / poses / "hand.npz", data / "scenes" / backgrounds
+        hand_file, images = data / "hands" / poses / "hand.npz", data / "scenes" / backgrounds
         subprocess.run(
             [sys.executable, "-m", "handsynth", "generate", file, folders[name], *samples, "--hand", hand_file,
-             "--backgrounds", pictures, "--jobs", str(jobs)], check=True,
+             "--backgrounds", images, "--jobs", str(jobs)], check=True,
         )  # fmt: skip
     return folders
 
@@ -122,4 +122,4 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help=DATA_HELP)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    make_worlds(arguments.data, arguments.jobs)
+    make_splits(arguments.data, arguments.jobs)
