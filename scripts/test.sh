@@ -11,4 +11,4 @@ mypy
 say "import contracts"
 lint-imports
 say "tests"
-exec python -m pytest "$@"
+exec python -m pytest -n "$(nproc)" "$@"
