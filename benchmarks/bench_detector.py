@@ -169,7 +169,7 @@ def main() -> None:
                 break
             found.append(examine(members, detector))
         index_path = dataset / "index.json"
-        index = json.loads(index_path.read_text()) if index_path.exists() else {}
+        index = json.loads(index_path.read_text(encoding="utf-8")) if index_path.exists() else {}
         name = index.get("name", dataset.name)
         origin = provenance(detector=detector.name, spec=name, dataset=index.get("dataset", "unfinished")[:16])
         rows = by_band(found) + by_keypoint(found)

@@ -41,7 +41,7 @@ def one_thread_each() -> None:
 
 def resident_mb() -> float:
     """Memory of this process that is in RAM, shared library pages included."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_MB
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * PAGE_MB
 
 
 class Bench:
@@ -52,7 +52,7 @@ class Bench:
         started, cpu = time.perf_counter(), time.process_time()
         import cv2
 
-        from handsynth.assets.store import assets_dir
+        from handsynth.core.locations import assets_dir
         from handsynth.generator import Generator, library_of
         from handsynth.recipe.sampling import RecipeSampler
         from handsynth.recipe.spec import load_spec

@@ -122,7 +122,7 @@ def resident_mb(make: Callable[[], Loaders], variant: str) -> float:
     """Memory of this process after an epoch of batches."""
     for _ in make().batches(variant):
         pass
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def one_thread() -> None:

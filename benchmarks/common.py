@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results"
 def cpu_model() -> str:
     """Name of the processor, from Linux."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         found = None
     return found.group(1) if found else platform.processor() or platform.machine()
@@ -67,7 +67,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]], origin: dict[str, Any]
     """Writes rows of equal keys (units in the names), each with the columns of `origin`; floats with four digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = [row | origin for row in rows]
-    with open(path, "w", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(whole[0]), lineterminator="\n")
         writer.writeheader()
         for row in whole:

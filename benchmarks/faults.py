@@ -37,7 +37,7 @@ from dying import make_or_crash, make_slowly  # noqa: E402
 from object_store import object_store  # noqa: E402
 from tiny import World, dataset_bytes, make_world  # noqa: E402
 
-from handsynth.core import shard as shard_module  # noqa: E402
+from handsynth.core import files as files_module  # noqa: E402
 from handsynth.core.errors import HandsynthError  # noqa: E402
 from handsynth.dataset import generate as generate_module  # noqa: E402
 from handsynth.dataset.folder import open_folder  # noqa: E402
@@ -222,7 +222,7 @@ def read_only(bench: Bench, trials: int) -> Outcome:
                 (bench.out / name).unlink()
             if real:
                 subprocess.run(["mount", "-o", "remount,ro", str(bench.out)], check=True)
-            with contextlib.nullcontext() if real else mock.patch.object(shard_module, "open", refuse, create=True):
+            with contextlib.nullcontext() if real else mock.patch.object(files_module, "open", refuse, create=True):
                 lost += "Read-only file system" not in _sentence(lambda: bench.world.generate(bench.out, CHOSEN))
             if real:
                 subprocess.run(["mount", "-o", "remount,rw", str(bench.out)], check=True)
@@ -351,7 +351,7 @@ def memory(bench: Bench, samples: int, shard: int = 500) -> list[dict[str, Any]]
         made = make_shard(ShardTask(number, indices, spec_json, str(bench.world.assets), str(bench.folder / "memory"), dataset))
         (bench.folder / "memory" / made.info.name).unlink()
         if number % max(1, samples // shard // 20) == 0 or number == samples // shard - 1:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
             row = {"samples": indices[-1] + 1, "resident_MB": pages * os.sysconf("SC_PAGESIZE") / 2**20}
             rows.append(row | {"open_files": len(os.listdir("/proc/self/fd")), "wall_s": time.monotonic() - start})
             print(rows[-1], file=sys.stderr)
@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="some rows only, and no file")
     parser.add_argument("--memory", type=int, nargs="?", const=50_000, help="so many samples in one worker instead")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder, open(os.devnull, "w") as quiet:
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder, open(os.devnull, "w", encoding="utf-8") as quiet:
         bench = Bench(Path(folder))
         if chosen.memory:
             (bench.folder / "memory").mkdir()

@@ -12,10 +12,10 @@ import torch
 from common import print_table, provenance, results_path, write_csv
 
 import handsynth
-from handmesh.hands import embedded_hand
 from handmesh.kinematics.fit import fit_hands
 from handmesh.kinematics.report import error_summary, plot_errors
 from handsynth.core.hand import pose_hand
+from handsynth.core.named_hands import open_hand
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    hand = embedded_hand()
+    hand = open_hand("embedded")
     with np.load(Path(handsynth.__file__).parent / "assets" / "embedded" / "poses.npz", allow_pickle=False) as bank:
         theta = bank["theta"].astype(np.float64)
     theta = np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1)

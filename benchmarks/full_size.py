@@ -39,7 +39,7 @@ def full_row(name: str, out: Path, options: argparse.Namespace) -> dict[str, Any
     made, generate_s = _handsynth("generate", name, out, "--jobs", options.jobs, "--json", *some)
     found, verify_s = _handsynth("verify", out, "--replay", options.replay, "--json")
     files = [path for path in out.rglob("*") if path.is_file()]
-    index = json.loads((out / "index.json").read_text())
+    index = json.loads((out / "index.json").read_text(encoding="utf-8"))
     return {
         "dataset": name,
         "samples": found["samples"],

@@ -25,11 +25,11 @@ import numpy as np
 from common import print_table, provenance, results_path, write_csv
 
 import handsynth
-from handmesh.hands import embedded_hand
 from handmesh.kinematics.dof import DOFS, dof_limits, embed, hand_dof_matrix, project
 from handmesh.kinematics.joint_coordinates import KNUCKLE_NAMES, revolute_kinematics, rigid_keypoints, to_joint_coordinates
 from handsynth.core.conventions import FINGERS, KEYPOINT_NAMES
 from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.named_hands import open_hand
 from handsynth.core.rotation import rotvec_to_rotmat
 
 UNIFORM_POSES = 2000
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only each N-th pose, to see that it runs")
     parser.add_argument("--out", type=Path, help="CSV to write [results/joint_coordinates-MACHINE-COMMIT.csv]")
     arguments = parser.parse_args()
-    hand = embedded_hand()
+    hand = open_hand("embedded")
     theta = np.load(Path(handsynth.__file__).parent / "assets" / "embedded" / "poses.npz")["theta"].astype(np.float64)
     limits = dof_limits(hand.joint_limits)
     uniform = np.random.default_rng(0).uniform(limits[:, 0], limits[:, 1], (UNIFORM_POSES, len(limits)))

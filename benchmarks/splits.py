@@ -20,9 +20,9 @@ import numpy as np
 import yaml
 
 from handsynth.assets.backgrounds.procedural.scenes import Scenes
-from handsynth.assets.poses import PoseBank, load_poses, save_poses
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.hand import load_hand, save_hand
+from handsynth.core.locations import EMBEDDED
+from handsynth.core.poses import PoseBank, load_poses, save_poses
 from handsynth.recipe.spec import BackgroundSpec, CameraSpec, DatasetSpec, LightSpec, PoseSpec, SensorSpec, load_spec
 
 IMAGE_SIZE = 160
@@ -96,7 +96,7 @@ def make_splits(data: Path, jobs: int) -> dict[str, Path]:
     for name, (spec, poses, backgrounds) in specs().items():
         folders[name] = data / name
         file = data / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(_plain(dataclasses.replace(spec, image_size=IMAGE_SIZE)), sort_keys=False))
+        file.write_text(yaml.safe_dump(_plain(dataclasses.replace(spec, image_size=IMAGE_SIZE)), sort_keys=False), encoding="utf-8")
         samples = [] if spec.samples == SIZES[name] else ["--samples", str(SIZES[name])]
         hand_file, images = data / "hands" / poses / "hand.npz", data / "scenes" / backgrounds
         subprocess.run(

@@ -66,7 +66,7 @@ def read_table() -> list[dict[str, Any]]:
     """The rows that are already there."""
     if not TABLE.exists():
         return []
-    with open(TABLE, newline="") as file:
+    with open(TABLE, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -88,11 +88,11 @@ def _row(name: str, seed: int, folders: dict[str, Path], options: argparse.Names
     preset = dataclasses.replace(load_preset(options.preset), epochs=options.epochs, seed=seed)
     options.runs.mkdir(parents=True, exist_ok=True)
     file = options.runs / f"{run.name}.yaml"
-    file.write_text(yaml.safe_dump(spec_to_dict(preset), sort_keys=False))
+    file.write_text(yaml.safe_dump(spec_to_dict(preset), sort_keys=False), encoding="utf-8")
     common = ["--device", options.device, "--workers", str(options.workers)]
     run_handmesh("train", "mesh", file, *data, "--val", folders["validation"], "--out", run, "--resume", *common)
     run_handmesh("evaluate", run, "--data", folders["heldout"], *common)
-    evaluated = json.loads((run / "evaluation-heldout" / "metrics.json").read_text())["groups"][0]
+    evaluated = json.loads((run / "evaluation-heldout" / "metrics.json").read_text(encoding="utf-8"))["groups"][0]
     settings = {"preset": options.preset, "net": preset.net, "side_px": preset.side}
     settings["samples_seen"] = options.epochs * options.epoch_samples
     found = {key: evaluated[key] for key in METRICS}

@@ -36,8 +36,8 @@ def main() -> None:
     run_handmesh(*training, ranks=options.ranks)
     run_handmesh("evaluate", options.run, "--data", folders["heldout"], "--kinematics", *common)
 
-    summary = json.loads((options.run / "evaluation-heldout" / "metrics.json").read_text())
-    with open(options.run / "metrics.csv") as file:
+    summary = json.loads((options.run / "evaluation-heldout" / "metrics.json").read_text(encoding="utf-8"))
+    with open(options.run / "metrics.csv", encoding="utf-8") as file:
         epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     origin = provenance(torch=torch.__version__, device=options.device)
     write_csv(results_path("train_cpu"), summary["groups"], origin)

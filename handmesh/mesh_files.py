@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import write_file
 from handsynth.core.hand import HandModel
-from handsynth.core.shard import write_file
 
 MESH_SUFFIXES = (".obj", ".ply")
 """Wavefront OBJ and Stanford PLY."""

@@ -53,7 +53,7 @@ def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:
     """config.yaml of a run. Raises UsageError when there is none or it is of another kind, HandsynthError when it is damaged."""
     path = folder / CONFIG
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{folder} is no run folder: it has no {CONFIG}: {KINDS[kind]} makes one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -69,7 +69,7 @@ def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:
 def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
     """Writes a run's settings and its hand."""
     write_atomically(folder / HAND, lambda path: save_hand(path, hand))
-    write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False)))
+    write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8"))
 
 
 def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]) -> None:

@@ -155,7 +155,7 @@ def read_K(path: Path) -> np.ndarray:
     Raises UsageError when the file holds something else.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         K = np.array(value["K"] if isinstance(value, dict) else value, np.float64)
         if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0 or K[0, 1] or K[1, 0]:
             raise ValueError

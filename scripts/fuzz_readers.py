@@ -214,7 +214,7 @@ def read_shard(data: bytes, folder: Path) -> None:
     import hashlib
 
     from handsynth.core.errors import HandsynthError
-    from handsynth.core.shard import index_bytes, read_index
+    from handsynth.core.index import index_bytes, read_index
     from handsynth.dataset.statistics import collect_stats
     from handsynth.dataset.verify import verify
 

@@ -10,8 +10,8 @@ from tiny import World, make_world
 from tiny import handsynth as run_handsynth
 
 from handsynth.assets.library import Library
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.hand import save_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.sample import PASSES
 from handsynth.core.toy import toy_hand
 from handsynth.generator import Generator, library_of

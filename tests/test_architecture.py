@@ -1,5 +1,7 @@
 """The architecture: what may import what, what stays out until it is needed, and that these tests can fail."""
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +34,7 @@ def test_help_is_light():
 import handsynth.cli.main
 for arguments in (["--help"], ["generate", "--help"], ["assets", "--help"]):
     try:
-        handsynth.cli.main.app(arguments)
+        handsynth.cli.main.make_app()(arguments)
     except SystemExit:
         pass
 """
@@ -59,12 +61,44 @@ def graph():
 
 
 def test_core_imports_numpy_and_the_standard_library_only(graph):
-    """Read from the sources, so that imports inside functions count too."""
+    """Read from the sources, so that imports inside functions count too. One module may also use platformdirs."""
     core = {"handsynth.core", *graph.find_descendants("handsynth.core")}
-    outside = {name.partition(".")[0] for module in core for name in graph.find_modules_directly_imported_by(module)} - {
-        "handsynth"
-    }
-    assert outside - set(sys.stdlib_module_names) == {"numpy"}
+    found = {(name.partition(".")[0], module) for module in core for name in graph.find_modules_directly_imported_by(module)}
+    outside = {(name, module) for name, module in found if name not in {"handsynth", "numpy", *sys.stdlib_module_names}}
+    assert outside == {("platformdirs", "handsynth.core.locations")}
+
+
+def test_where_assets_lie_is_known_in_one_place(graph):
+    """Neither package but core.locations asks the platform or the environment, or names the folder of the embedded files."""
+    assert graph.find_modules_that_directly_import("platformdirs") == {"handsynth.core.locations"}
+    package, folder = r'resources\.files\("handsynth"\)', r'"embedded" /|/ "embedded"'
+    named = re.compile(f"{package}|{folder}|environ.*HANDSYNTH_(ASSETS|CACHE)")
+    found = {str(path.relative_to(ROOT)) for path in sources("handsynth", "handmesh") if named.search(path.read_text("utf-8"))}
+    assert found == {"handsynth/core/locations.py"}
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_text_files_are_utf8_whatever_the_locale():
+    """Every text file that is opened, read or written names its encoding."""
+    without = []
+    for path in sources("handsynth", "handmesh", "scripts", "benchmarks"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and opens_text(call) and not any(word.arg == "encoding" for word in call.keywords):
+                without.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert without == []
+    assert opens_text(ast.parse("open(path)", mode="eval").body)
+    assert not opens_text(ast.parse("open(path, 'rb')", mode="eval").body)
+
+
+def opens_text(call: ast.AST) -> bool:
+    assert isinstance(call, ast.Call)
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr in ("read_text", "write_text")
+    mode = "".join(ast.unparse(value) for value in [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")])
+    return isinstance(call.func, ast.Name) and call.func.id == "open" and "b" not in mode
 
 
 def test_no_dependency_is_undeclared(graph):

@@ -14,7 +14,8 @@ from tiny import World, dataset_bytes
 
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand
-from handsynth.core.shard import canonical_json, read_index, read_shard, write_shard
+from handsynth.core.index import canonical_json, read_index
+from handsynth.core.shard import read_shard, write_shard
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.generate import RunConfig
 from handsynth.dataset.replay import replay

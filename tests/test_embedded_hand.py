@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, PARENTS
 from handsynth.core.hand import HandModel, load_hand, pose_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import boundary_loop, face_normals
 
 LONG_FINGERS = ("index", "middle", "ring", "pinky")

@@ -1,6 +1,7 @@
 """Folders: a dataset in an object store is made, repaired and verified as on a disk, also where requests are dropped."""
 
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from tiny import dataset_bytes
 from tiny import handsynth as run_handsynth
 
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.shard import read_index, shard_name
+from handsynth.core.index import read_index
+from handsynth.core.secrets import hide_secrets
+from handsynth.core.shard import shard_name
 from handsynth.dataset import folder as folder_module
 from handsynth.dataset.folder import Folder, LocalFolder, open_folder
-from handsynth.dataset.generate import RunConfig
+from handsynth.dataset.generate import RunConfig, ShardTask
 from handsynth.dataset.replay import replay
 from handsynth.dataset.sidecars import PLAN, SIDECAR_DIR
 from handsynth.dataset.statistics import collect_stats
@@ -210,11 +213,61 @@ def test_a_missing_library_is_named(monkeypatch):
         open_folder("s3://bucket/x")
 
 
-def test_a_password_is_never_shown():
-    """Messages name the address without what stands before its host."""
-    with pytest.raises(HandsynthError, match="ftp://127") as raised:
-        open_folder("ftp://me:secret@127.0.0.1:1/x")
-    assert "secret" not in str(raised.value)
+SECRETS = {
+    "ftp://me:hunter2secret@127.0.0.1:1/x": "ftp://***@127.0.0.1:1/x",
+    "s3://AKIAKEY:abc/de+f==hunter2secret@bucket/a@b": "s3://***@b",  # what stands before the last "@" may be the secret
+    "memory://bucket/x?token=hunter2secret&sig=hunter2secret": "memory://bucket/x?***",
+    "memory://bucket/folder@2024/x": "memory://bucket/folder@2024/x",
+}
+
+
+@pytest.mark.parametrize(("address", "shown"), SECRETS.items())
+def test_secrets_of_an_address_are_never_shown(address, shown):
+    """Users, passwords and queries are hidden; the rest of an address is shown as it is."""
+    assert hide_secrets(f"see {address}: it is") == f"see {shown}: it is"
+    assert "hunter2secret" not in str(HandsynthError(f"cannot open {address}"))
+
+
+def test_a_library_that_repeats_a_secret_is_not_passed_on(impatient):
+    """Messages of libraries have no address around what they quote; it is known from the address that was opened."""
+    folder = open_folder("memory://AKIAKEY:hunter2secret@bucket/x?token=abcdef123")
+    errors = (
+        'Invalid bucket name "AKIAKEY:hunter2secret@bucket"',
+        "no such url: /x?token=abcdef123",
+        "key hunter2secret is unknown",
+    )
+    for text in errors:
+        folder._files = Failing(folder_module.TRIES, RuntimeError(text))
+        with pytest.raises(HandsynthError, match=r"\*\*\*") as raised:
+            folder.read("x")
+        assert not re.search("hunter2|abcdef123", str(raised.value) + str(folder))
+
+
+def test_no_command_prints_or_writes_a_secret(tiny_world, tmp_path):
+    """Neither stdout, stderr, a traceback that was wanted, nor what is written or handed to a cluster holds the secret."""
+    address = f"ftp://me:hunter2secret@127.0.0.1:1/{tmp_path.name}?token=hunter2secret"
+    options = (tiny_world.spec_path, address, "--assets", tiny_world.assets)
+    for arguments in (("generate", *options), ("verify", address), ("--debug", "stats", address), ("show", address, 1)):
+        ended = run_handsynth(*arguments)
+        assert ended.returncode != 0
+        assert "ftp://***@127.0.0.1:1" in ended.stderr
+        assert "hunter2" not in ended.stdout + ended.stderr
+    assert "Traceback" in run_handsynth("--debug", "stats", address).stderr
+    task = ShardTask(0, (0,), "", "", address, "")
+    assert "hunter2" not in repr(task)
+
+
+def test_a_finished_dataset_holds_no_secret(tiny_world, capsys):
+    """Made at an address with a secret: no file of it, and nothing that is printed, says it."""
+    address = f"memory://me:hunter2secret@bucket/{uuid.uuid4()}?token=hunter2secret"
+    tiny_world.generate(address, "0:4")
+    folder = open_folder(address)
+    data = [folder.read(f"{sub}{name}") for sub in ("", f"{SIDECAR_DIR}/") for name in folder.list(sub) if name != SIDECAR_DIR]
+    assert len(data) == 4
+    assert not any(b"hunter2" in each for each in data)
+    with pytest.raises(UsageError, match=r"memory://\*\*\*@bucket") as raised:
+        replay(address, [99], tiny_world.assets)
+    assert "hunter2" not in str(raised.value) + "".join(capsys.readouterr())
 
 
 def test_paths_and_file_addresses_are_local(tmp_path):

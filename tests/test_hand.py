@@ -9,11 +9,11 @@ import pytest
 from licensed_files import left_mano_arrays, mano_arrays, smplx_arrays
 
 from handsynth.assets.hands.mano import ManoArrays, hand_from_arrays, mirror_arrays
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, KEYPOINT_NAMES, PARENTS
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, load_hand, mirror_points, mirror_theta, pose_hand, save_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import boundary_loop, vertex_normals
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_hand, toy_poses

@@ -13,9 +13,9 @@ from handsynth.assets.skins.painter.nails import nail_masks
 from handsynth.assets.skins.painter.paint import paint_population
 from handsynth.assets.skins.painter.surface import Surface, rasterise_layout, rasterise_surface
 from handsynth.assets.skins.skin import SkinModel
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, load_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.toy import toy_hand
 from handsynth.scene.texture import TextureStage
 

@@ -8,11 +8,11 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from handsynth.assets.poses import load_poses
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.conventions import FINGER_JOINTS
 from handsynth.core.hand import load_hand, pose_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import vertex_normals
+from handsynth.core.poses import load_poses
 
 LONG = ("index", "middle", "ring", "pinky")
 FINGER_BOUND_M, PALM_BOUND_M = 0.0023, 0.0033

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from handsynth.assets.library import Library, open_library
-from handsynth.assets.poses import PoseBank
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.camera import project
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import load_hand
+from handsynth.core.index import canonical_json
+from handsynth.core.locations import EMBEDDED
+from handsynth.core.poses import PoseBank
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotvec_to_rotmat
-from handsynth.core.shard import canonical_json
 from handsynth.core.toy import toy_poses
 from handsynth.recipe.proxy import HandProxy, segment_distance
 from handsynth.recipe.recipe import Recipe, recipe_from_dict
@@ -97,7 +97,7 @@ def test_a_recipe_is_the_same_in_another_process(toy):
     """Nothing of a recipe hangs on this process: not on hash seeds, threads or what was drawn before."""
     code = (
         "from handsynth.assets.library import open_library; from handsynth.recipe.sampling import RecipeSampler\n"
-        "from handsynth.recipe.spec import load_spec; from handsynth.core.shard import canonical_json; from pathlib import Path\n"
+        "from handsynth.recipe.spec import load_spec; from handsynth.core.index import canonical_json; from pathlib import Path\n"
         "s = RecipeSampler(load_spec('default'), open_library('toy', 'embedded', 'scenes', Path('/nonexistent')))\n"
         "print(*[canonical_json(s.sample(i).to_dict()).decode() for i in (99, 7, 4321)], sep='\\n')"
     )

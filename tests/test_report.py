@@ -9,8 +9,9 @@ import pytest
 from tiny import World
 
 from handsynth.core.errors import UsageError
+from handsynth.core.index import read_index
 from handsynth.core.sample import Sample
-from handsynth.core.shard import read_index, read_shard
+from handsynth.core.shard import read_shard
 from handsynth.dataset.draw import draw_labels
 from handsynth.dataset.plan import estimate, plot_plan
 from handsynth.dataset.selection import Selection

@@ -165,7 +165,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path, monkeypatch):
     """A cache folder that is a file: an AssetError that names HANDSYNTH_CACHE and the room needed."""
     (tmp_path / "taken").write_text("")
     monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "taken"))
-    with pytest.raises(AssetError, match="HANDSYNTH_CACHE to a folder with 200 MB free"):
+    with pytest.raises(AssetError, match="HANDSYNTH_CACHE to a folder with 300 MB free"):
         open_backgrounds(None).read(0)
 
 

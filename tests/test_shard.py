@@ -17,18 +17,10 @@ import pytest
 
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError
+from handsynth.core.files import remove_leftovers, temporary_name, write_file
+from handsynth.core.index import canonical_json, read_index
 from handsynth.core.sample import FIELDS, decode_labels, decode_npy, encode_npy
-from handsynth.core.shard import (
-    Members,
-    canonical_json,
-    read_index,
-    read_shard,
-    remove_leftovers,
-    shard_name,
-    temporary_name,
-    write_file,
-    write_shard,
-)
+from handsynth.core.shard import Members, read_shard, shard_name, write_shard
 
 
 def _members(index: int) -> dict[str, bytes]:
@@ -118,7 +110,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
 
 def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path):
     """A temporary file goes once its writer is gone; that of a living process, and every other file, stays."""
-    code = "from handsynth.core.shard import *; from pathlib import Path; temporary_name(Path('a.tar')).touch()"
+    code = "from handsynth.core.files import *; from pathlib import Path; temporary_name(Path('a.tar')).touch()"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     assert len(list(tmp_path.iterdir())) == 1
     mine, other = temporary_name(tmp_path / "b.tar"), tmp_path / ".tmp-of-someone-else"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from handsynth.core.shard import canonical_json, read_index, read_shard, shard_name
+from handsynth.core.index import canonical_json, read_index
+from handsynth.core.shard import read_shard, shard_name
 from handsynth.dataset.folder import LocalFolder
 from handsynth.dataset.sidecars import SIDECAR_DIR, merge_index, read_sidecars, whole_shards, write_sidecar
 
@@ -19,7 +20,7 @@ PLAN: dict[str, Any] = {
 def publish(folder: LocalFolder, number: int, driver: str, dataset: str = "d") -> None:
     """A shard whose bytes depend on the driver, as pixels do, and whose size does not."""
     info = folder.write_shard(shard_name(number), [(number, {"jpg": driver.encode()})])
-    write_sidecar(folder, info, dataset, driver)
+    write_sidecar(folder, dataclasses.replace(info, driver=driver), dataset)
 
 
 @pytest.fixture
@@ -27,14 +28,13 @@ def folder(tmp_path) -> LocalFolder:
     return LocalFolder(tmp_path)
 
 
-def said_and_there(folder: LocalFolder) -> tuple[list[str], list[str]]:
-    """Drivers by the index, and by the shards themselves, whose hashes the index must have."""
+def listed_and_there(folder: LocalFolder) -> tuple[list[str], list[str]]:
+    """Drivers by the index, of the whole and of each shard, and by the shards themselves, whose hashes the index must have."""
     index = read_index(folder)
     names = [entry["name"] for entry in index["shards"]]
     assert whole_shards(folder, "d", names) == set(names)
-    by_hash = {s["sha256"]: s["driver"] for found in read_sidecars(folder, "d").values() for s in found}
     drivers = [members["jpg"].decode() for name in names for _, members in read_shard(folder.path / name)]
-    assert [by_hash[entry["sha256"]] for entry in index["shards"]] == drivers
+    assert [entry["driver"] for entry in index["shards"]] == drivers
     return index["drivers"], sorted(set(drivers))
 
 
@@ -45,7 +45,7 @@ def test_two_drivers_that_race_leave_one_shard_and_its_own_sidecar(folder, order
         publish(folder, 0, driver)
     publish(folder, 1, "a")
     assert merge_index(folder, PLAN, 2, set())
-    message, there = said_and_there(folder)
+    message, there = listed_and_there(folder)
     assert message == there == sorted({order[1], "a"})
     before = (folder.path / "index.json").read_bytes()
     assert merge_index(folder, PLAN, 2, set())
@@ -66,7 +66,7 @@ def test_a_shard_replaced_while_the_index_is_written_ends_in_it(folder):
             super().write(name, data)
 
     assert merge_index(Raced(folder.path), PLAN, 1, set())
-    message, there = said_and_there(folder)
+    message, there = listed_and_there(folder)
     assert message == there == ["c"]
 
 

@@ -15,11 +15,13 @@ from tiny import dataset_bytes
 
 from handsynth.annotate import depth_at_pixels
 from handsynth.core.camera import project
-from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.hand import save_hand
+from handsynth.core.index import canonical_json, index_bytes
 from handsynth.core.sample import decode_npy, encode_npy
-from handsynth.core.shard import canonical_json, index_bytes, read_shard, shard_name, write_shard
+from handsynth.core.shard import read_shard, shard_name, write_shard
 from handsynth.core.toy import toy_hand
-from handsynth.dataset.replay import find_sample, replay
+from handsynth.dataset.replay import Here, find_sample, replay
 from handsynth.dataset.sidecars import SIDECAR_DIR
 from handsynth.dataset.silhouette import silhouette
 from handsynth.dataset.verify import MAX_FAULTS, closed_faces, verify
@@ -116,7 +118,8 @@ def repack(out: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None]
     if "json" in samples[position][1]:
         samples[position][1]["json"] = canonical_json(labels)
     info = write_shard(path, samples)
-    edit_index(out, lambda index: index["shards"][number].update(dataclasses.asdict(info)))
+    driver = json.loads((out / "index.json").read_bytes())["shards"][number]["driver"]
+    edit_index(out, lambda index: index["shards"][number].update(dataclasses.asdict(dataclasses.replace(info, driver=driver))))
 
 
 def test_repacking_itself_is_no_fault(out, faults, made):
@@ -328,14 +331,94 @@ def test_replay_finds_a_changed_image_and_a_changed_recipe(out, made, tiny_world
     assert any("sample 6 made again differs" in f for f in verify(out, tiny_world.assets, replays=12).faults)
 
 
+def drawn_by(driver: str, *numbers: int) -> Callable[[dict], None]:
+    """Makes the index say that these shards were drawn by another driver."""
+
+    def change(index: dict) -> None:
+        for number in numbers:
+            index["shards"][number]["driver"] = driver
+        index["drivers"] = sorted({entry["driver"] for entry in index["shards"]})
+
+    return change
+
+
 def test_on_another_driver_pixels_may_differ_and_labels_may_not(out, tiny_world):
     """Pixels are promised on one OpenGL driver; labels and vertices on every one."""
-    edit_index(out, lambda index: index.update(drivers=["another one"]))
     repack(out, lambda labels, members: members.update(jpg=members["jpg"] + b"\0"))
+    edit_index(out, drawn_by("another one", 0, 1, 2))
     (found,) = replay(out, [6], tiny_world.assets)
     assert (found.different, found.faithful, found.same_driver) == (("jpg",), True, False)
     repack(out, lambda labels, members: labels.update(keypoints_visible=[1 - v for v in labels["keypoints_visible"]]))
+    edit_index(out, drawn_by("another one", 1))
     assert not replay(out, [6], tiny_world.assets)[0].faithful
+
+
+def test_each_shard_is_compared_by_its_own_driver(out, tiny_world):
+    """Made by nodes of two drivers, a sound dataset has no fault; a changed image is one where the driver is this machine's."""
+    repack(out, lambda labels, members: members.update(jpg=members["jpg"] + b"\0"), number=1)
+    edit_index(out, drawn_by("another one", 1))
+    assert verify(out, tiny_world.assets, replays=12).faults == []
+    assert [r.same_driver for r in replay(out, [0, 6, 11], tiny_world.assets)] == [True, False, True]
+    repack(out, lambda labels, members: members.update(jpg=members["jpg"] + b"\0"), number=2)
+    edit_index(out, lambda index: index["shards"][2].update(driver=index["shards"][0]["driver"]))
+    assert [fault.split(" made again")[0] for fault in verify(out, tiny_world.assets, replays=12).faults] == ["sample 10"]
+
+
+@pytest.mark.parametrize("drivers", ["one", "two"])
+def test_an_index_without_drivers_by_shard_is_read(out, tiny_world, drivers):
+    """As older versions wrote it: one driver is every shard's; which of two drew a shard is not known, so labels are compared."""
+
+    def older(index: dict) -> None:
+        for entry in index["shards"]:
+            del entry["driver"]
+        index["drivers"] += ["another one"] if drivers == "two" else []
+
+    edit_index(out, older)
+    if drivers == "one":
+        assert verify(out, tiny_world.assets, replays=3).faults == []
+    assert [r.same_driver for r in replay(out, [0, 11], tiny_world.assets)] == [drivers == "one"] * 2
+    edit_index(out, lambda index: index["shards"][0].update(driver=7))
+    with pytest.raises(HandsynthError, match="describes a shard as"):
+        replay(out, [0], tiny_world.assets)
+
+
+def test_a_dataset_is_replayed_where_its_assets_lie_elsewhere(out, tiny_world, tmp_path):
+    """With the same assets under other names, every byte is equal; digests decide; what is missing is named with its flag."""
+    shutil.rmtree(out / SIDECAR_DIR)
+    shutil.copytree(tiny_world.images, tmp_path / "other images")
+    shutil.copy(tiny_world.folder / "skin.npz", tmp_path / "other.npz")
+    gone = {"hand": "/gone/hand.npz", "textures": "/gone/skin.npz", "backgrounds": "/gone/images"}
+    edit_index(out, lambda index: index["spec"].update(gone))
+    with pytest.raises(AssetError, match=r"/gone/hand\.npz.*--hand, --textures and --backgrounds say where"):
+        replay(out, [0], tiny_world.assets)
+    here = Here("toy", str(tmp_path / "other.npz"), str(tmp_path / "other images"))
+    assert all(r.faithful and r.same_driver for r in replay(out, [0, 11], tiny_world.assets, here))
+    assert verify(out, tiny_world.assets, 3, here).faults == []
+    with pytest.raises(UsageError, match=r"made with other assets \(skin\).*--textures"):
+        replay(out, [0], tiny_world.assets, dataclasses.replace(here, textures="embedded"))
+    with pytest.raises(UsageError, match="--device is auto, cpu, gpu"):
+        replay(out, [0], tiny_world.assets, dataclasses.replace(here, device="cuda"))
+
+
+def test_a_hand_by_file_is_found_or_missed_aloud(out, tiny_world, tmp_path):
+    """Labels are posed with the hand that the dataset was made with, from its file; where it is gone, a note says so."""
+    hand = dataclasses.replace(toy_hand(), name="mine", v_template=toy_hand().v_template * 1.01)
+    save_hand(tmp_path / "mine.npz", hand)
+    made = tmp_path / "made"
+    tiny_world.generate(made, hand=tmp_path / "mine.npz")
+    found = verify(made, tiny_world.assets)
+    assert (found.faults, found.notes, found.silhouettes) == ([], [], 12)
+    (tmp_path / "mine.npz").rename(tmp_path / "moved.npz")
+    found = verify(made, tiny_world.assets)
+    assert (found.faults, found.silhouettes) == ([], 0)
+    (note,) = found.notes
+    assert "no silhouette was compared" in note
+    assert "mine.npz" in note
+    assert "--hand" in note
+    found = verify(made, tiny_world.assets, here=Here(hand=str(tmp_path / "moved.npz")))
+    assert (found.faults, found.notes, found.silhouettes) == ([], [], 12)
+    with pytest.raises(UsageError, match="--hand embedded is not the hand 'mine' that"):
+        verify(made, tiny_world.assets, here=Here(hand="embedded"))
 
 
 def test_replay_with_other_assets_is_refused(out, tiny_world):

@@ -103,10 +103,10 @@ def kinematics_export(
     """The hand as a robot's description: 16 links with meshes and masses, 23 revolute joints with limits, named as in the paper's
     order.
     """
-    from handmesh.hands import embedded_hand
     from handmesh.robot.articulated import articulate
     from handmesh.robot.export import export_articulated, read_beta
     from handsynth.core.hand import load_hand
+    from handsynth.core.named_hands import open_hand
 
     if run and hand:
         raise UsageError("--run and --hand both name a hand: give one of them")
@@ -116,7 +116,7 @@ def kinematics_export(
         hand = run / HAND
         if not hand.exists():
             raise UsageError(f"{run} is no run folder: it has no {HAND}")
-    model = articulate(load_hand(hand) if hand else embedded_hand(), read_beta(beta), side)
+    model = articulate(load_hand(hand) if hand else open_hand("embedded"), read_beta(beta), side)
     meshes = export_articulated(model, out, format)
     joints = [joint.name for link in model.links for joint in link.joints]
     if as_json:

@@ -20,10 +20,12 @@ from tqdm import tqdm
 from handsynth.core.camera import project
 from handsynth.core.conventions import FINGERTIP_TABLES, JOINT_NAMES, KEYPOINT_NAMES, LABEL_GRID_M, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import write_file
 from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
+from handsynth.core.index import canonical_json
 from handsynth.core.rng import stream
 from handsynth.core.sample import FIELDS, encode_npy
-from handsynth.core.shard import Members, canonical_json, shard_name, write_file, write_shard
+from handsynth.core.shard import Members, shard_name, write_shard
 
 VERSIONS = ("gs", "hom", "sample", "auto")
 """Versions of an image in the order of their numbers: as taken before green, and three with other backgrounds and colours."""
@@ -146,7 +148,7 @@ def _items(path: Path) -> Iterator[Any]:
     """Entries of a JSON list, one at a time: the vertices of all hands are gigabytes as Python's numbers."""
     decoder, text, at = json.JSONDecoder(), "", 0
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             if file.read(1) != "[":
                 raise ValueError("it is no list")
             while True:

@@ -13,8 +13,9 @@ import simplejpeg
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
+from handsynth.core.index import read_index
 from handsynth.core.sample import decode_labels, decode_npy
-from handsynth.core.shard import MAX_MEMBER_BYTES, read_index
+from handsynth.core.shard import MAX_MEMBER_BYTES
 
 MEMBERS = ("jpg", "json", "vertices.npy")
 """What training reads of a sample; other members (mask, passes) are stepped over."""

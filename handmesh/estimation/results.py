@@ -18,8 +18,8 @@ from handmesh.sources import OVERLAY, Camera
 from handsynth.core.camera import project
 from handsynth.core.conventions import KEYPOINT_NAMES
 from handsynth.core.errors import AssetError, HandsynthError
+from handsynth.core.files import temporary_name, write_file
 from handsynth.core.hand import HandModel
-from handsynth.core.shard import temporary_name, write_file
 
 SCHEMA = "handmesh-prediction/1"
 """Name and version of the JSON; a name stays with its meaning, a new meaning is a new version."""

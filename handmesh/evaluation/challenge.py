@@ -25,8 +25,8 @@ from handmesh.evaluation.baseline import mean_hand
 from handmesh.evaluation.root_depth import SLACK, root_depth_from_scale
 from handmesh.metrics import evaluate_hands
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import write_file
 from handsynth.core.hand import HandModel, keypoints_from_vertices
-from handsynth.core.shard import write_file
 
 CENTRE_SIDE_PX = 1.3 * 100
 """Without boxes: a square of 100 px at the image's centre, 1.3 times enlarged, as MobRecon has it for this very task

@@ -13,7 +13,7 @@ from handmesh.evaluation.plots import plot_groups, plot_pck
 from handmesh.evaluation.scores import HEADINGS, TITLES, Evaluated, column
 from handmesh.nets.summary import aligned_columns
 from handsynth.core.errors import HandsynthError
-from handsynth.core.shard import write_file
+from handsynth.core.files import write_file
 
 _GROUP_METRICS = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at_15")
 _PLOTS = {"view": "error_by_view.png", "pose": "error_by_pose.png", "visible": "error_by_visibility.png"}

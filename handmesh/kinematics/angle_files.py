@@ -15,9 +15,8 @@ from handmesh.kinematics.feasibility import limit_violations
 from handmesh.kinematics.fit import FitResult
 from handmesh.kinematics.joint_coordinates import KNUCKLE_NAMES, to_joint_coordinates
 from handsynth.core.conventions import FINGERS
-from handsynth.core.files import write_atomically
+from handsynth.core.files import write_atomically, write_file
 from handsynth.core.hand import HandModel
-from handsynth.core.shard import write_file
 
 SCHEMA = "handmesh-angles/1"
 """Name and version of the JSON; a name stays with its meaning, a new meaning is a new version."""

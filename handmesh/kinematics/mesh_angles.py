@@ -7,19 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.hands import find_hand
 from handmesh.kinematics import angle_files
 from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.kinematics.fit import ITERATIONS, FitResult
 from handmesh.kinematics.ik_run import load_ik_run
 from handmesh.kinematics.mesh_sources import Hands, is_mesh_source, read_hands
 from handmesh.mesh_files import write_mesh
-from handmesh.poses import open_hand
 from handmesh.sources import Source, find_sources
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel
-from handsynth.core.shard import read_index
+from handsynth.core.index import read_index
+from handsynth.core.named_hands import find_hand, open_hand
 
 MESH_FORMATS = ("obj", "ply", "none")
 
@@ -74,7 +73,7 @@ def hand_of_sources(name: str | None, sources: Sequence[Source]) -> HandModel:
     datasets = [source.path for source in sources if source.path.is_dir()]
     if name is None and datasets:
         return find_hand(read_index(datasets[0]), datasets[0])
-    return open_hand(name or "auto")[0]
+    return open_hand(name or "auto")
 
 
 def refuse_images(paths: Sequence[Path], instead: str) -> None:
@@ -112,7 +111,7 @@ def mesh_sources(paths: Sequence[Path]) -> tuple[list[Source], list[Path]]:
 def read_shape(path: Path, hand: HandModel) -> np.ndarray:
     """(S,) beta from JSON: a list, an object with `beta`, or what these commands write of one hand. Raises UsageError."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(value, dict):
             value = value["hands"][0]["beta"] if len(value.get("hands", [])) == 1 else value["beta"]
         beta = np.array(value, np.float64)

@@ -65,7 +65,7 @@ def load_preset(name_or_path: str) -> TrainSpec:
 def read_preset(name_or_path: str, known: tuple[str, ...]) -> tuple[str, str]:
     """Text of a shipped preset, one of `known`, or of a YAML file, and its name for messages. Raises UsageError."""
     if name_or_path in known:
-        text = (resources.files("handmesh.settings") / "presets" / f"{name_or_path}.yaml").read_text()
+        text = (resources.files("handmesh.settings") / "presets" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
         return text, f"preset {name_or_path}"
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml") and not path.exists():
@@ -73,7 +73,7 @@ def read_preset(name_or_path: str, known: tuple[str, ...]) -> tuple[str, str]:
         hint = f"did you mean {close[0]!r}?" if close else "a file of your own ends in .yaml"
         raise UsageError(f"no preset is called {name_or_path!r}: there are {', '.join(known)}; {hint}")
     try:
-        return path.read_text(), f"preset {path}"
+        return path.read_text(encoding="utf-8"), f"preset {path}"
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"preset {path} cannot be read: {error}") from None
 

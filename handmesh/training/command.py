@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from handmesh.data.shards import ShardDataset
-from handmesh.hands import find_hand
 from handmesh.settings.mesh import TrainSpec, load_preset
 from handmesh.training.loop import HowRun, Part, Training
 from handmesh.training.ranks import open_ranks
 from handsynth.core.errors import UsageError
+from handsynth.core.named_hands import find_hand
 
 
 def train_mesh_command(

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from handmesh.device import pick_device
-from handmesh.poses import load_poses, open_hand, split_poses
+from handmesh.poses import split_poses
 from handmesh.settings.ik import load_ik_preset
 from handmesh.training.ik_loop import IKData, train_ik
+from handsynth.core.named_hands import open_hand, open_poses
+from handsynth.core.poses import load_poses
 
 
 def train_ik_command(
@@ -16,8 +18,8 @@ def train_ik_command(
 ) -> str:
     """Trains as the command line says -> the closing line. `flags` that are None leave the preset's value."""
     spec = dataclasses.replace(load_ik_preset(preset), **{key: value for key, value in flags.items() if value is not None})
-    model, beside = open_hand(hand)
-    bank = load_poses(poses or beside)
+    model = open_hand(hand)
+    bank = load_poses(poses) if poses else open_poses(hand)
     train, validation = split_poses(bank)
     history = train_ik(spec, IKData(model, train, validation, bank), out, pick_device(device), resume)
     last = history[-1]

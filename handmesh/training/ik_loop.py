@@ -16,7 +16,6 @@ from handmesh.kinematics.hand_layer import HandLayer
 from handmesh.kinematics.ik_loss import ik_losses
 from handmesh.kinematics.ik_net import IKNet
 from handmesh.metrics import align_similarity, mean_error_mm
-from handmesh.poses import Poses
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import spec_to_dict
@@ -27,6 +26,7 @@ from handmesh.training.resume import check_folder
 from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import HandModel
+from handsynth.core.poses import PoseBank
 
 IK_PANELS = (
     Panel("loss of equation 5", (("train_loss", "training", "tab:blue"), ("val_loss", "validation", "tab:orange"))),
@@ -51,9 +51,9 @@ class IKData:
     """What is trained on."""
 
     hand: HandModel
-    train: Poses
-    validation: Poses
-    bank: Poses  # both, for the record
+    train: PoseBank
+    validation: PoseBank
+    bank: PoseBank  # both, for the record
 
 
 def train_ik(spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool = False) -> list[dict[str, float]]:

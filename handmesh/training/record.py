@@ -67,7 +67,7 @@ class Recorder:
         writer = csv.DictWriter(text, list(history[-1]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
-        write_atomically(self.out / "metrics.csv", lambda path: path.write_text(text.getvalue()))
+        write_atomically(self.out / "metrics.csv", lambda path: path.write_text(text.getvalue(), encoding="utf-8"))
         write_atomically(self.out / "curves.png", lambda path: plot_curves(path, history, self.panels))
         for name, value in history[-1].items():
             self._board.add_scalar(f"epoch/{name}", value, int(history[-1]["steps"]))

@@ -1,6 +1,7 @@
 """What handsynth can use from elsewhere, and whether it is prepared here and still as it was then."""
 
 import json
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +78,7 @@ def _status(asset: Asset, assets: Path) -> AssetStatus:
         return AssetStatus(asset, "used in place", asset.prepare)
     paths = [assets / name for name in asset.becomes]
     # poses.npz may come from MANO or from the pose prior: its record says which. Without a record it is anybody's.
-    if not any(path.exists() and _read_record(path).get("asset", asset.name) == asset.name for path in paths):
+    if not any(os.path.exists(path) and _read_record(path).get("asset", asset.name) == asset.name for path in paths):
         return AssetStatus(asset, "missing", f"download {', '.join(asset.files)} from {asset.site}, then: {asset.prepare}")
     for path in paths:
         fault = _fault(path)
@@ -113,7 +114,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _fault(path: Path) -> str:
     """What is wrong with a prepared file, or nothing: completes the sentence "FILE ..."."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "is gone"
     expected = _read_record(path).get("sha256")
     if expected is None:

@@ -1,35 +1,39 @@
-"""Where assets and caches lie on disk."""
+"""What is kept in the cache: large files that are made once, and what is known of files that were looked at."""
 
 import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from handsynth.core.files import write_atomically
-
-EMBEDDED = Path(__file__).parent / "embedded"
-"""Folder of the freely licensed stand-ins that ship with the package."""
-
-
-def assets_dir() -> Path:
-    """Folder of the user's prepared assets: $HANDSYNTH_ASSETS, else the user data folder of the platform."""
-    return Path(os.environ.get("HANDSYNTH_ASSETS") or platformdirs.user_data_dir("handsynth"))
-
-
-def cache_dir() -> Path:
-    """Folder of what can be made again: $HANDSYNTH_CACHE, else the user cache folder of the platform."""
-    return Path(os.environ.get("HANDSYNTH_CACHE") or platformdirs.user_cache_dir("handsynth"))
+from handsynth.core.locations import cache_error, check_cache
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_cached(path: Path, make: Callable[[Path], object]) -> None:
+    """Lets `make` fill a temporary file that becomes `path`, a file of the cache.
+
+    Raises AssetError naming HANDSYNTH_CACHE when the cache cannot be written to, before `make` is called, and when it is full.
+    """
+    check_cache()
+    with cache_errors():
+        write_atomically(path, make)
+
+
+@contextlib.contextmanager
+def cache_errors() -> Iterator[None]:
+    """Turns errors of the cache's disk into one sentence that names HANDSYNTH_CACHE, and no other folder."""
+    try:
+        yield
+    except OSError as error:
+        raise cache_error(error) from None
 
 
 def read_cache(path: Path) -> dict[str, Any]:

@@ -1,17 +1,15 @@
-"""Shards: deterministic WebDataset tars, written whole or not at all, and the index beside them."""
+"""Shards: deterministic WebDataset tars, written whole or not at all, and read without trust."""
 
 import hashlib
 import io
-import json
-import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from handsynth.core.errors import HandsynthError
+from handsynth.core.files import replacing
 
 Members = dict[str, bytes]
 """One encoded sample: file extension ("jpg", "mask.png", "json", "vertices.npy", ...) -> bytes."""
@@ -33,52 +31,12 @@ class ShardInfo:
     first: int  # dataset index of the first sample
     last: int  # dataset index of the last sample
     replaced_backgrounds: int = 0
+    driver: str = ""  # OpenGL driver that drew its images; empty when nothing was drawn, or when an older version wrote the index
 
 
 def shard_name(number: int) -> str:
     """File name of shard `number`."""
     return f"shard-{number:06d}.tar"
-
-
-def temporary_name(path: Path) -> Path:
-    """Where a process writes `path` before renaming it; the process id lets a later run know leftovers by their dead owner."""
-    return path.with_name(f"{_process_space()}{os.getpid()}-{path.name}")
-
-
-def _process_space() -> str:
-    """Prefix of temporary names within which process ids mean something: machine and, for containers, pid namespace."""
-    return f".tmp-{os.uname().nodename}-{os.stat('/proc/self/ns/pid').st_ino}-"
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files left in `folder` by processes of this machine that are no longer alive."""
-    space = _process_space()
-    for path in folder.glob(".tmp-*"):
-        if path.name.startswith(space):
-            pid = path.name.removeprefix(space).split("-")[0]
-            if not _is_alive(pid):
-                path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: str) -> bool:
-    """Whether a process of that id runs; a zombie, which a container without an init keeps for ever, does not."""
-    try:
-        return Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (OSError, ValueError, IndexError):
-        return False
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes `data` under a temporary name, syncs it and renames it to `path`."""
-    temporary = temporary_name(path)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_shard(path: Path, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
@@ -87,31 +45,24 @@ def write_shard(path: Path, samples: Iterable[tuple[int, Members]]) -> ShardInfo
     Members are named `000000123.jpg` and so on: nine digits, no dot in the key. The file appears under its own name only
     when it is whole and on disk.
     """
-    temporary = temporary_name(path)
     digest, count, size, indices = hashlib.sha256(), 0, 0, []
-    try:
-        with open(temporary, "wb", buffering=1 << 20) as file:
+    with replacing(path) as temporary, open(temporary, "wb", buffering=1 << 20) as file:
 
-            def put(data: bytes) -> None:
-                nonlocal size
-                digest.update(data)
-                file.write(data)
-                size += len(data)
+        def put(data: bytes) -> None:
+            nonlocal size
+            digest.update(data)
+            file.write(data)
+            size += len(data)
 
-            for index, members in samples:
-                for extension, data in members.items():
-                    put(_header(f"{index:09d}.{extension}", len(data)))
-                    put(data)
-                    put(bytes(-len(data) % tarfile.BLOCKSIZE))
-                count += 1
-                indices.append(index)
-            end = 2 * tarfile.BLOCKSIZE
-            put(b"\0" * (end + -(size + end) % tarfile.RECORDSIZE))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        for index, members in samples:
+            for extension, data in members.items():
+                put(_header(f"{index:09d}.{extension}", len(data)))
+                put(data)
+                put(bytes(-len(data) % tarfile.BLOCKSIZE))
+            count += 1
+            indices.append(index)
+        end = 2 * tarfile.BLOCKSIZE
+        put(b"\0" * (end + -(size + end) % tarfile.RECORDSIZE))
     return ShardInfo(path.name, count, size, digest.hexdigest(), indices[0], indices[-1])
 
 
@@ -165,50 +116,3 @@ def read_shard(source: Path | bytes, name: str = "shard") -> Iterator[tuple[int,
         raise HandsynthError(f"{name} is truncated or is not a tar: {error}") from None
     if key is not None:
         yield int(key), members
-
-
-def canonical_json(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces: equal values give equal bytes. Refuses NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def index_bytes(index: dict[str, Any]) -> bytes:
-    """`index.json` as it is written: for people too, and so that equal values give equal bytes."""
-    return json.dumps(index, indent=1, sort_keys=True).encode() + b"\n"
-
-
-class Readable(Protocol):
-    """A folder that is not a path: it gives the bytes of a file by name, or raises FileNotFoundError."""
-
-    def read(self, name: str) -> bytes:
-        """The file's bytes."""
-        ...
-
-
-def read_index(folder: Path | Readable) -> dict[str, Any]:
-    """Reads `index.json` of a dataset. Raises HandsynthError in one sentence when it is missing or damaged."""
-    path = f"{folder}/index.json"
-    try:
-        index = json.loads((folder / "index.json").read_bytes() if isinstance(folder, Path) else folder.read("index.json"))
-        canonical_json(index)  # refuses NaN and infinity
-    except FileNotFoundError:
-        raise HandsynthError(
-            f"{folder} holds no index.json: it is no finished dataset; run `handsynth generate SPEC {folder}` to finish it"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise HandsynthError(f"{path} is damaged: {error}; `handsynth generate` with the same arguments writes it again") from None
-    if not isinstance(index, dict) or not all(isinstance(index.get(key), kind) for key, kind in _INDEX_KEYS.items()):
-        raise HandsynthError(f"{path} is no index of a handsynth dataset")
-    for entry in index["shards"]:
-        good = isinstance(entry, dict) and all(type(entry.get(key)) is kind for key, kind in _SHARD_KEYS.items())
-        if not good or not _SHARD_NAME.fullmatch(entry["name"]):
-            raise HandsynthError(f"{path} is damaged: it describes a shard as {entry!r:.100}")
-    return index
-
-
-_SHARD_NAME = re.compile(r"shard-\d{6,9}\.tar", re.ASCII)
-_SHARD_KEYS = {f.name: f.type for f in fields(ShardInfo)}
-_INDEX_KEYS: dict[str, type] = {
-    "schema": str, "name": str, "dataset": str, "spec": dict, "selection": str, "assets": dict, "drivers": list,
-    "samples": int, "num_vertices": int, "fingertips": list, "shards": list,
-}  # fmt: skip

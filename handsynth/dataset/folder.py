@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.shard import Members, ShardInfo, read_shard, remove_leftovers, write_file, write_shard
+from handsynth.core.files import remove_leftovers, write_file
+from handsynth.core.secrets import hide_secrets, learn_secrets
+from handsynth.core.shard import Members, ShardInfo, read_shard, write_shard
 
 Result = TypeVar("Result")
 
@@ -24,7 +26,10 @@ FIRST_WAIT_S = 1.0
 
 
 class Folder(Protocol):
-    """Where a dataset lies. Names are relative, with "/" between folder and file."""
+    """Where a dataset lies. Names are relative, with "/" between folder and file.
+
+    What cannot be listed, written or removed raises HandsynthError in one sentence that names the folder and says what to do.
+    """
 
     def __str__(self) -> str: ...  # for messages: as the user gave it, without secrets
 
@@ -46,7 +51,7 @@ class Folder(Protocol):
         ...
 
     def write_shard(self, name: str, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
-        """core.shard.write_shard into this folder."""
+        """core.shard.write_shard into this folder. Errors of `samples` stay what they are, OSErrors too."""
         ...
 
     def remove(self, name: str) -> None:
@@ -73,11 +78,39 @@ def open_folder(where: Path | str) -> Folder:
 
 def read_samples(folder: Folder, name: str) -> Iterator[tuple[int, Members]]:
     """core.shard.read_shard of a shard in a folder. Raises HandsynthError naming it when it cannot be read or is damaged."""
+    yield from read_shard(read_file(folder, name), name)
+
+
+def read_file(folder: Folder, name: str) -> bytes:
+    """The bytes of a file. Raises HandsynthError naming it when it cannot be read."""
     try:
-        data = folder.read(name)
+        return folder.read(name)
     except OSError as error:
         raise HandsynthError(f"{name} in {folder} cannot be read: {error.strerror or error}") from None
-    yield from read_shard(data, name)
+
+
+class _OfSamples(Exception):
+    """Carries an error of the samples of a shard past the handlers of the disk that it is written to."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+
+def _marked(samples: Iterable[tuple[int, Members]]) -> Iterator[tuple[int, Members]]:
+    try:
+        yield from samples
+    except OSError as error:
+        raise _OfSamples(error) from error
+
+
+def _write_shard(path: Path, samples: Iterable[tuple[int, Members]], blame: Callable[[OSError], HandsynthError]) -> ShardInfo:
+    """core.shard.write_shard, with `blame` making the error of the disk at `path`."""
+    try:
+        return write_shard(path, _marked(samples))
+    except _OfSamples as carrier:
+        raise carrier.error from None
+    except OSError as error:
+        raise blame(error) from None
 
 
 @dataclass(frozen=True)
@@ -97,7 +130,7 @@ class LocalFolder:
     def list(self, sub: str = "") -> dict[str, int]:
         """See Folder.list. Raises UsageError when the folder is a file."""
         found = {}
-        with contextlib.suppress(FileNotFoundError):
+        with self._errors("listed"), contextlib.suppress(FileNotFoundError):
             try:
                 entries = sorted(os.scandir(self.path / sub), key=lambda entry: entry.name)
             except NotADirectoryError:
@@ -115,20 +148,37 @@ class LocalFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """See Folder.write."""
-        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-        write_file(self.path / name, data)
+        with self._errors():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            write_file(self.path / name, data)
 
     def write_shard(self, name: str, samples: Iterable[tuple[int, Members]]) -> ShardInfo:
         """See Folder.write_shard."""
-        return write_shard(self.path / name, samples)
+        return _write_shard(self.path / name, samples, self._failure)
 
     def remove(self, name: str) -> None:
         """See Folder.remove."""
-        (self.path / name).unlink(missing_ok=True)
+        with self._errors():
+            (self.path / name).unlink(missing_ok=True)
 
     def remove_leftovers(self, sub: str = "") -> None:
         """See Folder.remove_leftovers."""
-        remove_leftovers(self.path / sub)
+        with self._errors():
+            remove_leftovers(self.path / sub)
+
+    @contextlib.contextmanager
+    def _errors(self, done: str = "written to") -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._failure(error, done) from None
+
+    def _failure(self, error: OSError, done: str = "written to") -> HandsynthError:
+        again = "whole shards are kept: run the same command to go on"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return HandsynthError(f"the disk of {self} is full: free some space ({again})")
+        reason = error.strerror or str(error)
+        return HandsynthError(f"{self} cannot be {done} ({reason}): name another folder, or repair this one ({again})")
 
 
 class RemoteFolder:
@@ -142,6 +192,7 @@ class RemoteFolder:
     def __init__(self, url: str) -> None:
         """See open_folder."""
         self.address = url
+        learn_secrets(url)
         kind, _, place = url.partition("://")
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*", kind) or not place.strip("/"):
             raise UsageError(f"{self} is neither a folder nor an address such as s3://bucket/name")
@@ -160,8 +211,8 @@ class RemoteFolder:
         self._root = root.rstrip("/")
 
     def __str__(self) -> str:
-        """The address without the user and password that it may hold."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.address)
+        """The address without the secrets that it may hold."""
+        return hide_secrets(self.address)
 
     def list(self, sub: str = "") -> dict[str, int]:
         """See Folder.list."""
@@ -185,16 +236,16 @@ class RemoteFolder:
         """See Folder.write_shard. The shard is made in this machine's temporary folder first ($TMPDIR)."""
         with tempfile.TemporaryDirectory(prefix="handsynth-") as folder:
             path = Path(folder) / name
-            try:
-                info = write_shard(path, samples)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                raise HandsynthError(
-                    f"{folder} has no room for a shard on its way to {self}: set TMPDIR to a larger disk"
-                ) from None
+            info = _write_shard(path, samples, self._on_the_way)
             self._change("written to", lambda: self._files.put_file(str(path), f"{self._root}/{name}"))
         return info
+
+    def _on_the_way(self, error: OSError) -> HandsynthError:
+        place = tempfile.gettempdir()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return HandsynthError(f"{place} has no room for a shard on its way to {self}: set TMPDIR to a larger disk")
+        reason = error.strerror or str(error)
+        return HandsynthError(f"{place}, for a shard on its way to {self}, cannot be written to ({reason}): set TMPDIR to another")
 
     def remove(self, name: str) -> None:
         """See Folder.remove."""

@@ -1,14 +1,12 @@
 """Generation: which samples go into which shard, workers that make whole shards, resuming, and the merged index."""
 
-import contextlib
 import dataclasses
-import errno
 import json
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,9 @@ import handsynth
 from handsynth.assets.backgrounds.folder import describe_skipped
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.index import canonical_json
 from handsynth.core.sample import Sample
-from handsynth.core.shard import Members, ShardInfo, canonical_json, shard_name
+from handsynth.core.shard import Members, ShardInfo, shard_name
 from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.progress import Progress
 from handsynth.dataset.selection import Selection
@@ -69,7 +68,7 @@ class ShardTask:
     indices: tuple[int, ...]
     spec_json: str
     assets: str
-    out: str
+    out: str = field(repr=False)  # may hold a secret, and a cluster's log shows the tasks that failed
     dataset: str  # the identity that spec and assets must have where the worker is
     device: str = AUTO
     profile: bool = False
@@ -121,11 +120,10 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     }
     shards = plan_shards(spec, selection)
     names = [shard_name(k) for k in range(len(shards))]
-    with _disk_errors(folder):
-        _claim(folder, plan, run)
-        _remove_leftovers(folder)
-        whole = whole_shards(folder, plan["dataset"], names)
-        doubtful = set(folder.list()).intersection(names) - whole
+    _claim(folder, plan, run)
+    _remove_leftovers(folder)
+    whole = whole_shards(folder, plan["dataset"], names)
+    doubtful = set(folder.list()).intersection(names) - whole
     mine = [k for k in range(run.node_rank, len(shards), run.nnodes) if names[k] not in whole]
     if mine:
         library.prepare(lambda text: print(text, file=sys.stderr))  # once here, rather than in every worker
@@ -135,7 +133,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     total = sum(len(t.indices) for t in tasks)
     lost: list[str] = []
     profile = Profile()
-    with Progress(total, len(tasks)) as progress, _disk_errors(folder):
+    with Progress(total, len(tasks)) as progress:
         for task, made in run_in_workers(make_shard, tasks, run.jobs, run.scheduler):
             if made is None:
                 lost.append(names[task.number])
@@ -151,8 +149,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
             "workers every time, for lack of memory or by a crash in native code; what else was made is whole: run the same "
             "command with fewer --jobs, or with other --backgrounds"
         )
-    with _disk_errors(folder):
-        complete = merge_index(folder, plan, len(shards), doubtful)
+    complete = merge_index(folder, plan, len(shards), doubtful)
     summary = {"dataset": plan["dataset"], "shards": len(shards), "made": len(tasks), "samples": total, "complete": complete}
     return summary | ({"profile": profile} if run.profile else {})
 
@@ -166,6 +163,14 @@ def _absolute_paths(spec: DatasetSpec) -> dict[str, str]:
 _KEYWORDS = {"auto", "mano", "embedded", "toy", "html", "scenes"}
 
 
+_OF_THE_SYSTEM = re.compile(
+    r"lost\+found|\.snapshots?|\.zfs|\.nfs.*|\.directory|\.Trash.*|\.DS_Store|\._.*|\.fseventsd|\.Spotlight-V100|\.TemporaryItems|"
+    r"Thumbs\.db|desktop\.ini|\$RECYCLE\.BIN|System Volume Information|@eaDir|#recycle|#snapshot",
+    re.IGNORECASE,
+)
+"""What file systems and file managers put into folders by themselves: a folder with nothing else counts as empty."""
+
+
 def _claim(folder: Folder, plan: dict[str, Any], run: RunConfig) -> None:
     """Makes `folder` this dataset's, or raises UsageError saying what else lies there.
 
@@ -175,7 +180,7 @@ def _claim(folder: Folder, plan: dict[str, Any], run: RunConfig) -> None:
     data = read_if_there(folder, PLAN)
     found, index = parse_object(data), parse_object(read_if_there(folder, "index.json"))
     if not any(all(message.get(key) == plan[key] for key in ("dataset", "selection")) for message in (found, index)):
-        if data is None and files - {SIDECAR_DIR}:
+        if data is None and not all(name == SIDECAR_DIR or _OF_THE_SYSTEM.fullmatch(name) for name in files):
             raise UsageError(f"{folder} holds other files and is no dataset: name an empty or new folder")
         if data is not None:
             _replace(folder, _difference(found, plan), run)
@@ -236,7 +241,7 @@ def make_shard(task: ShardTask) -> MadeShard:
     """
     folder, name = open_folder(task.out), shard_name(task.number)
     profile = Profile() if task.profile else OFF
-    with profile.stage("write"), threadpoolctl.threadpool_limits(1), _disk_errors(folder):
+    with profile.stage("write"), threadpoolctl.threadpool_limits(1):
         made = read_sidecars(folder, task.dataset, name).get(name, [])
         if found := sidecar_of(folder, name, folder.list().get(name), made):  # another node's, or of a worker that then died
             return MadeShard(ShardInfo(**{f.name: found[f.name] for f in dataclasses.fields(ShardInfo)}), OFF)
@@ -256,8 +261,8 @@ def make_shard(task: ShardTask) -> MadeShard:
                 yield sample.index, encoded
 
         info = folder.write_shard(name, members())
-        info = dataclasses.replace(info, replaced_backgrounds=replaced)
-        write_sidecar(folder, info, generator.dataset, generator.renderer.driver)
+        info = dataclasses.replace(info, replaced_backgrounds=replaced, driver=generator.renderer.driver)
+        write_sidecar(folder, info, generator.dataset)
     if task.profile:
         profile.samples = info.count
     return MadeShard(info, profile)
@@ -284,18 +289,3 @@ def _worker_state(spec_json: str, assets: str, device: str) -> tuple[RecipeSampl
     spec = spec_from_dict(json.loads(spec_json), "spec")
     library = library_of(spec, Path(assets))
     return RecipeSampler(spec, library), Generator(spec, library, device)
-
-
-@contextlib.contextmanager
-def _disk_errors(out: Folder) -> Iterator[None]:
-    """Turns a full or read-only disk, or a folder that cannot be one, into one sentence."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        again = "whole shards are kept: run the same command to go on"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise HandsynthError(f"the disk of {out} is full: free some space ({again})") from None
-        reason = error.strerror or str(error)
-        raise HandsynthError(f"{out} cannot be written to ({reason}): name another folder, or repair this one ({again})") from None

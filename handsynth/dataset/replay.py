@@ -1,29 +1,54 @@
 """Replay: samples made again from their stored recipes, and compared member by member."""
 
+import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from handsynth.core.errors import UsageError
+from handsynth.core.errors import AssetError, UsageError
+from handsynth.core.index import read_index
 from handsynth.core.sample import decode_labels
-from handsynth.core.shard import Members, read_index
-from handsynth.dataset.folder import open_folder, read_samples
+from handsynth.core.shard import Members
+from handsynth.dataset.folder import Folder, open_folder, read_samples
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_sample
 from handsynth.recipe.recipe import recipe_from_dict
-from handsynth.recipe.spec import spec_from_dict
+from handsynth.recipe.spec import DatasetSpec, spec_from_dict
+from handsynth.render.context import AUTO, check_device
+
+
+@dataclass(frozen=True)
+class Here:
+    """What this machine uses in the place of what a dataset's spec names. The assets must have the dataset's digests."""
+
+    hand: str | None = None
+    textures: str | None = None
+    backgrounds: str | None = None
+    device: str = AUTO  # see render.context.find_device
+
+    def spec(self, spec: DatasetSpec) -> DatasetSpec:
+        """The spec with these assets; none of them is part of its identity."""
+        named = {name: getattr(self, name) for name in ("hand", "textures", "backgrounds")}
+        return dataclasses.replace(spec, **{name: value for name, value in named.items() if value is not None})
 
 
 def find_sample(out: Path | str, sample_index: int) -> tuple[str, Members]:
     """Where a sample is, and its members. Raises UsageError when the dataset does not hold it."""
     folder = open_folder(out)
-    index = read_index(folder)
+    entry, members = _find(folder, read_index(folder), sample_index)
+    return f"{entry['name']}, sample {sample_index}", members
+
+
+def _find(folder: Folder, index: dict[str, Any], sample_index: int) -> tuple[dict[str, Any], Members]:
+    """What the index says of the shard of a sample, and the sample's members."""
     for entry in index["shards"]:
         if entry["first"] <= sample_index <= entry["last"]:
             for found, members in read_samples(folder, entry["name"]):
                 if found == sample_index:
-                    return f"{entry['name']}, sample {found}", members
+                    return entry, members
     last = index["shards"][-1]["last"] if index["shards"] else -1
-    raise UsageError(f"{out} holds no sample {sample_index}: its selection is {index['selection']!r}, its last index {last}")
+    raise UsageError(f"{folder} holds no sample {sample_index}: its selection is {index['selection']!r}, its last index {last}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +57,7 @@ class Replay:
 
     equal: tuple[str, ...]  # members with the same bytes
     different: tuple[str, ...]  # members with other bytes
-    same_driver: bool
+    same_driver: bool  # as its shard was drawn by; False where the index of an older version leaves that open
 
     @property
     def faithful(self) -> bool:
@@ -40,24 +65,38 @@ class Replay:
         return not (set(self.different) & {"json", "vertices.npy"} if not self.same_driver else self.different)
 
 
-def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Replay]:
+def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here = Here()) -> list[Replay]:
     """Makes samples again from their stored recipes and compares every member.
 
-    Raises UsageError when the assets here are not those of the dataset.
+    Raises UsageError when the assets here are not those of the dataset, AssetError when they or the device are missing.
     """
-    index = read_index(open_folder(out))
-    spec = spec_from_dict(index["spec"], f"{out}/index.json")
-    library = library_of(spec, assets)
+    check_device(here.device)
+    folder = open_folder(out)
+    index = read_index(folder)
+    spec = here.spec(spec_from_dict(index["spec"], f"{folder}/index.json"))
+    elsewhere = "--hand, --textures and --backgrounds say where they lie on this machine"
+    try:
+        library = library_of(spec, assets)
+    except AssetError as error:
+        raise AssetError(f"{error} ({folder} was made with such assets: {elsewhere})") from None
     if library.digests != index["assets"]:
         other = ", ".join(k for k in index["assets"] if library.digests.get(k) != index["assets"][k])
-        raise UsageError(f"{out} was made with other assets ({other}): a replay needs the same ones")
-    generator = Generator(spec, library)
+        raise UsageError(f"{folder} was made with other assets ({other}), and a replay needs the same ones: {elsewhere}")
+    library.prepare(lambda text: print(text, file=sys.stderr))
+    generator = Generator(spec, library, here.device)
     results = []
     for sample_index in sample_indices:
-        where, members = find_sample(out, sample_index)
+        entry, members = _find(folder, index, sample_index)
+        where = f"{entry['name']}, sample {sample_index}"
         recipe = recipe_from_dict(decode_labels(members, where)["recipe"], where)
         again = encode_sample(next(iter(generator.make_samples([recipe]))))
         names = sorted(set(members) | set(again))
         equal = tuple(n for n in names if members.get(n) == again.get(n))
-        results.append(Replay(equal, tuple(n for n in names if n not in equal), generator.renderer.driver in index["drivers"]))
+        same_driver = generator.renderer.driver == _driver(index, entry)
+        results.append(Replay(equal, tuple(n for n in names if n not in equal), same_driver))
     return results
+
+
+def _driver(index: dict[str, Any], entry: dict[str, Any]) -> str | None:
+    """The driver that drew a shard; None when the index does not say: older ones only list the drivers of the whole dataset."""
+    return entry.get("driver") or (index["drivers"][0] if len(index["drivers"]) == 1 else None)

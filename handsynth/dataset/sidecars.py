@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from handsynth.core.conventions import DEPTH_UNIT_M, FINGERTIP_TABLES, JOINT_NAMES, KEYPOINT_NAMES, VISIBLE_TOLERANCE_M
+from handsynth.core.errors import HandsynthError
+from handsynth.core.index import canonical_json, index_bytes
 from handsynth.core.sample import FIELDS, PASSES
-from handsynth.core.shard import ShardInfo, canonical_json, index_bytes, shard_name
+from handsynth.core.shard import ShardInfo, shard_name
 from handsynth.dataset.folder import Folder
 
 SIDECAR_DIR = ".handsynth"
@@ -23,15 +25,15 @@ PLAN = f"{SIDECAR_DIR}/plan.json"
 """What the dataset is to be: everything of the index that is known before a sample is made."""
 
 Sidecar = dict[str, Any]
-"""The fields of ShardInfo, and `dataset` (identity) and `driver` (OpenGL)."""
+"""The fields of ShardInfo, and `dataset` (identity)."""
 
-_KEYS = {f.name: f.type for f in dataclasses.fields(ShardInfo)} | {"dataset": str, "driver": str}
+_KEYS = {f.name: f.type for f in dataclasses.fields(ShardInfo)} | {"dataset": str}
 _NAME = re.compile(r"(shard-[0-9]{6,9}\.tar)\.(?:([0-9a-f]{16})\.)?json")  # without a digest: made before there was one
 
 
-def write_sidecar(folder: Folder, info: ShardInfo, dataset: str, driver: str) -> None:
+def write_sidecar(folder: Folder, info: ShardInfo, dataset: str) -> None:
     """Says that a shard is whole. The shard lies there already."""
-    data = canonical_json(dataclasses.asdict(info) | {"dataset": dataset, "driver": driver})
+    data = canonical_json(dataclasses.asdict(info) | {"dataset": dataset})
     folder.write(f"{SIDECAR_DIR}/{info.name}.{_digest(data)}.json", data)
 
 
@@ -120,7 +122,7 @@ def _index(plan: dict[str, Any], sidecars: list[Sidecar]) -> dict[str, Any]:
 
 def _entry(sidecar: Sidecar) -> dict[str, Any]:
     """What the index says of a shard."""
-    return {key: value for key, value in sidecar.items() if key not in ("dataset", "driver")}
+    return {key: value for key, value in sidecar.items() if key != "dataset"}
 
 
 def disagreements(folder: Folder, index: dict[str, Any]) -> Iterator[str]:
@@ -135,7 +137,7 @@ def disagreements(folder: Folder, index: dict[str, Any]) -> Iterator[str]:
         return
     sidecars, chosen = read_sidecars(folder, index["dataset"]), []
     for entry in index["shards"]:
-        agreeing = [sidecar for sidecar in sidecars.get(entry["name"], []) if _entry(sidecar) == entry]
+        agreeing = [s for s in sidecars.get(entry["name"], []) if _entry(s) == {"driver": s["driver"]} | entry]
         if not agreeing:
             yield f"the sidecar of {entry['name']} in {SIDECAR_DIR} is missing, damaged, or says other than index.json: {repair}"
         chosen += agreeing[:1]
@@ -144,16 +146,18 @@ def disagreements(folder: Folder, index: dict[str, Any]) -> Iterator[str]:
     expected = _index(plan, chosen) if len(chosen) == len(index["shards"]) else plan
     if not plan or data != canonical_json(plan):
         yield f"{PLAN} is missing or damaged: {repair}"
-    elif wrong := sorted(key for key in expected if expected[key] != index.get(key)):
+    elif wrong := sorted(key for key in expected.keys() - {"shards"} if expected[key] != index.get(key)):
         yield f"{PLAN} and the sidecars say other than index.json of {', '.join(wrong)[:100]}: {repair}"
 
 
 def read_if_there(folder: Folder, name: str) -> bytes | None:
-    """The bytes of a file, None when it is not there."""
+    """The bytes of a file, None when it is not there. Raises HandsynthError when it is there and cannot be read."""
     try:
         return folder.read(name)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise HandsynthError(f"{name} in {folder} cannot be read: {error.strerror or error}") from None
 
 
 def parse_object(data: bytes | None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.index import read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
-from handsynth.core.shard import read_index
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
 from handsynth.dataset.folder import open_folder, read_samples
 from handsynth.dataset.replay import find_sample

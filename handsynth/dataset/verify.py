@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from handsynth.annotate import depth_at_pixels
-from handsynth.assets.library import find_hand
 from handsynth.core.camera import project, transform
 from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA, VISIBLE_TOLERANCE_M
-from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import HandModel, keypoints_from_vertices, mirror_points, mirror_theta, pose_hand
+from handsynth.core.index import read_index
+from handsynth.core.named_hands import find_hand, open_hand
 from handsynth.core.sample import decode_labels, decode_npy
-from handsynth.core.shard import Members, read_index, read_shard, shard_name
+from handsynth.core.shard import Members, read_shard, shard_name
 from handsynth.dataset.folder import Folder, open_folder
-from handsynth.dataset.replay import replay
+from handsynth.dataset.replay import Here, replay
 from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
@@ -46,6 +47,7 @@ class Findings:
     """What verify found."""
 
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what could not be checked here, and why
     samples: int = 0
     silhouettes: int = 0
     replayed: int = 0
@@ -60,17 +62,18 @@ class Findings:
         return len(self.faults) >= MAX_FAULTS
 
 
-def verify(out: Path | str, assets: Path, replays: int = 0) -> Findings:
+def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here()) -> Findings:
     """Checks a whole dataset, in a folder or behind an address; every fault becomes one sentence that names shard and sample.
 
-    With `replays` N, N samples are made again and compared: bytes on the same driver, labels and vertices on another.
-    Raises HandsynthError when there is no readable index at all.
+    With `replays` N, N samples are made again and compared: bytes on the driver of their shard, labels and vertices on another.
+    Poses and silhouettes need the dataset's hand: where it is not found, a note says so. Raises HandsynthError when there is no
+    readable index at all, UsageError when the hand or the assets given are not the dataset's.
     """
     folder = open_folder(out)
     index = read_index(folder)
     findings = Findings()
     expected = _check_index(index, folder, findings)
-    hand = find_hand(str(index["assets"].get("hand")), assets)
+    hand = _find_hand(index, folder, assets, here, findings)
     faces = None if hand is None else closed_faces(hand)
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
@@ -92,8 +95,22 @@ def verify(out: Path | str, assets: Path, replays: int = 0) -> Findings:
                 break
         position += entry["count"]
     if replays and not findings.faults:
-        _replay_some(out, expected, replays, assets, findings)
+        _replay_some(out, expected, replays, assets, here, findings)
     return findings
+
+
+def _find_hand(index: dict[str, Any], out: Folder, assets: Path, here: Here, findings: Findings) -> HandModel | None:
+    """The dataset's hand; None with a note where it is not on this machine."""
+    if here.hand is not None:
+        given = open_hand(here.hand, assets)
+        if given.digest != index["assets"].get("hand"):
+            raise UsageError(f"--hand {here.hand} is not the hand {index.get('hand')!r} that {out} shows: give that one")
+        return given
+    try:
+        return find_hand(index, out, assets=assets)
+    except AssetError as error:
+        findings.notes.append(f"labels were not posed again and no silhouette was compared: {error}")
+        return None
 
 
 def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> list[int]:
@@ -240,11 +257,11 @@ def closed_faces(hand: HandModel) -> np.ndarray:
     return make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
 
 
-def _replay_some(out: Path | str, indices: list[int], count: int, assets: Path, findings: Findings) -> None:
+def _replay_some(out: Path | str, indices: list[int], count: int, assets: Path, here: Here, findings: Findings) -> None:
     """Replays `count` samples, evenly spread."""
     count = min(count, len(indices))
     chosen = [indices[k * len(indices) // count] for k in range(count)]
-    for sample_index, result in zip(chosen, replay(out, chosen, assets), strict=True):
+    for sample_index, result in zip(chosen, replay(out, chosen, assets, here), strict=True):
         findings.replayed += 1
         if not result.faithful:
             findings.add(f"sample {sample_index} made again differs in {', '.join(result.different)}")

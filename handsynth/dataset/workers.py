@@ -5,14 +5,15 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 from handsynth.core.errors import AssetError
 
@@ -73,7 +74,7 @@ def _in_pool(
             yield joblib.delayed(_numbered)(number, work, task)
 
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1), contextlib.suppress(BrokenProcessPool):
-        with _interrupts_ignored():  # inherited by the workers, which start here
+        with _interrupts_blocked():
             workers = joblib.Parallel(
                 n_jobs=max(2, min(jobs, len(tasks))),
                 return_as="generator_unordered",
@@ -154,7 +155,11 @@ def _in_own_thread(work: Callable[[Task], Result], task: Task) -> Result:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Runs in a new worker: Linux shall end it with its parent, whose death it would otherwise outlive by five idle minutes."""
+    """Runs in a new worker: Linux shall end it with its parent, whose death it would otherwise outlive by five idle minutes.
+
+    Ctrl-C is for the parent, which then ends its workers; they would print a traceback each.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before that
@@ -162,13 +167,15 @@ def _end_with_parent(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C is the parent's affair, which then ends its workers; they would print a traceback each."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_blocked() -> Iterator[None]:
+    """Holds Ctrl-C back for a moment, and for ever from the processes and threads that are started meanwhile.
+
+    Workers inherit that until they ignore it themselves, and so do those that loky's threads start in the place of others.
+    """
+    resource_tracker.ensure_running()  # the trackers' start ends the blocking
+    loky_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

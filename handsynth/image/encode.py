@@ -8,8 +8,9 @@ import simplejpeg
 
 from handsynth.core.conventions import DEPTH_UNIT_M
 from handsynth.core.errors import HandsynthError
+from handsynth.core.index import canonical_json
 from handsynth.core.sample import Sample, encode_npy
-from handsynth.core.shard import Members, canonical_json
+from handsynth.core.shard import Members
 from handsynth.render.layers import Layers
 
 _PNG_RUNS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]

@@ -13,8 +13,8 @@ import yaml
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
+from handsynth.core.index import canonical_json
 from handsynth.core.sample import PASSES
-from handsynth.core.shard import canonical_json
 
 Range = tuple[float, float]
 """Least and greatest value of a uniform draw."""
@@ -124,7 +124,7 @@ def load_spec(name_or_path: str) -> DatasetSpec:
         hint = f"did you mean {close[0]!r}?" if close else "a YAML file ends in .yaml"
         raise UsageError(f"no spec is called {name_or_path!r}: there are {', '.join(SHIPPED)}; {hint}")
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"spec {path} cannot be read: {error}") from None
     return parse_spec(text, f"spec {path}")
@@ -132,7 +132,7 @@ def load_spec(name_or_path: str) -> DatasetSpec:
 
 def spec_text(name: str) -> str:
     """The YAML text of a shipped spec, with its comments."""
-    return (resources.files("handsynth.recipe") / "specs" / f"{name}.yaml").read_text()
+    return (resources.files("handsynth.recipe") / "specs" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def parse_spec(text: str, where: str) -> DatasetSpec:

@@ -187,7 +187,7 @@ def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...]) -> dict[
 
 def _shader(name: str, defines: dict[str, Any]) -> str:
     """Text of a shader that ships with the package, with some macros defined."""
-    version, text = (resources.files("handsynth.render") / "shaders" / name).read_text().split("\n", 1)
+    version, text = (resources.files("handsynth.render") / "shaders" / name).read_text(encoding="utf-8").split("\n", 1)
     return "\n".join([version, *(f"#define {key} {value}" for key, value in defines.items()), text])
 
 

@@ -15,7 +15,7 @@ from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
 from handmesh.kinematics.ik_loss import ik_losses
 from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features
 from handmesh.kinematics.ik_run import load_ik_run
-from handmesh.poses import Poses, load_poses, open_hand, split_poses
+from handmesh.poses import split_poses
 from handmesh.run_folder import WEIGHTS, load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset
 from handmesh.settings.mesh import spec_to_dict
@@ -26,6 +26,8 @@ from handmesh.training.schedule import learning_rate
 from handsynth.core.conventions import KEYPOINT_PARENTS
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.hand import pose_hand
+from handsynth.core.named_hands import open_hand, open_poses
+from handsynth.core.poses import PoseBank, load_poses
 
 CPU = torch.device("cpu")
 SPEC = IKSpec(widths=(64, 64, 32), batch=32, epochs=2, epoch_hands=960, lr=3e-3, milestones=(2,))
@@ -117,8 +119,7 @@ def test_losses_by_hand():
 
 
 def draws(spec: IKSpec, purpose: str = "training") -> HandDraws:
-    hand, beside = open_hand("toy")
-    poses = load_poses(beside)
+    hand, poses = open_hand("toy"), open_poses("toy")
     return HandDraws(hand, poses.theta, fitted_angles(hand, poses.theta), spec, purpose)
 
 
@@ -161,8 +162,8 @@ def test_draws_depend_on_seed_and_number_alone():
 def test_banks_are_split_by_gesture():
     """Variants of a gesture stay together; names that only count are split one by one; a single pose is refused."""
 
-    def bank(names: list[str]) -> Poses:
-        return Poses(np.zeros((len(names), 15, 3)), tuple(names))
+    def bank(names: list[str]) -> PoseBank:
+        return PoseBank(np.zeros((len(names), 15, 3)), tuple(names))
 
     train, held = split_poses(bank([f"g{g} {v}" for g in range(30) for v in range(3)]))
     assert len(held.names) == 9
@@ -190,7 +191,7 @@ def data_of(name: str) -> IKData:
     """60 feasible poses."""
     hand = hand_of(name)
     theta = embed(draw_feasible(hand, 60, seed=9).angles, hand_dof_matrix(hand))
-    bank = Poses(theta, tuple(f"drawn {k}" for k in range(60)))
+    bank = PoseBank(theta, tuple(f"drawn {k}" for k in range(60)))
     return IKData(hand, *split_poses(bank), bank)
 
 

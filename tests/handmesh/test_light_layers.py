@@ -11,8 +11,8 @@ from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.depthwise import DepthwiseConv2d
 from handmesh.nets.registry import create_net
 from handmesh.nets.smooth import RANK, SmoothLines, skinning_functions, start_smooth
-from handsynth.assets.store import EMBEDDED
 from handsynth.core.hand import load_hand, pose_hand
+from handsynth.core.locations import EMBEDDED
 from handsynth.core.toy import toy_hand
 
 

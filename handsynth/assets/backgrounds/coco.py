@@ -9,8 +9,9 @@ from typing import Any
 
 from handsynth.assets.backgrounds.folder import ImageFolder, list_digest, list_images, require_some
 from handsynth.assets.backgrounds.images import MIN_SIDE
-from handsynth.assets.store import cache_dir, file_sha256, read_cache, write_cache
+from handsynth.assets.store import file_sha256, read_cache, write_cache
 from handsynth.core.errors import AssetError
+from handsynth.core.locations import cache_dir
 
 NO_DERIVATIVES_IDS = frozenset({3, 6})
 """COCO 2017's licences BY-NC-ND and BY-ND; used only where the file brings no table of licences."""

@@ -14,8 +14,9 @@ import PIL
 
 from handsynth.assets.backgrounds.images import MAX_BYTES, SUFFIXES, TRANSIENT_ERRORS, BackgroundError, check_image, decode_image
 from handsynth.assets.backgrounds.protocol import Backgrounds
-from handsynth.assets.store import cache_dir, read_cache, write_cache
+from handsynth.assets.store import read_cache, write_cache
 from handsynth.core.errors import AssetError
+from handsynth.core.locations import cache_dir
 
 # The same file may be readable a moment later; to replace it would make two runs differ.
 _TRANSIENT_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})

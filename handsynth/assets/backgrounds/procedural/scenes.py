@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import numpy as np
 from handsynth.assets.backgrounds.procedural.kinds import KINDS, paint_scene
 from handsynth.assets.backgrounds.procedural.layers import HEIGHT, WIDTH, Painter
 from handsynth.assets.backgrounds.procedural.textures import make_textures
-from handsynth.assets.store import cache_dir
+from handsynth.assets.store import cache_errors, make_cached
 from handsynth.core.errors import AssetError
-from handsynth.core.files import write_atomically
+from handsynth.core.locations import cache_dir, check_cache
 
 VERSION = 1
 """To be raised whenever a pixel of the scenes changes: it is part of a dataset's identity."""
@@ -72,22 +73,18 @@ class Scenes:
 
         def write(temporary: Path) -> None:
             bank = np.lib.format.open_memmap(temporary, "w+", np.uint8, (self._count, HEIGHT, WIDTH, 3))
+            with open(temporary, "r+b") as file:  # a disk that fills up while a mapped file is written to would end the process
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             for index, scene in enumerate(paint_scenes(self._count)):
                 bank[index] = scene
                 if progress is not None:
                     progress(index + 1, self._count)
             bank.flush()
 
-        try:
-            with _only_one(path):
-                if _open(path, self._count) is None:
-                    write_atomically(path, write)
-        except OSError as error:
-            size = self._count * HEIGHT * WIDTH * 3 // 1_000_000 + 1
-            raise AssetError(
-                f"the background scenes cannot be written to {path} ({error.strerror or error}): "
-                f"set HANDSYNTH_CACHE to a folder with {size} MB free, or give --backgrounds a folder of images"
-            ) from error
+        check_cache()
+        with cache_errors(), _only_one(path):
+            if _open(path, self._count) is None:
+                make_cached(path, write)
 
 
 def paint_scenes(count: int, start: int = 0) -> Iterator[np.ndarray]:

@@ -1,16 +1,17 @@
 """The embedded skin: principal components over several hundred painted hands, made once and kept in the cache."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 
 from handsynth.assets.skins.painter.paint import SEED, Population, paint_population
 from handsynth.assets.skins.skin import SkinModel, load_skin, save_skin
-from handsynth.assets.store import cache_dir
+from handsynth.assets.store import make_cached
 from handsynth.core.errors import AssetError
-from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel
+from handsynth.core.locations import cache_dir
 
 PAINTER_VERSION = 2
 """Goes up whenever the painter would paint otherwise: it names the cached file and is part of a dataset's identity."""
@@ -30,16 +31,16 @@ _BLOCK = 4096  # texels painted at a time: 400 people's colours on them are 20 M
 def embedded_skin(hand: HandModel, size: int = DEFAULT_SIZE) -> SkinModel:
     """Skin painted for `hand`, from the cache or made now (some seconds).
 
-    Raises AssetError when the hand has no texture coordinates. A damaged file in the cache is made again.
+    Raises AssetError when the hand has no texture coordinates, or when the cache cannot be written to. A damaged file in it is
+    made again.
     """
     path = skin_path(hand, size)
-    if path.exists():
+    if os.path.exists(path):
         try:
             return load_skin(path)
         except AssetError:
             pass  # made again below
-    skin = make_skin(hand, size)
-    write_atomically(path, lambda temporary: save_skin(temporary, skin))
+    make_cached(path, lambda temporary: save_skin(temporary, make_skin(hand, size)))
     return load_skin(path)
 
 

@@ -1,0 +1,107 @@
+"""Commands about a dataset that is there: verify, show, replay, stats."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handsynth.cli.options import (
+    AssetsOpt,
+    BackgroundsOpt,
+    DeviceOpt,
+    HandOpt,
+    IndexArg,
+    JsonOpt,
+    OutArg,
+    TexturesOpt,
+    assets_of,
+    background_place,
+    echo,
+    image_path,
+    print_json,
+)
+
+
+def verify(
+    out: OutArg,
+    replay: Annotated[int, typer.Option("--replay", min=0, help="make this many samples again and compare")] = 0,
+    hand: HandOpt = None,
+    backgrounds: BackgroundsOpt = None,
+    textures: TexturesOpt = None,
+    device: DeviceOpt = "auto",
+    assets: AssetsOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Hashes, schema, gaps, labels against geometry and pixels; exit code 1 on any fault.
+
+    --hand, --backgrounds, --textures and --device are for datasets made elsewhere: where the same assets lie here.
+    """
+    from handsynth.dataset.replay import Here
+    from handsynth.dataset.verify import verify as run_verify
+
+    here = Here(hand, textures, background_place(backgrounds) if backgrounds else None, device)
+    findings = run_verify(out, assets_of(assets), replay, here)
+    if as_json:
+        print_json(vars(findings))
+    else:
+        for note in findings.notes:
+            echo(f"note: {note}", err=True)
+        for fault in findings.faults:
+            echo(fault)
+        checked = f"{findings.samples} samples checked, {findings.silhouettes} silhouettes compared, {findings.replayed} replayed"
+        echo(f"{out}: {checked}, {len(findings.faults) or 'no'} fault{'s' * (len(findings.faults) != 1)}")
+    if findings.faults:
+        raise typer.Exit(1)
+
+
+def show(out: OutArg, index: IndexArg, save: Annotated[Path | None, typer.Option("--save", help="image to write")] = None) -> None:
+    """One sample with everything drawn."""
+    from handsynth.dataset.statistics import sample_sheet, save_image
+
+    path = image_path(save or Path(f"sample-{index:09d}.png"))
+    save_image(path, sample_sheet(out, index))
+    echo(f"sample {index} of {out} drawn in {path}")
+
+
+def replay(
+    out: OutArg,
+    index: IndexArg,
+    hand: HandOpt = None,
+    backgrounds: BackgroundsOpt = None,
+    textures: TexturesOpt = None,
+    device: DeviceOpt = "auto",
+    assets: AssetsOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Make one sample again from its stored recipe and compare every member; exit code 1 when they differ.
+
+    --hand, --backgrounds, --textures and --device are for datasets made elsewhere: where the same assets lie here.
+    """
+    from handsynth.dataset.replay import Here
+    from handsynth.dataset.replay import replay as run_replay
+
+    here = Here(hand, textures, background_place(backgrounds) if backgrounds else None, device)
+    found = run_replay(out, [index], assets_of(assets), here)[0]
+    if as_json:
+        print_json({"index": index, "equal": found.equal, "different": found.different, "same_driver": found.same_driver})
+    else:
+        where = "the same OpenGL driver" if found.same_driver else "another OpenGL driver, whose pixels may differ"
+        equal, different = (", ".join(names) or "none" for names in (found.equal, found.different))
+        echo(f"sample {index}, on {where}: equal {equal}; different {different}")
+    if not found.faithful:
+        raise typer.Exit(1)
+
+
+def stats(out: OutArg, as_json: JsonOpt = False) -> None:
+    """What a dataset holds: views, sizes, visibility, brightness, poses, backgrounds."""
+    from handsynth.dataset.statistics import collect_stats
+
+    found = collect_stats(out)
+    if as_json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        if isinstance(value, list) and key != "quantiles_percent":
+            value = "  ".join(f"{q}%: {v:g}" for q, v in zip(found["quantiles_percent"], value, strict=True))
+        if key != "quantiles_percent":
+            echo(f"{key:>16}  {value}")

@@ -1,0 +1,126 @@
+"""Commands about a spec, before a dataset is made: plan, recipe, preview."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handsynth.cli.options import (
+    AssetsOpt,
+    BackgroundsOpt,
+    DeviceOpt,
+    HandOpt,
+    IndicesOpt,
+    JsonOpt,
+    NoDerivativesOpt,
+    PassesOpt,
+    RendererOpt,
+    SamplesOpt,
+    SeedOpt,
+    ShardSizeOpt,
+    SpecArg,
+    TexturesOpt,
+    assets_of,
+    echo,
+    image_path,
+    print_json,
+    spec_of,
+)
+from handsynth.core.errors import UsageError
+
+
+def plan(
+    spec: SpecArg,
+    samples: SamplesOpt = None,
+    indices: IndicesOpt = None,
+    passes: PassesOpt = None,
+    shard_size: ShardSizeOpt = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="draw the camera positions of a grid into this image")] = None,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="print a shipped spec with its comments, to copy and edit")] = False,
+    assets: AssetsOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Counts, shards, bytes and hours of a dataset, before anything is made."""
+    from handsynth.dataset.plan import estimate, plot_plan
+    from handsynth.dataset.selection import Selection
+    from handsynth.recipe.spec import SHIPPED, spec_text
+
+    if as_yaml:
+        if spec not in SHIPPED:
+            raise UsageError(f"--yaml prints a shipped spec ({', '.join(SHIPPED)}), not {spec!r}")
+        typer.echo(spec_text(spec), nl=False)
+        return
+    chosen = spec_of(spec, passes=passes, shard_size=shard_size)
+    found = estimate(chosen, Selection(samples, indices))
+    if plot is not None:
+        plot_plan(image_path(plot, ".pdf", ".svg"), chosen, assets_of(assets))
+        found["plot"] = str(plot)
+    if as_json:
+        print_json(found)
+        return
+    echo(
+        f"{found['name']}: {found['samples']:,} samples of {found['image_size']} x {found['image_size']} px in {found['shards']} "
+        f"shards, about {found['bytes_estimate'] / 1e9:.1f} GB and {found['core_hours_estimate']:.2f} core hours"
+    )
+    if plot is not None:
+        echo(f"camera positions drawn in {plot}")
+
+
+def recipe(
+    spec: SpecArg,
+    indices: IndicesOpt = None,
+    samples: SamplesOpt = None,
+    seed: SeedOpt = None,
+    hand: HandOpt = None,
+    backgrounds: BackgroundsOpt = None,
+    textures: TexturesOpt = None,
+    assets: AssetsOpt = None,
+) -> None:
+    """The decisions of samples, one JSON line each, without rendering."""
+    from handsynth.core.index import canonical_json
+    from handsynth.dataset.selection import Selection
+    from handsynth.generator import library_of
+    from handsynth.recipe.sampling import RecipeSampler
+
+    chosen = spec_of(spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures)
+    selected = Selection(samples, indices).indices(chosen.samples)
+    sampler = RecipeSampler(chosen, library_of(chosen, assets_of(assets)))
+    for index in selected:
+        sys.stdout.write(canonical_json(sampler.sample(index).to_dict()).decode() + "\n")
+
+
+def preview(
+    spec: SpecArg,
+    sheet: Annotated[Path, typer.Argument(help="image to write, .png or .jpg")],
+    number: Annotated[int, typer.Option("-n", help="samples on the sheet")] = 64,
+    zoom: Annotated[int, typer.Option("--zoom", min=1, max=4, help="enlargement")] = 1,
+    seed: SeedOpt = None,
+    hand: HandOpt = None,
+    backgrounds: BackgroundsOpt = None,
+    textures: TexturesOpt = None,
+    renderer: RendererOpt = None,
+    no_derivatives: NoDerivativesOpt = False,
+    device: DeviceOpt = "auto",
+    assets: AssetsOpt = None,
+) -> None:
+    """A contact sheet: half of the samples clean, half with their labels drawn."""
+    from handsynth.dataset.selection import Selection
+    from handsynth.dataset.statistics import contact_sheet, save_image
+    from handsynth.generator import Generator, library_of
+    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.render.context import check_device
+
+    chosen = spec_of(
+        spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures, renderer=renderer,
+        exclude_no_derivatives=no_derivatives,
+    )  # fmt: skip
+    image_path(sheet)
+    check_device(device)
+    selected = Selection(samples=number).indices(chosen.samples)
+    library = library_of(chosen, assets_of(assets))
+    library.prepare(lambda text: echo(text, err=True))
+    sampler = RecipeSampler(chosen, library)
+    made = list(Generator(chosen, library, device).make_samples([sampler.sample(i) for i in selected]))
+    save_image(sheet, contact_sheet(made, zoom))
+    echo(f"{len(made)} samples of {chosen.name} in {sheet}")

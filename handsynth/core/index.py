@@ -1,0 +1,58 @@
+"""A dataset's `index.json`, and JSON as handsynth writes it: equal values give equal bytes."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from handsynth.core.errors import HandsynthError
+from handsynth.core.shard import ShardInfo
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes. Refuses NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def index_bytes(index: dict[str, Any]) -> bytes:
+    """`index.json` as it is written: for people too, and so that equal values give equal bytes."""
+    return json.dumps(index, indent=1, sort_keys=True).encode() + b"\n"
+
+
+class Readable(Protocol):
+    """A folder that is not a path: it gives the bytes of a file by name, or raises FileNotFoundError."""
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes."""
+        ...
+
+
+def read_index(folder: Path | Readable) -> dict[str, Any]:
+    """Reads `index.json` of a dataset. Raises HandsynthError in one sentence when it is missing or damaged."""
+    path = f"{folder}/index.json"
+    try:
+        index = json.loads((folder / "index.json").read_bytes() if isinstance(folder, Path) else folder.read("index.json"))
+        canonical_json(index)  # refuses NaN and infinity
+    except FileNotFoundError:
+        raise HandsynthError(
+            f"{folder} holds no index.json: it is no finished dataset; run `handsynth generate SPEC {folder}` to finish it"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise HandsynthError(f"{path} is damaged: {error}; `handsynth generate` with the same arguments writes it again") from None
+    if not isinstance(index, dict) or not all(isinstance(index.get(key), kind) for key, kind in _INDEX_KEYS.items()):
+        raise HandsynthError(f"{path} is no index of a handsynth dataset")
+    for entry in index["shards"]:
+        good = isinstance(entry, dict) and all(type(entry.get(key)) is kind for key, kind in _SHARD_KEYS.items())
+        good = good and type(entry.get("driver", "")) is str  # older versions kept one list of drivers for the whole dataset
+        if not good or not _SHARD_NAME.fullmatch(entry["name"]):
+            raise HandsynthError(f"{path} is damaged: it describes a shard as {entry!r:.100}")
+    return index
+
+
+_SHARD_NAME = re.compile(r"shard-\d{6,9}\.tar", re.ASCII)
+_SHARD_KEYS = {f.name: f.type for f in fields(ShardInfo) if f.name != "driver"}
+_INDEX_KEYS: dict[str, type] = {
+    "schema": str, "name": str, "dataset": str, "spec": dict, "selection": str, "assets": dict, "drivers": list,
+    "samples": int, "num_vertices": int, "fingertips": list, "shards": list,
+}  # fmt: skip
