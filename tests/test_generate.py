@@ -187,33 +187,65 @@ def test_nodes_that_race_leave_one_whole_dataset(tmp_path):
         assert (line["damaged"], line["leftovers"]) == ([], [])
 
 
-def test_a_slurm_array_makes_a_dataset(tiny_world, tmp_path, reference):
-    """`scripts/generate.slurm` as SLURM runs it: each array task is a node that knows its rank from the environment."""
+def slurm(rank: int, count: int, **more: str) -> dict[str, str]:
+    """The environment of a task of an array, as `sbatch --array=0-N` makes it."""
+    own = {"ID": str(rank), "COUNT": str(count), "MIN": "0", "MAX": str(count - 1), "STEP": "1"} | more
+    return os.environ | {f"SLURM_ARRAY_TASK_{name}": value for name, value in own.items()}
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_slurm_array_makes_a_dataset(tiny_world, tmp_path, reference, by_hand):
+    """`scripts/generate.slurm` as SLURM runs it: each task is a node, by its rank in the array, or by the one that is given."""
     root = Path(__file__).parents[1]
     for rank in (1, 0):
-        env = os.environ | {
-            "SLURM_ARRAY_TASK_ID": str(rank), "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_SUBMIT_DIR": str(root),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }  # fmt: skip
-        command = [
-            "bash",
-            root / "scripts" / "generate.slurm",
-            tiny_world.spec_path,
-            tmp_path / "out",
-            "--indices",
-            "0:12",
-            "--json",
-        ]
+        env = slurm(0, 1) if by_hand else slurm(rank, 2)
+        env |= {"SLURM_SUBMIT_DIR": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        given = ["--nnodes", "2", "--node-rank", str(rank)] if by_hand else []
+        script = root / "scripts" / "generate.slurm"
+        command = ["bash", script, tiny_world.spec_path, tmp_path / "out", "--indices", "0:12", "--json", *given]
         done = subprocess.run([*command, "--assets", tiny_world.assets], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert (json.loads(done.stdout)["made"], json.loads(done.stdout)["complete"]) == ((2, True) if rank == 0 else (1, False))
     assert dataset_bytes(tmp_path / "out") == reference
 
 
-def start(world: World, out: Path, jobs: int) -> subprocess.Popen[str]:
-    """A run of ten shards in a process group of its own, as soon as its first shard lies there."""
+def test_slurm_is_looked_at_on_demand_only(tiny_world, tmp_path, reference):
+    """In a task of an array that does something else, such as trying seeds, each run makes its whole dataset."""
+    options = ("--indices", "0:12", "--assets", tiny_world.assets)
+    done = run_handsynth("generate", tiny_world.spec_path, tmp_path / "out", *options, env=slurm(3, 16))
+    assert done.returncode == 0, done.stderr
+    assert dataset_bytes(tmp_path / "out") == reference
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "message"),
+    [
+        (dict(os.environ), (), "no task of a SLURM array (SLURM_ARRAY_TASK_ID is '')"),
+        (slurm(1, 16, MIN="1", MAX="16"), (), "counts from 1 by 1"),
+        (slurm(4, 4, MAX="6", STEP="2"), (), "counts from 0 by 2"),
+        (slurm(7, 2, MIN="3", MAX="7"), (), "sbatch --array=0-1"),
+        (slurm(5, 3), (), "this is task 5 of an array of 3"),
+        (slurm(0, 2, ID="x"), (), "SLURM_ARRAY_TASK_ID is 'x'"),
+        (slurm(0, 2), ("--nnodes", "2"), "give neither of them, or both"),
+    ],
+)
+def test_an_array_that_is_none_is_refused(tiny_world, tmp_path, env, options, message):
+    """Ranks count from 0 without gaps: anything else would leave shards unmade, and is exit code 2 in one sentence."""
+    done = run_handsynth("generate", tiny_world.spec_path, tmp_path / "out", "--slurm", *options, env=env)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def begin(world: World, out: Path, jobs: int) -> subprocess.Popen[str]:
+    """A run of ten shards in a process group of its own."""
     command = [sys.executable, "-m", "handsynth", "generate", world.spec_path, out, "--jobs", str(jobs), "--assets", world.assets]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def start(world: World, out: Path, jobs: int) -> subprocess.Popen[str]:
+    """The same, as soon as its first shard lies there."""
+    process = begin(world, out, jobs)
     wait_until(lambda: any(out.glob("shard-*.tar")) or process.poll() is not None)
     return process
 
@@ -276,27 +308,72 @@ def test_interrupted_it_stops_with_one_sentence_and_whole_shards(tiny_world, tmp
     only_whole_shards_then_all(tiny_world, out, process, whole)
 
 
-@pytest.mark.parametrize("victim", ["all", "parent", "worker"])
-def test_workers_killed_leave_whole_shards(tiny_world, tmp_path, whole, victim):
-    """SIGKILL to the whole run, to its parent, or to a worker (as for lack of memory): whole shards, and the run goes on."""
+@pytest.mark.parametrize("victim", ["all", "parent"])
+def test_killed_with_its_workers_it_leaves_whole_shards(tiny_world, tmp_path, whole, victim):
+    """SIGKILL to the whole run, or to its parent, whose workers end with it: whole shards, and the same command goes on."""
     out = tmp_path / "out"
     process = start(tiny_world, out, 2)
     if victim == "all":
         os.killpg(process.pid, signal.SIGKILL)
-    elif victim == "parent":
-        process.kill()
     else:
+        process.kill()
+    process.communicate(timeout=120)
+    only_whole_shards_then_all(tiny_world, out, process, whole)
+
+
+def test_killed_workers_are_replaced_and_the_run_says_so(tiny_world, tmp_path, whole):
+    """SIGKILL to every worker, as for lack of memory, before a shard is there: one line on stderr, and the run makes all of it."""
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "handsynth",
+        "generate",
+        tiny_world.spec_path,
+        out,
+        "--jobs",
+        "2",
+        "--assets",
+        tiny_world.assets,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: len(workers_of(process.pid)) == 2 or process.poll() is not None)
+    for pid in workers_of(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    lines = [line for line in err.splitlines() if "samples/s" not in line]
+    assert lines == ["a worker died: what was begun is made again, one shard at a time"]
+    assert shards_of(out) == whole
+
+
+def test_workers_leave_ctrl_c_to_the_run(tiny_world, tmp_path, whole):
+    """SIGINT to the workers alone, from their first moment on: they go on without a word, and the run ends well."""
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "handsynth",
+        "generate",
+        tiny_world.spec_path,
+        out,
+        "--jobs",
+        "2",
+        "--assets",
+        tiny_world.assets,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    sent = 0
+    while process.poll() is None:
         for pid in workers_of(process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
-    if victim == "worker" and process.returncode != 0:
-        assert process.returncode == 1
-        sentences = [line for line in err.splitlines() if line.startswith("handsynth: ")]
-        assert len(sentences) == 1
-        assert "a worker was killed" in sentences[0]
-        assert "Traceback" not in err
-    only_whole_shards_then_all(tiny_world, out, process, whole)
+                os.kill(pid, signal.SIGINT)
+                sent += 1
+        time.sleep(0.05)
+    _, err = process.communicate()
+    assert (process.returncode, [line for line in err.splitlines() if "samples/s" not in line]) == (0, [])
+    assert sent > 5
+    assert shards_of(out) == whole
 
 
 def test_another_dataset_is_never_touched(tiny_world, tmp_path, reference):
@@ -322,6 +399,29 @@ def test_a_folder_of_something_else_is_refused(tiny_world, tmp_path, overwrite):
     with pytest.raises(UsageError, match="holds other files and is no dataset"):
         tiny_world.generate(tmp_path, run=RunConfig(overwrite=overwrite))
     assert [p.name for p in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+SYSTEM_FILES = (
+    "lost+found/", ".DS_Store", "._.DS_Store", "Thumbs.db", "desktop.ini", ".snapshot/", ".Trash-1000/", ".nfs000123",
+    "System Volume Information/", "$RECYCLE.BIN/", "@eaDir/", ".directory",
+)  # fmt: skip
+
+
+def test_what_systems_put_into_folders_is_no_file_of_the_user(tiny_world, tmp_path, reference):
+    """A new disk, a mounted share or a folder that a file manager has shown counts as empty, and nothing of it is touched."""
+    for name in SYSTEM_FILES:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).write_text("theirs")
+    tiny_world.generate(tmp_path)
+    visible = {name: b"theirs" for name in SYSTEM_FILES if name[0] not in "." and not name.endswith("/")}
+    assert dataset_bytes(tmp_path) == reference | visible
+    assert verify(tmp_path, tiny_world.assets).faults == []
+    assert all((tmp_path / name).exists() for name in SYSTEM_FILES)
+    for other in (".git", "DS_Store", "Thumbs.db.jpg", ".snapshot.tar"):
+        folder = tmp_path / "folders" / other
+        folder.mkdir(parents=True)
+        (folder / other).touch()
+        with pytest.raises(UsageError, match="holds other files"):
+            tiny_world.generate(folder)
 
 
 @pytest.mark.parametrize("plan", [b"", b"[]", b"null", b'{"spec": 3, "assets": []}', b"[" * 100_000, b"\xff\xfe"])
@@ -403,6 +503,43 @@ def test_a_read_only_folder_is_one_sentence(tiny_world, tmp_path, monkeypatch):
     with pytest.raises(HandsynthError, match=r"cannot be written to .Read-only file system.: name another folder"):
         tiny_world.generate(tmp_path / "out")
     assert dataset_bytes(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_errors_of_the_cache_name_the_cache(tiny_world, tmp_path, monkeypatch, jobs):
+    """A cache that cannot be written to is found before anything is painted, and OUT is not blamed for it."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(AssetError, match="HANDSYNTH_CACHE") as raised:
+        tiny_world.generate(tmp_path / "out", textures="embedded", run=RunConfig(jobs=jobs))
+    assert str(tmp_path / "out") not in str(raised.value)
+    assert dataset_bytes(tmp_path / "out") == {}
+
+
+def test_a_full_cache_names_the_cache(tiny_world, tmp_path, monkeypatch):
+    """The disk of the cache fills up while a worker paints: the sentence is about the cache."""
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "cache"))
+
+    def full(path: Path, skin: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("handsynth.assets.skins.painter.basis.make_skin", lambda *_: None)
+    monkeypatch.setattr("handsynth.assets.skins.painter.basis.save_skin", full)
+    with pytest.raises(AssetError, match=r"the cache .*No space left.*HANDSYNTH_CACHE"):
+        tiny_world.generate(tmp_path / "out", textures="embedded")
+
+
+def test_errors_of_other_files_are_not_blamed_on_the_folder(tiny_world, tmp_path, monkeypatch):
+    """An OSError of something else, in the middle of a shard, stays what it is; the shard's folder is left clean."""
+
+    def broken(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/dev/dri/card0")
+
+    monkeypatch.setattr(generate_module, "encode_samples", broken)
+    with pytest.raises(PermissionError, match="/dev/dri/card0"):
+        tiny_world.generate(tmp_path / "out")
+    assert dataset_bytes(tmp_path / "out") == {}
+    assert not list((tmp_path / "out").rglob(".tmp-*"))
 
 
 def test_errors_of_workers_keep_their_kind(tiny_world, tmp_path):

@@ -17,7 +17,7 @@ from handsynth.dataset.plan import estimate, plot_plan
 from handsynth.dataset.selection import Selection
 from handsynth.dataset.statistics import GAP, collect_stats, contact_sheet, sample_sheet, save_image
 from handsynth.generator import Generator, library_of
-from handsynth.image.encode import decode_jpeg
+from handsynth.image.encode import decode_jpeg, decode_png
 from handsynth.recipe.sampling import RecipeSampler
 from handsynth.recipe.spec import load_spec
 
@@ -105,19 +105,32 @@ def test_stats_count_what_is_there(made):
     """Every number of `stats` follows from the stored labels."""
     stats, index = collect_stats(made), read_index(made)
     assert json.loads(json.dumps(stats)) == stats
-    labels = [json.loads(m["json"]) for e in index["shards"] for _, m in read_shard(made / e["name"])]
+    members = [m for entry in index["shards"] for _, m in read_shard(made / entry["name"])]
+    labels = [json.loads(m["json"]) for m in members]
     assert (stats["samples"], stats["shards"], stats["dataset"]) == (12, 3, index["dataset"])
     assert stats["bytes"] == sum(path.stat().st_size for path in made.glob("*.tar"))
     assert stats["sides"] == {side: sum(sample["side"] == side for sample in labels) for side in stats["sides"]}
     assert sum(stats["sides"].values()) == 12
     assert stats["backgrounds"] == len({sample["recipe"]["background"]["index"] for sample in labels})
     assert stats["bank_poses"] == len({sample["recipe"]["pose"]["bank_index"] for sample in labels})
-    elevations = [sample["recipe"]["camera"]["elevation_deg"] for sample in labels]
-    np.testing.assert_allclose(stats["elevation_deg"], np.percentile(elevations, stats["quantiles_percent"]), atol=1e-3)
-    shares = [np.mean(sample["keypoints_visible"]) for sample in labels]
-    np.testing.assert_allclose(stats["visible"][2], np.median(shares), atol=1e-3)
-    for name in ("distance_m", "hand_px", "mask_share", "visible", "hand_brightness"):
-        assert stats[name] == sorted(stats[name])
+    images = [(decode_jpeg(m["jpg"], ""), decode_png(m["mask.png"], "") > 0) for m in members]
+    boxes = np.array([sample["bbox_xyxy"] for sample in labels])
+    columns = {
+        "elevation_deg": [sample["recipe"]["camera"]["elevation_deg"] for sample in labels],
+        "azimuth_deg": [sample["recipe"]["camera"]["azimuth_deg"] for sample in labels],
+        "distance_m": [sample["recipe"]["camera"]["distance_m"] for sample in labels],
+        "hand_px": (boxes[:, 2:] - boxes[:, :2]).max(1),
+        "mask_share": [mask.sum() / 64**2 for _, mask in images],
+        "visible": [sum(sample["keypoints_visible"]) / 21 for sample in labels],
+        "hand_brightness": [image[mask].sum() / (3 * mask.sum()) for image, mask in images],
+    }
+    assert stats["quantiles_percent"] == [0, 5, 50, 95, 100]
+    for name, values in columns.items():
+        low, *_, high = ordered = sorted(values)
+        # Of twelve values, 5 % lies 0.55 of the way from the first to the second, and the median between the sixth and the seventh.
+        fifth, last_fifth = ordered[0] + 0.55 * (ordered[1] - ordered[0]), ordered[-1] - 0.55 * (ordered[-1] - ordered[-2])
+        expected = [low, fifth, (ordered[5] + ordered[6]) / 2, last_fifth, high]
+        np.testing.assert_allclose(stats[name], expected, atol=1e-3, err_msg=name)
     assert 0 < stats["mask_share"][0] < stats["mask_share"][-1] < 1
 
 

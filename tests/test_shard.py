@@ -17,7 +17,7 @@ import pytest
 
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError
-from handsynth.core.files import remove_leftovers, temporary_name, write_file
+from handsynth.core.files import write_file
 from handsynth.core.index import canonical_json, read_index
 from handsynth.core.sample import FIELDS, decode_labels, decode_npy, encode_npy
 from handsynth.core.shard import Members, read_shard, shard_name, write_shard
@@ -106,18 +106,6 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
         write_shard(path, failing())
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"older"
-
-
-def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path):
-    """A temporary file goes once its writer is gone; that of a living process, and every other file, stays."""
-    code = "from handsynth.core.files import *; from pathlib import Path; temporary_name(Path('a.tar')).touch()"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert len(list(tmp_path.iterdir())) == 1
-    mine, other = temporary_name(tmp_path / "b.tar"), tmp_path / ".tmp-of-someone-else"
-    mine.touch()
-    other.touch()
-    remove_leftovers(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([mine, other])
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 511, 512, 700, 1024, 2000, 5000])

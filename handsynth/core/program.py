@@ -1,10 +1,10 @@
 """What surrounds the command line of both programs: every error that a user can cause is one sentence and its exit code."""
 
-import _thread
 import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -59,7 +59,7 @@ def _interrupts() -> Iterator[list[int]]:
 
     def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
         if unraisable.exc_type is KeyboardInterrupt:  # it came in a callback, where it would be printed and forgotten
-            _thread.interrupt_main()
+            threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
         else:
             hook(unraisable)
 
