@@ -31,8 +31,6 @@ def pytest_configure() -> None:
     os.environ["HANDSYNTH_ASSETS"] = str(BUILD / "no-assets")
     os.environ["MUJOCO_GL"] = "disable"  # nothing is drawn with it, and its EGL asks for a newer PyOpenGL than pyrender's
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-    for name in ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"):
-        os.environ.pop(name, None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,9 @@ from tiny import dataset_bytes
 from tiny import handsynth as run_handsynth
 
 from handsynth.cli import main as cli
+from handsynth.core.index import index_bytes
 from handsynth.core.shard import shard_name
+from handsynth.dataset.sidecars import SIDECAR_DIR
 from handsynth.recipe.spec import SHIPPED, parse_spec, spec_text
 
 
@@ -144,6 +146,34 @@ def test_generate_verify_replay_stats(command, tiny_world, tmp_path):
         assert found.err == ""
 
 
+def test_a_dataset_made_elsewhere_is_checked_where_its_assets_lie(command, made, tiny_world, tmp_path):
+    """`verify` and `replay` take --hand, --textures, --backgrounds and --device; what cannot be checked is a note on stderr."""
+    out = Path(shutil.copytree(made, tmp_path / "out"))
+    shutil.copytree(tiny_world.images, tmp_path / "images")
+    shutil.rmtree(out / SIDECAR_DIR)
+    index = json.loads((out / "index.json").read_bytes())
+    index["spec"].update(hand="/gone/hand.npz", textures="/gone/skin.npz", backgrounds="/gone/images")
+    (out / "index.json").write_bytes(index_bytes(index))
+    here = ("--hand", "toy", "--textures", tiny_world.folder / "skin.npz", "--backgrounds", tmp_path / "images", "--device", "cpu")
+    for arguments in (("verify", out, "--replay", 2), ("replay", out, 3)):
+        ended = command(*arguments, *here)
+        assert (ended.code, ended.err) == (0, ""), ended.err
+        assert command(*arguments).code == 3
+    index["assets"]["hand"] = "0" * 64
+    (out / "index.json").write_bytes(index_bytes(index))
+    ended = command("verify", out)
+    assert "note: labels were not posed again and no silhouette was compared" in ended.err
+    assert json.loads(command("verify", out, "--json").out)["notes"]
+
+
+def test_preview_draws_on_a_device(command, tiny_world, tmp_path):
+    options = (tiny_world.spec_path, tmp_path / "sheet.png", "-n", 1, "--assets", tiny_world.assets, "--device")
+    assert command("preview", *options, "cpu").code == 0
+    ended = command("preview", *options, "4321")
+    assert ended.code == 3
+    assert "there is no EGL device 4321" in ended.err
+
+
 def test_show_draws_every_pass(command, made, tmp_path):
     """`show` writes one row: image, labels, mask and each pass, twice as large; the name is made from the index."""
     assert command("show", made, 5, "--save", tmp_path / "five.png").code == 0
@@ -229,6 +259,12 @@ USAGE = {
     "jobs of a cluster": (
         ("generate", "angrender", "OUT", "--backend", "dask", "--scheduler", "tcp://h:1", "--jobs", "2"), "leave it out",
     ),
+    "no derivatives of what": (
+        ("generate", "angrender", "OUT", "--hand", "toy", "--exclude-no-derivatives"), "is about the licences of COCO",
+    ),
+    "preview on no device": (("preview", "angrender", "a.png", "--device", "cuda"), "--device is auto, cpu, gpu"),
+    "replay on no device": (("replay", ".", "1", "--device", "cuda"), "--device is auto, cpu, gpu"),
+    "verify on no device": (("verify", ".", "--device", "cuda"), "--device is auto, cpu, gpu"),
     "an address of no kind": (("verify", "nope://bucket/x"), "nope://bucket/x is neither a folder nor an address"),
     "nothing to prepare": (("assets", "prepare"), "say what to prepare"),
     "pose prior alone": (("assets", "prepare", "--html", "x", "--pose-prior", "x.npz"), "goes with --mano"),

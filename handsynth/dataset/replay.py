@@ -27,6 +27,10 @@ class Here:
     backgrounds: str | None = None
     device: str = AUTO  # see render.context.find_device
 
+    def __post_init__(self) -> None:
+        """Raises UsageError when there can be no such device."""
+        check_device(self.device)
+
     def spec(self, spec: DatasetSpec) -> DatasetSpec:
         """The spec with these assets; none of them is part of its identity."""
         named = {name: getattr(self, name) for name in ("hand", "textures", "backgrounds")}
@@ -70,7 +74,6 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
 
     Raises UsageError when the assets here are not those of the dataset, AssetError when they or the device are missing.
     """
-    check_device(here.device)
     folder = open_folder(out)
     index = read_index(folder)
     spec = here.spec(spec_from_dict(index["spec"], f"{folder}/index.json"))

@@ -22,8 +22,13 @@ def open_backgrounds(path: Path | None, *, annotations: Path | None = None, excl
     inside, beside and above `path`. Raises AssetError when there is no usable image, UsageError for options that do not apply.
     """
     if path is None:
-        if annotations is not None or exclude_no_derivatives:
+        if annotations is not None:
             raise UsageError("COCO annotations were given without their images: add --backgrounds and the folder train2017")
+        if exclude_no_derivatives:
+            raise UsageError(
+                "--exclude-no-derivatives is about the licences of COCO's images, and the embedded scenes have none that forbid "
+                "anything: add --backgrounds and the folder train2017, or leave it out"
+            )
         return Scenes()
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
