@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -147,6 +149,24 @@ def test_camera_positions_are_drawn(tmp_path, suffix):
     assert (image == 255).all(2).mean() > 0.3
     hues = np.unique(cv2.cvtColor(image, cv2.COLOR_BGR2HSV)[image.std(2) > 30][:, 0])
     assert len(hues) > 60
+
+
+def test_a_plot_leaves_matplotlib_as_it_was(tmp_path):
+    """Neither the caller's backend nor the caller's figures are touched."""
+    code = """
+import sys, pathlib, matplotlib
+from matplotlib import pyplot
+matplotlib.use("svg")
+mine = pyplot.figure()
+from handsynth.dataset.plan import plot_plan
+from handsynth.recipe.spec import load_spec
+plot_plan(pathlib.Path("cameras.png"), load_spec("angrender"), pathlib.Path("none"))
+assert matplotlib.get_backend() == "svg"
+assert pyplot.get_fignums() == [mine.number]
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "cameras.png").stat().st_size > 10_000
 
 
 def test_random_cameras_are_not_drawn(tmp_path):

@@ -93,10 +93,7 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
         hand_vertices: (V, 3) the upright hand in the world [m].
         faces: (F, 3).
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure  # without pyplot, whose state is the caller's
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     elevations, azimuths = (np.deg2rad(a) for a in grid_axes(spec.camera))
@@ -109,7 +106,7 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
     shade = 0.55 + 0.45 * np.clip(normals @ np.array([0.75, 0.45, 0.5]), 0, 1)
 
-    figure = plt.figure(figsize=(7.2, 6.4), dpi=150)
+    figure = Figure(figsize=(7.2, 6.4), dpi=150)
     axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)
     view = np.array(
         [np.cos(np.deg2rad(18)) * np.cos(np.deg2rad(35)), np.cos(np.deg2rad(18)) * np.sin(np.deg2rad(35)), np.sin(np.deg2rad(18))]
@@ -130,7 +127,6 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
     axes.set_title(f"{spec.name}: {len(elevations)} elevations x {len(azimuths)} azimuths = {len(e)} camera positions", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight")
-    plt.close(figure)
 
 
 def collect_stats(out: Path | str) -> dict[str, Any]:
