@@ -1,4 +1,4 @@
-"""Run by test_farm.py in a process of its own: makes a small dataset in forked children and kills them with SIGKILL.
+"""Run by test_generate.py in a process of its own: makes a small dataset in forked children and kills them with SIGKILL.
 
 A fork starts with everything imported, so that twenty killed runs take seconds. Prints one JSON line for each kill.
 

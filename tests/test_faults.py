@@ -14,7 +14,7 @@ def bench(tmp_path_factory) -> faults.Bench:
     return faults.Bench(tmp_path_factory.mktemp("faults"))
 
 
-# Kills, nodes that race, clusters, crashes and dropped requests have tests of their own (test_farm, test_workers, test_folder).
+# Kills, nodes that race, clusters, crashes and dropped requests have tests of their own (test_generate, test_workers, test_folder).
 @pytest.mark.parametrize(
     ("name", "trials"),
     [("full", 1), ("quota", 2), ("read-only", 1), ("rotten background", 1), ("empty image", 2), ("clock", 2), ("flipped", 4)],

@@ -1,5 +1,6 @@
 """The embedded scenes: the same everywhere, made once, and with the statistics of photographs."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -159,6 +160,19 @@ def test_progress_counts_to_the_end(cheap):
     Scenes(count=5).prepare(lambda done, count: seen.append((done, count)))
     Scenes(count=5).prepare(lambda done, count: seen.append((done, count)))
     assert seen == [(k, 5) for k in range(1, 6)]
+
+
+def test_a_full_disk_is_found_before_the_bank_is_mapped(monkeypatch):
+    """Room is taken at once: a mapped file on a full disk would end the process by SIGBUS."""
+
+    def full(handle: int, offset: int, size: int) -> None:
+        assert size > 2 * 360 * 480 * 3
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(module, "paint_scenes", None)  # not called
+    with pytest.raises(AssetError, match=r"the cache .*No space left on device.*HANDSYNTH_CACHE"):
+        Scenes(2).prepare()
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path, monkeypatch):

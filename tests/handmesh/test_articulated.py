@@ -13,7 +13,7 @@ import trimesh
 from hands import hand_of
 from typer.testing import CliRunner
 
-from handmesh.cli.main import app
+from handmesh.cli.main import make_app
 from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
 from handmesh.kinematics.joint_coordinates import revolute_kinematics
 from handmesh.robot.articulated import DENSITY, LINK_NAMES, ArticulatedHand, articulate
@@ -241,7 +241,7 @@ def test_command_writes_what_loads(format, tmp_path):
     """The embedded hand by default; --json names revolute joints and meshes."""
     out = tmp_path / "deep" / f"hand.{format}"
     arguments = ["kinematics", "export", "--format", format, str(out), "--beta", "-1,0.5", "--side", "left", "--json"]
-    message = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    message = json.loads(CliRunner().invoke(make_app(), arguments, catch_exceptions=False).stdout)
     assert message["joints"] == list(DOF_NAMES)
     assert message["beta"][:3] == [-1, 0.5, 0]
     assert len(message["meshes"]) == 16
@@ -256,7 +256,7 @@ def test_command_takes_a_runs_hand(tmp_path):
     save_hand(run / "hand.npz", hand_of("toy"))
     for option, value, out in (("--run", run, "a"), ("--hand", run / "hand.npz", "b")):
         arguments = ["kinematics", "export", str(tmp_path / out / "h.xml"), "--format", "mjcf", option, str(value)]
-        assert "right toy hand" in CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+        assert "right toy hand" in CliRunner().invoke(make_app(), arguments, catch_exceptions=False).stdout
     for path in (tmp_path / "a").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
@@ -273,10 +273,10 @@ def test_command_takes_a_runs_hand(tmp_path):
 )
 def test_bad_commands_get_a_sentence(arguments, message, tmp_path):
     with pytest.raises(UsageError, match=message):
-        CliRunner().invoke(app, ["kinematics", "export", str(tmp_path / "x.urdf"), *arguments], catch_exceptions=False)
+        CliRunner().invoke(make_app(), ["kinematics", "export", str(tmp_path / "x.urdf"), *arguments], catch_exceptions=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(UsageError, match="is a folder: give the file to write"):
-        CliRunner().invoke(app, ["kinematics", "export", str(tmp_path), "--format", "urdf"], catch_exceptions=False)
+        CliRunner().invoke(make_app(), ["kinematics", "export", str(tmp_path), "--format", "urdf"], catch_exceptions=False)

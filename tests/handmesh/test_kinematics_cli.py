@@ -13,7 +13,7 @@ from hands import draw_feasible, hand_of
 from typer.testing import CliRunner
 from untrained import write_untrained
 
-from handmesh.cli.main import app
+from handmesh.cli.main import make_app
 from handmesh.data.shards import ShardDataset
 from handmesh.kinematics import angle_files
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
@@ -33,7 +33,7 @@ DRAWN = draw_feasible(HAND, 6, seed=1)
 
 def handmesh(*arguments: object) -> str:
     """Stdout of a command; its error is raised."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(make_app(), [str(a) for a in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 from typer.testing import CliRunner
 
-from handmesh.cli.main import app
+from handmesh.cli.main import make_app
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
 from handmesh.estimation.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
@@ -470,7 +470,7 @@ def run(estimator, tmp_path_factory):
 def test_predict_command(run, images, estimator):
     """Flags reach the net, results lie in the run's folder, and stdout is their JSON."""
     result = CliRunner().invoke(
-        app, ["predict", str(run), str(images / "a.jpg"), "--left", "--box", "5", "6", "50", "60", "--focal", "80", "--json"]
+        make_app(), ["predict", str(run), str(images / "a.jpg"), "--left", "--box", "5", "6", "50", "60", "--focal", "80", "--json"]
     )
     assert result.exit_code == 0, result.output
     (value,) = json.loads(result.stdout)
@@ -482,12 +482,12 @@ def test_predict_command(run, images, estimator):
 
 
 def test_export_command(run, tmp_path):
-    result = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "model.onnx"), "--json"])
+    result = CliRunner().invoke(make_app(), ["export", str(run), str(tmp_path / "model.onnx"), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["difference_lixels"] < 1e-2
 
 
 def test_no_run_folder(images):
-    result = CliRunner().invoke(app, ["predict", str(images), str(images)])
+    result = CliRunner().invoke(make_app(), ["predict", str(images), str(images)])
     assert isinstance(result.exception, UsageError)
     assert "is no run folder" in str(result.exception)
