@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from common import print_table, provenance, results_path, round_robin, write_csv
 
+from handmesh.nets.counting import IMAGE_SIZE, NUM_KEYPOINTS, NUM_VERTICES, summarise
 from handmesh.nets.registry import create_net, list_nets
-from handmesh.nets.summary import IMAGE_SIZE, NUM_KEYPOINTS, NUM_VERTICES, summarise
 
 BASELINE = "i2l-resnet50"
 

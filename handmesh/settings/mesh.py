@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -76,6 +77,14 @@ def read_preset(name_or_path: str, known: tuple[str, ...]) -> tuple[str, str]:
         return path.read_text(encoding="utf-8"), f"preset {path}"
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"preset {path} cannot be read: {error}") from None
+
+
+def with_flags(spec: TrainSpec, flags: Mapping[str, Any]) -> TrainSpec:
+    """The spec with the flags that were given, those that are not None; a key with a dot is of the nested part `augment`."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    nested = {key.removeprefix("augment."): value for key, value in given.items() if key.startswith("augment.")}
+    plain = {key: value for key, value in given.items() if "." not in key}
+    return dataclasses.replace(spec, augment=dataclasses.replace(spec.augment, **nested), **plain)
 
 
 def parse_spec(text: str, where: str) -> TrainSpec:

@@ -18,23 +18,22 @@ from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.crop import lixels_to_camera
 from handmesh.data.dataset import Batch, HandDataset
 from handmesh.data.sampler import EpochBatches
-from handmesh.data.shards import ShardDataset
+from handmesh.data.shards import ShardDataset, check_index
 from handmesh.evaluation.inference import Predicted, predict_dataset, quiet_worker, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
+from handmesh.nets.fast import start_smooth
 from handmesh.nets.mesh_net import HandMeshNet, Prediction
 from handmesh.nets.registry import create_net
-from handmesh.nets.smooth import start_smooth
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
-from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from handmesh.training.ranks import Ranks
+from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
+from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
-from handmesh.training.resume import check_folder
-from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
+from handsynth.core.named_hands import find_hand
 
 
 class Part(NamedTuple):
@@ -52,6 +51,55 @@ class HowRun:
     checkpoint_every: int = 500  # steps
     resume: bool = False
     skip_bad: bool = False
+
+
+def train_mesh(
+    spec: TrainSpec, data: Sequence[str], val: Sequence[Path], out: Path, device: str, how: HowRun, hand_file: Path | None = None
+) -> str | None:
+    """Opens the datasets, finds their hand and trains, alone or as one of torchrun's ranks -> the closing line, on the first rank.
+
+    Args:
+        spec: how to train.
+        data: FOLDER or FOLDER=WEIGHT each, as of `parse_part`.
+        val: folders to validate on.
+        out: folder of the run.
+        device: as of `pick_device`.
+        how: what changes no weight.
+        hand_file: the datasets' hand (.npz), when it is not found by itself.
+    """
+    parts = [parse_part(text, how.skip_bad) for text in data]
+    first = parts[0].data
+    hand = find_hand(first.index, first.folder, hand_file)
+    for part in parts:
+        check_index(part.data.index, part.data.folder, hand)
+    validation = [ShardDataset(folder, hand, how.skip_bad) for folder in val]
+    with open_ranks(device) as ranks:
+        history = Training(spec, parts, validation, hand, out, ranks, how).run()
+        if not ranks.first:
+            return None
+    bad = sum(len(d.bad_shards) for d in [p.data for p in parts] + validation)
+    skipped = f"; {bad} damaged shards were left out" if bad else ""
+    if not history:
+        return f"{out}: nothing was left to do{skipped}"
+    last = history[-1]
+    return (
+        f"{out}: {spec.net}, {last['epoch']:.0f} epochs, validation PA-MPJPE {last['val_pa_mpjpe_mm']:.1f} mm, "
+        f"PA-MPVPE {last['val_pa_mpvpe_mm']:.1f} mm; see curves.png and validation.png{skipped}"
+    )
+
+
+def parse_part(text: str, skip_bad: bool = False) -> Part:
+    """FOLDER or FOLDER=WEIGHT -> an open dataset and its weight. Raises UsageError for a weight that is no positive number."""
+    folder, mark, weight = text.rpartition("=")
+    if not mark or Path(text).exists():
+        return Part(ShardDataset(Path(text), skip_bad=skip_bad), 1.0)
+    try:
+        value = float(weight)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--data {text}: after = comes the dataset's weight, a positive number")
+    return Part(ShardDataset(Path(folder), skip_bad=skip_bad), value)
 
 
 class Training:

@@ -13,13 +13,11 @@ from untrained import write_untrained
 
 from handmesh.cli.mesh import evaluate
 from handmesh.data.shards import ShardDataset
-from handmesh.evaluation.baseline import mean_hand, mean_of_hands, place_constant
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
 from handmesh.evaluation.groups import FLEXION_EDGES_DEG, bins, flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.inference import Predicted
-from handmesh.evaluation.plots import correct_share
-from handmesh.evaluation.report import metrics_table
-from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_scores
+from handmesh.evaluation.report import correct_share, metrics_table
+from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_hand, mean_of_hands, mean_scores, place_constant
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm

@@ -22,7 +22,7 @@ from handmesh.settings.mesh import spec_to_dict
 from handmesh.training import ik_loop
 from handmesh.training.ik_hands import HandDraws, fitted_angles
 from handmesh.training.ik_loop import IKData, train_ik
-from handmesh.training.schedule import learning_rate
+from handmesh.training.progress import learning_rate
 from handsynth.core.conventions import KEYPOINT_PARENTS
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.hand import pose_hand

@@ -18,12 +18,19 @@ from handmesh.data.shards import ShardDataset
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_run, read_tensors
-from handmesh.settings.mesh import PRESETS, TrainSpec, load_preset, parse_spec, spec_from_dict, spec_to_dict
+from handmesh.settings.mesh import (
+    PRESETS,
+    TrainSpec,
+    load_preset,
+    parse_spec,
+    spec_from_dict,
+    spec_to_dict,
+    with_flags,
+)
 from handmesh.training import loop
-from handmesh.training.command import parse_part, with_flags
-from handmesh.training.loop import HowRun, Part, Training
+from handmesh.training.loop import HowRun, Part, Training, parse_part
+from handmesh.training.progress import learning_rate
 from handmesh.training.ranks import Ranks
-from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
