@@ -24,8 +24,6 @@ class TrainSpec:
 
     net: str = "lite-dwse"
     side: int = 256  # of the crops [px]
-    first_side: int = 256  # of the crops in the first epochs: small ones teach a net from random weights four times as cheaply
-    first_epochs: int = 0  # epochs with crops of `first_side`
     batch: int = 32  # samples of a step, over all ranks
     epochs: int = 30
     lr: float = 1e-4  # Adam's
@@ -44,16 +42,14 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raises UsageError naming the first value out of range."""
         bounds = {
-            "side": (32, 1024), "first_side": (32, 1024), "first_epochs": (0, 100_000), "batch": (2, 1 << 16),
-            "epochs": (1, 100_000), "lr": (1e-8, 1), "decay": (1e-6, 1), "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1),
-            "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1),
+            "side": (32, 1024), "batch": (2, 1 << 16), "epochs": (1, 100_000), "lr": (1e-8, 1), "decay": (1e-6, 1),
+            "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
-        for name in ("side", "first_side"):
-            if getattr(self, name) % 32:
-                raise UsageError(f"training: {name} is {getattr(self, name)}, expected a multiple of 32")
+        if self.side % 32:
+            raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
         if self.schedule not in ("step", "cosine", "linear"):
             raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step, cosine or linear")
 

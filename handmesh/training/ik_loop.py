@@ -107,6 +107,7 @@ class IKTraining:
                 more = {"hand": self.hand.digest, "epoch": self.progress.epoch}
                 save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
                 recorder.epoch(self.progress.history)
+                # Last, as it says that the epoch is done: killed before this, a resumed run does the epoch again.
                 save_checkpoint(self.out / CHECKPOINT, self.net, self.optimizer, self.progress)
         finally:
             recorder.close()

@@ -139,43 +139,32 @@ class Training:
             self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
         self.model = ranks.wrap(self.net)
         self.faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
-        self.validation = list(validation)
+        self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
         self.recorder: Recorder | None = None
 
     def run(self) -> list[dict[str, float]]:
-        """Every epoch that is left, then the sheet -> one row of figures an epoch (what metrics.csv shows).
+        """Every epoch that is left -> one row of figures an epoch (what metrics.csv shows).
 
         Raises HandsynthError when the loss is no longer finite (the last checkpoint stays) or a sample is damaged.
         """
-        predicted = None
         if self.ranks.first:
             write_run(self.out, self.config, self.hand)
             self.recorder = Recorder(self.out, self.progress.steps_done)
+            if self.progress.history and not self.progress.step:
+                self._publish()  # an earlier version wrote them after the checkpoint, and could be killed between the two
         try:
             while self.progress.epoch < self.spec.epochs:
-                self._epoch()
-                predicted = self._end_of_epoch()
+                self._end_of_epoch(self._epoch())
         finally:
             if self.recorder:
                 self.recorder.close()
-        if self.ranks.first and predicted is not None:
-            draw_validation(self.out / "validation.png", self._validation(), predicted, self.hand.faces)
         self.ranks.wait()
         return self.progress.history
 
-    @property
-    def _side(self) -> int:
-        """Of the crops in the epoch under way [px]."""
-        return self.spec.first_side if self.progress.epoch < self.spec.first_epochs else self.spec.side
-
-    def _validation(self) -> HandDataset:
-        """The validation set as the net sees it in the epoch under way."""
-        return HandDataset(self.validation, self._side, NO_AUGMENTATION, self.spec.seed, self.how.skip_bad)
-
-    def _epoch(self) -> None:
-        """The steps of the epoch under way that are left."""
+    def _epoch(self) -> int:
+        """The steps of the epoch under way that are left -> how many it has in all."""
         progress, spec, ranks = self.progress, self.spec, self.ranks
-        data = HandDataset([p.data for p in self.parts], self._side, spec.augment, spec.seed, self.how.skip_bad)
+        data = HandDataset([p.data for p in self.parts], spec.side, spec.augment, spec.seed, self.how.skip_bad)
         weights, step = [p.weight for p in self.parts], progress.step
         batches = EpochBatches(data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, step)
         workers = {"num_workers": self.how.workers, "worker_init_fn": quiet_worker, "pin_memory": ranks.device.type == "cuda"}
@@ -202,6 +191,7 @@ class Training:
                     self.recorder.step(progress.steps_done, {k: v / count for k, v in values.items() if k != "samples"})
                 if progress.step % self.how.checkpoint_every == 0:
                     self._save_checkpoint()
+        return steps
 
     def _step(self, batch: Batch, count: int, steps: int) -> dict[str, float]:
         """One step of Adam on a global batch of `count` samples -> sums over that batch."""
@@ -243,29 +233,37 @@ class Training:
             f"{kept}; start again with a lower --lr (it was {self.spec.lr:g})"
         )
 
-    def _end_of_epoch(self) -> Predicted | None:
-        """Validates, notes a row and saves -> what the net predicted for the validation set, on the first rank."""
+    def _end_of_epoch(self, steps: int) -> None:
+        """Validates and notes a row; then writes what the epoch has given, and last the checkpoint that says that it is done.
+
+        Killed anywhere before that, a resumed run does the rest of the epoch again, and ends with the same bytes.
+        """
         progress, sums = self.progress, self.progress.sums
         self.ranks.same_buffers(self.net)
-        predicted = None
         if self.ranks.first:
             predicted = predict_dataset(
-                self.net, self._validation(), self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
+                self.net, self.validation, self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
             )
             self.net.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
-            row["lr"] = self.optimizer.param_groups[0]["lr"]
+            row["lr"] = learning_rate(self.spec, progress.steps_done - 1, steps)  # a resumed run may not have done that step
             progress.history.append(row)
             tqdm.write(_line(row, self.spec.epochs), file=sys.stderr)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+        if self.ranks.first:
+            self._publish()
+            if progress.epoch == self.spec.epochs:
+                draw_validation(self.out / "validation.png", self.validation, predicted, self.hand.faces)
         self._save_checkpoint()
+
+    def _publish(self) -> None:
+        """Writes weights and figures of the epochs that are done."""
+        more = {"hand": self.hand.digest, "side": self.spec.side, "epoch": self.progress.epoch}
+        save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
         if self.recorder:
-            more = {"hand": self.hand.digest, "side": self.spec.side, "epoch": progress.epoch}
-            save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
-            self.recorder.epoch(progress.history)
-        return predicted
+            self.recorder.epoch(self.progress.history)
 
     def _save_checkpoint(self) -> None:
         self.ranks.same_buffers(self.net)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim import Optimizer
 
-from handmesh.run_folder import CONFIG, fill, read_config, read_tensors
+from handmesh.run_folder import CONFIG, LEFTOVERS, fill, read_config, read_tensors
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import TrainSpec
 from handsynth.core.errors import HandsynthError, UsageError
@@ -72,10 +72,8 @@ def _parameters(optimizer: Optimizer) -> list[torch.nn.Parameter]:
 def check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
     """Raises UsageError unless `out` is free, or holds the run of `config` that is to be gone on with."""
     if not (out / CONFIG).exists():
-        if resume and out.exists() and any(out.iterdir()):
-            raise UsageError(f"{out} is not empty and holds no run to go on with: give --out another folder")
-        if not resume and out.exists() and any(out.iterdir()):
-            raise UsageError(f"{out} is not empty: give --out another folder")
+        if out.exists() and any(not path.match(LEFTOVERS) for path in out.iterdir()):
+            raise UsageError(f"{out} is not empty{' and holds no run to go on with' if resume else ''}: give --out another folder")
         return
     if not resume:
         raise UsageError(f"{out} already holds a run: --resume goes on with it, or give --out another folder")
@@ -87,6 +85,7 @@ def check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings that decide the weights and are not the same; folders may have moved."""
     pairs = [(key, before.get("training", {}).get(key), value) for key, value in now["training"].items()]
+    pairs.append(("first_epochs", before.get("training", {}).get("first_epochs", 0), 0))  # of crops of another size: no longer
     pairs += [(key, before.get(key, {}).get("digest"), now[key]["digest"]) for key in ("hand", "poses") if key in now]
     for key in ("datasets", "validation"):
         then, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))

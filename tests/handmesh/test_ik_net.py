@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hands import EMBEDDED, draw_feasible, hand_of
+from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from untrained import write_untrained
 
 from handmesh.keypoints import keypoint_hand
@@ -251,6 +252,12 @@ def test_stopped_and_resumed(whole, tmp_path, monkeypatch):
     train_ik(SPEC, data_of("toy"), out, CPU, resume=True)
     assert (out / WEIGHTS).read_bytes() == (whole[0] / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole[0] / "metrics.csv").read_text()
+
+
+@pytest.mark.slow
+def test_killed_anywhere(tmp_path):
+    """SIGKILL at every file that an IK training writes, the end of an epoch and its own included: nothing is lost."""
+    assert_nothing_is_lost(killed_everywhere("ik", tmp_path), RUN_FILES)
 
 
 @pytest.mark.parametrize("dofs", [23, 45])
