@@ -1,13 +1,14 @@
 """Tensors for training: a mix of datasets, cropped, augmented and in lixels."""
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from handmesh.data.augment import AugmentSpec, augment
 from handmesh.data.crop import Crop
@@ -108,6 +109,70 @@ class HandDataset(Dataset[Batch]):
             return self._read(part, int(rng.integers(len(part))))[0].image
 
         return other
+
+
+def load_batches(data: HandDataset, batches: Iterable[Sequence[Draw | int]], workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches in order, loaded by so many processes, or by this one (0).
+
+    Args:
+        data: the samples.
+        batches: of each batch, what to ask `data` for.
+        workers: loading processes.
+        pin: whether to keep them where a GPU copies from.
+
+    Raises what `data` raises, whoever loads: one sentence, also from another process; HandsynthError when such a process dies.
+    """
+    # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
+    loader: DataLoader[Any] = DataLoader(
+        _Answers(data),
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        collate_fn=_collate,
+        pin_memory=pin,
+        generator=torch.Generator(),
+    )
+    try:
+        for loaded in loader:
+            if isinstance(loaded, HandsynthError):
+                raise loaded
+            yield Batch(*loaded)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise HandsynthError(
+            f"a loading process died ({reason:.120}): it may have run out of memory; take fewer --workers or a smaller --batch"
+        ) from None
+
+
+class _Answers(Dataset[Any]):
+    """The samples of a batch, or the error that one of them gave.
+
+    An exception that leaves a loading process comes out of the DataLoader as its whole traceback: ours are handed over as values.
+    """
+
+    def __init__(self, data: HandDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitems__(self, wanted: Sequence[Draw | int]) -> list[Batch] | HandsynthError:
+        try:
+            return [self.data[one] for one in wanted]
+        except HandsynthError as error:
+            return error
+
+
+def _collate(samples: list[Batch] | HandsynthError) -> Any:
+    return samples if isinstance(samples, HandsynthError) else default_collate(samples)
+
+
+def _quiet_worker(_: int) -> None:
+    """Start of a loading process: one thread each."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
 
 
 def _hand(part: ShardDataset) -> tuple[object, ...]:

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.crop import lixels_to_camera
-from handmesh.data.dataset import Batch, HandDataset
+from handmesh.data.dataset import Batch, HandDataset, load_batches
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import ShardDataset, check_index
-from handmesh.evaluation.inference import Predicted, predict_dataset, quiet_worker, root_mean_square
+from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
@@ -167,18 +166,15 @@ class Training:
         data = HandDataset([p.data for p in self.parts], spec.side, spec.augment, spec.seed, self.how.skip_bad)
         weights, step = [p.weight for p in self.parts], progress.step
         batches = EpochBatches(data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, step)
-        workers = {"num_workers": self.how.workers, "worker_init_fn": quiet_worker, "pin_memory": ranks.device.type == "cuda"}
-        # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
-        loader = DataLoader(data, batch_sampler=batches, generator=torch.Generator(), **workers)  # type: ignore[arg-type]
         steps = len(batches.bounds)
         self.model.train()
         if self.frozen:
             self.frozen.eval()  # batch norm's statistics too
         title = f"epoch {progress.epoch + 1}/{spec.epochs}"
         with tqdm(total=steps, initial=progress.step, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
-            for loaded in loader:
+            for batch in load_batches(data, batches, self.how.workers, pin=ranks.device.type == "cuda"):
                 start, stop = batches.bounds[progress.step].tolist()
-                values = self._step(Batch(*loaded), stop - start, steps)
+                values = self._step(batch, stop - start, steps)
                 for name, value in values.items():
                     progress.sums[name] = progress.sums.get(name, 0.0) + value
                 progress.step += 1
