@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from handmesh.data.augment import AugmentSpec, augment
-from handmesh.data.crop import Crop
+from handmesh.data.crop import LabelledCrop
 from handmesh.data.sampler import Draw
 from handmesh.data.shards import Record, ShardDataset
 from handmesh.losses import Target
@@ -179,7 +179,7 @@ def _hand(part: ShardDataset) -> tuple[object, ...]:
     return part.num_vertices, part.index["assets"].get("hand"), part.index["fingertips"]
 
 
-def to_tensors(crop: Crop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
+def to_tensors(crop: LabelledCrop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
     """A single sample of what `augment` gave, with the numbers that `Batch` keeps of it."""
 
     def tensor(array: np.ndarray | float) -> Tensor:

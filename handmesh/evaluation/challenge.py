@@ -22,9 +22,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from handmesh.data.crop import BOX_MARGIN, Crop, lixels_to_camera, make_crop
+from handmesh.data.crop import BOX_MARGIN, Crop, crop_hand, lixels_to_camera
 from handmesh.data.freihand import PIXEL_SHIFT, check_images, read_rows
-from handmesh.data.shards import Record
 from handmesh.evaluation.scores import mean_hand
 from handmesh.metrics import evaluate_hands
 from handsynth.core.conventions import KEYPOINT_PARENTS
@@ -196,8 +195,7 @@ def _crop(task: Challenge, k: int, side: int) -> Crop:
         box = np.concatenate([centre - half, centre + half])
     else:
         box = task.boxes[k]
-    unknown = np.empty((0, 3))
-    return make_crop(Record("", k, "right", image, task.K[k], unknown, unknown, box), side)
+    return crop_hand(image, task.K[k], "right", box, side)
 
 
 def _json_pieces(keypoints: np.ndarray, vertices: np.ndarray) -> Iterator[str]:
