@@ -26,7 +26,9 @@ def nets(
 
 def evaluate(
     run: RunArg,
-    data: Annotated[list[Path], typer.Option(metavar="SHARDS", help="dataset to evaluate on; may be repeated", show_default=False)],
+    data: Annotated[
+        list[str], typer.Option(metavar="SHARDS", help="folder or address to evaluate on; may be repeated", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
     batch: BatchOpt = 32,
     workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,

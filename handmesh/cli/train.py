@@ -14,11 +14,10 @@ train_app = typer.Typer(help="Training, from shards or poses to a run folder.", 
 def train_mesh_command(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, cpu64, demo, or a YAML", show_default=False)],
     data: Annotated[
-        list[str], typer.Option("--data", help="a dataset's folder, or FOLDER=WEIGHT; repeat to mix", show_default=False)
+        list[str],
+        typer.Option("--data", help="folder or address of a dataset, or with =WEIGHT; repeat to mix", show_default=False),
     ],
-    val: Annotated[
-        list[Path], typer.Option("--val", help="a dataset's folder to validate on; may be repeated", show_default=False)
-    ],
+    val: Annotated[list[str], typer.Option("--val", help="dataset to validate on; may be repeated", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
     net: Annotated[str | None, typer.Option("--net", help="another net than the preset's (handmesh nets)")] = None,
     side: Annotated[int | None, typer.Option("--side", help="side of the crops [px], a multiple of 32")] = None,

@@ -60,7 +60,7 @@ class HandDataset(Dataset[Batch]):
             raise UsageError("no dataset given: --data FOLDER")
         for part in parts[1:]:
             if _hand(part) != _hand(parts[0]):
-                raise UsageError(f"{part.folder} and {parts[0].folder} show different hands or fingertips, and cannot be mixed")
+                raise UsageError(f"{part.source} and {parts[0].source} show different hands or fingertips, and cannot be mixed")
         self.parts, self.side, self.spec, self.seed, self.skip_bad = list(parts), side, spec, seed, skip_bad
         self._ends = np.cumsum([len(part) for part in parts])
 
@@ -102,7 +102,7 @@ class HandDataset(Dataset[Batch]):
                 if not self.skip_bad:
                     raise
                 print(f"skipped: {error}", file=sys.stderr)
-        raise HandsynthError(f"{part.folder} holds no sample that can be read")
+        raise HandsynthError(f"{part.source} holds no sample that can be read")
 
     def _other(self, part: ShardDataset) -> Callable[[np.random.Generator], np.ndarray]:
         def other(rng: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from handmesh.training.record import Recorder, draw_validation
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.named_hands import find_hand
+from handsynth.core.remote import is_address
 
 
 class Part(NamedTuple):
@@ -53,14 +55,20 @@ class HowRun:
 
 
 def train_mesh(
-    spec: TrainSpec, data: Sequence[str], val: Sequence[Path], out: Path, device: str, how: HowRun, hand_file: Path | None = None
+    spec: TrainSpec,
+    data: Sequence[str],
+    val: Sequence[str],
+    out: Path,
+    device: str,
+    how: HowRun,
+    hand_file: Path | None = None,
 ) -> str | None:
     """Opens the datasets, finds their hand and trains, alone or as one of torchrun's ranks -> the closing line, on the first rank.
 
     Args:
         spec: how to train.
-        data: FOLDER or FOLDER=WEIGHT each, as of `parse_part`.
-        val: folders to validate on.
+        data: folder or address, or either with =WEIGHT, each as of `parse_part`.
+        val: folders or addresses to validate on.
         out: folder of the run.
         device: as of `pick_device`.
         how: what changes no weight.
@@ -68,9 +76,9 @@ def train_mesh(
     """
     parts = [parse_part(text, how.skip_bad) for text in data]
     first = parts[0].data
-    hand = find_hand(first.index, first.folder, hand_file)
+    hand = find_hand(first.index, first.source, hand_file)
     for part in parts:
-        check_index(part.data.index, part.data.folder, hand)
+        check_index(part.data.index, part.data.source, hand)
     validation = [ShardDataset(folder, hand, how.skip_bad) for folder in val]
     with open_ranks(device) as ranks:
         history = Training(spec, parts, validation, hand, out, ranks, how).run()
@@ -88,17 +96,17 @@ def train_mesh(
 
 
 def parse_part(text: str, skip_bad: bool = False) -> Part:
-    """FOLDER or FOLDER=WEIGHT -> an open dataset and its weight. Raises UsageError for a weight that is no positive number."""
-    folder, mark, weight = text.rpartition("=")
-    if not mark or Path(text).exists():
-        return Part(ShardDataset(Path(text), skip_bad=skip_bad), 1.0)
+    """WHERE or WHERE=WEIGHT -> an open dataset and its weight. Raises UsageError for a weight that is no positive number."""
+    where, mark, weight = text.rpartition("=")
+    if not mark or "/" in weight or os.path.exists(text):  # a name may hold "=" too
+        return Part(ShardDataset(text, skip_bad=skip_bad), 1.0)
     try:
         value = float(weight)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
         raise UsageError(f"--data {text}: after = comes the dataset's weight, a positive number")
-    return Part(ShardDataset(Path(folder), skip_bad=skip_bad), value)
+    return Part(ShardDataset(where, skip_bad=skip_bad), value)
 
 
 class Training:
@@ -271,7 +279,8 @@ def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[Shar
     """What config.yaml says: settings, and which datasets it was trained on."""
 
     def described(data: ShardDataset) -> dict[str, Any]:
-        return {"name": data.name, "identity": data.identity, "samples": len(data), "folder": str(data.folder.absolute())}
+        where = data.source if is_address(data.source) else str(data.folder.absolute())
+        return {"name": data.name, "identity": data.identity, "samples": len(data), "folder": where}
 
     return {
         "training": spec_to_dict(spec),
