@@ -116,7 +116,7 @@ def load_batches(data: HandDataset, batches: Iterable[Sequence[Draw | int]], wor
 
     Args:
         data: the samples.
-        batches: of each batch, what to ask `data` for.
+        batches: of each batch, what to request of `data`.
         workers: loading processes.
         pin: whether to keep them where a GPU copies from.
 
@@ -124,7 +124,7 @@ def load_batches(data: HandDataset, batches: Iterable[Sequence[Draw | int]], wor
     """
     # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
     loader: DataLoader[Any] = DataLoader(
-        _Answers(data),
+        _SamplesOrError(data),
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         worker_init_fn=_quiet_worker,
@@ -146,7 +146,7 @@ def load_batches(data: HandDataset, batches: Iterable[Sequence[Draw | int]], wor
         ) from None
 
 
-class _Answers(Dataset[Any]):
+class _SamplesOrError(Dataset[Any]):
     """The samples of a batch, or the error that one of them gave.
 
     An exception that leaves a loading process comes out of the DataLoader as its whole traceback: ours are handed over as values.

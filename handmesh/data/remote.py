@@ -42,7 +42,7 @@ def fetch_dataset(files: RemoteFiles, skip_bad: bool = False) -> tuple[Path, dic
     """Copies index and shards of a dataset into the cache -> the folder there, and why shards are missing from it.
 
     The folder is named by the index, which names every shard's SHA-256: a dataset that is made anew gets another, and no shard is
-    kept under its name whose bytes were not those. Several processes may ask for one dataset: the first fetches, the others wait.
+    kept under its name whose bytes were not those. Several processes may open one dataset: the first fetches, the others wait.
 
     Args:
         files: the dataset's.

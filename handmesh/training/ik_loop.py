@@ -16,11 +16,10 @@ from handmesh.kinematics.hand_layer import HandLayer
 from handmesh.kinematics.ik_loss import ik_losses
 from handmesh.kinematics.ik_net import IKNet
 from handmesh.metrics import align_similarity, mean_error_mm
-from handmesh.poses import split_poses
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import spec_to_dict
-from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles
+from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles, split_poses
 from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
 from handmesh.training.record import RATE_PANEL, Panel, Recorder
 from handsynth.core.errors import HandsynthError

@@ -72,7 +72,7 @@ class RemoteFiles:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                full.append(error)  # asking again would not help
+                full.append(error)  # another try would not help
 
         self._ask("read", get)
         if full:

@@ -182,7 +182,7 @@ def test_curve_has_the_area_that_is_reported():
     assert area == pytest.approx(auc(errors))
 
 
-def test_constants_are_judged_beside_the_net(hands):
+def test_constants_are_evaluated_beside_the_net(hands):
     """A perfect net scores 0 where constants do not, which score what `evaluate_hands` gives them."""
     evaluated = evaluate_all({"net": (hands.keypoints, hands.vertices)}, hands.keypoints, hands.vertices, HAND)
     assert evaluated["net"].scores["pa_mpvpe_mm"].max() < 1e-3
@@ -246,7 +246,7 @@ def test_stand_ins_count_once(hand_shards):
     assert (found.summary["left_out"], found.summary["groups"][0]["hands"]) == (1, 11)
 
 
-def test_fitted_hands_are_judged_beside_the_net(hand_shards):
+def test_fitted_hands_are_evaluated_beside_the_net(hand_shards):
     """Meshes with noise at every vertex: the hands of their angles, left ones too, are nearer to the truth than the meshes."""
     data = ShardDataset(hand_shards, HAND)
     exact = exact_prediction(data, np.zeros((12, 3)))

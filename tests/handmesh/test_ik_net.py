@@ -16,12 +16,11 @@ from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
 from handmesh.kinematics.ik_loss import ik_losses
 from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features
 from handmesh.kinematics.ik_run import load_ik_run
-from handmesh.poses import split_poses
 from handmesh.run_folder import WEIGHTS, load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.training import ik_loop
-from handmesh.training.ik_hands import HandDraws, fitted_angles
+from handmesh.training.ik_hands import HandDraws, fitted_angles, split_poses
 from handmesh.training.ik_loop import IKData, train_ik
 from handmesh.training.progress import learning_rate
 from handsynth.core.conventions import KEYPOINT_PARENTS

@@ -276,17 +276,17 @@ def test_a_cache_without_room_is_named_before_anything_is_fetched(address, fetch
 
 @pytest.mark.parametrize("address", ["memory"], indirect=True)
 def test_a_full_disk_is_named_at_once(address, monkeypatch):
-    """Full while a shard is fetched: nothing is asked for again, as that would not help."""
-    asked: list[str] = []
+    """Full while a shard is fetched: nothing is requested again, as that would not help."""
+    requested: list[str] = []
 
     def full(self, name, path):
-        asked.append(name)
+        requested.append(name)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(type(open_files(address)._files), "get_file", full)
     with pytest.raises(HandsynthError, match=rf"{address} does not fit into .*: set HANDSYNTH_CACHE"):
         ShardDataset(address)
-    assert len(asked) == len(set(asked))
+    assert len(requested) == len(set(requested))
 
 
 @pytest.mark.parametrize("address", ["s3"], indirect=True)
