@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from handmesh.cli.main import app
+from handmesh.cli.main import make_app
 from handmesh.nets.counting import MODULES, count
 from handmesh.nets.registry import create_net
 from handsynth.core.errors import UsageError
@@ -27,7 +27,7 @@ TABLE_1 = (5.38, 7.55, 3.32, 5.22, 7.59)
 
 @pytest.fixture(scope="module")
 def listed() -> dict[str, dict]:
-    result = CliRunner().invoke(app, ["nets", "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(make_app(), ["nets", "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     return {net["name"]: net for net in json.loads(result.stdout)}
 
@@ -59,11 +59,11 @@ def test_lite_fast_is_light(listed):
 
 def test_table_and_unknown_name():
     """The table names every net and the printed figures; an unknown name is refused with the known ones."""
-    text = CliRunner().invoke(app, ["nets", "i2l-effb0"], catch_exceptions=False).stdout
+    text = CliRunner().invoke(make_app(), ["nets", "i2l-effb0"], catch_exceptions=False).stdout
     assert "65.651" in text
     assert "66.65" in text
     with pytest.raises(UsageError, match=r"'lite'.*lite-dwse"):
-        CliRunner().invoke(app, ["nets", "lite"], catch_exceptions=False)
+        CliRunner().invoke(make_app(), ["nets", "lite"], catch_exceptions=False)
 
 
 def test_counts_by_hand():
