@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 
 def plot_generate(path: Path, stages: list[dict[str, Any]], pipelines: list[dict[str, Any]]) -> None:
     """Draws the tables of stages and pipelines side by side into `path`."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 0.6 + 0.42 * len(pipelines)), layout="constrained")
+    figure = Figure(figsize=(13, 0.6 + 0.42 * len(pipelines)), layout="constrained")
+    left, right = figure.subplots(1, 2)
 
     bars = list(dict.fromkeys(_label(row) for row in stages))
     start = dict.fromkeys(bars, 0.0)
-    colours = plt.get_cmap("tab10").colors
+    colours = colormaps["tab10"].colors
     for number, stage in enumerate(dict.fromkeys(row["stage"] for row in stages if row["stage"] != "sum")):
         widths = {_label(row): row["cpu_ms_per_sample"] for row in stages if row["stage"] == stage}
         left.barh(bars, [widths[b] for b in bars], left=[start[b] for b in bars], color=colours[number % 10], label=stage)
@@ -31,7 +30,6 @@ def plot_generate(path: Path, stages: list[dict[str, Any]], pipelines: list[dict
     right.margins(x=0.15)
     right.invert_yaxis()
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _label(row: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 import torch
-from common import print_table, provenance, results_path, run_handmesh, write_csv
+from common import RESULTS, print_table, provenance, results_path, run_handmesh, write_csv
 from splits import DATA_HELP, make_splits
 
 SHOWN = ("kind", "name", "hands", "mpjpe_mm", "pa_mpjpe_mm", "fitted_pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm", "pa_mpvpe_mm")
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="loading processes")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the tables")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the preset's batch: one for each core")
     options = parser.parse_args()
 
@@ -40,8 +41,8 @@ def main() -> None:
     with open(options.run / "metrics.csv", encoding="utf-8") as file:
         epochs = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     origin = provenance(torch=torch.__version__, device=options.device)
-    write_csv(results_path("train_cpu"), summary["groups"], origin)
-    write_csv(results_path("train_cpu_epochs"), epochs, origin)
+    write_csv(options.out / results_path("train_cpu").name, summary["groups"], origin)
+    write_csv(options.out / results_path("train_cpu_epochs").name, epochs, origin)
     print_table("Held-out hands", [{k: g[k] for k in SHOWN} for g in summary["groups"]])
 
 

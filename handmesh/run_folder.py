@@ -16,16 +16,21 @@ from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.settings.mesh import TrainSpec, spec_from_dict
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.files import write_atomically
+from handsynth.core.files import remove_leftovers, write_atomically
 from handsynth.core.hand import HandModel, load_hand, save_hand
 
 CONFIG, HAND, WEIGHTS, CHECKPOINT = "config.yaml", "hand.npz", "weights.safetensors", "checkpoint.safetensors"
 """Files of a run folder: how it was trained and on what, the hand model, the net's weights, what `--resume` goes on from."""
 
+LEFTOVERS = ".tmp-*"
+"""Files of a run folder that were being written when their process was killed (`core.files.write_atomically`)."""
+
 KINDS = {"mesh": "handmesh train mesh", "ik": "handmesh train ik"}
 """What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
 
 _ABOUT = "handmesh"  # key of the text beside the weights
+_FORMER_NAMES = {"spread_scale": "std_scale"}  # of buffers, in files of earlier versions
+_FORMER_SETTINGS = ("first_side", "first_epochs")  # in runs of earlier versions; neither decides how a trained net is used
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,10 @@ class Run:
 def load_run(folder: Path, device: torch.device) -> Run:
     """Opens a run to use its net. Raises UsageError when the folder is none, HandsynthError when a file of it is damaged."""
     config = read_config(folder)
-    spec = spec_from_dict(config.get("training"), str(folder / CONFIG))
+    training = config.get("training")
+    if isinstance(training, dict):
+        training = {key: value for key, value in training.items() if key not in _FORMER_SETTINGS}
+    spec = spec_from_dict(training, str(folder / CONFIG))
     hand = load_hand(folder / HAND)
     net = create_net(spec.net, keypoint_regressor(hand), pretrained=False)
     load_weights(net, folder / WEIGHTS, spec.net)
@@ -67,9 +75,11 @@ def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:
 
 
 def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
-    """Writes a run's settings and its hand."""
-    write_atomically(folder / HAND, lambda path: save_hand(path, hand))
+    """Writes a run's settings, by which a folder is known as a run, and its hand; removes what a writer that was killed left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8"))
+    write_atomically(folder / HAND, lambda path: save_hand(path, hand))
 
 
 def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]) -> None:
@@ -94,12 +104,21 @@ def load_weights(net: nn.Module, path: Path, net_name: str) -> None:
 
 
 def fill(net: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Puts tensors by name into a net. Raises UsageError naming the first that does not fit."""
+    """Puts tensors by name, or by the name that an earlier version gave them, into a net.
+
+    Raises UsageError naming the first that does not fit.
+    """
     own = net.state_dict()
+    tensors = {_current_name(name): value for name, value in tensors.items()}
     for name in [*own, *tensors]:
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
             raise UsageError(f"{path} holds weights of another net or hand: {name} does not fit")
     net.load_state_dict(tensors)
+
+
+def _current_name(name: str) -> str:
+    module, dot, last = name.rpartition(".")
+    return module + dot + _FORMER_NAMES.get(last, last)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -55,6 +55,39 @@ def test_rendering_never_loads_torch():
     assert {"cv2", "moderngl"} <= found
 
 
+def test_plots_leave_the_callers_matplotlib_alone(tmp_path):
+    """Drawing switches no backend and opens no figure of the caller's: pyplot, which keeps both, is never loaded."""
+    code = f"""
+import sys
+from pathlib import Path
+import matplotlib
+import numpy as np
+matplotlib.use("svg")
+from handmesh.evaluation.report import plot_groups, plot_pck
+from handmesh.evaluation.scores import Evaluated
+from handmesh.training.record import plot_curves
+from handsynth.core.toy import toy_hand
+from handsynth.dataset.statistics import plot_cameras
+from handsynth.recipe.spec import load_spec
+out = Path({str(tmp_path)!r})
+ones = np.ones((2, 21))
+net = Evaluated(dict.fromkeys(("pa_auc_joints", "auc_joints"), np.ones(2)), ones, ones)
+plot_pck(out / "pck.png", {{"net": net}}, "title")
+plot_groups(out / "groups.png", [dict(kind="view", name="0-30 deg", hands=2, pa_mpjpe_mm=1.0)], "view", "title")
+plot_curves(out / "curves.png", [dict(epoch=1.0, lr=1.0, train_loss=1.0, val_mpjpe_mm=1.0)])
+plot_cameras(out / "cameras.png", load_spec("angrender"), toy_hand().v_template, toy_hand().faces)
+sys.stderr.write(f"BACKEND {{matplotlib.get_backend()}} PYPLOT {{'matplotlib.pyplot' in sys.modules}}")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stderr.endswith("BACKEND svg PYPLOT False")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cameras.png", "curves.png", "groups.png", "pck.png"]
+
+
+def test_no_module_keeps_global_figures():
+    """None imports pyplot, inside functions or out."""
+    assert not [p for package in ("handsynth", "handmesh") for p in (ROOT / package).rglob("*.py") if "pyplot" in p.read_text()]
+
+
 @pytest.fixture(scope="module")
 def graph():
     return grimp.build_graph("handsynth", "handmesh", include_external_packages=True, cache_dir=None)

@@ -9,12 +9,19 @@ import os
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import World
 
+from handmesh.cli.main import make_app
+from handmesh.nets import fast
+from handmesh.nets.registry import list_nets
+from handmesh.run_folder import read_config
 from handsynth.profile import STAGES
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -146,3 +153,172 @@ def test_detector_error_is_in_hand_sizes(detector_bench: types.ModuleType, tiny_
     for group in detector_bench.BANDS:
         assert sum(row["samples"] for row in detector_bench.by_band(found) if row["group"] == group) == len(found), group
     assert [row["band"] for row in detector_bench.by_keypoint(found)] == detector_bench.NAMES
+
+
+# The trainer's
+
+
+@dataclass(frozen=True)
+class TrainerBench:
+    """Runs a benchmark's `main` in this process, `handmesh` in this process too."""
+
+    folder: Path
+    patch: pytest.MonkeyPatch
+    splits: dict[str, Path]
+
+    def run(self, name: str, *arguments: object) -> None:
+        module = self.module(name)
+        self.patch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        module.main()
+
+    def module(self, name: str) -> types.ModuleType:
+        """The benchmark with twelve toy hands for each of its datasets."""
+        module = importlib.import_module(name)
+        for key, value in (("make_splits", lambda *_: self.splits), ("run_handmesh", self.handmesh)):
+            if hasattr(module, key):
+                self.patch.setattr(module, key, value)
+        return module
+
+    def handmesh(self, *arguments: object, ranks: int = 1) -> None:
+        assert ranks == 1
+        make_app()([*map(str, arguments)], standalone_mode=False)
+
+    @property
+    def preset(self) -> Path:
+        path = self.folder / "tiny.yaml"
+        path.write_text("{net: lite-fast, side: 32, batch: 4, epochs: 1, lr: 1.0e-3, pretrained: false}")
+        return path
+
+
+@pytest.fixture(scope="module")
+def splits(tiny_world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    data = tmp_path_factory.mktemp("splits")
+    names = ("base", "manorender", "angrender", "validation", "heldout")
+    for seed, name in enumerate(names):
+        tiny_world.generate(data / name, "0:12", seed=seed, name=name)
+    return {name: data / name for name in names}
+
+
+@pytest.fixture
+def trainer_bench(splits: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TrainerBench]:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield TrainerBench(tmp_path, monkeypatch, splits)
+    torch.set_num_threads(threads)
+
+
+ORIGIN = ("command", "cpu", "cores", "python", "numpy", "commit", "torch")
+
+
+def test_table2_writes_every_net(trainer_bench: TrainerBench, tmp_path: Path):
+    """`table2.py --quick`: the paper's nets and ours, counts as printed, positive times, the baseline's ratio 1."""
+    trainer_bench.run("table2", "--quick", "--out", tmp_path)
+    (path,) = tmp_path.glob("table2-1thread-*.csv")
+    rows = {row["net"]: row for row in rows_of(path)}
+    assert list(rows) == [info.name for info in list_nets()]
+    for row in rows.values():
+        assert all(row[key] for key in ORIGIN)
+        assert all(float(row[key]) > 0 for key in ("wall_ms", "cpu_ms", "gmacs_true", "times_faster_by_cpu"))
+        if row["printed_gmacs"]:
+            assert float(row["gmacs_as_paper_counts"]) == pytest.approx(float(row["printed_gmacs"]), abs=0.011)
+    assert float(rows["i2l-resnet50"]["times_faster_by_wall"]) == 1
+
+
+def test_train_cpu_writes_errors_and_epochs(trainer_bench: TrainerBench, tmp_path: Path):
+    """`train_cpu.py` trains, evaluates with joint angles, and writes a row for every group and every epoch, with its origin."""
+    run = tmp_path / "run"
+    trainer_bench.run("train_cpu", tmp_path, run, "--preset", trainer_bench.preset, "--device", "cpu", "--out", tmp_path / "out")
+    (groups,) = (tmp_path / "out").glob("train_cpu-*.csv")
+    (epochs,) = (tmp_path / "out").glob("train_cpu_epochs-*.csv")
+    first, *others = rows_of(groups)
+    assert (first["kind"], first["hands"]) == ("all", "12")
+    assert {row["kind"] for row in others} == {"view", "pose", "visible"}
+    assert all(float(first[key]) > 0 for key in ("pa_mpjpe_mm", "fitted_pa_mpjpe_mm", "mean_hand_pa_mpjpe_mm"))
+    assert [row["epoch"] for row in rows_of(epochs)] == ["1"]
+    assert all(row[key] for path in (groups, epochs) for row in rows_of(path) for key in ORIGIN)
+
+
+@pytest.fixture
+def table3(trainer_bench: TrainerBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleType:
+    """The module with two rows of one seed and a table of its own."""
+    module = trainer_bench.module("table3")
+    monkeypatch.setattr(module, "TABLE", tmp_path / "table3.csv")
+    monkeypatch.setattr(module, "SEEDS", (0,))
+    monkeypatch.setattr(module, "ROWS", {name: module.ROWS[name] for name in ("Base", "Base+MR")})
+    return module
+
+
+def test_table3_writes_its_rows(trainer_bench: TrainerBench, table3: types.ModuleType, tmp_path: Path, capsys):
+    """`table3.py` trains and evaluates each row, writes it with its origin, and prints the means."""
+    options = ("--preset", trainer_bench.preset, "--epochs", 1, "--epoch-samples", 8, "--device", "cpu")
+    trainer_bench.run("table3", tmp_path, tmp_path / "runs", *options)
+    rows = rows_of(table3.TABLE)
+    assert [row["row"] for row in rows] == ["Base", "Base+MR"]
+    for row in rows:
+        assert all(float(row[key]) > 0 for key in table3.METRICS)
+        assert all(row[key] for key in (*ORIGIN, "digest"))
+        config = read_config(tmp_path / "runs" / f"lite-fast-{row['row'].lower()}-seed0-{row['digest']}")
+        assert sum(data["weight"] * data["samples"] for data in config["datasets"]) == pytest.approx(8, abs=1e-4)
+    shown = capsys.readouterr().out.split("Errors on held-out hands [mm]")[-1]
+    assert [line.split()[0] for line in shown.splitlines()[2:]] == ["Base", "Base+MR"]
+
+
+def test_table3_counts_rows_of_this_net_preset_and_data_alone(trainer_bench, table3, tmp_path, monkeypatch):
+    """A row is trained once; after a change of net, settings, samples or data it is trained again, and the old one replaced."""
+    trained: list[str] = []
+
+    def row(job, options):
+        trained.append(job.name)
+        seen = options.epochs * options.epoch_samples
+        place = {"row": job.name, "seed": job.seed, "preset": options.preset, "net": "lite-fast", "samples_seen": seen}
+        return place | {"digest": job.digest} | dict.fromkeys(table3.METRICS, 1.0)
+
+    def run(samples: int = 8) -> list[str]:
+        trained.clear()
+        options = ("--preset", trainer_bench.preset, "--epochs", 1, "--epoch-samples", samples)
+        trainer_bench.run("table3", tmp_path, tmp_path / "runs", *options)
+        return list(trained)
+
+    monkeypatch.setattr(table3, "_row", row)
+    old = {"row": "Base", "seed": 0, "preset": str(trainer_bench.preset), "net": "lite-fast", "samples_seen": 8, "pa_mpjpe_mm": 1.0}
+    table3.write_csv(table3.TABLE, [old, old | {"preset": "cpu64"}], {})  # as an earlier version wrote them
+    assert run() == ["Base", "Base+MR"]
+    assert run() == []
+    assert [found["preset"] for found in rows_of(table3.TABLE)] == ["cpu64", *2 * [str(trainer_bench.preset)]]
+    with monkeypatch.context() as patch:
+        patch.setattr(table3, "net_digest", lambda name: "changed")
+        assert run() == ["Base", "Base+MR"]
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainerBench, "preset", trainer_bench.preset)
+        trainer_bench.preset.write_text(trainer_bench.preset.read_text().replace("1.0e-3", "2.0e-3"))
+        assert run() == ["Base", "Base+MR"]
+    assert run() == ["Base", "Base+MR"]  # the settings before that
+    assert run(samples=4) == ["Base", "Base+MR"]
+    assert len(rows_of(table3.TABLE)) == 5  # of other numbers of samples, each has its place
+    describe = table3.describe_data
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            table3, "describe_data", lambda path: describe(path) | ({"dataset": "x"} if path.name == "manorender" else {})
+        )
+        assert run() == ["Base+MR"]
+
+
+def test_a_nets_digest_is_that_of_its_definition(trainer_bench: TrainerBench, monkeypatch):
+    """Comments and docstrings do not change it; code, layers and names do; nets differ."""
+    table3 = trainer_bench.module("table3")
+    text = '''
+"""Module."""
+LIMIT = 2  # bins
+"""Of bins."""
+def f(x):
+    """Doubles."""
+    return x * 2
+'''
+    same, other = "LIMIT = 2\n\ndef f(x): return x * 2  # as before\n", text.replace("x * 2", "x * 3")
+    assert table3.code_text(text) == table3.code_text(same) != table3.code_text(other)
+    digest = table3.net_digest.__wrapped__  # without its memory
+    before = digest("lite-fast")
+    assert digest("lite-fast") == before != digest("lite-dw")
+    monkeypatch.setattr(fast, "RANK", 32)
+    assert digest("lite-fast") != before

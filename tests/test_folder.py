@@ -12,11 +12,11 @@ from object_store import object_store
 from tiny import dataset_bytes
 from tiny import handsynth as run_handsynth
 
+from handsynth.core import remote
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.index import read_index
 from handsynth.core.secrets import hide_secrets
 from handsynth.core.shard import shard_name
-from handsynth.dataset import folder as folder_module
 from handsynth.dataset.folder import Folder, LocalFolder, open_folder
 from handsynth.dataset.generate import RunConfig, ShardTask
 from handsynth.dataset.replay import replay
@@ -158,16 +158,16 @@ class Failing:
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(folder_module, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.001)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("dropped"), RuntimeError(), TimeoutError("late\nand\nlong"), ValueError("odd")])
 def test_a_request_is_repeated_and_then_given_up(impatient, error):
     """Failures short of the limit are not seen; then one sentence says the address, the reason and what to do."""
     folder = open_folder("memory://a")
-    folder._files = Failing(folder_module.TRIES - 1, error)
+    folder._files = Failing(remote.TRIES - 1, error)
     assert folder.read("x") == b"answer"
-    folder._files = Failing(folder_module.TRIES, error)
+    folder._files = Failing(remote.TRIES, error)
     with pytest.raises(HandsynthError, match=r"memory://a cannot be read \(.*\): check address.* run the same command") as raised:
         folder.read("x")
     assert "\n" not in str(raised.value)
@@ -237,7 +237,7 @@ def test_a_library_that_repeats_a_secret_is_not_passed_on(impatient):
         "key hunter2secret is unknown",
     )
     for text in errors:
-        folder._files = Failing(folder_module.TRIES, RuntimeError(text))
+        folder._files = Failing(remote.TRIES, RuntimeError(text))
         with pytest.raises(HandsynthError, match=r"\*\*\*") as raised:
             folder.read("x")
         assert not re.search("hunter2|abcdef123", str(raised.value) + str(folder))

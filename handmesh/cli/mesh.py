@@ -13,8 +13,8 @@ def nets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one net, per module")] = None, as_json: JsonOpt = False
 ) -> None:
     """Parameters and multiply-accumulates of the nets, as the paper counts and truly, beside the paper's figures."""
+    from handmesh.nets.counting import module_table, net_table, summarise
     from handmesh.nets.registry import list_nets, net_info
-    from handmesh.nets.summary import module_table, net_table, summarise
 
     chosen = [net_info(name)] if name else list_nets()
     found = [summarise(info) for info in chosen]
@@ -26,7 +26,9 @@ def nets(
 
 def evaluate(
     run: RunArg,
-    data: Annotated[list[Path], typer.Option(metavar="SHARDS", help="dataset to evaluate on; may be repeated", show_default=False)],
+    data: Annotated[
+        list[str], typer.Option(metavar="SHARDS", help="folder or address to evaluate on; may be repeated", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
     batch: BatchOpt = 32,
     workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,

@@ -1,7 +1,7 @@
 """Training a mesh net or an IK net."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,14 +11,13 @@ train_app = typer.Typer(help="Training, from shards or poses to a run folder.", 
 
 
 @train_app.command("mesh")
-def train_mesh(
+def train_mesh_command(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, cpu64, demo, or a YAML", show_default=False)],
     data: Annotated[
-        list[str], typer.Option("--data", help="a dataset's folder, or FOLDER=WEIGHT; repeat to mix", show_default=False)
+        list[str],
+        typer.Option("--data", help="folder or address of a dataset, or with =WEIGHT; repeat to mix", show_default=False),
     ],
-    val: Annotated[
-        list[Path], typer.Option("--val", help="a dataset's folder to validate on; may be repeated", show_default=False)
-    ],
+    val: Annotated[list[str], typer.Option("--val", help="dataset to validate on; may be repeated", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
     net: Annotated[str | None, typer.Option("--net", help="another net than the preset's (handmesh nets)")] = None,
     side: Annotated[int | None, typer.Option("--side", help="side of the crops [px], a multiple of 32")] = None,
@@ -42,32 +41,22 @@ def train_mesh(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without damaged shards and samples")] = False,
 ) -> None:
     """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m handmesh train mesh ..."""
-    from handmesh.training.command import train_mesh_command
+    from handmesh.settings.mesh import load_preset, with_flags
+    from handmesh.training.loop import HowRun, train_mesh
 
     flags = {
         "net": net, "side": side, "batch": batch, "epochs": epochs, "lr": lr, "seed": seed, "pretrained": pretrained,
         "augment.amplitude": amplitude, "augment.erasing": erasing, "augment.rotation_deg": rotation, "augment.scale": scale,
         "augment.colour": colour,
     }  # fmt: skip
-    done = train_mesh_command(
-        preset,
-        flags,
-        data,
-        val,
-        out,
-        hand,
-        device,
-        workers=workers,
-        checkpoint_every=checkpoint_every,
-        resume=resume,
-        skip_bad=skip_bad,
-    )
+    spec = with_flags(load_preset(preset), flags)
+    done = train_mesh(spec, data, val, out, device, HowRun(workers, checkpoint_every, resume, skip_bad), hand)
     if done:
         typer.echo(done)
 
 
 @train_app.command("ik")
-def train_ik(
+def train_ik_command(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="ik-paper, ik-cpu, ik-demo, or a YAML file", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
     hand: Annotated[
@@ -88,10 +77,21 @@ def train_ik(
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
 ) -> None:
     """Trains an IK net, from keypoints to joint angles, on hands drawn from a bank of poses."""
-    from handmesh.training.ik_command import train_ik_command
+    import dataclasses
 
-    flags = {
+    from handmesh.device import pick_device
+    from handmesh.settings.ik import load_ik_preset
+    from handmesh.training import ik_loop
+
+    flags: dict[str, Any] = {
         "dofs": dofs, "known_shape": known_shape, "batch": batch, "epochs": epochs, "epoch_hands": epoch_hands, "lr": lr,
         "noise_mm": noise, "jitter_deg": jitter, "swap_probability": swap, "seed": seed,
     }  # fmt: skip
-    typer.echo(train_ik_command(preset, flags, hand, poses, out, device, resume))
+    spec = dataclasses.replace(load_ik_preset(preset), **{key: value for key, value in flags.items() if value is not None})
+    found = ik_loop.open_data(hand, poses)
+    last = ik_loop.train_ik(spec, found, out, pick_device(device), resume)[-1]
+    typer.echo(
+        f"{out}: {spec.net} of the {found.hand.name} hand, {last['epoch']:.0f} epochs; on {len(found.validation.names)} validation "
+        f"poses angles are {last['val_angle_deg']:.1f} deg off, PA-MPJPE {last['val_pa_mpjpe_mm']:.1f} mm, PA-MPVPE "
+        f"{last['val_pa_mpvpe_mm']:.1f} mm; see curves.png"
+    )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from handmesh.data.crop import Crop, make_crop
+from handmesh.data.crop import LabelledCrop, make_crop
 from handmesh.data.shards import Record
 from handsynth.core.errors import UsageError
 
@@ -47,7 +47,7 @@ NO_AUGMENTATION = AugmentSpec(scale=0.0, rotation_deg=0.0, rotation_probability=
 
 def augment(
     record: Record, side: int, spec: AugmentSpec, draws: Draws, other: Callable[[np.random.Generator], np.ndarray]
-) -> tuple[Crop, np.ndarray]:
+) -> tuple[LabelledCrop, np.ndarray]:
     """Crops and augments a sample: a function of its arguments, whoever calls it and when.
 
     Args:

@@ -5,7 +5,7 @@ X_crop = R_crop_cam X_cam, and a left hand, shown as a right one, is a mirror im
 X_crop to where the image shows them. Pixels count from the corner of the top-left one, as everywhere.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,7 +13,6 @@ import numpy as np
 from handmesh.data.shards import Record
 from handmesh.lixels import depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
 from handsynth.core.camera import mirrored, project
-from handsynth.core.hand import mirror_points
 
 BOX_MARGIN = 1.25
 """Side of the crop over that of the tight box (Moon and Lee 2020)."""
@@ -24,18 +23,24 @@ _TO_CENTRE = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A square image of a right hand with its camera and labels."""
+    """A square image of a right hand with its camera."""
 
     image: np.ndarray  # (side, side, 3) uint8, sRGB
     K: np.ndarray  # (3, 3) of the crop [px]
-    R_crop_cam: np.ndarray  # (3, 3) camera frame of the sample -> that of the crop; orthogonal, a mirror for left hands
-    keypoints: np.ndarray  # (21, 3) crop's camera frame [m]
-    vertices: np.ndarray  # (V, 3) crop's camera frame [m]
+    R_crop_cam: np.ndarray  # (3, 3) camera frame of the image -> that of the crop; orthogonal, a mirror for left hands
 
     @property
     def side(self) -> int:
         """Of the image [px]."""
         return len(self.image)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCrop(Crop):
+    """The same with labels."""
+
+    keypoints: np.ndarray  # (21, 3) crop's camera frame [m]
+    vertices: np.ndarray  # (V, 3) crop's camera frame [m]
 
     @property
     def root_depth(self) -> float:
@@ -46,23 +51,6 @@ class Crop:
         """(N, 3) points in the crop's camera frame [m] -> (N, 3) lixels."""
         xy = pixels_to_lixels(project(points, self.K), self.side)
         return np.concatenate([xy, depth_to_lixels(points[:, 2:] - self.root_depth)], 1)
-
-
-def as_right(record: Record) -> Record:
-    """The record itself, or that of a left hand mirrored: image, camera, points and box."""
-    if record.side == "right":
-        return record
-    width = record.image.shape[1]
-    x0, y0, x1, y1 = record.bbox
-    return replace(
-        record,
-        side="right",
-        image=cv2.flip(record.image, 1),
-        K=mirrored(record.K, width),
-        keypoints=mirror_points(record.keypoints),
-        vertices=mirror_points(record.vertices),
-        bbox=np.array([width - x1, y0, width - x0, y1]),
-    )
 
 
 def square_box(bbox: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float]:
@@ -102,27 +90,37 @@ def warp(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
     return cv2.cvtColor(cv2.warpAffine(padded, M[:2], (side, side), flags=cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
 
 
-def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0) -> Crop:
-    """The square crop of a record, left hands mirrored to right ones first.
+def crop_hand(
+    image: np.ndarray, K: np.ndarray, hand_side: str, bbox: np.ndarray, side: int, scale: float = 1.0, angle: float = 0.0
+) -> Crop:
+    """The square crop about a hand; an image of a left hand is mirrored first.
 
     Args:
-        record: the sample.
+        image: (H, W, 3) uint8, sRGB.
+        K: (3, 3) of the image [px].
+        hand_side: "right" or "left".
+        bbox: (4,) x0, y0, x1, y1 tight about the hand [px].
         side: of the crop [px].
         scale: multiplies the side of the box, so that the hand gets smaller as it grows.
         angle: by which the image turns, from x (right) towards y (down) [rad].
     """
-    right = as_right(record)
-    height, width = right.image.shape[:2]
-    centre, box_side = square_box(right.bbox, width, height)
-    A = crop_affine(centre, box_side * scale, angle, side)
+    height, width = image.shape[:2]
     R = _turn(angle)
-    return Crop(
-        image=warp(right.image, A, side),
-        K=A @ right.K @ R.T,
-        R_crop_cam=R if record.side == "right" else R @ np.diag([-1.0, 1.0, 1.0]),
-        keypoints=right.keypoints @ R.T,
-        vertices=right.vertices @ R.T,
-    )
+    R_crop_cam = R
+    if hand_side == "left":
+        x0, y0, x1, y1 = bbox
+        image, K, bbox = cv2.flip(image, 1), mirrored(K, width), np.array([width - x1, y0, width - x0, y1])
+        R_crop_cam = R @ np.diag([-1.0, 1.0, 1.0])
+    centre, box_side = square_box(bbox, width, height)
+    A = crop_affine(centre, box_side * scale, angle, side)
+    return Crop(image=warp(image, A, side), K=A @ K @ R.T, R_crop_cam=R_crop_cam)
+
+
+def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0) -> LabelledCrop:
+    """The crop of a sample, as of `crop_hand`, with its labels."""
+    crop = crop_hand(record.image, record.K, record.side, record.bbox, side, scale, angle)
+    R = crop.R_crop_cam
+    return LabelledCrop(crop.image, crop.K, R, record.keypoints @ R.T, record.vertices @ R.T)
 
 
 def lixels_to_camera(lixels: np.ndarray, root_depth: np.ndarray, K: np.ndarray, R_crop_cam: np.ndarray, side: int) -> np.ndarray:

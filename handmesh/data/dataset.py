@@ -1,16 +1,17 @@
 """Tensors for training: a mix of datasets, cropped, augmented and in lixels."""
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from handmesh.data.augment import AugmentSpec, augment
-from handmesh.data.crop import Crop
+from handmesh.data.crop import LabelledCrop
 from handmesh.data.sampler import Draw
 from handmesh.data.shards import Record, ShardDataset
 from handmesh.losses import Target
@@ -59,7 +60,7 @@ class HandDataset(Dataset[Batch]):
             raise UsageError("no dataset given: --data FOLDER")
         for part in parts[1:]:
             if _hand(part) != _hand(parts[0]):
-                raise UsageError(f"{part.folder} and {parts[0].folder} show different hands or fingertips, and cannot be mixed")
+                raise UsageError(f"{part.source} and {parts[0].source} show different hands or fingertips, and cannot be mixed")
         self.parts, self.side, self.spec, self.seed, self.skip_bad = list(parts), side, spec, seed, skip_bad
         self._ends = np.cumsum([len(part) for part in parts])
 
@@ -101,7 +102,7 @@ class HandDataset(Dataset[Batch]):
                 if not self.skip_bad:
                     raise
                 print(f"skipped: {error}", file=sys.stderr)
-        raise HandsynthError(f"{part.folder} holds no sample that can be read")
+        raise HandsynthError(f"{part.source} holds no sample that can be read")
 
     def _other(self, part: ShardDataset) -> Callable[[np.random.Generator], np.ndarray]:
         def other(rng: np.random.Generator) -> np.ndarray:
@@ -110,11 +111,75 @@ class HandDataset(Dataset[Batch]):
         return other
 
 
+def load_batches(data: HandDataset, batches: Iterable[Sequence[Draw | int]], workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches in order, loaded by so many processes, or by this one (0).
+
+    Args:
+        data: the samples.
+        batches: of each batch, what to request of `data`.
+        workers: loading processes.
+        pin: whether to keep them where a GPU copies from.
+
+    Raises what `data` raises, whoever loads: one sentence, also from another process; HandsynthError when such a process dies.
+    """
+    # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
+    loader: DataLoader[Any] = DataLoader(
+        _SamplesOrError(data),
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        collate_fn=_collate,
+        pin_memory=pin,
+        generator=torch.Generator(),
+    )
+    try:
+        for loaded in loader:
+            if isinstance(loaded, HandsynthError):
+                raise loaded
+            yield Batch(*loaded)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise HandsynthError(
+            f"a loading process died ({reason:.120}): it may have run out of memory; take fewer --workers or a smaller --batch"
+        ) from None
+
+
+class _SamplesOrError(Dataset[Any]):
+    """The samples of a batch, or the error that one of them gave.
+
+    An exception that leaves a loading process comes out of the DataLoader as its whole traceback: ours are handed over as values.
+    """
+
+    def __init__(self, data: HandDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitems__(self, wanted: Sequence[Draw | int]) -> list[Batch] | HandsynthError:
+        try:
+            return [self.data[one] for one in wanted]
+        except HandsynthError as error:
+            return error
+
+
+def _collate(samples: list[Batch] | HandsynthError) -> Any:
+    return samples if isinstance(samples, HandsynthError) else default_collate(samples)
+
+
+def _quiet_worker(_: int) -> None:
+    """Start of a loading process: one thread each."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
 def _hand(part: ShardDataset) -> tuple[object, ...]:
     return part.num_vertices, part.index["assets"].get("hand"), part.index["fingertips"]
 
 
-def to_tensors(crop: Crop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
+def to_tensors(crop: LabelledCrop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
     """A single sample of what `augment` gave, with the numbers that `Batch` keeps of it."""
 
     def tensor(array: np.ndarray | float) -> Tensor:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
+from handmesh.data.remote import fetch_dataset, open_files
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.index import read_index
+from handsynth.core.remote import is_address
 from handsynth.core.sample import decode_labels, decode_npy
 from handsynth.core.shard import MAX_MEMBER_BYTES
 
@@ -44,7 +46,8 @@ class ShardDataset:
     Picklable, and safe to use after a fork: files are opened when first read, and reads share no file position.
 
     Args:
-        folder: where `index.json` and the shards lie.
+        folder: where `index.json` and the shards lie; or an address such as s3://bucket/name, which is fetched into the cache
+            (`handmesh.data.remote`).
         hand: the hand that the samples must show; None takes any.
         skip_bad: leave out shards that are missing, truncated or no tars, rather than stop; `bad_shards` says why.
 
@@ -53,10 +56,17 @@ class ShardDataset:
         HandsynthError: the index is missing, damaged or of another schema, or a shard is bad (named).
     """
 
-    def __init__(self, folder: Path, hand: HandModel | None = None, skip_bad: bool = False) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | str, hand: HandModel | None = None, skip_bad: bool = False) -> None:
+        lost: dict[str, str] = {}
+        if isinstance(folder, str) and is_address(folder):
+            files = open_files(folder)
+            self.source = str(files)  # as it was given, without secrets
+            self.folder, lost = fetch_dataset(files, skip_bad)
+        else:
+            self.source = str(folder).removeprefix("file://")
+            self.folder = Path(self.source)
         self.index = read_index(self.folder)
-        check_index(self.index, self.folder, hand)
+        check_index(self.index, self.source, hand)
         self.identity: str = self.index["dataset"]
         self.name: str = self.index["name"]
         self.num_vertices: int = self.index["num_vertices"]
@@ -64,6 +74,8 @@ class ShardDataset:
         tables = []
         for number, entry in enumerate(self.index["shards"]):
             try:
+                if entry["name"] in lost:
+                    raise HandsynthError(lost[entry["name"]])
                 table = index_shard(self.folder / entry["name"], entry["count"])
             except HandsynthError as error:
                 if not skip_bad:
@@ -72,7 +84,7 @@ class ShardDataset:
                 continue
             tables.append(np.insert(table, 0, number, axis=1))
         if not tables:
-            raise HandsynthError(f"{self.folder} holds no sample that can be read")
+            raise HandsynthError(f"{self.source} holds no sample that can be read")
         self._paths = [str(self.folder / entry["name"]) for entry in self.index["shards"]]
         self._table = np.concatenate(tables)  # (N, 8): number of the shard, index, offset and size of each of MEMBERS
         self._files: OrderedDict[int, int] = OrderedDict()
@@ -142,21 +154,21 @@ class ShardDataset:
         return self._files[shard]
 
 
-def check_index(index: dict[str, Any], folder: Path, hand: HandModel | None) -> None:
+def check_index(index: dict[str, Any], where: str, hand: HandModel | None) -> None:
     """Raises HandsynthError when the schema is another, UsageError when the hand or its fingertips are not those of `hand`."""
     if index["schema"] != SCHEMA:
-        raise HandsynthError(f"{folder}: schema is {index['schema']!r:.60}, this version reads {SCHEMA!r}")
+        raise HandsynthError(f"{where}: schema is {index['schema']!r:.60}, this version reads {SCHEMA!r}")
     if hand is None:
         return
     if index["num_vertices"] != hand.num_vertices:
         raise UsageError(
-            f"{folder} shows a hand of {index['num_vertices']} vertices, the net's ({hand.name}) has {hand.num_vertices}"
+            f"{where} shows a hand of {index['num_vertices']} vertices, the net's ({hand.name}) has {hand.num_vertices}"
         )
     if index.get("fingertip_table") != hand.fingertip_table or index["fingertips"] != hand.fingertips.tolist():
         found = index.get("fingertip_table")
-        raise UsageError(f"{folder} has the fingertips {found!r} {index['fingertips']}, the net's are {hand.fingertip_table!r}")
+        raise UsageError(f"{where} has the fingertips {found!r} {index['fingertips']}, the net's are {hand.fingertip_table!r}")
     if index["assets"].get("hand") != hand.digest:
-        raise UsageError(f"{folder} shows the hand {index.get('hand')!r} of another digest than the net's, {hand.name!r}")
+        raise UsageError(f"{where} shows the hand {index.get('hand')!r} of another digest than the net's, {hand.name!r}")
 
 
 def index_shard(path: Path, count: int) -> np.ndarray:

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handmesh.data.crop import BOX_MARGIN, Crop, lixels_to_camera, make_crop
-from handmesh.data.shards import Record
+from handmesh.data.crop import BOX_MARGIN, Crop, crop_hand, lixels_to_camera
 from handmesh.estimation.root_depth import palm_size, solve_root_depth
 from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXEL_DEPTH_M, lixels_to_pixels
@@ -116,8 +115,7 @@ def tight_box(view: View) -> np.ndarray:
 
 def crop_of(view: View, side: int) -> Crop:
     """The crop that a net sees, made as training makes it, without labels."""
-    none = np.zeros((0, 3))
-    return make_crop(Record("", 0, view.side, view.image, view.K, none, none, tight_box(view)), side)
+    return crop_hand(view.image, view.K, view.side, tight_box(view), side)
 
 
 def place(

@@ -1,7 +1,7 @@
 """How far the wrist is, when nothing but the image says so: where the predicted palm is as large as that of the mean hand.
 
 A net that predicts pixels and depths relative to the wrist leaves one number free, the wrist's depth z: its points lie on the
-lines offsets + z * rays, and the hand grows with z. (Where one bone's length is known, `evaluation.root_depth` uses it.)
+lines offsets + z * rays, and the hand grows with z. (Where one bone's length is known, `evaluation.challenge` uses it.)
 """
 
 import numpy as np

@@ -76,7 +76,7 @@ def evaluate_predicted(
     ratios = root_mean_square(predicted.error_over_std[once])
     summary = {
         "datasets": [
-            {"folder": str(part.folder), "name": part.name, "identity": part.identity, "hands": int((dataset == d).sum())}
+            {"folder": part.source, "name": part.name, "identity": part.identity, "hands": int((dataset == d).sum())}
             for d, part in enumerate(parts)
         ],
         "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),

@@ -3,15 +3,13 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handmesh.data.crop import lixels_to_camera
-from handmesh.data.dataset import Batch, HandDataset
+from handmesh.data.dataset import HandDataset, load_batches
 from handmesh.losses import Target, inside, lixel_losses
 from handmesh.nets.mesh_net import HandMeshNet, Prediction
 from handsynth.core.errors import UsageError
@@ -29,12 +27,6 @@ class Predicted:
     dataset: np.ndarray  # (N,) number of the dataset in the mix
     sample: np.ndarray  # (N,) number of the sample in its spec
     losses: dict[str, np.ndarray]  # terms of equation 4 by name, (N,) each
-
-
-def quiet_worker(_: int) -> None:
-    """Start of a loading process: one thread each."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 @torch.no_grad()
@@ -61,10 +53,10 @@ def predict_dataset(
     was_training = net.training
     net.eval()
     triangles = torch.as_tensor(faces.astype(np.int64), device=device)
-    loader = DataLoader(data, batch, num_workers=workers, worker_init_fn=quiet_worker)
+    batches = [range(start, min(start + batch, len(data))) for start in range(0, len(data), batch)]
     found: dict[str, list[np.ndarray]] = defaultdict(list)
-    for loaded in tqdm(loader, "evaluating", disable=not bar, unit="batch"):
-        sample = Batch(*loaded)
+    loaded = load_batches(data, batches, workers)
+    for sample in tqdm(loaded, "evaluating", len(batches), disable=not bar, unit="batch"):
         prediction = net(sample.image.to(device, memory_format=torch.channels_last))
         keypoints = net.regress_keypoints(prediction.vertices)
         target = Target(*(t.to(device) for t in sample.target))

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.lixels import LIXELS
-from handmesh.nets.aggregation import VolumeAggregation
 from handmesh.nets.backbones import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -19,10 +18,9 @@ from handmesh.nets.backbones import (
 )
 from handmesh.nets.blocks import UpBlock, excited_up, full_up, mbconv_up, separable_up, upsampler
 from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, efficientnet_lite0
-from handmesh.nets.fast import FastDecoder, SeparableAggregation
-from handmesh.nets.lixel import LixelDecoder
+from handmesh.nets.fast import FastDecoder, SeparableAggregation, SmoothLines
+from handmesh.nets.lixel import LixelDecoder, VolumeAggregation
 from handmesh.nets.mesh_net import HandMeshNet
-from handmesh.nets.smooth import SmoothLines
 from handsynth.core.errors import UsageError
 
 Builder = Callable[[Tensor, bool], HandMeshNet]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -23,8 +24,6 @@ class TrainSpec:
 
     net: str = "lite-dwse"
     side: int = 256  # of the crops [px]
-    first_side: int = 256  # of the crops in the first epochs: small ones teach a net from random weights four times as cheaply
-    first_epochs: int = 0  # epochs with crops of `first_side`
     batch: int = 32  # samples of a step, over all ranks
     epochs: int = 30
     lr: float = 1e-4  # Adam's
@@ -43,16 +42,14 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raises UsageError naming the first value out of range."""
         bounds = {
-            "side": (32, 1024), "first_side": (32, 1024), "first_epochs": (0, 100_000), "batch": (2, 1 << 16),
-            "epochs": (1, 100_000), "lr": (1e-8, 1), "decay": (1e-6, 1), "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1),
-            "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1),
+            "side": (32, 1024), "batch": (2, 1 << 16), "epochs": (1, 100_000), "lr": (1e-8, 1), "decay": (1e-6, 1),
+            "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
-        for name in ("side", "first_side"):
-            if getattr(self, name) % 32:
-                raise UsageError(f"training: {name} is {getattr(self, name)}, expected a multiple of 32")
+        if self.side % 32:
+            raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
         if self.schedule not in ("step", "cosine", "linear"):
             raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step, cosine or linear")
 
@@ -76,6 +73,14 @@ def read_preset(name_or_path: str, known: tuple[str, ...]) -> tuple[str, str]:
         return path.read_text(encoding="utf-8"), f"preset {path}"
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"preset {path} cannot be read: {error}") from None
+
+
+def with_flags(spec: TrainSpec, flags: Mapping[str, Any]) -> TrainSpec:
+    """The spec with the flags that were given, those that are not None; a key with a dot is of the nested part `augment`."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    nested = {key.removeprefix("augment."): value for key, value in given.items() if key.startswith("augment.")}
+    plain = {key: value for key, value in given.items() if "." not in key}
+    return dataclasses.replace(spec, augment=dataclasses.replace(spec.augment, **nested), **plain)
 
 
 def parse_spec(text: str, where: str) -> TrainSpec:

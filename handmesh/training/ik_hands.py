@@ -1,5 +1,10 @@
-"""Hands that IK nets train on, drawn on the fly: fingers swapped between poses of a bank, random shapes, noisy keypoints."""
+"""Hands that IK nets train on, drawn on the fly: fingers swapped between poses of a bank, random shapes, noisy keypoints.
 
+Some of the bank's poses are kept to validate on (`split_poses`).
+"""
+
+import re
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +17,9 @@ from handmesh.kinematics.fit import fit_hands
 from handmesh.kinematics.hand_layer import HandLayer
 from handmesh.settings.ik import IKSpec
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.poses import PoseBank
 from handsynth.core.rng import stream
 
 _FINGER_OF_JOINT = np.array([next(k for k, name in enumerate(FINGERS) if j in FINGER_JOINTS[name]) for j in range(1, 16)])
@@ -27,6 +34,23 @@ class IKBatch(NamedTuple):
     pose: Tensor  # (B, 23) angles, or (B, 45) axis-angles [rad]
     beta: Tensor  # (B, S)
     theta: Tensor  # (B, 16, 3) axis-angles that made the hand; of a bank, more than 23 angles can say [rad]
+
+
+def split_poses(poses: PoseBank, every: int = 10) -> tuple[PoseBank, PoseBank]:
+    """Poses to train on and to validate on: every tenth gesture is held out, all its variants together ("fist 1", "fist 2", ...).
+
+    Raises AssetError when there is only one pose.
+    """
+    stems = [re.sub(r"[\s_]*\d+$", "", name) for name in poses.names]
+    sizes = Counter(stems)
+    # A stem that a tenth of the bank shares is a way to count poses ("random 17"), no gesture.
+    gestures = [stem if sizes[stem] < len(stems) / every else name for stem, name in zip(stems, poses.names, strict=True)]
+    order = list(dict.fromkeys(gestures))
+    if len(order) < 2:
+        raise AssetError("the pose bank holds one pose, none is left to validate on: give another with --poses")
+    held = set(order[every // 2 :: every] or order[-1:])
+    kept = np.array([gesture in held for gesture in gestures])
+    return poses.rows(np.flatnonzero(~kept)), poses.rows(np.flatnonzero(kept))
 
 
 def fitted_angles(hand: HandModel, theta: np.ndarray) -> np.ndarray:

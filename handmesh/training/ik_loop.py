@@ -19,14 +19,13 @@ from handmesh.metrics import align_similarity, mean_error_mm
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import spec_to_dict
-from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles
+from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles, split_poses
+from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
 from handmesh.training.record import RATE_PANEL, Panel, Recorder
-from handmesh.training.resume import check_folder
-from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import HandModel
-from handsynth.core.poses import PoseBank
+from handsynth.core.named_hands import open_hand, open_poses
+from handsynth.core.poses import PoseBank, load_poses
 
 IK_PANELS = (
     Panel("loss of equation 5", (("train_loss", "training", "tab:blue"), ("val_loss", "validation", "tab:orange"))),
@@ -54,6 +53,12 @@ class IKData:
     train: PoseBank
     validation: PoseBank
     bank: PoseBank  # both, for the record
+
+
+def open_data(hand: str, poses: Path | None) -> IKData:
+    """A hand by name (`core.named_hands.open_hand`) and a bank of poses, of a file or the hand's own. Raises AssetError."""
+    bank = load_poses(poses) if poses else open_poses(hand)
+    return IKData(open_hand(hand), *split_poses(bank), bank)
 
 
 def train_ik(spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool = False) -> list[dict[str, float]]:
@@ -101,6 +106,7 @@ class IKTraining:
                 more = {"hand": self.hand.digest, "epoch": self.progress.epoch}
                 save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
                 recorder.epoch(self.progress.history)
+                # Last, as it says that the epoch is done: killed before this, a resumed run does the epoch again.
                 save_checkpoint(self.out / CHECKPOINT, self.net, self.optimizer, self.progress)
         finally:
             recorder.close()

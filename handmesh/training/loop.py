@@ -1,6 +1,7 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,30 +12,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.crop import lixels_to_camera
-from handmesh.data.dataset import Batch, HandDataset
+from handmesh.data.dataset import Batch, HandDataset, load_batches
 from handmesh.data.sampler import EpochBatches
-from handmesh.data.shards import ShardDataset
-from handmesh.evaluation.inference import Predicted, predict_dataset, quiet_worker, root_mean_square
+from handmesh.data.shards import ShardDataset, check_index
+from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import Target, lixel_losses, total_loss
 from handmesh.metrics import evaluate_hands, mean_error_mm
+from handmesh.nets.fast import start_smooth
 from handmesh.nets.mesh_net import HandMeshNet, Prediction
 from handmesh.nets.registry import create_net
-from handmesh.nets.smooth import start_smooth
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
-from handmesh.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from handmesh.training.ranks import Ranks
+from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
+from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
-from handmesh.training.resume import check_folder
-from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
+from handsynth.core.named_hands import find_hand
+from handsynth.core.remote import is_address
 
 
 class Part(NamedTuple):
@@ -52,6 +52,61 @@ class HowRun:
     checkpoint_every: int = 500  # steps
     resume: bool = False
     skip_bad: bool = False
+
+
+def train_mesh(
+    spec: TrainSpec,
+    data: Sequence[str],
+    val: Sequence[str],
+    out: Path,
+    device: str,
+    how: HowRun,
+    hand_file: Path | None = None,
+) -> str | None:
+    """Opens the datasets, finds their hand and trains, alone or as one of torchrun's ranks -> the closing line, on the first rank.
+
+    Args:
+        spec: how to train.
+        data: folder or address, or either with =WEIGHT, each as of `parse_part`.
+        val: folders or addresses to validate on.
+        out: folder of the run.
+        device: as of `pick_device`.
+        how: what changes no weight.
+        hand_file: the datasets' hand (.npz), when it is not found by itself.
+    """
+    parts = [parse_part(text, how.skip_bad) for text in data]
+    first = parts[0].data
+    hand = find_hand(first.index, first.source, hand_file)
+    for part in parts:
+        check_index(part.data.index, part.data.source, hand)
+    validation = [ShardDataset(folder, hand, how.skip_bad) for folder in val]
+    with open_ranks(device) as ranks:
+        history = Training(spec, parts, validation, hand, out, ranks, how).run()
+        if not ranks.first:
+            return None
+    bad = sum(len(d.bad_shards) for d in [p.data for p in parts] + validation)
+    skipped = f"; {bad} damaged shards were left out" if bad else ""
+    if not history:
+        return f"{out}: nothing was left to do{skipped}"
+    last = history[-1]
+    return (
+        f"{out}: {spec.net}, {last['epoch']:.0f} epochs, validation PA-MPJPE {last['val_pa_mpjpe_mm']:.1f} mm, "
+        f"PA-MPVPE {last['val_pa_mpvpe_mm']:.1f} mm; see curves.png and validation.png{skipped}"
+    )
+
+
+def parse_part(text: str, skip_bad: bool = False) -> Part:
+    """WHERE or WHERE=WEIGHT -> an open dataset and its weight. Raises UsageError for a weight that is no positive number."""
+    where, mark, weight = text.rpartition("=")
+    if not mark or "/" in weight or os.path.exists(text):  # a name may hold "=" too
+        return Part(ShardDataset(text, skip_bad=skip_bad), 1.0)
+    try:
+        value = float(weight)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--data {text}: after = comes the dataset's weight, a positive number")
+    return Part(ShardDataset(where, skip_bad=skip_bad), value)
 
 
 class Training:
@@ -91,57 +146,43 @@ class Training:
             self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
         self.model = ranks.wrap(self.net)
         self.faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
-        self.validation = list(validation)
+        self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
         self.recorder: Recorder | None = None
 
     def run(self) -> list[dict[str, float]]:
-        """Every epoch that is left, then the sheet -> one row of figures an epoch (what metrics.csv shows).
+        """Every epoch that is left -> one row of figures an epoch (what metrics.csv shows).
 
         Raises HandsynthError when the loss is no longer finite (the last checkpoint stays) or a sample is damaged.
         """
-        predicted = None
         if self.ranks.first:
             write_run(self.out, self.config, self.hand)
             self.recorder = Recorder(self.out, self.progress.steps_done)
+            if self.progress.history and not self.progress.step:
+                self._publish()  # an earlier version wrote them after the checkpoint, and could be killed between the two
         try:
             while self.progress.epoch < self.spec.epochs:
-                self._epoch()
-                predicted = self._end_of_epoch()
+                self._end_of_epoch(self._epoch())
         finally:
             if self.recorder:
                 self.recorder.close()
-        if self.ranks.first and predicted is not None:
-            draw_validation(self.out / "validation.png", self._validation(), predicted, self.hand.faces)
         self.ranks.wait()
         return self.progress.history
 
-    @property
-    def _side(self) -> int:
-        """Of the crops in the epoch under way [px]."""
-        return self.spec.first_side if self.progress.epoch < self.spec.first_epochs else self.spec.side
-
-    def _validation(self) -> HandDataset:
-        """The validation set as the net sees it in the epoch under way."""
-        return HandDataset(self.validation, self._side, NO_AUGMENTATION, self.spec.seed, self.how.skip_bad)
-
-    def _epoch(self) -> None:
-        """The steps of the epoch under way that are left."""
+    def _epoch(self) -> int:
+        """The steps of the epoch under way that are left -> how many it has in all."""
         progress, spec, ranks = self.progress, self.spec, self.ranks
-        data = HandDataset([p.data for p in self.parts], self._side, spec.augment, spec.seed, self.how.skip_bad)
+        data = HandDataset([p.data for p in self.parts], spec.side, spec.augment, spec.seed, self.how.skip_bad)
         weights, step = [p.weight for p in self.parts], progress.step
         batches = EpochBatches(data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, step)
-        workers = {"num_workers": self.how.workers, "worker_init_fn": quiet_worker, "pin_memory": ranks.device.type == "cuda"}
-        # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
-        loader = DataLoader(data, batch_sampler=batches, generator=torch.Generator(), **workers)  # type: ignore[arg-type]
         steps = len(batches.bounds)
         self.model.train()
         if self.frozen:
             self.frozen.eval()  # batch norm's statistics too
         title = f"epoch {progress.epoch + 1}/{spec.epochs}"
         with tqdm(total=steps, initial=progress.step, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
-            for loaded in loader:
+            for batch in load_batches(data, batches, self.how.workers, pin=ranks.device.type == "cuda"):
                 start, stop = batches.bounds[progress.step].tolist()
-                values = self._step(Batch(*loaded), stop - start, steps)
+                values = self._step(batch, stop - start, steps)
                 for name, value in values.items():
                     progress.sums[name] = progress.sums.get(name, 0.0) + value
                 progress.step += 1
@@ -154,6 +195,7 @@ class Training:
                     self.recorder.step(progress.steps_done, {k: v / count for k, v in values.items() if k != "samples"})
                 if progress.step % self.how.checkpoint_every == 0:
                     self._save_checkpoint()
+        return steps
 
     def _step(self, batch: Batch, count: int, steps: int) -> dict[str, float]:
         """One step of Adam on a global batch of `count` samples -> sums over that batch."""
@@ -195,29 +237,37 @@ class Training:
             f"{kept}; start again with a lower --lr (it was {self.spec.lr:g})"
         )
 
-    def _end_of_epoch(self) -> Predicted | None:
-        """Validates, notes a row and saves -> what the net predicted for the validation set, on the first rank."""
+    def _end_of_epoch(self, steps: int) -> None:
+        """Validates and notes a row; then writes what the epoch has given, and last the checkpoint that says that it is done.
+
+        Killed anywhere before that, a resumed run does the rest of the epoch again, and ends with the same bytes.
+        """
         progress, sums = self.progress, self.progress.sums
         self.ranks.same_buffers(self.net)
-        predicted = None
         if self.ranks.first:
             predicted = predict_dataset(
-                self.net, self._validation(), self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
+                self.net, self.validation, self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
             )
             self.net.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
-            row["lr"] = self.optimizer.param_groups[0]["lr"]
+            row["lr"] = learning_rate(self.spec, progress.steps_done - 1, steps)  # a resumed run may not have done that step
             progress.history.append(row)
             tqdm.write(_line(row, self.spec.epochs), file=sys.stderr)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+        if self.ranks.first:
+            self._publish()
+            if progress.epoch == self.spec.epochs:
+                draw_validation(self.out / "validation.png", self.validation, predicted, self.hand.faces)
         self._save_checkpoint()
+
+    def _publish(self) -> None:
+        """Writes weights and figures of the epochs that are done."""
+        more = {"hand": self.hand.digest, "side": self.spec.side, "epoch": self.progress.epoch}
+        save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
         if self.recorder:
-            more = {"hand": self.hand.digest, "side": self.spec.side, "epoch": progress.epoch}
-            save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
-            self.recorder.epoch(progress.history)
-        return predicted
+            self.recorder.epoch(self.progress.history)
 
     def _save_checkpoint(self) -> None:
         self.ranks.same_buffers(self.net)
@@ -229,7 +279,8 @@ def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[Shar
     """What config.yaml says: settings, and which datasets it was trained on."""
 
     def described(data: ShardDataset) -> dict[str, Any]:
-        return {"name": data.name, "identity": data.identity, "samples": len(data), "folder": str(data.folder.absolute())}
+        where = data.source if is_address(data.source) else str(data.folder.absolute())
+        return {"name": data.name, "identity": data.identity, "samples": len(data), "folder": where}
 
     return {
         "training": spec_to_dict(spec),

@@ -3,26 +3,16 @@
 import contextlib
 import errno
 import os
-import re
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import remove_leftovers, write_file
-from handsynth.core.secrets import hide_secrets, learn_secrets
+from handsynth.core.remote import RemoteFiles
 from handsynth.core.shard import Members, ShardInfo, read_shard, write_shard
-
-Result = TypeVar("Result")
-
-TRIES = 3
-"""So often a remote folder is queried before it counts as lost; s3fs and its library try about five times each time."""
-
-FIRST_WAIT_S = 1.0
-"""Pause after the first failure; the next is twice as long."""
 
 
 class Folder(Protocol):
@@ -181,38 +171,22 @@ class LocalFolder:
         return HandsynthError(f"{self} cannot be {done} ({reason}): name another folder, or repair this one ({again})")
 
 
-class RemoteFolder:
+class RemoteFolder(RemoteFiles):
     """A folder that fsspec reaches. An object store puts an object whole or not at all.
 
     Where a kind of storage does not (sftp, smb), a shard that was cut off has other bytes than its sidecar says, and is made
-    again. Every request is repeated when it fails; addresses and secrets come from the environment of the library
-    beneath (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...).
+    again.
     """
 
     def __init__(self, url: str) -> None:
         """See open_folder."""
-        self.address = url
-        learn_secrets(url)
-        kind, _, place = url.partition("://")
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*", kind) or not place.strip("/"):
-            raise UsageError(f"{self} is neither a folder nor an address such as s3://bucket/name")
-        try:
+
+        def url_to_fs(url: str) -> tuple[Any, str]:
             import fsspec
 
-            self._files, root = fsspec.url_to_fs(url, use_listings_cache=False)
-        except ImportError as error:
-            raise AssetError(
-                f"{kind}:// needs a library that is not here: {error} (for s3: pip install 'handsynth[farm]')"
-            ) from None
-        except ValueError as error:
-            raise UsageError(f"{self} is neither a folder nor an address that fsspec knows: {error}") from None
-        except OSError as error:  # some kinds connect at once
-            raise self._failure("opened", error) from None
-        self._root = root.rstrip("/")
+            return fsspec.url_to_fs(url, use_listings_cache=False)
 
-    def __str__(self) -> str:
-        """The address without the secrets that it may hold."""
-        return hide_secrets(self.address)
+        super().__init__(url, url_to_fs)
 
     def list(self, sub: str = "") -> dict[str, int]:
         """See Folder.list."""
@@ -223,10 +197,6 @@ class RemoteFolder:
             return {}
         names = {entry["name"].rstrip("/").removeprefix(f"{place}/"): int(entry["size"] or 0) for entry in entries}
         return {name: names[name] for name in sorted(names) if name != place}  # a store may list the folder in itself
-
-    def read(self, name: str) -> bytes:
-        """See Folder.read."""
-        return self._ask("read", lambda: self._files.cat_file(f"{self._root}/{name}"))
 
     def write(self, name: str, data: bytes) -> None:
         """See Folder.write."""
@@ -254,32 +224,3 @@ class RemoteFolder:
 
     def remove_leftovers(self, sub: str = "") -> None:
         """See Folder.remove_leftovers: there are none."""
-
-    def _change(self, done: str, request: Callable[[], Any]) -> None:
-        """A request after which something is there: that a bucket is missing is then no answer but a failure."""
-        try:
-            self._ask(done, request)
-        except FileNotFoundError as error:
-            raise self._failure(done, error) from None
-
-    def _ask(self, done: str, request: Callable[[], Result]) -> Result:
-        """The answer to a request, which is repeated when it fails. Raises FileNotFoundError, or HandsynthError in the end."""
-        for attempt in range(TRIES):
-            try:
-                return request()
-            except FileNotFoundError:
-                raise
-            except PermissionError as error:
-                raise self._failure(done, error) from None
-            except Exception as error:  # each kind of storage has its own
-                if attempt == TRIES - 1:
-                    raise self._failure(done, error) from None
-                time.sleep(FIRST_WAIT_S * 2**attempt)
-        raise AssertionError("TRIES is positive")
-
-    def _failure(self, done: str, error: Exception) -> HandsynthError:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return HandsynthError(
-            f"{self} cannot be {done} ({reason:.200}): check address, keys and network (whole shards are kept: run the same "
-            "command to go on)"
-        )

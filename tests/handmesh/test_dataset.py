@@ -1,16 +1,22 @@
 """Batches: each sample once an epoch over ranks and workers, resumed where it stopped, and the same whoever loads it."""
 
 import json
+import os
+import re
 import shutil
+import signal
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from untrained import write_untrained
 
+from handmesh.cli.main import main
 from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec
 from handmesh.data.crop import lixels_to_camera
-from handmesh.data.dataset import Batch, HandDataset
+from handmesh.data.dataset import Batch, HandDataset, load_batches
 from handmesh.data.sampler import Draw, EpochBatches, batch_bounds, epoch_order, rank_places
 from handmesh.data.shards import ShardDataset, index_shard
 from handmesh.keypoints import keypoint_regressor
@@ -77,7 +83,7 @@ def test_resume_goes_on_where_it_stopped():
 
 def load(folder, workers: int, **options) -> list[Batch]:
     data = HandDataset([ShardDataset(folder, toy_hand())], 64, FULL, seed=1)
-    return list(DataLoader(data, batch_sampler=EpochBatches(data.sizes, [1.0], 4, 1, 3, **options), num_workers=workers))
+    return list(load_batches(data, EpochBatches(data.sizes, [1.0], 4, 1, 3, **options), workers))
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -145,16 +151,67 @@ def test_datasets_of_different_hands_do_not_mix(hand_shards, tmp_path):
         HandDataset([], 32, NO_AUGMENTATION)
 
 
-def test_damaged_sample_stops_or_gives_way(hand_shards, tmp_path, capsys):
-    """A damaged image stops the run by name; with skip_bad the next sample stands in, and it is counted and reported."""
+@pytest.fixture
+def damaged(hand_shards, tmp_path):
+    """A copy of the dataset in which the image of sample 2 is damaged."""
     copy = shutil.copytree(hand_shards, tmp_path / "copy")
     shard = copy / "shard-000000.tar"
     offset = index_shard(shard, 4)[2, 1]
     bytes_ = shard.read_bytes()
     shard.write_bytes(bytes_[:offset] + b"\0" * 80 + bytes_[offset + 80 :])
-    part = ShardDataset(copy)
+    return copy
+
+
+def test_damaged_sample_stops_or_gives_way(damaged, capsys):
+    """A damaged image stops the run by name; with skip_bad the next sample stands in, and it is counted and reported."""
+    part = ShardDataset(damaged)
     with pytest.raises(HandsynthError, match=r"shard-000000\.tar, sample 2: the image is damaged"):
         HandDataset([part], 32, NO_AUGMENTATION)[2]
     data = HandDataset([part], 32, NO_AUGMENTATION, skip_bad=True)
     assert (int(data[2].sample), int(data[2].replaced), int(data[1].replaced)) == (3, 1, 0)
     assert "sample 2: the image is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_sample_is_one_sentence_whoever_loads(damaged, workers):
+    """Loading processes or none: the batches before it, then the same error, without a traceback in its message."""
+    data = HandDataset([ShardDataset(damaged)], 32, NO_AUGMENTATION)
+    batches = load_batches(data, [[0, 1], [4, 5], [2, 3], [6, 7]], workers)
+    assert [next(batches).sample.tolist() for _ in range(2)] == [[0, 1], [4, 5]]
+    with pytest.raises(HandsynthError, match=r"shard-000000\.tar, sample 2: the image is damaged") as raised:
+        next(batches)
+    assert "\n" not in str(raised.value)
+    assert type(raised.value) is HandsynthError
+
+
+def test_a_loading_process_that_dies_is_one_sentence(hand_shards):
+    """Killed, as by a machine that is out of memory: what happened and what to do."""
+
+    class Deadly(HandDataset):
+        def __getitem__(self, wanted):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    data = Deadly([ShardDataset(hand_shards)], 32, NO_AUGMENTATION)
+    with pytest.raises(HandsynthError, match=r"a loading process died .*: .* fewer --workers or a smaller --batch") as raised:
+        next(load_batches(data, [[0, 1]], 1))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_commands_name_a_damaged_sample(damaged, tmp_path, workers, monkeypatch, capsys):
+    """`train` and `evaluate` with loading processes or none: one sentence on stderr, exit code 1."""
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("{net: lite-fast, side: 32, batch: 4, epochs: 1, pretrained: false}")
+    run = write_untrained(tmp_path / "run", toy_hand())
+    for command in (
+        ("train", "mesh", spec, "--data", damaged, "--val", damaged, "--out", tmp_path / "out"),
+        ("evaluate", run, "--data", damaged),
+    ):
+        arguments = [*map(str, command), "--workers", str(workers), "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["handmesh", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        printed = capsys.readouterr().err
+        assert "Traceback" not in printed
+        assert re.fullmatch(r"handmesh: .*shard-000000\.tar, sample 2: the image is damaged.*", printed.splitlines()[-1])

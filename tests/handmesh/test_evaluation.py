@@ -13,13 +13,11 @@ from untrained import write_untrained
 
 from handmesh.cli.mesh import evaluate
 from handmesh.data.shards import ShardDataset
-from handmesh.evaluation.baseline import mean_hand, mean_of_hands, place_constant
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
 from handmesh.evaluation.groups import FLEXION_EDGES_DEG, bins, flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.inference import Predicted
-from handmesh.evaluation.plots import correct_share
-from handmesh.evaluation.report import metrics_table
-from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_scores
+from handmesh.evaluation.report import correct_share, metrics_table
+from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_hand, mean_of_hands, mean_scores, place_constant
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
@@ -184,7 +182,7 @@ def test_curve_has_the_area_that_is_reported():
     assert area == pytest.approx(auc(errors))
 
 
-def test_constants_are_judged_beside_the_net(hands):
+def test_constants_are_evaluated_beside_the_net(hands):
     """A perfect net scores 0 where constants do not, which score what `evaluate_hands` gives them."""
     evaluated = evaluate_all({"net": (hands.keypoints, hands.vertices)}, hands.keypoints, hands.vertices, HAND)
     assert evaluated["net"].scores["pa_mpvpe_mm"].max() < 1e-3
@@ -248,7 +246,7 @@ def test_stand_ins_count_once(hand_shards):
     assert (found.summary["left_out"], found.summary["groups"][0]["hands"]) == (1, 11)
 
 
-def test_fitted_hands_are_judged_beside_the_net(hand_shards):
+def test_fitted_hands_are_evaluated_beside_the_net(hand_shards):
     """Meshes with noise at every vertex: the hands of their angles, left ones too, are nearer to the truth than the meshes."""
     data = ShardDataset(hand_shards, HAND)
     exact = exact_prediction(data, np.zeros((12, 3)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hands import EMBEDDED, draw_feasible, hand_of
+from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from untrained import write_untrained
 
 from handmesh.keypoints import keypoint_hand
@@ -15,14 +16,13 @@ from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
 from handmesh.kinematics.ik_loss import ik_losses
 from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features
 from handmesh.kinematics.ik_run import load_ik_run
-from handmesh.poses import split_poses
 from handmesh.run_folder import WEIGHTS, load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.training import ik_loop
-from handmesh.training.ik_hands import HandDraws, fitted_angles
+from handmesh.training.ik_hands import HandDraws, fitted_angles, split_poses
 from handmesh.training.ik_loop import IKData, train_ik
-from handmesh.training.schedule import learning_rate
+from handmesh.training.progress import learning_rate
 from handsynth.core.conventions import KEYPOINT_PARENTS
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.hand import pose_hand
@@ -251,6 +251,12 @@ def test_stopped_and_resumed(whole, tmp_path, monkeypatch):
     train_ik(SPEC, data_of("toy"), out, CPU, resume=True)
     assert (out / WEIGHTS).read_bytes() == (whole[0] / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole[0] / "metrics.csv").read_text()
+
+
+@pytest.mark.slow
+def test_killed_anywhere(tmp_path):
+    """SIGKILL at every file that an IK training writes, the end of an epoch and its own included: nothing is lost."""
+    assert_nothing_is_lost(killed_everywhere("ik", tmp_path), RUN_FILES)
 
 
 @pytest.mark.parametrize("dofs", [23, 45])

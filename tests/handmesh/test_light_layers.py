@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import conv2d
 
 from handmesh.keypoints import keypoint_regressor
-from handmesh.nets.depthwise import DepthwiseConv2d
+from handmesh.nets.efficientnet_lite import DepthwiseConv2d
+from handmesh.nets.fast import RANK, SmoothLines, skinning_functions, start_smooth
 from handmesh.nets.registry import create_net
-from handmesh.nets.smooth import RANK, SmoothLines, skinning_functions, start_smooth
 from handsynth.core.hand import load_hand, pose_hand
 from handsynth.core.locations import EMBEDDED
 from handsynth.core.toy import toy_hand

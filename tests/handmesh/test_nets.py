@@ -14,11 +14,10 @@ from handmesh.evaluation.inference import error_over_std, root_mean_square
 from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXELS, depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
 from handmesh.losses import Target
-from handmesh.nets.aggregation import SIGMA_LIXELS, gaussian_volume
 from handmesh.nets.backbones import efficientnet_b0
 from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.nets.fast import SeparableAggregation
-from handmesh.nets.lixel import LixelHead, Points, line_means, soft_argmax_1d
+from handmesh.nets.lixel import SIGMA_LIXELS, LixelHead, Points, gaussian_volume, line_means, soft_argmax_1d
 from handmesh.nets.registry import create_net, list_nets
 from handmesh.nets.torchvision_import import models
 from handsynth.core.errors import AssetError, UsageError

@@ -59,7 +59,7 @@ def steps_to_learn(name: str, folder, side: int, lr: float, most: int) -> int:
 
 
 @pytest.mark.slow
-def test_lite_fast_learns_by_heart(hand_shards):
+def test_lite_fast_overfits(hand_shards):
     """In some fifty steps; the first prediction is far away, so that there is something to learn."""
     assert 10 < steps_to_learn("lite-fast", hand_shards, 64, 2e-3, 200)
 
@@ -75,7 +75,7 @@ def two_threads():
 @pytest.mark.long
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("name", [info.name for info in list_nets() if info.name != "lite-fast"])
-def test_papers_nets_learn_by_heart(name, hand_shards):
+def test_papers_nets_overfit(name, hand_shards):
     """At 128 x 128 px; minutes each."""
     lr = 3e-4 if name.startswith("i2l-") else 1e-3  # lighter decoders bear more
     print(name, steps_to_learn(name, hand_shards, 128, lr, 400))

@@ -1,19 +1,35 @@
 """The reader of shards: it gives what lies in them, and names what is wrong with them."""
 
+import contextlib
 import dataclasses
+import errno
 import io
 import json
 import pickle
 import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import simplejpeg
+from object_store import object_store
 
+from handmesh.cli.main import main
+from handmesh.data.remote import open_files
 from handmesh.data.shards import ShardDataset, index_shard
-from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.shard import read_shard
+from handmesh.run_folder import WEIGHTS, read_config
+from handmesh.settings.mesh import TrainSpec
+from handmesh.training.loop import Part, run_config
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.remote import RemoteFiles
+from handsynth.core.shard import read_shard, shard_name
 from handsynth.core.toy import toy_hand
+from handsynth.dataset.folder import open_folder
+from handsynth.dataset.generate import RunConfig
 
 
 @pytest.fixture
@@ -126,3 +142,184 @@ def test_another_schema_is_refused(copy):
     edit_index(copy, schema="handsynth/9")
     with pytest.raises(HandsynthError, match=r"handsynth/9.*this version reads"):
         ShardDataset(copy)
+
+
+# Behind an address
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[None]:
+    """An object store that drops one request in ten."""
+    with object_store(10) as (env, _), pytest.MonkeyPatch.context() as patch:
+        for key, value in env.items():
+            patch.setenv(key, value)
+        yield
+
+
+@pytest.fixture(params=["memory", "s3"])
+def address(request, tiny_world, tmp_path, monkeypatch) -> str:
+    """Samples 0:12 behind an address of each kind, and an empty cache."""
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "cache"))
+    if request.param == "s3":
+        request.getfixturevalue("store")
+    where = f"{request.param}://bucket/{uuid.uuid4()}/out"
+    tiny_world.generate(where)
+    return where
+
+
+@pytest.fixture
+def fetched(monkeypatch) -> list[str]:
+    """Names of the files that are fetched."""
+    names: list[str] = []
+    fetch = RemoteFiles.fetch
+
+    def noting(self, name, path):
+        names.append(name)
+        fetch(self, name, path)
+
+    monkeypatch.setattr(RemoteFiles, "fetch", noting)
+    return names
+
+
+def test_a_dataset_behind_an_address_reads_like_a_folder(address, hand_shards, fetched):
+    """The same samples in the same order; each shard is fetched once, also for readers at the same time, and never again."""
+    with ThreadPoolExecutor(3) as pool:
+        readers = list(pool.map(lambda _: ShardDataset(address, toy_hand()), range(3)))
+    assert sorted(fetched) == [shard_name(k) for k in range(3)]
+    local = ShardDataset(hand_shards)
+    for data in [*readers, ShardDataset(address)]:
+        assert (data.identity, data.source, len(data)) == (local.identity, address, 12)
+        for position in range(12):
+            a, b = data.read(position), local.read(position)
+            np.testing.assert_array_equal(a.image, b.image)
+            np.testing.assert_array_equal(a.vertices, b.vertices)
+    assert len(fetched) == 3
+
+
+def test_a_fetch_that_was_stopped_is_gone_on_with(address, fetched, monkeypatch):
+    """Shards that were fetched are kept, half of one is not; a shard that was cut in the cache is fetched again."""
+    noting = RemoteFiles.fetch
+
+    def stops(self, name, path):
+        if name == shard_name(2):
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+        noting(self, name, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteFiles, "fetch", stops)
+        with pytest.raises(KeyboardInterrupt):
+            ShardDataset(address)
+    assert sorted(fetched) == [shard_name(0), shard_name(1)]
+    data = ShardDataset(address)
+    assert fetched[2:] == [shard_name(2)]
+    (data.folder / shard_name(1)).write_bytes(b"cut")
+    assert len(ShardDataset(address)) == 12
+    assert fetched[3:] == [shard_name(1)]
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_bad_remote_shard_is_named_or_left_out(address, damage):
+    """A shard that is missing, or whose bytes are not those of the index, is never taken for good, in the cache neither."""
+    folder, name = open_folder(address), shard_name(1)
+    good = folder.read(name)
+    folder.remove(name)
+    if damage == "changed":
+        folder.write(name, good[:600] + b"!" + good[601:])
+    reason = {"gone": "cannot be read: it does not exist", "changed": "is damaged: its SHA-256 is"}[damage]
+    for _ in range(2):
+        with pytest.raises(HandsynthError, match=rf"{address}/{name} {reason}"):
+            ShardDataset(address)
+        data = ShardDataset(address, skip_bad=True)
+        assert len(data) == 8
+        assert reason in data.bad_shards[name]
+    folder.write(name, good)
+    assert len(ShardDataset(address)) == 12
+
+
+def test_a_dataset_that_is_made_anew_is_fetched_anew(address, tiny_world):
+    """Other samples at the same address: the copy of the former ones is not taken for them."""
+    before = ShardDataset(address)
+    tiny_world.generate(address, seed=1, run=RunConfig(overwrite=True))
+    after = ShardDataset(address)
+    assert before.folder != after.folder
+    assert before.identity != after.identity
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_no_dataset_behind_an_address(tmp_path, monkeypatch):
+    """One sentence each: nothing there, no such bucket, no such kind of address, no library for it."""
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "cache"))
+    for where in ("s3://bucket/nothing", "s3://nobody/set", "memory://nothing/here"):
+        with pytest.raises(HandsynthError, match=rf"{where} holds no index\.json"):
+            ShardDataset(where)
+    with pytest.raises(UsageError, match="Protocol not known: nope"):
+        ShardDataset("nope://bucket/x")
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(AssetError, match=r"s3:// needs a library .*pip install 'handsynth\[farm\]'"):
+        ShardDataset("s3://bucket/x")
+
+
+@pytest.mark.parametrize("address", ["memory"], indirect=True)
+def test_a_cache_without_room_is_named_before_anything_is_fetched(address, fetched, tmp_path, monkeypatch):
+    """A cache whose disk is smaller than the dataset, or that cannot be written to: HANDSYNTH_CACHE is what to set."""
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(HandsynthError, match=r"GB to fetch, .* free: set HANDSYNTH_CACHE to a folder on a larger disk"):
+            ShardDataset(address)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(AssetError, match="HANDSYNTH_CACHE"):
+        ShardDataset(address)
+    assert fetched == []
+
+
+@pytest.mark.parametrize("address", ["memory"], indirect=True)
+def test_a_full_disk_is_named_at_once(address, monkeypatch):
+    """Full while a shard is fetched: nothing is requested again, as that would not help."""
+    requested: list[str] = []
+
+    def full(self, name, path):
+        requested.append(name)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(open_files(address)._files), "get_file", full)
+    with pytest.raises(HandsynthError, match=rf"{address} does not fit into .*: set HANDSYNTH_CACHE"):
+        ShardDataset(address)
+    assert len(requested) == len(set(requested))
+
+
+@pytest.mark.parametrize("address", ["s3"], indirect=True)
+def test_commands_train_and_evaluate_from_an_object_store(address, hand_shards, tmp_path, monkeypatch, capsys):
+    """`handmesh train mesh` and `evaluate` take addresses: the weights are those of the same dataset on a disk, bit for bit."""
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("{net: lite-fast, side: 32, batch: 4, epochs: 1, pretrained: false}")
+    how = ("--workers", "1", "--device", "cpu")
+
+    def handmesh(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["handmesh", *map(str, arguments), *how])
+        with contextlib.suppress(SystemExit):
+            main()
+        return capsys.readouterr().out
+
+    for where, out in ((address, tmp_path / "remote"), (str(hand_shards), tmp_path / "local")):
+        assert "1 epochs" in handmesh("train", "mesh", spec, "--data", f"{where}=0.5", "--val", where, "--out", out)
+    assert (tmp_path / "remote" / WEIGHTS).read_bytes() == (tmp_path / "local" / WEIGHTS).read_bytes()
+    assert read_config(tmp_path / "remote")["datasets"][0]["folder"] == address
+    found = json.loads(handmesh("evaluate", tmp_path / "remote", "--data", address, "--json"))
+    assert found["datasets"][0] == {
+        "folder": address, "name": "tiny", "identity": ShardDataset(hand_shards).identity, "hands": 12,
+    }  # fmt: skip
+
+
+def test_no_record_holds_the_secrets_of_an_address(tiny_world, tmp_path, monkeypatch):
+    """A run trained from an address with a password says where its data lay, without it."""
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path / "cache"))
+    where = f"memory://me:hunter2secret@bucket/{uuid.uuid4()}?token=hunter2secret"
+    tiny_world.generate(where, "0:4")
+    data = ShardDataset(where)
+    assert data.source.startswith("memory://***@bucket/")
+    config = run_config(TrainSpec(), [Part(data, 1.0)], [data], toy_hand())
+    assert data.source == config["datasets"][0]["folder"]
+    assert "hunter2" not in repr(config)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]

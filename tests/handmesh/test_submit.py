@@ -14,9 +14,8 @@ from untrained import write_untrained
 from handmesh.cli.data import submit_freihand
 from handmesh.data.freihand import PIXEL_SHIFT, convert_freihand
 from handmesh.data.shards import ShardDataset
-from handmesh.evaluation.baseline import mean_hand
-from handmesh.evaluation.challenge import predict_challenge, read_challenge, write_prediction
-from handmesh.evaluation.root_depth import depth_of_bones, root_depth_from_scale
+from handmesh.evaluation.challenge import depth_of_bones, predict_challenge, read_challenge, root_depth_from_scale, write_prediction
+from handmesh.evaluation.scores import mean_hand
 from handmesh.lixels import depth_to_lixels, pixels_to_lixels
 from handmesh.metrics import evaluate_hands
 from handmesh.nets.mesh_net import Prediction

@@ -4,33 +4,43 @@ import csv
 import dataclasses
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from handmesh.data.shards import ShardDataset
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_run, read_tensors
-from handmesh.settings.mesh import PRESETS, TrainSpec, load_preset, parse_spec, spec_from_dict, spec_to_dict
+from handmesh.run_folder import CHECKPOINT, CONFIG, WEIGHTS, load_run, read_tensors
+from handmesh.settings.mesh import (
+    PRESETS,
+    TrainSpec,
+    load_preset,
+    parse_spec,
+    spec_from_dict,
+    spec_to_dict,
+    with_flags,
+)
 from handmesh.training import loop
-from handmesh.training.command import parse_part, with_flags
-from handmesh.training.loop import HowRun, Part, Training
+from handmesh.training.loop import HowRun, Part, Training, parse_part
+from handmesh.training.progress import learning_rate
 from handmesh.training.ranks import Ranks
-from handmesh.training.schedule import learning_rate
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
 CPU = torch.device("cpu")
 REGRESSOR = keypoint_regressor(toy_hand())
 ALONE = Ranks(0, 1, CPU)
-SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretrained=False, first_side=64, first_epochs=1)
+SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretrained=False)
 """Three steps an epoch on the twelve samples of `hand_shards`."""
 
 
@@ -72,21 +82,53 @@ def test_run_folder(whole, hand_shards):
 
 
 @pytest.mark.slow
-def test_sigkill_in_mid_epoch(hand_shards, whole, tmp_path):
-    """Killed right after a checkpoint in mid-epoch and resumed: the same weights and figures, bit for bit."""
-    out = tmp_path / "killed"
-    started = subprocess.Popen(
-        command(hand_shards, out, "--checkpoint-every", 1), stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    while not (out / CHECKPOINT).exists() and started.poll() is None:
-        time.sleep(0.001)
-    started.send_signal(signal.SIGKILL)
-    assert started.wait() == -signal.SIGKILL
-    progress = json.loads(read_tensors(out / CHECKPOINT)[1]["progress"])
-    assert 0 < progress["steps_done"] < 6
+def test_killed_anywhere(hand_shards, tmp_path):
+    """SIGKILL at every file that a training writes: in mid-epoch, at an epoch's end, at its own, before and after checkpoints."""
+    rows = killed_everywhere("mesh", tmp_path, hand_shards)
+    assert_nothing_is_lost(rows, {*RUN_FILES, "validation.png"})
+    assert [row["checkpoint"] for row in rows if row["file"] == CHECKPOINT] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_checkpoint_of_a_finished_epoch_gives_its_weights_back(stale, hand_shards, whole, tmp_path):
+    """Runs of earlier versions wrote the checkpoint first: killed then, weights and figures are made from it when resumed."""
+    out = shutil.copytree(whole, tmp_path / "run")
+    for name in (WEIGHTS, "metrics.csv", "curves.png"):
+        (out / name).unlink()
+    if stale:
+        (out / WEIGHTS).write_bytes(b"of the epoch before")
+    assert len(train(hand_shards, out, resume=True)) == 2
+    for name in (WEIGHTS, "metrics.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def with_former_names(path: Path) -> None:
+    """A safetensors file as the previous version wrote it: the factor of the heads' deviations was called spread_scale."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = {name.replace("std_scale", "spread_scale"): value for name, value in read_tensors(path)[0].items()}
+    assert sum("spread_scale" in name for name in tensors) == 2
+    save_file(tensors, path, metadata)
+
+
+def test_runs_of_the_previous_version_are_read_and_resumed(hand_shards, whole, tmp_path):
+    """Their buffers have former names, their settings two that are gone: the net is the same, and so is its training."""
+    out = shutil.copytree(whole, tmp_path / "old")
+    config = yaml.safe_load((out / CONFIG).read_text())
+    config["training"] |= {"first_side": 256, "first_epochs": 0}
+    (out / CONFIG).write_text(yaml.safe_dump(config))
+    for name in (WEIGHTS, CHECKPOINT):
+        with_former_names(out / name)
+    old, new = load_run(out, CPU), load_run(whole, CPU)
+    assert old.spec == new.spec
+    assert all(torch.equal(a, b) for a, b in zip(old.net.state_dict().values(), new.net.state_dict().values(), strict=True))
+    assert not torch.equal(new.net.mesh_decoder.head.std_scale, torch.ones(3))
     train(hand_shards, out, resume=True)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
-    assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    config["training"]["first_epochs"] = 1
+    (out / CONFIG).write_text(yaml.safe_dump(config))
+    with pytest.raises(UsageError, match="started with first_epochs 1, this command has 0"):
+        train(hand_shards, out, resume=True)
 
 
 @pytest.mark.parametrize("stop", [2, 3, 4])

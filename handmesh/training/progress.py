@@ -1,0 +1,108 @@
+"""Where a training stands: its checkpoint, the learning rate of each step, and whether a run folder may be gone on with.
+
+A checkpoint holds weights, Adam's moments and progress in one safetensors file, so that they can never disagree.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim import Optimizer
+
+from handmesh.run_folder import CONFIG, LEFTOVERS, fill, read_config, read_tensors
+from handmesh.settings.ik import IKSpec
+from handmesh.settings.mesh import TrainSpec
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import write_atomically
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Progress:
+    """Where a training stands."""
+
+    epoch: int = 0  # counted from 0; the one that is under way
+    step: int = 0  # of that epoch, the next to be done
+    steps_done: int = 0  # of the whole run
+    sums: dict[str, float] = field(default_factory=dict)  # of this epoch so far
+    history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch: what metrics.csv shows
+
+
+def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
+    """Writes everything that `load_checkpoint` needs to go on as if never stopped."""
+    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
+    for k, parameter in enumerate(_parameters(optimizer)):
+        state = optimizer.state.get(parameter, {})
+        for moment in _MOMENTS:
+            if moment in state:
+                tensors[f"adam.{k}.{moment}"] = state[moment]
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(plain, temporary, {"progress": json.dumps(asdict(progress))}))
+
+
+def load_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer) -> Progress:
+    """Puts a checkpoint into net and optimizer. Raises HandsynthError when it is damaged, UsageError when it is another net's."""
+    tensors, metadata = read_tensors(path)
+    try:
+        progress = Progress(**json.loads(metadata["progress"]))
+    except (KeyError, TypeError, ValueError):
+        raise HandsynthError(f"{path} is damaged: it does not say how far the training was") from None
+    fill(net, {name[4:]: value for name, value in tensors.items() if name.startswith("net.")}, path)
+    for k, parameter in enumerate(_parameters(optimizer)):
+        if f"adam.{k}.{_MOMENTS[0]}" not in tensors:
+            continue
+        state: dict[str, Any] = {"step": torch.tensor(float(progress.steps_done), device=parameter.device)}
+        for moment in _MOMENTS:
+            # As Adam lays it out itself: in the memory format of its parameter.
+            state[moment] = torch.zeros_like(parameter, memory_format=torch.preserve_format).copy_(tensors[f"adam.{k}.{moment}"])
+        optimizer.state[parameter] = state
+    return progress
+
+
+def _parameters(optimizer: Optimizer) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
+    """Raises UsageError unless `out` is free, or holds the run of `config` that is to be gone on with."""
+    if not (out / CONFIG).exists():
+        if out.exists() and any(not path.match(LEFTOVERS) for path in out.iterdir()):
+            raise UsageError(f"{out} is not empty{' and holds no run to go on with' if resume else ''}: give --out another folder")
+        return
+    if not resume:
+        raise UsageError(f"{out} already holds a run: --resume goes on with it, or give --out another folder")
+    before = read_config(out, config.get("kind", "mesh"))
+    for name, then, now in _differences(before, config):
+        raise UsageError(f"{out} was started with {name} {then!r:.60}, this command has {now!r:.60}: resume with the same settings")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings that decide the weights and are not the same; folders may have moved."""
+    pairs = [(key, before.get("training", {}).get(key), value) for key, value in now["training"].items()]
+    pairs.append(("first_epochs", before.get("training", {}).get("first_epochs", 0), 0))  # of crops of another size: no longer
+    pairs += [(key, before.get(key, {}).get("digest"), now[key]["digest"]) for key in ("hand", "poses") if key in now]
+    for key in ("datasets", "validation"):
+        then, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
+        pairs.append((key, then, this))
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: int) -> float:
+    """Rate of step `step` of the whole run, counted from 0.
+
+    "step": `decay` once for every milestone reached; epochs count from 1, so milestone 28 changes the 28th epoch (section 4).
+    "cosine": half a cosine from `lr` to 0 over the run (Loshchilov and Hutter 2017). "linear": a straight line to 0, which leaves
+    more for the last epochs. All grow linearly over `warmup_steps`.
+    """
+    warm = min((step + 1) / (spec.warmup_steps + 1), 1.0)
+    if spec.schedule == "step":
+        epoch = step // steps_per_epoch + 1
+        return spec.lr * warm * spec.decay ** sum(epoch >= milestone for milestone in spec.milestones)
+    done = step / (spec.epochs * steps_per_epoch)
+    return spec.lr * warm * (1 - done if spec.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
