@@ -137,7 +137,7 @@ def recipe(
     from handsynth.core.shard import canonical_json
     from handsynth.dataset.selection import Selection
     from handsynth.generator import library_of
-    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.samplers import RecipeSampler
 
     chosen = _spec(spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures)
     selected = Selection(samples, indices).indices(chosen.samples)
@@ -164,7 +164,7 @@ def preview(
     from handsynth.dataset.selection import Selection
     from handsynth.dataset.statistics import contact_sheet, save_image
     from handsynth.generator import Generator, library_of
-    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.samplers import RecipeSampler
 
     chosen = _spec(
         spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures, renderer=renderer,

@@ -17,13 +17,13 @@ import threadpoolctl
 
 import handsynth
 from handsynth.assets.backgrounds.folder import describe_skipped
-from handsynth.core.conventions import SCHEMA
+from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.sample import Sample
 from handsynth.core.shard import Members, ShardInfo, canonical_json, shard_name
 from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.progress import Progress
-from handsynth.dataset.selection import Selection
+from handsynth.dataset.selection import Selection, Shards
 from handsynth.dataset.sidecars import (
     PLAN,
     SIDECAR_DIR,
@@ -40,8 +40,8 @@ from handsynth.dataset.workers import run_in_workers
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_samples
 from handsynth.profile import OFF, START, Profile
-from handsynth.recipe.sampling import RecipeSampler
-from handsynth.recipe.spec import DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
+from handsynth.recipe.samplers import RecipeSampler
+from handsynth.recipe.spec import ASSET_NAMES, DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
 from handsynth.render.context import AUTO, check_device
 
 MAX_LOST = 8
@@ -66,7 +66,7 @@ class ShardTask:
     """One shard to be made: everything a worker needs, as plain values."""
 
     number: int
-    indices: tuple[int, ...]
+    indices: Sequence[int]  # lazy, see Selection.indices
     spec_json: str
     assets: str
     out: str
@@ -83,10 +83,9 @@ class MadeShard:
     profile: Profile
 
 
-def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]]:
+def plan_shards(spec: DatasetSpec, selection: Selection) -> Shards:
     """Indices of each shard: the selected ones fill the shards in order."""
-    indices = selection.indices(spec.samples)
-    return [tuple(indices[k : k + spec.shard_size]) for k in range(0, len(indices), spec.shard_size)]
+    return Shards(selection.indices(spec.samples), spec.shard_size)
 
 
 def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:
@@ -107,6 +106,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,
+        "generator_version": GENERATOR_VERSION,
         "name": spec.name,
         "dataset": dataset_identity(spec, library.digests),
         "spec": spec_to_dict(spec),
@@ -117,6 +117,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
         "fingertip_table": library.hand.fingertip_table,
         "fingertips": library.hand.fingertips.tolist(),
         "num_vertices": library.hand.num_vertices,
+        "num_shapes": library.hand.num_shapes,
         "conventions": conventions(spec.passes),
     }
     shards = plan_shards(spec, selection)
@@ -159,11 +160,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
 
 def _absolute_paths(spec: DatasetSpec) -> dict[str, str]:
     """The files and folders that a spec names, as a worker in another working directory finds them; identities ignore paths."""
-    named = {key: getattr(spec, key) for key in ("hand", "textures", "backgrounds")}
-    return {key: str(Path(name).absolute()) for key, name in named.items() if name not in _KEYWORDS}
-
-
-_KEYWORDS = {"auto", "mano", "embedded", "toy", "html", "scenes"}
+    named = {key: getattr(spec, key) for key in ASSET_NAMES}
+    return {key: str(Path(name).absolute()) for key, name in named.items() if name not in ASSET_NAMES[key]}
 
 
 def _claim(folder: Folder, plan: dict[str, Any], run: RunConfig) -> None:
@@ -199,15 +197,15 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
     """The first thing in which two plans differ, for a message."""
     if not found:
         return "its plan is damaged"
-    for key in ("name", "selection"):
+    for key in ("name", "selection", "schema", "generator_version"):
         if found.get(key) != plan[key]:
-            return f"{key} {found.get(key)!r}, not {plan[key]!r}"
+            return f"{key.replace('_', ' ')} {found.get(key)!r}, not {plan[key]!r}"
     for group in ("spec", "assets"):
         old, new = found.get(group), json.loads(json.dumps(plan[group]))
         if not isinstance(old, dict):
             break
         for key in new:
-            if old.get(key) != new[key] and key not in ("hand", "textures", "backgrounds"):
+            if old.get(key) != new[key] and key not in ASSET_NAMES:
                 return f"{group}.{key} {old.get(key)!r:.40}, not {new[key]!r:.40}"
             if group == "assets" and old.get(key) != new[key]:
                 return f"other {key}"
@@ -257,7 +255,7 @@ def make_shard(task: ShardTask) -> MadeShard:
 
         info = folder.write_shard(name, members())
         info = dataclasses.replace(info, replaced_backgrounds=replaced)
-        write_sidecar(folder, info, generator.dataset, generator.renderer.driver)
+        write_sidecar(folder, info, generator.dataset, generator.driver)
     if task.profile:
         profile.samples = info.count
     return MadeShard(info, profile)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import UsageError
 from handsynth.core.sample import decode_labels
 from handsynth.core.shard import Members, read_index
@@ -43,9 +44,14 @@ class Replay:
 def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Replay]:
     """Makes samples again from their stored recipes and compares every member.
 
-    Raises UsageError when the assets here are not those of the dataset.
+    Raises UsageError when the assets here, or the code, are not those of the dataset.
     """
     index = read_index(open_folder(out))
+    if (index["schema"], index.get("generator_version")) != (SCHEMA, GENERATOR_VERSION):
+        raise UsageError(
+            f"{out} was made by handsynth {index.get('handsynth')!s:.20} with schema {index['schema']} and generator version "
+            f"{index.get('generator_version')!s:.20}, here they are {SCHEMA} and {GENERATOR_VERSION}: a replay needs that version"
+        )
     spec = spec_from_dict(index["spec"], f"{out}/index.json")
     library = library_of(spec, assets)
     if library.digests != index["assets"]:
@@ -55,9 +61,9 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Rep
     results = []
     for sample_index in sample_indices:
         where, members = find_sample(out, sample_index)
-        recipe = recipe_from_dict(decode_labels(members, where)["recipe"], where)
+        recipe = recipe_from_dict(decode_labels(members, where, index)["recipe"], where, library.hand.num_shapes)
         again = encode_sample(next(iter(generator.make_samples([recipe]))))
         names = sorted(set(members) | set(again))
         equal = tuple(n for n in names if members.get(n) == again.get(n))
-        results.append(Replay(equal, tuple(n for n in names if n not in equal), generator.renderer.driver in index["drivers"]))
+        results.append(Replay(equal, tuple(n for n in names if n not in equal), generator.driver in index["drivers"]))
     return results
