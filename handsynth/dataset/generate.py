@@ -197,7 +197,7 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
     """The first thing in which two plans differ, for a message."""
     if not found:
         return "its plan is damaged"
-    for key in ("name", "selection", "schema", "generator_version"):
+    for key in ("schema", "generator_version", "name", "selection"):
         if found.get(key) != plan[key]:
             return f"{key.replace('_', ' ')} {found.get(key)!r}, not {plan[key]!r}"
     for group in ("spec", "assets"):

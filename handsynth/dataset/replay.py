@@ -48,9 +48,10 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Rep
     """
     index = read_index(open_folder(out))
     if (index["schema"], index.get("generator_version")) != (SCHEMA, GENERATOR_VERSION):
+        version = f" and generator version {index['generator_version']!s:.20}" if "generator_version" in index else ""
         raise UsageError(
-            f"{out} was made by handsynth {index.get('handsynth')!s:.20} with schema {index['schema']} and generator version "
-            f"{index.get('generator_version')!s:.20}, here they are {SCHEMA} and {GENERATOR_VERSION}: a replay needs that version"
+            f"{out} was made by handsynth {index.get('handsynth')!s:.20} with schema {index['schema']}{version}, here is "
+            f"{SCHEMA} and generator version {GENERATOR_VERSION}: a replay needs the version that made it"
         )
     spec = spec_from_dict(index["spec"], f"{out}/index.json")
     library = library_of(spec, assets)
