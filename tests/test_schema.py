@@ -165,3 +165,16 @@ def test_the_light_that_was_used_is_recorded(made):
             assert (behind >= -1e-3).all()
             assert np.abs(used - own).max() > 1e-3
             assert set(labels["background"]) == {"name", "licence", "replaced"}
+
+
+def test_on_another_driver_measured_light_may_differ_and_no_other_label(made, tmp_path, tiny_world):
+    """ambient_used is measured on decoded backgrounds, whose last bits are a codec's: only on the same driver must it be equal."""
+    out = Path(shutil.copytree(made, tmp_path / "copy"))
+    rewrite(out, lambda index: None, lambda labels: labels | {"ambient_used": [value + 1e-4 for value in labels["ambient_used"]]})
+    (found,) = replay(out, [5], tiny_world.assets)
+    assert (found.different, found.same_driver, found.faithful) == (("json",), True, False)
+    rewrite(out, lambda index: index.update(drivers=["another one"]))
+    (found,) = replay(out, [5], tiny_world.assets)
+    assert (found.different, found.same_driver, found.faithful) == ((), False, True)
+    rewrite(out, lambda index: None, lambda labels: labels | {"beta": [value + 1e-6 for value in labels["beta"]]})
+    assert not replay(out, [5], tiny_world.assets)[0].faithful

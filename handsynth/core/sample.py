@@ -47,6 +47,9 @@ ADDED: dict[str, str] = {"ambient_used": "handsynth/2", "background": "handsynth
 NULLABLE = {"ambient_used"}
 """Fields that may be null: what is not known of a photograph."""
 
+MEASURED = {"ambient_used"}
+"""Fields that are measured on decoded images: equal with the same codecs, where all others are equal on every machine."""
+
 _FIRST_SHAPES = 10
 """Every hand of schema handsynth/1 has so many shape coefficients: its indices do not say."""
 

@@ -1,12 +1,13 @@
 """Replay: samples made again from their stored recipes, and compared member by member."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import UsageError
-from handsynth.core.sample import decode_labels
-from handsynth.core.shard import Members, read_index
+from handsynth.core.sample import MEASURED, decode_labels
+from handsynth.core.shard import Members, canonical_json, read_index
 from handsynth.dataset.folder import open_folder, read_samples
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_sample
@@ -64,7 +65,15 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path) -> list[Rep
         where, members = find_sample(out, sample_index)
         recipe = recipe_from_dict(decode_labels(members, where, index)["recipe"], where, library.hand.num_shapes)
         again = encode_sample(next(iter(generator.make_samples([recipe]))))
-        names = sorted(set(members) | set(again))
-        equal = tuple(n for n in names if members.get(n) == again.get(n))
-        results.append(Replay(equal, tuple(n for n in names if n not in equal), generator.driver in index["drivers"]))
+        names, same_driver = sorted(set(members) | set(again)), generator.driver in index["drivers"]
+        equal = tuple(n for n in names if _is_equal(n, members.get(n), again.get(n), same_driver))
+        results.append(Replay(equal, tuple(n for n in names if n not in equal), same_driver))
     return results
+
+
+def _is_equal(name: str, stored: bytes | None, again: bytes | None, same_driver: bool) -> bool:
+    """Whether a member is as it was: in every byte, or, of labels on another driver, in all but what is measured on images."""
+    if name != "json" or same_driver or stored is None or again is None:
+        return stored == again
+    first, second = ({key: v for key, v in json.loads(data).items() if key not in MEASURED} for data in (stored, again))
+    return canonical_json(first) == canonical_json(second)
