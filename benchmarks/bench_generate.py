@@ -54,7 +54,7 @@ class Bench:
 
         from handsynth.core.locations import assets_dir
         from handsynth.generator import Generator, library_of
-        from handsynth.recipe.sampling import RecipeSampler
+        from handsynth.recipe.samplers import RecipeSampler
         from handsynth.recipe.spec import load_spec
 
         cv2.setNumThreads(1)

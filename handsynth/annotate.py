@@ -1,4 +1,4 @@
-"""Stage 5, annotate: labels from geometry alone, never from the image, so that they are equal on every machine."""
+"""Stage 5, annotate: labels from geometry alone, never from rendered pixels, so that they are equal on every machine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -82,7 +82,14 @@ def keypoint_visibility(
 
 
 def annotate(
-    recipes: Sequence[Recipe], hands: CameraHands, faces: np.ndarray, size: int, dataset: str, tips: str
+    recipes: Sequence[Recipe],
+    hands: CameraHands,
+    faces: np.ndarray,
+    size: int,
+    dataset: str,
+    tips: str,
+    ambient: np.ndarray,
+    backgrounds: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Labels of a batch: the fields of core.sample.FIELDS as plain values, for each sample.
 
@@ -93,6 +100,8 @@ def annotate(
         size: side of the image [px].
         dataset: identity of the dataset.
         tips: name of the fingertip table.
+        ambient: (B, 3) ambient light as rendered, linear RGB.
+        backgrounds: what is known of each image behind a hand, see FIELDS.
     """
     vertices, keypoints, K = hands.vertices.astype(np.float64), hands.keypoints, np.round(hands.K, 6)
     xy = np.round(project(keypoints, K), 4)
@@ -107,10 +116,11 @@ def annotate(
         "keypoints_xy": xy,
         "keypoints_visible": keypoint_visibility(keypoints, xy, vertices, faces, K, size).astype(int),
         "bbox_xyxy": np.round(projected_bounds(vertices, K), 4),
+        "ambient_used": ambient,
     }
     same = {"schema": SCHEMA, "dataset": dataset, "image_size": size, "fingertip_table": tips}
     labels = []
-    for recipe, *values in zip(recipes, *(column.tolist() for column in columns.values()), strict=True):
+    for recipe, background, *values in zip(recipes, backgrounds, *(column.tolist() for column in columns.values()), strict=True):
         own = {"index": recipe.index, "side": recipe.side, "beta": list(recipe.beta), "recipe": recipe.to_dict()}
-        labels.append(same | own | dict(zip(columns, values, strict=True)))
+        labels.append(same | own | {"background": background} | dict(zip(columns, values, strict=True)))
     return labels

@@ -13,18 +13,15 @@ from handsynth.core.errors import HandsynthError
 from handsynth.core.sample import Sample
 from handsynth.image.composite import CompositeStage, mean_light
 from handsynth.image.crop import crop_background
-from handsynth.image.encode import encode_jpeg, encode_passes
+from handsynth.image.encode import codecs, encode_jpeg, encode_passes
 from handsynth.profile import OFF, Profile
-from handsynth.recipe.recipe import Recipe
+from handsynth.recipe.recipe import BATCH, Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
 from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer, View
 from handsynth.render.surface import make_surface, sphere_centres
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.texture import TextureStage, texture_size
-
-BATCH = 32
-"""Samples posed and textured together: large enough for matrix products, small enough for the cache."""
 
 
 class Generator:
@@ -38,6 +35,8 @@ class Generator:
         self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
         self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
+        self.driver = f"{self.renderer.driver}; {codecs()}"
+        """On equal ones, equal recipes give equal bytes: what draws, and what encodes."""
 
     def make_samples(self, recipes: Sequence[Recipe]) -> Iterator[Sample]:
         """Yields the samples of some recipes, in order."""
@@ -60,18 +59,21 @@ class Generator:
             albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
         with profile.stage("background"):
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
+            ambient = ambient_colors(batch, behind)
         with profile.stage("render"):
-            layers = self.renderer.render_many(self._views(batch, hands, albedos, behind), spec.passes)
+            layers = self.renderer.render_many(self._views(batch, hands, albedos, ambient), spec.passes)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.mask.any():
-                raise HandsynthError(f"sample {recipe.index}: the renderer ({self.renderer.driver}) returned an empty image")
+                raise HandsynthError(f"sample {recipe.index}: the renderer ({self.driver}) returned an empty image")
         with profile.stage("composite"):
             images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
         with profile.stage("annotate"):
             faces, tips = self.surface.closed_faces, library.hand.fingertip_table
-            labels = annotate(batch, hands, faces, size, self.dataset, tips)
-            for recipe, number, label in zip(batch, used, labels, strict=True):
-                label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
+            backgrounds = [
+                library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
+                for recipe, number in zip(batch, used, strict=True)
+            ]
+            labels = annotate(batch, hands, faces, size, self.dataset, tips, ambient, backgrounds)
         with profile.stage("encode"):
             jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(images, batch, strict=True)]
             passes = [encode_passes(layer, spec.passes) for layer in layers]
@@ -82,8 +84,8 @@ class Generator:
         image, used = read_usable(self.library.backgrounds, recipe.background.index)
         return crop_background(image, vars(recipe.background), self.spec.image_size), used
 
-    def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, behind: Sequence[np.ndarray]) -> list[View]:
-        """The batch as a renderer takes it. The ambient light takes the background's colour in part."""
+    def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, ambient: np.ndarray) -> list[View]:
+        """The batch as a renderer takes it."""
         spheres = sphere_centres(self.surface, hands.joints, hands.vertices[:, self.library.hand.fingertips])
         return [
             View(
@@ -94,7 +96,7 @@ class Generator:
                 K=hands.K[row],
                 light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
                 light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
-                ambient=_ambient(recipe, mean_light(behind[row])),
+                ambient=ambient[row],
                 up=np.array(recipe.ambient.up_cam),
                 is_left=bool(hands.is_left[row]),
             )
@@ -102,11 +104,16 @@ class Generator:
         ]
 
 
-def _ambient(recipe: Recipe, behind: np.ndarray) -> np.ndarray:
-    """(3,) ambient light before a background whose mean light is `behind`."""
-    own = np.array(recipe.ambient.color)
-    tint = behind / max(float(behind.mean()), 1e-3) * own.mean()
-    return own + recipe.ambient.background_tint * (tint - own)
+def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> np.ndarray:
+    """(B, 3) ambient light, linear RGB times intensity, before B backgrounds, whose mean colour it takes in part.
+
+    Rounded to 1e-4, so that decoders of backgrounds that differ in a few pixels seldom give another label.
+    """
+    own = np.array([recipe.ambient.color for recipe in recipes])
+    share = np.array([[recipe.ambient.background_tint] for recipe in recipes])
+    light = np.array([mean_light(image) for image in behind])
+    tint = light / np.maximum(light.mean(1, keepdims=True), 1e-3) * own.mean(1, keepdims=True)
+    return np.round(own + share * (tint - own), 4) + 0.0
 
 
 def library_of(spec: DatasetSpec, assets: Path) -> Library:

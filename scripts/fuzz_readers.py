@@ -313,7 +313,7 @@ def read_coco(data: bytes, folder: Path) -> None:
 def read_spec(data: bytes, folder: Path) -> None:
     """A spec as a YAML file; what is accepted has an identity, a capacity, and recipes."""
     from handsynth.core.errors import UsageError
-    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.samplers import RecipeSampler
     from handsynth.recipe.spec import dataset_identity, load_spec, spec_from_dict, spec_to_dict
 
     (folder / "spec.yaml").write_bytes(data)
@@ -330,7 +330,7 @@ def read_spec(data: bytes, folder: Path) -> None:
 def _generator() -> tuple[Any, Any]:
     """A sampler and a generator of the tiny world."""
     from handsynth.generator import Generator, library_of
-    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.samplers import RecipeSampler
 
     world = _world()[0]
     spec = world.spec()
@@ -347,7 +347,7 @@ def read_recipe(data: bytes, folder: Path) -> None:
         values = json.loads(data)
     except (ValueError, RecursionError):
         raise HandsynthError("not JSON") from None  # decode_labels, of which `shard` has plenty
-    next(iter(_generator()[1].make_samples([recipe_from_dict(values, "recipe")])))
+    next(iter(_generator()[1].make_samples([recipe_from_dict(values, "recipe", 10)])))
 
 
 def _images() -> list[bytes]:

@@ -14,9 +14,9 @@ from handsynth.core.hand import save_hand
 from handsynth.core.locations import EMBEDDED
 from handsynth.core.sample import PASSES
 from handsynth.core.toy import toy_hand
-from handsynth.generator import Generator, library_of
+from handsynth.generator import Generator, ambient_colors, library_of
 from handsynth.recipe.recipe import Recipe
-from handsynth.recipe.sampling import RecipeSampler
+from handsynth.recipe.samplers import RecipeSampler
 from handsynth.recipe.spec import DatasetSpec
 from handsynth.render.layers import View
 from handsynth.scene.pose import CameraHands
@@ -64,7 +64,7 @@ def stage(tiny_world) -> Stage:
     hands = generator.poses.pose(recipes, spec.image_size)
     albedos = generator.textures.albedos(np.array([r.alpha for r in recipes]))
     grey = np.full((spec.image_size, spec.image_size, 3), 128, np.uint8)
-    views = generator._views(recipes, hands, albedos, [grey] * len(recipes))
+    views = generator._views(recipes, hands, albedos, ambient_colors(recipes, [grey] * len(recipes)))
     return Stage(spec, library, generator, recipes, hands, views)
 
 

@@ -80,7 +80,7 @@ def kill_at_every_point(world: World, folder: Path) -> None:
     generator = SimpleNamespace(
         make_batches=lambda recipes, _: iter([[SimpleNamespace(**vars(sample) | {"index": r})] for r in recipes]),
         dataset="",
-        renderer=SimpleNamespace(driver="none"),
+        driver="none",
     )
     identity = generate_module.dataset_identity(world.spec(), generate_module.library_of(world.spec(), world.assets).digests)
     generator.dataset = identity

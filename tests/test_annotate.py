@@ -5,9 +5,9 @@ import pytest
 
 from handsynth.annotate import annotate, depth_at_pixels, keypoint_visibility
 from handsynth.core.camera import intrinsics, project
-from handsynth.core.conventions import VISIBLE_TOLERANCE_M
+from handsynth.core.conventions import SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.hand import keypoints_from_vertices, mirror_points, mirror_theta, pose_hand
-from handsynth.core.sample import FIELDS
+from handsynth.core.sample import FIELDS, field_shapes
 
 SIZE = 256
 K = intrinsics(400.0, (128.0, 128.0))
@@ -16,7 +16,10 @@ K = intrinsics(400.0, (128.0, 128.0))
 @pytest.fixture(scope="module")
 def labels(stage):
     """Labels of every recipe of the stage."""
-    return annotate(stage.recipes, stage.hands, stage.closed_faces, SIZE, "identity", "toy")
+    ambient = np.array([recipe.ambient.color for recipe in stage.recipes])
+    background = {"name": "grey", "licence": "none", "replaced": False}
+    backgrounds = [background] * len(stage.recipes)
+    return annotate(stage.recipes, stage.hands, stage.closed_faces, SIZE, "identity", "toy", ambient, backgrounds)
 
 
 def test_depth_at_pixels_is_the_depth_pass(stage):
@@ -92,7 +95,7 @@ def test_labels_are_the_schema(labels):
     """Every field of the schema, no other, in the shape that it states."""
     for found in labels:
         assert set(found) == set(FIELDS)
-        for name, (shape, _) in FIELDS.items():
+        for name, shape in field_shapes(SCHEMA, 10).items():
             assert shape is None or np.shape(found[name]) == shape, name
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handsynth.core.conventions import DEPTH_UNIT_M
+from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import PASSES, decode_labels, decode_npy
 from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_passes, encode_png, encode_sample
@@ -96,7 +96,7 @@ def test_a_sample_comes_back_from_its_members(stage):
         assert list(members) == ["jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES)]
         assert members["jpg"] == sample.jpg
         np.testing.assert_array_equal(decode_png(members["mask.png"], ""), sample.mask * np.uint8(255))
-        assert decode_labels(members, "here") == json.loads(json.dumps(sample.labels))
+        assert decode_labels(members, "here", {"schema": SCHEMA, "num_shapes": 10}) == json.loads(json.dumps(sample.labels))
         vertices = decode_npy(members["vertices.npy"], "here")
         np.testing.assert_array_equal(vertices, sample.vertices)
         assert vertices.dtype == np.float32

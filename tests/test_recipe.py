@@ -24,8 +24,7 @@ from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_poses
 from handsynth.recipe.proxy import HandProxy, segment_distance
 from handsynth.recipe.recipe import Recipe, recipe_from_dict
-from handsynth.recipe.samplers import SWAP_TRIES, UPRIGHT, blackbody_rgb
-from handsynth.recipe.sampling import RecipeSampler
+from handsynth.recipe.samplers import SWAP_TRIES, UPRIGHT, RecipeSampler, blackbody_rgb
 from handsynth.recipe.spec import SHIPPED, load_spec
 from handsynth.scene.pose import PoseStage
 
@@ -88,15 +87,27 @@ def test_recipes_made_together_are_those_made_alone(toy):
 
 def test_a_stream_is_philox_with_key_and_counter():
     """The quick construction gives the numbers of the documented one."""
-    key = np.frombuffer(hashlib.sha256(b"7 light").digest()[:16], "<u8")
-    plain = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, 57279]))
-    np.testing.assert_array_equal(stream(7, 57279, "light").random(100), plain.random(100))
+    for names in (("light",), ("manorender", "light")):
+        key = np.frombuffer(hashlib.sha256(("7 " + "\n".join(names)).encode()).digest()[:16], "<u8")
+        plain = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, 57279]))
+        np.testing.assert_array_equal(stream(7, 57279, *names).random(100), plain.random(100))
+
+
+def test_specs_of_one_seed_show_different_people(toy):
+    """No two specs, whatever else they share, draw one number of any purpose twice at an index: neither bodies nor scenes."""
+    specs = [load_spec(name) for name in SHIPPED]
+    specs += [dataclasses.replace(specs[0], name=f"{specs[0].name}2"), dataclasses.replace(specs[0], seed=1)]
+    samplers = [RecipeSampler(spec, toy) for spec in specs]
+    for index in (0, 31, 57279):
+        drawn = [sampler.sample(index).to_dict() for sampler in samplers]
+        for key in ("beta", "alpha", "lights", "ambient", "background", "sensor", "camera"):
+            assert len({canonical_json(values[key]) for values in drawn}) == len(specs), (index, key)
 
 
 def test_a_recipe_is_the_same_in_another_process(toy):
     """Nothing of a recipe hangs on this process: not on hash seeds, threads or what was drawn before."""
     code = (
-        "from handsynth.assets.library import open_library; from handsynth.recipe.sampling import RecipeSampler\n"
+        "from handsynth.assets.library import open_library; from handsynth.recipe.samplers import RecipeSampler\n"
         "from handsynth.recipe.spec import load_spec; from handsynth.core.index import canonical_json; from pathlib import Path\n"
         "s = RecipeSampler(load_spec('default'), open_library('toy', 'embedded', 'scenes', Path('/nonexistent')))\n"
         "print(*[canonical_json(s.sample(i).to_dict()).decode() for i in (99, 7, 4321)], sep='\\n')"
@@ -138,7 +149,7 @@ def test_a_change_of_one_purpose_leaves_the_others_alone(part, toy):
 def test_json_and_back_is_the_same_recipe(name, toy):
     """What a dataset stores of a recipe is the recipe, to the last bit."""
     for recipe in spread(RecipeSampler(load_spec(name), toy), 30):
-        assert recipe_from_dict(json.loads(as_bytes(recipe)), "sample") == recipe
+        assert recipe_from_dict(json.loads(as_bytes(recipe)), "sample", 10) == recipe
 
 
 def _set(values: dict, path: str, value: object) -> None:
@@ -186,17 +197,17 @@ def _set(values: dict, path: str, value: object) -> None:
 def test_a_hostile_recipe_is_refused_in_one_sentence(path, value, toy):
     """A stored recipe is input: values that no sampler draws are refused before they reach a renderer."""
     values = json.loads(as_bytes(RecipeSampler(load_spec("default"), toy).sample(0)))
-    assert recipe_from_dict(copy.deepcopy(values), "sample 0")
+    assert recipe_from_dict(copy.deepcopy(values), "sample 0", 10)
     _set(values, path, value)
     with pytest.raises(HandsynthError, match="sample 0: ") as raised:
-        recipe_from_dict(values, "sample 0")
+        recipe_from_dict(values, "sample 0", 10)
     assert len(str(raised.value)) < 400
 
 
 @pytest.mark.parametrize("values", [None, [], "recipe", 3, {}])
 def test_something_else_than_a_recipe_is_refused(values):
     with pytest.raises(HandsynthError, match="sample 0"):
-        recipe_from_dict(values, "sample 0")
+        recipe_from_dict(values, "sample 0", 10)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -256,13 +267,31 @@ def test_draw_zero_is_the_pose_of_the_bank_itself(library):
         np.testing.assert_allclose(np.array(recipe.theta).reshape(16, 3)[1:], bank[recipe.pose.bank_index], atol=1e-6)
 
 
-def test_the_bank_is_used_evenly(library):
-    """Over all 895 poses each row of the bank is the base equally often, or once more."""
+@pytest.mark.parametrize("poses", [1, 7, 895, 2000])
+def test_the_bank_is_used_evenly(library, poses):
+    """A bank of another size is thinned or repeated: no row is the base more than once more often than another that is used."""
+    spec, size = load_spec("manorender"), len(library.bank.theta)
+    spec = dataclasses.replace(spec, samples=poses, pose=dataclasses.replace(spec.pose, bank_poses=poses, draws=1))
+    sampler = RecipeSampler(spec, library)
+    rows = [sampler._draw_hand(index).pose.bank_index for index in range(poses)]
+    counts = np.bincount(rows, minlength=size)
+    assert rows == sorted(rows)
+    assert np.count_nonzero(counts) == min(poses, size)
+    assert counts.max() - counts[counts > 0].min() <= 1
+    gaps = np.diff(np.unique(rows))
+    assert poses == 1 or gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("order", ["bank", "random"])
+def test_bank_poses_limits_the_poses_in_any_order(library, order):
+    """Bases and swapped fingers come from the `bank_poses` rows that the spec takes, all of which are seen; from no other."""
     spec = load_spec("manorender")
-    rows = [p * len(library.bank.theta) // spec.pose.bank_poses % len(library.bank.theta) for p in range(spec.pose.bank_poses)]
-    counts = np.bincount(rows, minlength=len(library.bank.theta))
-    if len(counts) <= spec.pose.bank_poses:
-        assert counts.max() - counts.min() <= 1
+    pose = dataclasses.replace(spec.pose, order=order, bank_poses=5, draws=200)
+    sampler = RecipeSampler(dataclasses.replace(spec, samples=1000, pose=pose), library)
+    poses = [sampler._draw_hand(index).pose for index in range(0, 1000, 3)]
+    taken = {k * len(library.bank.theta) // 5 for k in range(5)}
+    assert {pose.bank_index for pose in poses} == taken
+    assert {row for pose in poses for row in pose.fingers.values()} == taken
 
 
 def _other_draws(sampler: RecipeSampler, count: int) -> list[Recipe]:

@@ -164,7 +164,7 @@ def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
             corner = np.flatnonzero(surface.corner_vertex == vertex)[0]
             u, v = np.floor(surface.corner_uv[corner] * texture).astype(int)
             albedo = np.zeros((texture, texture, 4), np.uint8)
-            albedo[v - 6 : v + 7, u - 6 : u + 7] = (255, 0, 0, 255)
+            albedo[v - 4 : v + 5, u - 4 : u + 5] = (255, 0, 0, 255)
             encoded = renderer.render(replace(view, albedo=albedo)).encoded.astype(float)
             red = np.clip(encoded[..., 0] - encoded[..., 1] - 15, 0, None)  # the antialiasing filter spreads a small dot
             assert red.sum() > 0, f"vertex {vertex} does not show"

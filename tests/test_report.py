@@ -20,7 +20,7 @@ from handsynth.dataset.selection import Selection
 from handsynth.dataset.statistics import GAP, collect_stats, contact_sheet, sample_sheet, save_image
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import decode_jpeg, decode_png
-from handsynth.recipe.sampling import RecipeSampler
+from handsynth.recipe.samplers import RecipeSampler
 from handsynth.recipe.spec import load_spec
 
 PASSES = "depth, parts, normal, uv"

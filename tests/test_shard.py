@@ -19,7 +19,7 @@ from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError
 from handsynth.core.files import write_file
 from handsynth.core.index import canonical_json, read_index
-from handsynth.core.sample import FIELDS, decode_labels, decode_npy, encode_npy
+from handsynth.core.sample import ADDED, NULLABLE, decode_labels, decode_npy, encode_npy, field_shapes
 from handsynth.core.shard import Members, read_shard, shard_name, write_shard
 
 
@@ -238,7 +238,7 @@ def test_a_damaged_npy_is_one_sentence(data):
 
 
 def _labels() -> dict:
-    labels = {name: np.zeros(shape).tolist() for name, (shape, _) in FIELDS.items() if shape}
+    labels = {name: np.zeros(shape).tolist() for name, shape in field_shapes(SCHEMA, 10).items() if shape}
     return labels | {
         "schema": SCHEMA,
         "index": 0,
@@ -246,30 +246,60 @@ def _labels() -> dict:
         "side": "right",
         "image_size": 64,
         "fingertip_table": "t",
+        "background": {"name": "n", "licence": "l", "replaced": False},
         "recipe": {},
     }
 
 
+INDEX = {"schema": SCHEMA, "num_shapes": 10}
+"""What decoding labels asks of an index."""
+
+
 def test_labels_are_checked_field_by_field():
     """Complete labels pass; without any one field, or with it in another shape or not finite, they are refused by its name."""
-    assert decode_labels({"json": canonical_json(_labels())}, "sample") == _labels()
-    for name, (shape, _) in FIELDS.items():
-        wrong: list[Any] = [None] if name == "schema" else []
+    assert decode_labels({"json": canonical_json(_labels())}, "sample", INDEX) == _labels()
+    for name, shape in field_shapes(SCHEMA, 10).items():
+        wrong: list[Any] = [None] if name in ("schema", "background") else []
+        if name == "background":
+            good = _labels()[name]
+            wrong += [3, [], {}, *(good | {key: 1.5} for key in good), good | {"coco_id": []}]
+            wrong += [{k: v for k, v in good.items() if k != key} for key in good]
         if shape:
-            wrong += [[], "text", None, {}, [[1], [2, 3]], 10**400, np.full((*shape, 1), 0.0).tolist()]
+            wrong += [] if name in NULLABLE else [None]
+            wrong += [[], "text", {}, [[1], [2, 3]], 10**400, np.full((*shape, 1), 0.0).tolist()]
             wrong += [np.full(shape, np.nan).tolist(), np.full(shape, "1").tolist()]
         for value in wrong:
             with pytest.raises(HandsynthError, match=name):
-                decode_labels({"json": json.dumps(_labels() | {name: value}).encode()}, "sample")
+                decode_labels({"json": json.dumps(_labels() | {name: value}).encode()}, "sample", INDEX)
         without = {k: v for k, v in _labels().items() if k != name}
         with pytest.raises(HandsynthError, match=name):
-            decode_labels({"json": canonical_json(without)}, "sample")
+            decode_labels({"json": canonical_json(without)}, "sample", INDEX)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema": "other/9"}'])
 def test_json_that_is_no_sample_is_one_sentence(data):
     with pytest.raises(HandsynthError, match="sample 3: "):
-        decode_labels({"json": data}, "sample 3")
+        decode_labels({"json": data}, "sample 3", INDEX)
+
+
+def test_what_a_schema_added_is_optional_in_older_datasets():
+    """Labels of schema 1 are read without what came later, with the ten shape coefficients of its time; and not as schema 2."""
+    old = {name: value for name, value in _labels().items() if name not in ADDED} | {"schema": "handsynth/1"}
+    assert ADDED
+    assert decode_labels({"json": canonical_json(old)}, "sample", {"schema": "handsynth/1"}) == old
+    for labels, index in ((old, INDEX), (_labels(), {"schema": "handsynth/1"})):
+        with pytest.raises(HandsynthError, match="schema is"):
+            decode_labels({"json": canonical_json(labels)}, "sample", index)
+
+
+def test_the_hand_decides_the_number_of_shapes():
+    """beta has as many numbers as the dataset's index says that its hand has shape coefficients."""
+    for count in (0, 1, 7, 300):
+        labels, index = _labels() | {"beta": [0.5] * count}, INDEX | {"num_shapes": count}
+        assert decode_labels({"json": canonical_json(labels)}, "sample", index) == labels
+        for other in (count + 1, 10):
+            with pytest.raises(HandsynthError, match="beta"):
+                decode_labels({"json": canonical_json(labels | {"beta": [0.5] * other})}, "sample", index)
 
 
 def test_equal_values_give_equal_json():

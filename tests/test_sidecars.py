@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from handsynth.core.conventions import SCHEMA
 from handsynth.core.index import canonical_json, read_index
 from handsynth.core.shard import read_shard, shard_name
 from handsynth.dataset.folder import LocalFolder
 from handsynth.dataset.sidecars import SIDECAR_DIR, merge_index, read_sidecars, whole_shards, write_sidecar
 
 PLAN: dict[str, Any] = {
-    "schema": "s", "name": "n", "dataset": "d", "spec": {}, "selection": "all", "assets": {}, "num_vertices": 1, "fingertips": [],
+    "schema": SCHEMA, "name": "n", "dataset": "d", "spec": {}, "selection": "all", "assets": {}, "num_vertices": 1, "num_shapes": 1,
+    "fingertips": [],
 }  # fmt: skip
 
 

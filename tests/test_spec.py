@@ -3,18 +3,27 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from handsynth.core.conventions import GENERATOR_VERSION
 from handsynth.core.errors import UsageError
+from handsynth.recipe import spec as spec_module
 from handsynth.recipe.spec import (
     SHIPPED,
+    CameraSpec,
     DatasetSpec,
     dataset_identity,
     grid_axes,
     load_spec,
     parse_spec,
+    recorded_identity,
     spec_capacity,
     spec_from_dict,
     spec_text,
@@ -55,6 +64,60 @@ def test_orders_that_count_differently_are_refused():
     text = "name: x\nsamples: 10\npose: {order: bank, bank_poses: 5, draws: 2}\ncamera: {order: grid, draws: 1}"
     with pytest.raises(UsageError, match="count differently"):
         parse_spec(text, "spec")
+
+
+def _grid(step: float, azimuth: tuple[float, float] = (0.0, 360.0), elevation: tuple[float, float] = (-90.0, 90.0)) -> CameraSpec:
+    return CameraSpec(order="grid", step_deg=step, azimuth_deg=azimuth, elevation_deg=elevation)
+
+
+@pytest.mark.parametrize("start", [0, -180, 0.1, 17.3])
+def test_a_step_that_divides_the_circle_closes_it(start):
+    """360 / n, however it was rounded when it was written, gives n azimuths that are evenly spread, none of them twice."""
+    for count in range(1, 3601):
+        for digits in (6, 12):
+            step = round(360 / count, digits)
+            if step >= 0.1:
+                azimuths = grid_axes(_grid(step, (start, start + 360)))[1]
+                assert len(azimuths) == count, step
+                assert azimuths[0] == start
+                np.testing.assert_allclose(np.diff([*azimuths, start + 360]), 360 / count, atol=2e-6)
+
+
+@pytest.mark.parametrize("step", [0.3, 0.6, 1.2, 2.4, 4.8])
+def test_a_decimal_step_is_kept_to_the_digit(step):
+    """No 359.99999 and no 0.30000000000000004: what a person writes is what a recipe holds."""
+    azimuths = grid_axes(_grid(step))[1]
+    assert azimuths == [round(k * step, 6) for k in range(round(360 / step))]
+    assert azimuths[-1] < 360
+
+
+def test_elevations_hold_both_limits_when_the_step_divides_them():
+    """-90 and 90 are both seen for 180 / n; else the last elevation is the last whole step."""
+    for count in range(1, 1801):
+        elevations = grid_axes(_grid(180 / count))[0]
+        assert (len(elevations), elevations[0], elevations[-1]) == (count + 1, -90, 90)
+    assert grid_axes(_grid(70))[0] == [-90, -20, 50]
+    assert grid_axes(_grid(5, elevation=(30, 30)))[0] == [30]
+
+
+def test_a_step_that_does_not_divide_the_circle_is_kept_and_named():
+    """Whole steps from the lower limit on, the last one short of the upper limit; the message on the count says by how much."""
+    assert grid_axes(_grid(100))[1] == [0, 100, 200, 300]
+    assert grid_axes(_grid(7))[1] == [7 * k for k in range(52)]
+    assert grid_axes(_grid(400))[1] == grid_axes(_grid(5, (0, 0)))[1] == [0]
+    text = "name: x\nsamples: 5\ncamera: {order: grid, step_deg: 7, draws: 2}"
+    with pytest.raises(
+        UsageError, match=r"2704 \(26 elevations x 52 azimuths x 2 draws; steps of 7 degrees end 3 before azimuth 360\)"
+    ):
+        parse_spec(text, "spec")
+
+
+def test_a_grid_of_more_than_a_turn_is_refused():
+    """Its azimuths would show the same views twice; drawn at random they may go round as often as they like."""
+    camera = "azimuth_deg: [-360, 360]"
+    with pytest.raises(UsageError, match=r"camera\.azimuth_deg must be one turn at most"):
+        parse_spec(f"name: x\nsamples: 5\ncamera: {{order: grid, {camera}}}", "spec")
+    assert parse_spec(f"name: x\nsamples: 5\ncamera: {{{camera}}}", "spec").camera.azimuth_deg == (-360, 360)
 
 
 @pytest.mark.parametrize("step", ["1.0e-9", "0.001", "0", "-5"])
@@ -114,6 +177,52 @@ def test_bad_yaml_gets_one_sentence(text, message):
     assert len(str(raised.value)) < 500
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_spec_is_utf_8_whatever_the_locale(tmp_path, encoding):
+    """Comments and paths in any script are read in the C locale too, with the mark of Windows' editors or without."""
+    (tmp_path / "mine.yaml").write_text("name: x\nsamples: 5\nbackgrounds: gr\u00f6\u00dfe \u624b  # \u624b\n", encoding=encoding)
+    code = "import sys; from handsynth.recipe.spec import load_spec; print(ascii(load_spec(sys.argv[1]).backgrounds))"
+    plain = {key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHONUTF8"))}
+    found = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "mine.yaml"], env=plain | {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == ascii(str(tmp_path / "gr\u00f6\u00dfe \u624b"))
+
+
+@pytest.mark.parametrize("data", ["name: \u00e9".encode("latin-1"), "name: x".encode("utf-16"), b"\xff"])
+def test_text_in_another_encoding_is_one_sentence(tmp_path, data):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=r"mine\.yaml is not UTF-8 text \(byte \d+\): save it as UTF-8"):
+        load_spec(str(path))
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", ".", "a\0b.yaml"])
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"spec .* cannot be read"):
+        load_spec(name)
+
+
+def test_relative_paths_mean_the_folder_of_the_file(tmp_path, monkeypatch):
+    """Wherever the command runs: hand, textures and backgrounds of a YAML file lie beside it; words and absolute paths stay."""
+    (tmp_path / "specs").mkdir()
+    path = tmp_path / "specs" / "mine.yaml"
+    path.write_text("name: x\nsamples: 5\nhand: my/hand.npz\ntextures: ../skin.npz\nbackgrounds: images")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for here, name in ((tmp_path, "specs/mine.yaml"), (tmp_path / "specs", "mine.yaml"), (Path("/"), str(path))):
+        monkeypatch.chdir(here)
+        spec = load_spec(name)
+        assert (Path(spec.hand), Path(spec.backgrounds)) == (tmp_path / "specs/my/hand.npz", tmp_path / "specs/images")
+        assert Path(spec.textures).resolve() == tmp_path / "skin.npz"
+    path.write_text("name: x\nsamples: 5\nhand: mano\ntextures: html\nbackgrounds: ~/images")
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["mano", "html", str(tmp_path / "home/images")]
+    path.write_text("name: x\nsamples: 5\nbackgrounds: /data/images")
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images"]
+
+
 def test_minus_zero_is_zero():
     """Written either way it is one spec, of one identity, and numpy may draw with it."""
     text = "name: x\nsamples: 1\nbeta_std: {0}\nsensor: {{noise: [0.0, {0}]}}"
@@ -171,6 +280,38 @@ def test_identity_changes_with_assets_and_not_with_paths():
     elsewhere = dataclasses.replace(spec, hand="/a/hand.npz", textures="/b/skin.npz", backgrounds="/c/images")
     assert dataset_identity(elsewhere, ASSETS) == identity
     assert all(dataset_identity(spec, ASSETS | {name: "other"}) != identity for name in ASSETS)
+
+
+def test_identity_changes_with_the_code_and_the_schema(monkeypatch):
+    """A dataset that other code began is another dataset; the index records all that its identity follows from."""
+    spec, found = load_spec("default"), []
+    for name, value in (("GENERATOR_VERSION", GENERATOR_VERSION), ("GENERATOR_VERSION", 999), ("SCHEMA", "handsynth/999")):
+        monkeypatch.setattr(spec_module, name, value)
+        found.append(dataset_identity(spec, ASSETS))
+        index = {"schema": spec_module.SCHEMA, "generator_version": spec_module.GENERATOR_VERSION, "assets": ASSETS}
+        assert recorded_identity(index | {"spec": json.loads(json.dumps(spec_to_dict(spec)))}) == found[-1]
+    assert len(set(found)) == 3
+
+
+FIRST_DEFAULT = """
+{"alpha_std": 1.0, "background": {"flip": true, "scale": [0.45, 1.0]}, "backgrounds": "scenes", "beta_std": 1.0,
+"camera": {"azimuth_deg": [0.0, 360.0], "distance_m": [0.35, 1.2], "draws": 32, "elevation_deg": [-90.0, 90.0],
+"fill": [0.45, 0.9], "offset": 0.8, "order": "random", "roll_std_deg": 60.0, "step_deg": 5.0}, "exclude_no_derivatives": false,
+"hand": "auto", "image_size": 256, "left_fraction": 0.5, "light": {"ambient": [0.25, 0.6], "background_tint": [0.2, 0.8],
+"count": [1, 3], "fill_intensity": [0.1, 0.6], "key_intensity": [0.6, 1.3], "temperature_k": [3000.0, 7500.0],
+"total": [1.0, 1.9]}, "name": "default", "passes": [], "pose": {"bank_poses": 895, "draws": 64, "order": "random",
+"swap_probability": 0.3}, "renderer": "moderngl", "samples": 100000, "seed": 0, "sensor": {"blur_probability": 0.6,
+"blur_px": [0.35, 0.8], "exposure_stops": [-0.3, 0.3], "jpeg_quality": [88, 97], "noise": [0.0, 0.012], "white_balance": 0.06},
+"shard_size": 512, "textures": "auto"}
+"""
+"""The default spec as an index of schema handsynth/1 records it."""
+
+
+def test_identities_of_the_first_schema_are_those_of_its_time():
+    """What handsynth 0.1 wrote of its default spec still follows from what its index records."""
+    assert recorded_identity({"schema": "handsynth/1", "spec": json.loads(FIRST_DEFAULT), "assets": ASSETS}) == (
+        "a8da23a7b9f5504b28d4aa02fc7c68d8af9e833f0b1a4d5f625c7066adf5b6ad"
+    )
 
 
 @pytest.mark.parametrize("name", SHIPPED)

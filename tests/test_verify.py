@@ -25,7 +25,7 @@ from handsynth.dataset.replay import Here, find_sample, replay
 from handsynth.dataset.sidecars import SIDECAR_DIR
 from handsynth.dataset.silhouette import silhouette
 from handsynth.dataset.verify import MAX_FAULTS, closed_faces, verify
-from handsynth.image.encode import decode_png, encode_png
+from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_png
 
 PASSES = "depth, parts"
 
@@ -317,11 +317,16 @@ def test_a_stranger_without_notes_can_verify(out, faults, tiny_world):
     assert all(r.faithful for r in replay(out, [0, 11], tiny_world.assets))
 
 
+def reencoded(jpg: bytes) -> bytes:
+    """The same image in other bytes."""
+    return encode_jpeg(decode_jpeg(jpg, "here"), 50)
+
+
 def test_replay_finds_a_changed_image_and_a_changed_recipe(out, made, tiny_world):
     """A sample made again from its recipe equals the stored one in every member; an edited member is named."""
     names = ("depth.png", "jpg", "json", "mask.png", "parts.png", "vertices.npy")
     assert [r.equal for r in replay(made, [0, 6, 11], tiny_world.assets)] == [names] * 3
-    repack(out, lambda labels, members: members.update(jpg=members["jpg"][:-2] + b"\0\0\xff\xd9"))
+    repack(out, lambda labels, members: members.update(jpg=reencoded(members["jpg"])))
     (found,) = replay(out, [6], tiny_world.assets)
     assert (found.different, found.faithful, found.same_driver) == (("jpg",), False, True)
     repack(out, lambda labels, members: labels["recipe"]["camera"].update(roll_deg=30.0))

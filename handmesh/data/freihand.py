@@ -204,6 +204,7 @@ def _write_split(
         "fingertip_table": hand.fingertip_table,
         "fingertips": hand.fingertips.tolist(),
         "num_vertices": hand.num_vertices,
+        "num_shapes": hand.num_shapes,
         "samples": len(images),
         "drivers": [],
         "replaced_backgrounds": 0,
@@ -271,6 +272,8 @@ def _members(src: Path, labels: FreihandLabels, image: int, trans: np.ndarray, i
         "keypoints_visible": ((xy >= 0) & (xy < width)).all(1).astype(int).tolist(),
         "bbox_xyxy": np.concatenate([outline.min(0), outline.max(0)]).round(4).tolist(),
         "fingertip_table": "freihand",
+        "ambient_used": None,
+        "background": {"name": f"FreiHAND {VERSIONS[version]}", "licence": LICENCE, "replaced": False},
         "recipe": {"source": "FreiHAND v2", "original": k, "version": VERSIONS[version]},
     }
     return {

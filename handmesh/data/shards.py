@@ -11,7 +11,6 @@ import numpy as np
 import simplejpeg
 
 from handmesh.data.remote import fetch_dataset, open_files
-from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.index import read_index
@@ -111,7 +110,7 @@ class ShardDataset:
     def labels(self, position: int) -> dict[str, Any]:
         """The sample's JSON alone, checked. Raises HandsynthError naming shard and sample when it is damaged."""
         where = self.where(position)
-        labels = decode_labels({"json": self._member(position, MEMBERS.index("json"))}, where)
+        labels = decode_labels({"json": self._member(position, MEMBERS.index("json"))}, where, self.index)
         if (labels["dataset"], labels["index"]) != (self.identity, self._table[position, 1]):
             raise HandsynthError(f"{where}: its labels are those of sample {labels['index']} of dataset {labels['dataset']!r:.20}")
         if labels["side"] not in ("right", "left"):
@@ -155,9 +154,7 @@ class ShardDataset:
 
 
 def check_index(index: dict[str, Any], where: str, hand: HandModel | None) -> None:
-    """Raises HandsynthError when the schema is another, UsageError when the hand or its fingertips are not those of `hand`."""
-    if index["schema"] != SCHEMA:
-        raise HandsynthError(f"{where}: schema is {index['schema']!r:.60}, this version reads {SCHEMA!r}")
+    """Raises UsageError when the hand or its fingertips are not those of `hand`; None takes any."""
     if hand is None:
         return
     if index["num_vertices"] != hand.num_vertices:

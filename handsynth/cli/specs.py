@@ -81,7 +81,7 @@ def recipe(
     from handsynth.core.index import canonical_json
     from handsynth.dataset.selection import Selection
     from handsynth.generator import library_of
-    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.samplers import RecipeSampler
 
     chosen = spec_of(spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures)
     selected = Selection(samples, indices).indices(chosen.samples)
@@ -108,7 +108,7 @@ def preview(
     from handsynth.dataset.selection import Selection
     from handsynth.dataset.statistics import contact_sheet, save_image
     from handsynth.generator import Generator, library_of
-    from handsynth.recipe.sampling import RecipeSampler
+    from handsynth.recipe.samplers import RecipeSampler
     from handsynth.render.context import check_device
 
     chosen = spec_of(

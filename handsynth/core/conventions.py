@@ -1,7 +1,29 @@
-"""Orders, names and tables that every dataset shares: the constants behind CONVENTIONS.md."""
+"""Orders, names, tables and versions that every dataset shares: the constants behind CONVENTIONS.md."""
 
-SCHEMA = "handsynth/1"
-"""Name and version of the sample schema. A reader refuses another one."""
+from handsynth.core.errors import HandsynthError
+
+SCHEMA = "handsynth/2"
+"""Name and version of the sample schema that is written. CONVENTIONS.md says what each version changed."""
+
+READABLE_SCHEMAS = ("handsynth/1", SCHEMA)
+"""Schemas that are read, oldest first. Datasets of an older one are trained on, verified and shown, never continued or replayed."""
+
+GENERATOR_VERSION = 1
+"""Version of the code that makes samples: part of a dataset's identity, and recorded in its index.
+
+To be raised with every change after which an unchanged spec, on unchanged assets, gives another recipe, label or pixel: in
+sampling, posing, texturing, rendering, compositing, annotating or encoding. A dataset that was begun before the change is then
+neither continued nor replayed by code after it. The painted skin and the scenes have versions of their own, which their digests
+hold: PAINTER_VERSION in assets/skins/painter/basis.py, VERSION in assets/backgrounds/procedural/scenes.py.
+tests/test_golden.py fails when one of the three was forgotten.
+"""
+
+
+def check_schema(schema: object, where: str) -> None:
+    """Raises HandsynthError when the schema of a dataset or of its labels, read at `where`, is none of READABLE_SCHEMAS."""
+    if schema not in READABLE_SCHEMAS:
+        raise HandsynthError(f"{where}: schema is {schema!r:.60}, this version reads {' and '.join(READABLE_SCHEMAS)}")
+
 
 JOINT_NAMES = (
     "wrist",

@@ -108,11 +108,9 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     """
     theta, beta = np.asarray(theta, np.float64), np.asarray(beta, np.float64)
     batch = theta.shape[:-2]
-    theta, beta = (
-        theta.reshape((-1, *theta.shape[-2:])),
-        np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(-1, beta.shape[-1]),
-    )
+    theta = theta.reshape((-1, *theta.shape[-2:]))
     count, num_v, num_j = len(theta), model.num_vertices, model.num_joints
+    beta = np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(count, beta.shape[-1])
 
     rotmat = rotvec_to_rotmat(theta)  # (B, J, 3, 3)
     pose_feature = (rotmat[:, 1:] - np.eye(3)).reshape(count, -1)  # (B, 9 (J - 1))
@@ -166,7 +164,7 @@ def mirror_left(points: np.ndarray, sides: Sequence[str]) -> np.ndarray:
 
 def _blend(directions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """(N, 3, C) directions times (B, C) coefficients -> (B, N, 3), as one matrix product."""
-    flat = directions.reshape(-1, directions.shape[-1])
+    flat = directions.reshape(3 * len(directions), directions.shape[-1])
     return (coefficients @ flat.T).reshape(len(coefficients), -1, 3)
 
 

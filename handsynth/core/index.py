@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from handsynth.core.conventions import READABLE_SCHEMAS, check_schema
 from handsynth.core.errors import HandsynthError
 from handsynth.core.shard import ShardInfo
 
@@ -29,7 +30,7 @@ class Readable(Protocol):
 
 
 def read_index(folder: Path | Readable) -> dict[str, Any]:
-    """Reads `index.json` of a dataset. Raises HandsynthError in one sentence when it is missing or damaged."""
+    """Reads `index.json` of a dataset. Raises HandsynthError in one sentence when it is missing, damaged or of another schema."""
     path = f"{folder}/index.json"
     try:
         index = json.loads((folder / "index.json").read_bytes() if isinstance(folder, Path) else folder.read("index.json"))
@@ -42,6 +43,9 @@ def read_index(folder: Path | Readable) -> dict[str, Any]:
         raise HandsynthError(f"{path} is damaged: {error}; `handsynth generate` with the same arguments writes it again") from None
     if not isinstance(index, dict) or not all(isinstance(index.get(key), kind) for key, kind in _INDEX_KEYS.items()):
         raise HandsynthError(f"{path} is no index of a handsynth dataset")
+    check_schema(index["schema"], path)
+    if index["schema"] != READABLE_SCHEMAS[0] and not (type(index.get("num_shapes")) is int and index["num_shapes"] >= 0):
+        raise HandsynthError(f"{path} is damaged: num_shapes is {index.get('num_shapes')!r:.40}")
     for entry in index["shards"]:
         good = isinstance(entry, dict) and all(type(entry.get(key)) is kind for key, kind in _SHARD_KEYS.items())
         good = good and type(entry.get("driver", "")) is str  # older versions kept one list of drivers for the whole dataset

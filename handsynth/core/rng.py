@@ -1,4 +1,4 @@
-"""Random streams: one private generator per sample and per purpose."""
+"""Random streams: one private generator per spec, sample and purpose."""
 
 import hashlib
 from functools import lru_cache
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 
-def stream(seed: int, index: int, name: str) -> np.random.Generator:
-    """Generator of sample `index` for the purpose `name` ("camera", "light", ...).
+def stream(seed: int, index: int, *names: str) -> np.random.Generator:
+    """Generator of sample `index` for what `names` name together: a spec and a purpose ("camera", "light", ...).
 
-    Independent of every other (seed, index, name), so that samples can be made alone and in any order, and a new draw
-    for one purpose moves no other. Philox is counter-based (Salmon et al. 2011): seed and name make the key, the index
-    is the highest word of the counter, and 2^192 numbers lie between two indices.
+    Independent of every other (seed, index, names), so that samples can be made alone and in any order, a new draw for one
+    purpose moves no other, and two specs of one seed show different people. Philox is counter-based (Salmon et al. 2011):
+    seed and names make the key, the index is the highest word of the counter, and 2^192 numbers lie between two indices.
     """
-    key: Any = _key(seed, name)  # numpy's stub knows no seeds but its own
+    key: Any = _key(seed, names)  # numpy's stub knows no seeds but its own
     return np.random.Generator(np.random.Philox(key, counter=[0, 0, 0, index]))
 
 
@@ -31,6 +31,7 @@ class _Key(ISeedSequence):
 
 
 @lru_cache(maxsize=256)
-def _key(seed: int, name: str) -> _Key:
-    """Key of a seed and a purpose: two uint64. SHA-256, because Python's own hash() of text is salted."""
-    return _Key(np.frombuffer(hashlib.sha256(f"{seed} {name}".encode()).digest()[:16], "<u8"))
+def _key(seed: int, names: tuple[str, ...]) -> _Key:
+    """Key of a seed and names: two uint64. SHA-256, because Python's own hash() of text is salted."""
+    text = f"{seed} " + "\n".join(names)  # no name holds a line break, so that no two lists make one text
+    return _Key(np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], "<u8"))

@@ -2,15 +2,19 @@
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from handsynth.core.conventions import SCHEMA
+from handsynth.core.conventions import READABLE_SCHEMAS, check_schema
 from handsynth.core.errors import HandsynthError
 from handsynth.core.shard import Members
+
+SHAPES = -1
+"""In the shapes of FIELDS: as many as the hand has shape coefficients, which the index records as `num_shapes`."""
 
 FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "schema": (None, "name and version of this schema"),
@@ -21,16 +25,33 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "K": ((3, 3), "intrinsics [px]; corner of the top-left pixel is (0, 0)"),
     "T_cam_world": ((4, 4), "world to camera; OpenCV frame: x right, y down, z forward [m]"),
     "theta": ((48,), "16 axis-angles relative to the flat hand [rad], MANO's joint order; the first turns the whole hand"),
-    "beta": ((10,), "shape [standard deviations]"),
+    "beta": ((SHAPES,), "shape [standard deviations]; as many as the hand has shape coefficients"),
     "trans": ((3,), "added after posing, world frame [m]"),
     "keypoints_cam": ((21, 3), "FreiHAND's order, camera frame [m]"),
     "keypoints_xy": ((21, 2), "their projections [px]"),
     "keypoints_visible": ((21,), "1 when in the image and nothing lies more than the stated tolerance in front, else 0"),
     "bbox_xyxy": ((4,), "bounds of the projected vertices [px]"),
     "fingertip_table": (None, "name of the vertices that serve as fingertips"),
+    "ambient_used": ((3,), "ambient light as rendered, after the background's tint: linear RGB times intensity; null in photos"),
+    "background": (
+        None,
+        "image behind the hand: name, licence, replaced (the drawn one could not be read), coco_id if any",
+    ),
     "recipe": (None, "every decision behind the sample"),
 }
 """Keys of a sample's JSON: shape of the numbers (None: not an array) and meaning."""
+
+ADDED: dict[str, str] = {"ambient_used": "handsynth/2", "background": "handsynth/2"}
+"""Fields that came after the first schema: labels of an older one may lack them."""
+
+NULLABLE = {"ambient_used"}
+"""Fields that may be null: what is not known of a photograph."""
+
+MEASURED = {"ambient_used"}
+"""Fields that are measured on decoded images: equal with the same codecs, where all others are equal on every machine."""
+
+_FIRST_SHAPES = 10
+"""Every hand of schema handsynth/1 has so many shape coefficients: its indices do not say."""
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
@@ -81,8 +102,13 @@ def decode_npy(data: bytes, where: str) -> np.ndarray:
     return array
 
 
-def decode_labels(members: Members, where: str) -> dict[str, Any]:
-    """Labels of an encoded sample, checked against FIELDS. `where` names the sample in errors.
+def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels of an encoded sample, checked against FIELDS as the dataset's schema has them.
+
+    Args:
+        members: of the sample.
+        where: names the sample in errors.
+        index: the dataset's, for its schema and the hand's number of shape coefficients (see core.shard.read_index).
 
     Raises HandsynthError naming the field that is missing, of another shape, or not finite.
     """
@@ -90,17 +116,38 @@ def decode_labels(members: Members, where: str) -> dict[str, Any]:
         labels = json.loads(members["json"])
     except (KeyError, ValueError, RecursionError) as error:
         raise HandsynthError(f"{where}: its JSON is missing or damaged ({error!r:.100})") from None
-    if not isinstance(labels, dict) or labels.get("schema") != SCHEMA:
-        found = labels.get("schema") if isinstance(labels, dict) else None
-        raise HandsynthError(f"{where}: schema is {found!r:.60}, this version reads {SCHEMA!r}")
-    for name, (shape, _) in FIELDS.items():
+    schema = labels.get("schema") if isinstance(labels, dict) else None
+    check_schema(schema, where)
+    if schema != index["schema"]:
+        raise HandsynthError(f"{where}: schema is {schema!r}, its dataset's is {index['schema']!r:.60}")
+    for name, shape in field_shapes(schema, index.get("num_shapes", _FIRST_SHAPES)).items():
         if name not in labels:
             raise HandsynthError(f"{where}: field {name} is missing")
-        if shape is not None:
+        if shape is not None and not (labels[name] is None and name in NULLABLE):
             try:
                 value = np.asarray(labels[name])
             except ValueError:
                 value = np.empty(0)
             if value.shape != shape or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
                 raise HandsynthError(f"{where}: field {name} is not {shape} finite numbers")
+    if "background" in labels and not _is_background(labels["background"]):
+        raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
     return labels
+
+
+@lru_cache(maxsize=16)
+def field_shapes(schema: str, num_shapes: int) -> dict[str, tuple[int, ...] | None]:
+    """The fields that labels of a schema must have, with the shape of each for a hand of `num_shapes` shape coefficients."""
+    age = READABLE_SCHEMAS.index(schema)
+    return {
+        name: shape and tuple(num_shapes if size == SHAPES else size for size in shape)
+        for name, (shape, _) in FIELDS.items()
+        if READABLE_SCHEMAS.index(ADDED.get(name, READABLE_SCHEMAS[0])) <= age
+    }
+
+
+def _is_background(value: Any) -> bool:
+    """Whether it has the provenance that every background has: Backgrounds.label, and whether it is a replacement."""
+    if not isinstance(value, dict) or not isinstance(value.get("coco_id", 0), int | str):
+        return False
+    return all(type(value.get(key)) is kind for key, kind in {"name": str, "licence": str, "replaced": bool}.items())

@@ -15,14 +15,14 @@ import threadpoolctl
 
 import handsynth
 from handsynth.assets.backgrounds.folder import describe_skipped
-from handsynth.core.conventions import SCHEMA
+from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.index import canonical_json
 from handsynth.core.sample import Sample
 from handsynth.core.shard import Members, ShardInfo, shard_name
 from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.progress import Progress
-from handsynth.dataset.selection import Selection
+from handsynth.dataset.selection import Selection, Shards
 from handsynth.dataset.sidecars import (
     PLAN,
     SIDECAR_DIR,
@@ -39,8 +39,8 @@ from handsynth.dataset.workers import run_in_workers
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_samples
 from handsynth.profile import OFF, START, Profile
-from handsynth.recipe.sampling import RecipeSampler
-from handsynth.recipe.spec import DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
+from handsynth.recipe.samplers import RecipeSampler
+from handsynth.recipe.spec import ASSET_NAMES, DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
 from handsynth.render.context import AUTO, check_device
 
 MAX_LOST = 8
@@ -65,7 +65,7 @@ class ShardTask:
     """One shard to be made: everything a worker needs, as plain values."""
 
     number: int
-    indices: tuple[int, ...]
+    indices: Sequence[int]  # lazy, see Selection.indices
     spec_json: str
     assets: str
     out: str = field(repr=False)  # may hold a secret, and a cluster's log shows the tasks that failed
@@ -82,10 +82,9 @@ class MadeShard:
     profile: Profile
 
 
-def plan_shards(spec: DatasetSpec, selection: Selection) -> list[tuple[int, ...]]:
+def plan_shards(spec: DatasetSpec, selection: Selection) -> Shards:
     """Indices of each shard: the selected ones fill the shards in order."""
-    indices = selection.indices(spec.samples)
-    return [tuple(indices[k : k + spec.shard_size]) for k in range(0, len(indices), spec.shard_size)]
+    return Shards(selection.indices(spec.samples), spec.shard_size)
 
 
 def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:
@@ -106,6 +105,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,
+        "generator_version": GENERATOR_VERSION,
         "name": spec.name,
         "dataset": dataset_identity(spec, library.digests),
         "spec": spec_to_dict(spec),
@@ -116,6 +116,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
         "fingertip_table": library.hand.fingertip_table,
         "fingertips": library.hand.fingertips.tolist(),
         "num_vertices": library.hand.num_vertices,
+        "num_shapes": library.hand.num_shapes,
         "conventions": conventions(spec.passes),
     }
     shards = plan_shards(spec, selection)
@@ -156,11 +157,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
 
 def _absolute_paths(spec: DatasetSpec) -> dict[str, str]:
     """The files and folders that a spec names, as a worker in another working directory finds them; identities ignore paths."""
-    named = {key: getattr(spec, key) for key in ("hand", "textures", "backgrounds")}
-    return {key: str(Path(name).absolute()) for key, name in named.items() if name not in _KEYWORDS}
-
-
-_KEYWORDS = {"auto", "mano", "embedded", "toy", "html", "scenes"}
+    named = {key: getattr(spec, key) for key in ASSET_NAMES}
+    return {key: str(Path(name).absolute()) for key, name in named.items() if name not in ASSET_NAMES[key]}
 
 
 _OF_THE_SYSTEM = re.compile(
@@ -204,15 +202,15 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
     """The first thing in which two plans differ, for a message."""
     if not found:
         return "its plan is damaged"
-    for key in ("name", "selection"):
+    for key in ("schema", "generator_version", "name", "selection"):
         if found.get(key) != plan[key]:
-            return f"{key} {found.get(key)!r}, not {plan[key]!r}"
+            return f"{key.replace('_', ' ')} {found.get(key)!r}, not {plan[key]!r}"
     for group in ("spec", "assets"):
         old, new = found.get(group), json.loads(json.dumps(plan[group]))
         if not isinstance(old, dict):
             break
         for key in new:
-            if old.get(key) != new[key] and key not in ("hand", "textures", "backgrounds"):
+            if old.get(key) != new[key] and key not in ASSET_NAMES:
                 return f"{group}.{key} {old.get(key)!r:.40}, not {new[key]!r:.40}"
             if group == "assets" and old.get(key) != new[key]:
                 return f"other {key}"
@@ -261,7 +259,7 @@ def make_shard(task: ShardTask) -> MadeShard:
                 yield sample.index, encoded
 
         info = folder.write_shard(name, members())
-        info = dataclasses.replace(info, replaced_backgrounds=replaced, driver=generator.renderer.driver)
+        info = dataclasses.replace(info, replaced_backgrounds=replaced, driver=generator.driver)
         write_sidecar(folder, info, generator.dataset)
     if task.profile:
         profile.samples = info.count

@@ -8,7 +8,7 @@ import numpy as np
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import pose_hand
 from handsynth.core.rotation import rotmat_to_rotvec
-from handsynth.dataset.selection import Selection
+from handsynth.dataset.selection import Selection, Shards
 from handsynth.dataset.statistics import plot_cameras
 from handsynth.generator import library_of
 from handsynth.recipe.samplers import UPRIGHT
@@ -26,7 +26,8 @@ SECONDS_PER_SAMPLE = {"image": 0.012, "depth": 0.005, "parts": 0.002, "normal": 
 
 def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
     """Counts (exact) and cost (rough) of a dataset."""
-    samples = len(selection.indices(spec.samples))
+    indices = selection.indices(spec.samples)
+    samples = len(indices)
     pixels = spec.image_size**2
     layers = ("image", *spec.passes)
     size = samples * (BYTES_PER_SAMPLE + pixels * sum(BYTES_PER_PIXEL[name] for name in layers))
@@ -34,7 +35,7 @@ def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
     return {
         "name": spec.name,
         "samples": samples,
-        "shards": -(-samples // spec.shard_size),
+        "shards": len(Shards(indices, spec.shard_size)),
         "shard_size": spec.shard_size,
         "image_size": spec.image_size,
         "passes": list(spec.passes),

@@ -1,14 +1,16 @@
 """Replay: samples made again from their stored recipes, and compared member by member."""
 
 import dataclasses
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import AssetError, UsageError
-from handsynth.core.index import read_index
-from handsynth.core.sample import decode_labels
+from handsynth.core.index import canonical_json, read_index
+from handsynth.core.sample import MEASURED, decode_labels
 from handsynth.core.shard import Members
 from handsynth.dataset.folder import Folder, open_folder, read_samples
 from handsynth.generator import Generator, library_of
@@ -72,10 +74,17 @@ class Replay:
 def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here = Here()) -> list[Replay]:
     """Makes samples again from their stored recipes and compares every member.
 
-    Raises UsageError when the assets here are not those of the dataset, AssetError when they or the device are missing.
+    Raises UsageError when the assets here, or the code, are not those of the dataset, AssetError when assets or the device are
+    missing.
     """
     folder = open_folder(out)
     index = read_index(folder)
+    if (index["schema"], index.get("generator_version")) != (SCHEMA, GENERATOR_VERSION):
+        version = f" and generator version {index['generator_version']!s:.20}" if "generator_version" in index else ""
+        raise UsageError(
+            f"{folder} was made by handsynth {index.get('handsynth')!s:.20} with schema {index['schema']}{version}, here is "
+            f"{SCHEMA} and generator version {GENERATOR_VERSION}: a replay needs the version that made it"
+        )
     spec = here.spec(spec_from_dict(index["spec"], f"{folder}/index.json"))
     elsewhere = "--hand, --textures and --backgrounds say where they lie on this machine"
     try:
@@ -91,11 +100,10 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
     for sample_index in sample_indices:
         entry, members = _find(folder, index, sample_index)
         where = f"{entry['name']}, sample {sample_index}"
-        recipe = recipe_from_dict(decode_labels(members, where)["recipe"], where)
+        recipe = recipe_from_dict(decode_labels(members, where, index)["recipe"], where, library.hand.num_shapes)
         again = encode_sample(next(iter(generator.make_samples([recipe]))))
-        names = sorted(set(members) | set(again))
-        equal = tuple(n for n in names if members.get(n) == again.get(n))
-        same_driver = generator.renderer.driver == _driver(index, entry)
+        names, same_driver = sorted(set(members) | set(again)), generator.driver == _driver(index, entry)
+        equal = tuple(n for n in names if _is_equal(n, members.get(n), again.get(n), same_driver))
         results.append(Replay(equal, tuple(n for n in names if n not in equal), same_driver))
     return results
 
@@ -103,3 +111,11 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
 def _driver(index: dict[str, Any], entry: dict[str, Any]) -> str | None:
     """The driver that drew a shard; None when the index does not say: older ones only list the drivers of the whole dataset."""
     return entry.get("driver") or (index["drivers"][0] if len(index["drivers"]) == 1 else None)
+
+
+def _is_equal(name: str, stored: bytes | None, again: bytes | None, same_driver: bool) -> bool:
+    """Whether a member is as it was: in every byte, or, of labels on another driver, in all but what is measured on images."""
+    if name != "json" or same_driver or stored is None or again is None:
+        return stored == again
+    first, second = ({key: v for key, v in json.loads(data).items() if key not in MEASURED} for data in (stored, again))
+    return canonical_json(first) == canonical_json(second)

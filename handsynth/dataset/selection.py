@@ -1,6 +1,8 @@
-"""Which samples of a spec are meant: all of them, N spread evenly, or a slice A:B:STEP."""
+"""Which samples of a spec are meant: all of them, N spread evenly, or a slice A:B:STEP. None of them is ever listed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from handsynth.core.errors import UsageError
 
@@ -31,18 +33,21 @@ class Selection:
             raise UsageError(f"--indices must be A:B or A:B:STEP with whole numbers from 0, found {self.slice_text!r}")
         return slice(*numbers)
 
-    def indices(self, total: int) -> list[int]:
-        """The selected indices of a spec of `total` samples, ascending. Raises UsageError when there is none or too many."""
+    def indices(self, total: int) -> Sequence[int]:
+        """The selected indices of a spec of `total` samples, ascending, as a sequence that takes no memory for its members.
+
+        Raises UsageError when there is none or too many.
+        """
         if self.samples is not None:
             if self.samples > total:
                 raise UsageError(f"--samples {self.samples} is more than the spec's {total}: lower it")
-            return [k * total // self.samples for k in range(self.samples)]
+            return Spread(total, self.samples, range(self.samples))
         if self.slice_text is None:
-            return list(range(total))
+            return range(total)
         chosen = self._slice()
         if chosen.stop is not None and chosen.stop > total:
             raise UsageError(f"--indices {self.slice_text} goes beyond the spec's {total} samples")
-        found = list(range(total)[chosen])
+        found = range(total)[chosen]
         if not found:
             raise UsageError(f"--indices {self.slice_text} selects nothing of the spec's {total} samples")
         return found
@@ -52,6 +57,52 @@ class Selection:
         if self.samples is not None:
             return f"even:{self.samples}"
         return self.slice_text or "all"
+
+
+@dataclass(frozen=True)
+class Spread(Sequence[int]):
+    """Some of `samples` indices that are evenly spread over 0 .. total - 1: of those numbered `places`, computed when asked for."""
+
+    total: int
+    samples: int
+    places: range
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Spread": ...
+
+    def __getitem__(self, place: int | slice) -> "int | Spread":
+        if isinstance(place, slice):
+            return Spread(self.total, self.samples, self.places[place])
+        return self.places[place] * self.total // self.samples
+
+
+@dataclass(frozen=True)
+class Shards(Sequence[Sequence[int]]):
+    """The indices of each shard: the selected ones fill shards of `size` samples in order, the last with what is left."""
+
+    indices: Sequence[int]
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.size)
+
+    @overload
+    def __getitem__(self, number: int) -> Sequence[int]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> "list[Sequence[int]]": ...
+
+    def __getitem__(self, number: int | slice) -> "Sequence[int] | list[Sequence[int]]":
+        if isinstance(number, slice):
+            return [self[k] for k in range(len(self))[number]]
+        first = range(len(self))[number] * self.size
+        return self.indices[first : first + self.size]
 
 
 def parse_selection(text: str) -> Selection:

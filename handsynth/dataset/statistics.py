@@ -51,7 +51,7 @@ def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
 def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
     """One stored sample as a row: the image, its labels, its mask, and the passes that it has."""
     where, members = find_sample(out, index)
-    labels = decode_labels(members, where)
+    labels = decode_labels(members, where, read_index(open_folder(out)))
     image = decode_jpeg(members.get("jpg", b""), where)
     mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
     tiles = [draw_labels(image, labels, mask > 0, zoom)]
@@ -143,9 +143,9 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     for entry in index["shards"]:
         for number, members in read_samples(folder, entry["name"]):
             where = f"{entry['name']}, sample {number}"
-            labels = decode_labels(members, where)
+            labels = decode_labels(members, where, index)
             mask = decode_png(members.get("mask.png", b""), f"{where}, mask") > 0
-            recipe, box = recipe_from_dict(labels["recipe"], where), labels["bbox_xyxy"]
+            recipe, box = recipe_from_dict(labels["recipe"], where, len(labels["beta"])), labels["bbox_xyxy"]
             for name in ("elevation_deg", "azimuth_deg", "distance_m"):
                 columns[name].append(getattr(recipe.camera, name))
             columns["hand_px"].append(max(box[2] - box[0], box[3] - box[1]))

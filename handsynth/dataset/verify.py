@@ -1,7 +1,7 @@
 """Verify: a dataset against its index, its labels against their geometry, its geometry against its pixels."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
 from handsynth.image.encode import decode_jpeg, decode_png
-from handsynth.recipe.spec import dataset_identity, spec_from_dict
+from handsynth.recipe.spec import recorded_identity, spec_from_dict
 from handsynth.render.surface import make_surface
 
 REPROJECTION_PX = 0.01
@@ -113,15 +113,16 @@ def _find_hand(index: dict[str, Any], out: Folder, assets: Path, here: Here, fin
         return None
 
 
-def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> list[int]:
-    """Schema, identity, counts and stray files; returns the indices that the dataset must hold."""
-    if index.get("schema") != SCHEMA:
-        raise HandsynthError(f"{out}/index.json has schema {index.get('schema')!r:.60}, this version reads {SCHEMA!r}")
+def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> Sequence[int]:
+    """Identity, counts and stray files; returns the indices that the dataset must hold."""
     try:
-        spec = spec_from_dict(index["spec"], f"{out}/index.json")
+        values = index["spec"]
+        if index["schema"] != SCHEMA:  # its grid may be one that is no longer taken; what is needed here is what follows
+            values = {key: values[key] for key in ("name", "samples", "passes")}
+        spec = spec_from_dict(values, f"{out}/index.json")
         expected = parse_selection(index["selection"]).indices(spec.samples)
         entries = [(e["name"], e["count"], e["bytes"], e["sha256"]) for e in index["shards"]]
-        if dataset_identity(spec, index["assets"]) != index["dataset"]:
+        if recorded_identity(index) != index["dataset"]:
             findings.add("index.json: the dataset's identity does not follow from its spec and assets")
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         raise HandsynthError(f"{out}/index.json is damaged: {error!r:.200}") from None
@@ -143,7 +144,7 @@ def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> list
 
 
 def _read_checked(
-    out: Folder, number: int, entry: dict[str, Any], wanted: list[int], findings: Findings
+    out: Folder, number: int, entry: dict[str, Any], wanted: Sequence[int], findings: Findings
 ) -> Iterator[tuple[str, Members]]:
     """Yields the samples of a shard whose bytes are those of the index; otherwise records the fault."""
     name = shard_name(number)
@@ -163,7 +164,7 @@ def _read_checked(
     except HandsynthError as error:
         findings.add(f"{name}: {error}")
         return
-    if found != wanted:
+    if found != list(wanted):
         missing = sorted(set(wanted) - set(found))[:3]
         findings.add(f"{name} holds other samples than its place in the dataset asks for (first missing: {missing})")
 
@@ -172,7 +173,7 @@ def _check_sample(
     members: Members, where: str, index: dict[str, Any], number: int
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Labels against geometry and pixels: returns labels, (H, W) bool mask and (V, 3) vertices. Raises HandsynthError."""
-    labels = decode_labels(members, where)
+    labels = decode_labels(members, where, index)
     if labels["dataset"] != index["dataset"] or labels["index"] != number:
         raise HandsynthError(f"{where}: belongs to another dataset or is another sample ({labels['index']!r:.20})")
     size, K = labels["image_size"], np.array(labels["K"])
@@ -257,7 +258,7 @@ def closed_faces(hand: HandModel) -> np.ndarray:
     return make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
 
 
-def _replay_some(out: Path | str, indices: list[int], count: int, assets: Path, here: Here, findings: Findings) -> None:
+def _replay_some(out: Path | str, indices: Sequence[int], count: int, assets: Path, here: Here, findings: Findings) -> None:
     """Replays `count` samples, evenly spread."""
     count = min(count, len(indices))
     chosen = [indices[k * len(indices) // count] for k in range(count)]

@@ -1,5 +1,6 @@
 """Stage 6, encode: images and labels -> the members of a shard, and back for those who look at them."""
 
+import re
 from collections.abc import Sequence
 
 import cv2
@@ -19,6 +20,17 @@ PNG_SMOOTH = [*_PNG_RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 row, as OpenCV does by itself, takes more than twice as long for files that are no smaller."""
 PNG_FLAT = [*_PNG_RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
 """For masks and parts, whose rows are runs of one value."""
+
+
+def codecs() -> str:
+    """The libraries that decide the bytes of an image beside the renderer, with their versions, for the dataset's index.
+
+    simplejpeg's version says which libjpeg-turbo it holds. OpenCV also decodes, resizes and blurs.
+    """
+    beneath = dict(re.findall(r"^ *(PNG|ZLib): .*\(ver ([^)]*)\)", cv2.getBuildInformation(), re.MULTILINE))
+    names = {"PNG": "libpng", "ZLib": "zlib"}
+    inside = ", ".join(f"{names[key]} {beneath[key]}" for key in names if key in beneath)
+    return f"simplejpeg {simplejpeg.__version__}; OpenCV {cv2.__version__}" + (f" with {inside}" if inside else "")
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:

@@ -26,8 +26,8 @@ class HandProxy:
         ends = [(model.v_template @ model.joint_axes[j, 2] * (model.weights[:, j] > 0.5)).argmax() for j in _LAST_JOINTS]
         self.hull = _farthest_points(model.v_template, HULL_POINTS, start=np.array(ends))
         self._hull_template = model.v_template[self.hull]
-        self._hull_shapedirs = model.shapedirs[self.hull].reshape(-1, model.num_shapes)
-        self._joint_shapedirs = model.joint_shapedirs.reshape(-1, model.num_shapes)
+        self._hull_shapedirs = model.shapedirs[self.hull].reshape(3 * len(self.hull), model.num_shapes)
+        self._joint_shapedirs = model.joint_shapedirs.reshape(3 * model.num_joints, model.num_shapes)
         depth = np.zeros(model.num_joints, int)
         for j, parent in enumerate(model.parents[1:], 1):
             depth[j] = depth[parent] + 1

@@ -9,6 +9,9 @@ from handsynth.core.fields import build
 
 Vector = tuple[float, float, float]
 
+BATCH = 32
+"""Samples that pass through the stages together: large enough for matrix products, small enough for the processor's cache."""
+
 MAX_NUMBER = 1000.0
 """No angle, coefficient, place [m], gain or light of a stored recipe is larger: far above all that is drawn."""
 
@@ -82,7 +85,7 @@ class Recipe:
     index: int
     side: str
     theta: tuple[float, ...]  # (48,) of the right hand, before mirroring
-    beta: tuple[float, ...]  # (10,)
+    beta: tuple[float, ...]  # (S,), as many as the hand has shape coefficients
     trans: Vector
     alpha: tuple[float, ...]  # skin coefficients [standard deviations]
     pose: PoseChoice
@@ -98,15 +101,15 @@ class Recipe:
         return vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
 
 
-def recipe_from_dict(values: Any, where: str) -> Recipe:
-    """Plain values -> Recipe, every key and type checked. Raises HandsynthError."""
+def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
+    """Plain values -> Recipe of a hand of `num_shapes` shape coefficients, every key and type checked. Raises HandsynthError."""
     recipe = build(Recipe, values, where, HandsynthError)
     sensor, camera, background = recipe.sensor, recipe.camera, recipe.background
     sane = {
         "index": recipe.index >= 0,
         "side": recipe.side in ("right", "left"),
         "theta": len(recipe.theta) == 48,
-        "beta": len(recipe.beta) == 10,
+        "beta": len(recipe.beta) == num_shapes,
         "lights": len(recipe.lights) <= 3,
         "pose": set(recipe.pose.fingers) <= set(FINGERS),
         "camera": 0 < camera.focal_px < 1e6 and 0 < camera.distance_m < 100,

@@ -1,16 +1,21 @@
-"""Distributions: each takes a generator and settings and gives the values of one decision."""
+"""Samplers: from (spec, library, index) to every decision of one sample, and the distribution of each. Pure: no order, no clock."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from handsynth.assets.library import Library
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
-from handsynth.core.conventions import FINGERS
+from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.rng import stream
+from handsynth.core.rotation import rotmat_to_rotvec
 from handsynth.recipe.proxy import HandProxy
-from handsynth.recipe.recipe import Ambient, BackgroundChoice, CameraChoice, Light, PoseChoice, SensorChoice
-from handsynth.recipe.spec import BackgroundSpec, CameraSpec, LightSpec, PoseSpec, SensorSpec, grid_axes
+from handsynth.recipe.recipe import BATCH, Ambient, BackgroundChoice, CameraChoice, Light, PoseChoice, Recipe, SensorChoice
+from handsynth.recipe.spec import BackgroundSpec, CameraSpec, DatasetSpec, LightSpec, PoseSpec, SensorSpec, grid_axes
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
 """Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
@@ -20,6 +25,85 @@ SWAP_TRIES = 32
 
 DECIMALS = 6
 """Decimals kept of every drawn number: what JSON stores is exactly what is used."""
+
+FRAME_MARGIN_M = 0.008
+"""Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the image."""
+
+
+class RecipeSampler:
+    """Holds what all samples of a dataset share; `sample(index)` is a pure function of it."""
+
+    def __init__(self, spec: DatasetSpec, library: Library) -> None:
+        """Precomputes the proxy hand from the library's hand and pose bank."""
+        self.spec, self.library = spec, library
+        self.proxy = HandProxy(library.hand, library.bank.theta)
+        self.upright = rotmat_to_rotvec(UPRIGHT)
+
+    def sample(self, index: int) -> Recipe:
+        """The recipe of sample `index`, 0 <= index < spec.samples."""
+        return self.sample_many([index])[0]
+
+    def sample_many(self, indices: Sequence[int]) -> list[Recipe]:
+        """The recipes of some samples; hands are posed BATCH at a time, and no digit depends on their company.
+
+        One named random stream per spec and purpose: a new draw for lights leaves every camera where it was.
+        """
+        recipes: list[Recipe] = []
+        for start in range(0, len(indices), BATCH):
+            hands = [self._draw_hand(index) for index in indices[start : start + BATCH]]
+            points = self.proxy.points(np.array([h.theta for h in hands]), np.array([h.beta for h in hands]))
+            recipes += [self._finish(hand, seen) for hand, seen in zip(hands, points, strict=True)]
+        return recipes
+
+    def _stream(self, index: int, purpose: str) -> np.random.Generator:
+        """Specs of other names draw other numbers: datasets that are mixed show other people, lights and backgrounds."""
+        return stream(self.spec.seed, index, self.spec.name, purpose)
+
+    def _draw_hand(self, index: int) -> "_Hand":
+        """Pose and shape of one sample."""
+        spec, library = self.spec, self.library
+        if not 0 <= index < spec.samples:
+            raise IndexError(f"sample {index} of {spec.samples}")
+        draw = index % (spec.camera.draws if spec.camera.order == "grid" else spec.pose.draws)
+        pose = sample_pose(self._stream(index, "pose"), spec.pose, self.proxy, len(library.bank.theta), index, draw)
+        theta = np.empty((library.hand.num_joints, 3))
+        theta[0], theta[1:] = self.upright, library.bank.theta[pose.bank_index]
+        for name, row in pose.fingers.items():
+            joints = np.array(FINGER_JOINTS[name])
+            theta[joints] = library.bank.theta[row][joints - 1]
+        beta = self._stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes)
+        return _Hand(index, pose, theta, beta)
+
+    def _finish(self, hand: "_Hand", points: np.ndarray) -> Recipe:
+        """Everything else; the camera frames `points` (N, 3) [m, world]."""
+        spec, library, index = self.spec, self.library, hand.index
+        alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.num_skin_components)
+        lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
+        left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
+        return Recipe(
+            index=index,
+            side="left" if left else "right",
+            theta=rounded(hand.theta),
+            beta=rounded(hand.beta),
+            trans=(0.0, 0.0, 0.0),
+            alpha=rounded(alpha),
+            pose=hand.pose,
+            camera=sample_camera(self._stream(index, "camera"), spec.camera, points, spec.image_size, index, FRAME_MARGIN_M),
+            lights=lights,
+            ambient=ambient,
+            background=sample_background(self._stream(index, "background"), spec.background, len(library.backgrounds)),
+            sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Hand:
+    """A hand that is not framed yet."""
+
+    index: int
+    pose: PoseChoice
+    theta: np.ndarray  # (16, 3) [rad]
+    beta: np.ndarray  # (S,)
 
 
 def rounded(values: np.ndarray) -> Any:
@@ -40,22 +124,24 @@ def uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
 def sample_pose(rng: np.random.Generator, spec: PoseSpec, proxy: HandProxy, bank_size: int, index: int, draw: int) -> PoseChoice:
     """A pose of the bank, some of whose fingers come from other poses, none running through each other.
 
-    With order "bank", sample `index` shows pose index // draws; its draw 0 is the pose itself and in every other draw at
-    least one finger is swapped (section 3.2.3, after Zhou et al. 2020).
+    All of them are among the `bank_poses` rows that the spec takes, evenly spread over the bank. With order "bank", sample `index`
+    shows pose index // draws; its draw 0 is the pose itself and in every other draw at least one finger is swapped (section
+    3.2.3, after Zhou et al. 2020).
     """
+    taken = min(spec.bank_poses, bank_size)  # number k of them is row k * bank_size // taken
     if spec.order == "bank":
-        base = (index // spec.draws) * bank_size // spec.bank_poses % bank_size
+        base = (index // spec.draws) * bank_size // spec.bank_poses
         least = 1
         if draw == 0:
             return PoseChoice(base, draw, {})
     else:
-        base = int(rng.integers(bank_size))
+        base = int(rng.integers(taken)) * bank_size // taken
         least = 0
     for _ in range(SWAP_TRIES):
         swapped = rng.random(5) < spec.swap_probability
         if least and not swapped.any():
             swapped[rng.integers(5)] = True
-        rows = np.where(swapped, rng.integers(bank_size, size=5), base)
+        rows = np.where(swapped, rng.integers(taken, size=5) * bank_size // taken, base)
         if not swapped.any() or not proxy.collides(rows):
             return PoseChoice(base, draw, {name: int(rows[k]) for k, name in enumerate(FINGERS) if swapped[k]})
     return PoseChoice(base, draw, {})

@@ -3,6 +3,9 @@
 import dataclasses
 import difflib
 import hashlib
+import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from handsynth.core.conventions import SCHEMA
+from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHEMA
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 from handsynth.core.index import canonical_json
@@ -25,7 +28,7 @@ class PoseSpec:
     """Which pose a sample shows."""
 
     order: str = "random"  # "bank": pose = (index // draws) of the bank, "random": a pose of the bank drawn for each sample
-    bank_poses: int = 895  # poses taken from the bank; a bank of another size is thinned or repeated evenly
+    bank_poses: int = 895  # poses taken from the bank, for fingers too; one of another size is thinned or repeated evenly
     draws: int = 64  # samples of each pose when order is "bank"; draw 0 is the pose itself
     swap_probability: float = 0.5  # each finger takes its angles from another pose of the bank with this probability
 
@@ -38,7 +41,7 @@ class CameraSpec:
     draws: int = 32  # samples of each grid position
     elevation_deg: Range = (-90.0, 90.0)  # limits, both included in a grid
     azimuth_deg: Range = (0.0, 360.0)  # limits, the upper one excluded in a grid
-    step_deg: float = 5.0  # of the grid
+    step_deg: float = 5.0  # of the grid, see grid_axes; one that does not divide the range leaves a smaller last step
     roll_std_deg: float = 0.0  # turn of the camera about its axis, normal
     distance_m: Range = (0.45, 0.9)  # from the camera to the middle of the hand
     fill: Range = (0.55, 0.85)  # longer side of the hand's box as a share of the image's side; sets the focal length
@@ -90,6 +93,7 @@ class DatasetSpec:
     left_fraction: float = 0.0  # share of left hands, made by mirroring
     beta_std: float = 1.0  # shape coefficients ~ N(0, beta_std^2)
     alpha_std: float = 1.0  # skin coefficients ~ N(0, alpha_std^2), section 3.2.3
+    # Files and folders of a YAML file are looked for where it lies.
     hand: str = "auto"  # "auto" (MANO when prepared, else embedded), "mano", "embedded", "toy" or a file
     textures: str = "auto"  # "auto" (HTML when prepared and the hand is MANO, else embedded), "html", "embedded" or a file
     backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images, with COCO's annotations or without
@@ -106,6 +110,9 @@ class DatasetSpec:
         """Raises UsageError naming the key whose value is out of range."""
         _check(self)
 
+
+ASSET_NAMES = {"hand": {"auto", "mano", "embedded", "toy"}, "textures": {"auto", "html", "embedded"}, "backgrounds": {"scenes"}}
+"""Keys of a spec that say where assets come from, and the words that are no path there."""
 
 MAX_SPEC_CHARS, MAX_SPEC_DEPTH = 1 << 16, 8
 """The shipped specs have 2,000 characters and three levels; a YAML reader's time grows with the square of both."""
@@ -124,10 +131,21 @@ def load_spec(name_or_path: str) -> DatasetSpec:
         hint = f"did you mean {close[0]!r}?" if close else "a YAML file ends in .yaml"
         raise UsageError(f"no spec is called {name_or_path!r}: there are {', '.join(SHIPPED)}; {hint}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"spec {path} cannot be read: {error}") from None
-    return parse_spec(text, f"spec {path}")
+        text = path.read_text(encoding="utf-8-sig")  # whatever the locale; Windows' editors begin with a mark
+    except UnicodeDecodeError as error:
+        raise UsageError(f"spec {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except (OSError, ValueError) as error:  # a path may hold a NUL
+        raise UsageError(f"spec {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return _from_folder(parse_spec(text, f"spec {path}"), path.parent)
+
+
+def _from_folder(spec: DatasetSpec, folder: Path) -> DatasetSpec:
+    """The spec whose relative paths mean files of `folder`, wherever the command runs."""
+    paths: dict[str, Any] = {}
+    for key, words in ASSET_NAMES.items():
+        if (given := getattr(spec, key)) not in words:
+            paths[key] = str(folder.absolute() / os.path.expanduser(given))
+    return dataclasses.replace(spec, **paths)
 
 
 def spec_text(name: str) -> str:
@@ -193,12 +211,19 @@ def _without_minus_zero(value: Any, levels: int = 3) -> Any:
 
 
 def dataset_identity(spec: DatasetSpec, assets: dict[str, str]) -> str:
-    """SHA-256 over schema, spec and asset digests: equal identities mean equal samples (on one OpenGL driver).
+    """SHA-256 over schema, generator's version, spec and asset digests: equal ones mean equal samples (on one driver and codec).
 
     Paths and "auto" do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
     """
-    values = {k: v for k, v in spec_to_dict(spec).items() if k not in ("hand", "textures", "backgrounds")}
-    return hashlib.sha256(canonical_json({"schema": SCHEMA, "spec": values, "assets": assets})).hexdigest()
+    code = {"schema": SCHEMA, "generator_version": GENERATOR_VERSION}
+    return recorded_identity(code | {"spec": spec_to_dict(spec), "assets": assets})
+
+
+def recorded_identity(index: Mapping[str, Any]) -> str:
+    """The identity that follows from what an index records of its dataset, of any readable schema."""
+    keys = ("schema", "assets") if index["schema"] == READABLE_SCHEMAS[0] else ("schema", "assets", "generator_version")
+    spec = {key: value for key, value in index["spec"].items() if key not in ASSET_NAMES}
+    return hashlib.sha256(canonical_json({key: index[key] for key in keys} | {"spec": spec})).hexdigest()
 
 
 def _check(spec: DatasetSpec) -> None:
@@ -237,6 +262,10 @@ def _check(spec: DatasetSpec) -> None:
     require(-90 <= camera.elevation_deg[0] <= camera.elevation_deg[1] <= 90, "camera.elevation_deg", "within -90 and 90")
     require(-720 <= camera.azimuth_deg[0] and camera.azimuth_deg[1] <= 720, "camera.azimuth_deg", "within -720 and 720")
     require(camera.step_deg >= 0.1, "camera.step_deg", "at least 0.1")
+    require(
+        camera.order != "grid" or camera.azimuth_deg[1] - camera.azimuth_deg[0] <= 360,
+        "camera.azimuth_deg", "one turn at most, 360 degrees, in a grid",
+    )  # fmt: skip
     require(0 <= camera.roll_std_deg <= 360, "camera.roll_std_deg", "between 0 and 360")
     # A 16-bit depth image ends at 6.55 m.
     require(0.3 <= camera.distance_m[0] and camera.distance_m[1] <= 6, "camera.distance_m", "within 0.3 and 6 metres")
@@ -261,18 +290,41 @@ def _check(spec: DatasetSpec) -> None:
     require(0 <= spec.sensor.noise[0] and spec.sensor.noise[1] <= 0.5, "sensor.noise", "within 0 and 0.5")
     require(1 <= spec.sensor.jpeg_quality[0] and spec.sensor.jpeg_quality[1] <= 100, "sensor.jpeg_quality", "within 1 and 100")
     capacity = spec_capacity(spec)
-    require(
-        capacity is None or spec.samples == capacity, "samples", f"{capacity}: the order of its poses or cameras counts so many"
-    )
+    require(capacity is None or spec.samples == capacity, "samples", f"{capacity} ({_counts(spec)})")
+
+
+SAME_STEP = 0.02
+"""A range that is within this share of a step of a whole number of steps is divided evenly: 1080 times 0.3333333 are a turn."""
 
 
 def grid_axes(camera: CameraSpec) -> tuple[list[float], list[float]]:
-    """Elevations (both limits included) and azimuths (upper limit excluded) of a camera grid [deg]."""
-    low, high = camera.elevation_deg
-    elevations = [low + i * camera.step_deg for i in range(int((high - low) / camera.step_deg + 1e-9) + 1)]
-    low, high = camera.azimuth_deg
-    azimuths = [low + i * camera.step_deg for i in range(int(-(-(high - low) // camera.step_deg)))]
-    return elevations, azimuths
+    """Elevations (both limits included) and azimuths (upper limit excluded: there the turn is closed) of a camera grid [deg].
+
+    A step that does not divide the range is kept as it is: steps of 7 from 0 to 360 end at 357, 3 degrees before 0, and those of
+    elevations end below the upper limit.
+    """
+    return _places(camera.elevation_deg, camera.step_deg, True), _places(camera.azimuth_deg, camera.step_deg, False)
+
+
+def _places(limits: Range, step: float, closed: bool) -> list[float]:
+    """From the lower limit on in steps [deg], with the upper limit when it is reached and `closed`; at least one place."""
+    low, high = limits
+    steps = (high - low) / step
+    divides = abs(steps - round(steps)) <= SAME_STEP
+    whole = round(steps) if divides else math.floor(steps)
+    length = (high - low) / max(whole, 1) if divides else step
+    return [round(low + k * length, 6) for k in range(max(1, whole + (closed or not divides)))]
+
+
+def _counts(spec: DatasetSpec) -> str:
+    """What a spec's orders count, for a message."""
+    if spec.camera.order != "grid":
+        return f"{spec.pose.bank_poses} poses x {spec.pose.draws} draws"
+    elevations, azimuths = grid_axes(spec.camera)
+    text = f"{len(elevations)} elevations x {len(azimuths)} azimuths x {spec.camera.draws} draws"
+    end, step = spec.camera.azimuth_deg[1], spec.camera.step_deg
+    uneven = end - azimuths[-1] < (1 - SAME_STEP) * step
+    return text + (f"; steps of {step:g} degrees end {end - azimuths[-1]:g} before azimuth {end:g}" if uneven else "")
 
 
 def spec_capacity(spec: DatasetSpec) -> int | None:

@@ -6,14 +6,12 @@ from scipy.ndimage import distance_transform_edt
 
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.core.errors import UsageError
+from handsynth.recipe.recipe import BATCH
 
 STEP = 1 / 64
 """Alpha and basis are rounded to this grid. Then every product and partial sum is a multiple of 1/4096 of a level, exact
 in float32 up to 4096 levels, so that an image's bytes depend neither on its batch nor on the BLAS, its threads or the
 processor. It costs 0.1 level."""
-
-BATCH = 32
-"""Images per matrix product: enough for it to be bound by arithmetic, not by reading the basis."""
 
 TEXELS_PER_PIXEL = 1.5
 """Side of a texture over the side of an image, at most. In 256 x 256 images a texel of HTML then covers 1.1 mm of skin, about

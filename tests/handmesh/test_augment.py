@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec, apply_gains, augment, erase_rectangle, mix_amplitudes
 from handmesh.data.crop import Crop, crop_affine, lixels_to_camera, make_crop, warp
@@ -13,7 +14,9 @@ from handmesh.data.shards import Record, ShardDataset
 from handmesh.lixels import LIXELS
 from handsynth.core.camera import project
 from handsynth.core.errors import UsageError
+from handsynth.core.hand import pose_hand
 from handsynth.core.rng import stream
+from handsynth.core.toy import toy_hand
 
 SIZE = 240
 ANGLES = (0.0, 0.3, -1.0, np.pi / 2)
@@ -103,23 +106,19 @@ def test_shrinking_averages():
 
 
 def test_mirrored_left_hand_is_a_right_hand(hand_shards):
-    """The thumb's side and the palm's of a rendered left hand are, in its crop, those of a right hand's."""
-
-    def handedness(points: np.ndarray) -> float:
-        index, pinky, thumb = points[5] - points[0], points[17] - points[0], points[2] - points[0]
-        return float(np.sign(np.dot(np.cross(index, pinky), thumb)))
-
-    data = ShardDataset(hand_shards)
-    records = [data.read(k) for k in range(len(data))]
-    right = [handedness(make_crop(r, 64).keypoints) for r in records if r.side == "right"]
-    left = [handedness(make_crop(r, 64).keypoints) for r in records if r.side == "left"]
-    assert right
-    assert left
-    assert (
-        np.sign(np.mean(left))
-        == np.sign(np.mean(right))
-        != np.sign(np.mean([handedness(r.keypoints) for r in records if r.side == "left"]))
-    )
+    """The crop of either side shows the right hand that its recipe posed, turned and moved; a left hand itself is no such one."""
+    data, misfit = ShardDataset(hand_shards), {"right": [0.0], "left": [0.0]}
+    for k in range(len(data)):
+        record, recipe = data.read(k), data.labels(k)["recipe"]
+        posed = pose_hand(toy_hand(), np.reshape(recipe["theta"], (16, 3)), recipe["beta"]).keypoints
+        in_crop, as_seen = (
+            Rotation.align_vectors(posed - posed.mean(0), points - points.mean(0))[1]  # no reflection is tried [m]
+            for points in (make_crop(record, 64).keypoints, record.keypoints)
+        )
+        assert in_crop < 2e-5
+        misfit[record.side].append(as_seen)
+    assert max(misfit["right"]) < 2e-5 < 1e-3 < max(misfit["left"])  # a flat hand is nearly its own mirror image
+    assert min(map(len, misfit.values())) > 2
 
 
 def run(record: Record, spec: AugmentSpec, seed: int = 0) -> tuple[Crop, np.ndarray]:

@@ -47,7 +47,7 @@ def test_conversion(made, tmp_path):
         held = [sample for path in sorted((tmp_path / split).glob("*.tar")) for sample in read_shard(path)]
         assert len(data) == len(held) == summary[split]
         for position, (image, members) in enumerate(held):
-            record, labels, k = data.read(position), decode_labels(members, "here"), image % ORIGINALS
+            record, labels, k = data.read(position), decode_labels(members, "here", data.index), image % ORIGINALS
             assert labels["recipe"] == {"source": "FreiHAND v2", "original": k, "version": VERSIONS[image // ORIGINALS]}
             assert members["jpg"] == (src / f"training/rgb/{image:08d}.jpg").read_bytes()
             np.testing.assert_allclose(np.reshape(labels["theta"], (16, 3)), theta[k], atol=1e-6)
