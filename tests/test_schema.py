@@ -43,8 +43,8 @@ def rewrite(out: Path, change_index: Any, change_labels: Any = lambda labels: la
         for number, members in read_shard(out / entry["name"]):
             labels = json.loads(members["json"]) | {"schema": index["schema"], "dataset": index["dataset"]}
             samples.append((number, members | {"json": canonical_json(change_labels(labels))}))
-        entries.append(write_shard(out / entry["name"], samples))
-        write_sidecar(folder, entries[-1], index["dataset"], index["drivers"][0])
+        entries.append(dataclasses.replace(write_shard(out / entry["name"], samples), driver=index["drivers"][0]))
+        write_sidecar(folder, entries[-1], index["dataset"])
     index["shards"] = [dataclasses.asdict(entry) for entry in entries]
     (out / PLAN).write_bytes(canonical_json({key: value for key, value in index.items() if key not in NOT_IN_PLAN}))
     (out / "index.json").write_bytes(index_bytes(index))
