@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+import s3fs
+
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -28,6 +30,7 @@ def object_store(drop_every: int = 0) -> Iterator[tuple[dict[str, str], dict[str
     try:
         assert server.stdout is not None
         port = int(server.stdout.readline())
+        s3fs.S3FileSystem.clear_instance_cache()  # those of another server's address
         yield KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}, counts
         server.terminate()
         counts |= json.loads(server.stdout.read())

@@ -85,7 +85,10 @@ sys.stderr.write(f"BACKEND {{matplotlib.get_backend()}} PYPLOT {{'matplotlib.pyp
 
 def test_no_module_keeps_global_figures():
     """None imports pyplot, inside functions or out."""
-    assert not [p for package in ("handsynth", "handmesh") for p in (ROOT / package).rglob("*.py") if "pyplot" in p.read_text()]
+    pyplot = re.compile(r"^\s*(import|from) [^#\n]*\bpyplot\b", re.MULTILINE)
+    assert not [path for path in sources("handsynth", "handmesh", "benchmarks") if pyplot.search(path.read_text("utf-8"))]
+    assert pyplot.search("    from matplotlib import pyplot as plt")
+    assert pyplot.search("import matplotlib.pyplot")
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def _is_there(path: Path, entry: dict[str, Any]) -> bool:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Waits until no other process of this machine fetches into the folder."""
-    with open(folder.with_suffix(".lock"), "w") as file:
+    with open(folder.with_suffix(".lock"), "wb") as file:
         with contextlib.suppress(OSError):  # a file system without locks: whoever comes second fetches too
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
