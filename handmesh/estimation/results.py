@@ -39,10 +39,7 @@ def conventions(kinematics: bool) -> dict[str, str]:
     return CONVENTIONS | ({f"kinematics.{name}": text for name, text in ANGLE_CONVENTIONS.items()} if kinematics else {})
 
 
-_PANEL_PX = (
-    384,
-    1024,
-)  # longest side of a drawn image: smaller ones are enlarged to the first, larger ones reduced to the second
+_PANEL_PX = (384, 1024)  # longest side of a drawn image: smaller ones are enlarged, larger ones reduced
 _CODECS = ("vp09", "mp4v")  # the first plays in browsers, the second is in every build of FFmpeg
 _COORDINATE_DIGITS = 6  # micrometres and millionths of a pixel
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
-from handmesh.kinematics.feasibility import limit_violations
+from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits, limit_violations
 from handmesh.kinematics.fit import FitResult
 from handmesh.kinematics.joint_coordinates import KNUCKLE_NAMES, to_joint_coordinates
 from handsynth.core.conventions import FINGERS
@@ -43,8 +42,8 @@ _FINE_DIGITS = 6  # radians, metres, standard deviations
 def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     """The JSON of each of N hands."""
     degrees = np.round(np.rad2deg(fit.angles.astype(np.float64)), _DEGREE_DIGITS)
-    joints = to_joint_coordinates(fit.angles)
-    hinge_degrees, residual = np.round(np.rad2deg(joints.values), _DEGREE_DIGITS), np.round(joints.residual_deg, _DEGREE_DIGITS)
+    values, residual = to_joint_coordinates(fit.angles)
+    coordinates, residual = np.round(np.rad2deg(values), _DEGREE_DIGITS), np.round(residual, _DEGREE_DIGITS)
     beyond: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for found in limit_violations(hand, fit.angles, BEYOND_DEG):
         limits = [round(found.least_deg, _DEGREE_DIGITS), round(found.greatest_deg, _DEGREE_DIGITS)]
@@ -53,7 +52,7 @@ def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     return [
         {
             "angles_deg": dict(zip(DOF_NAMES, degrees[n].tolist(), strict=True)),
-            "joint_coordinates_deg": dict(zip(DOF_NAMES, hinge_degrees[n].tolist(), strict=True)),
+            "joint_coordinates_deg": dict(zip(DOF_NAMES, coordinates[n].tolist(), strict=True)),
             "joint_coordinates_residual_deg": dict(zip(KNUCKLE_NAMES, residual[n].tolist(), strict=True)),
             "beyond_limits": beyond[n],
             "error_mm": {"mean": round(float(errors[n].mean()), 3), "max": round(float(errors[n].max()), 3)},
@@ -78,8 +77,8 @@ def write_angles_csv(path: Path, hands: Sequence[dict[str, Any]], first: str, nu
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    angles, joints = [f"{name}_deg" for name in DOF_NAMES], [f"{name}_coordinate_deg" for name in DOF_NAMES]
-    writer.writerow([first, *angles, *joints, "error_mm", "beyond_limits"])
+    angles, coordinates = [f"{name}_deg" for name in DOF_NAMES], [f"{name}_coordinate_deg" for name in DOF_NAMES]
+    writer.writerow([first, *angles, *coordinates, "error_mm", "beyond_limits"])
     for number, hand in zip(numbers, hands, strict=True):
         beyond = " ".join(found["name"] for found in hand["beyond_limits"])
         writer.writerow(
@@ -123,8 +122,8 @@ def angle_lines(hand: dict[str, Any]) -> list[str]:
     """One line a finger, for people."""
     lines = []
     for finger in FINGERS:
-        results = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
-        lines.append(f"  {finger:<7}{'   '.join(results)}")
+        angles = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
+        lines.append(f"  {finger:<7}{'   '.join(angles)}")
     return lines
 
 

@@ -1,7 +1,7 @@
-"""An articulated hand as URDF (wiki.ros.org/urdf/XML): one joint for each revolute joint, one fixed frame for each fingertip.
+"""An articulated hand as URDF (wiki.ros.org/urdf/XML): a revolute joint a degree of freedom, a fixed frame for each fingertip.
 
-URDF knows one axis for each joint, so that revolute joints that share a joint are parted by a link of nearly nothing; simulators
-refuse moving links without mass. It knows no capsule: a cylinder and two balls make one.
+URDF's joints have one axis, so that the revolute joints of one anatomical joint are separated by links of nearly nothing. It knows
+no capsule: a cylinder and two balls make one.
 """
 
 from xml.etree import ElementTree as ET

@@ -73,7 +73,7 @@ def test_fingertips_are_those_of_our_kinematics(exported):
     assert np.ptp(found, axis=0).min(1).max() > 0.03  # they do move
 
 
-def test_hinges_have_the_names_order_and_limits_of_the_dofs(exported):
+def test_joints_have_the_names_order_and_limits_of_the_dofs(exported):
     """`qpos`, and `ctrl` where there are servos, are angles's 23 in angles's order, so that an array of angles fits as it is."""
     mj, limits = exported.mj, dof_limits(exported.hand.joint_limits)
     assert [mj.joint(k).name for k in range(mj.njnt)] == list(DOF_NAMES)

@@ -17,8 +17,7 @@ from handmesh.cli.main import make_app
 from handmesh.data.shards import ShardDataset
 from handmesh.kinematics import angle_files
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
-from handmesh.kinematics.ik_net import IKNet
-from handmesh.kinematics.ik_run import load_ik_run
+from handmesh.kinematics.ik_net import IKNet, load_ik_run
 from handmesh.kinematics.joint_coordinates import from_joint_coordinates
 from handmesh.mesh_files import read_mesh, write_mesh
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
@@ -293,7 +292,7 @@ def test_evaluate_starts_from_an_ik_net(hand_shards, tmp_path):
     assert found["groups"][0]["fitted_pa_mpjpe_mm"] > 0
 
 
-def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
+def test_table4_evaluates_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
     """`benchmarks/table4.py --mesh-run`: left hands become right ones, and every row of the table is evaluated on them."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     table4 = importlib.import_module("table4")
@@ -304,7 +303,7 @@ def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
         np.testing.assert_allclose(true, expected, atol=1e-6)
     kinds = {"ik-45": (45, False), "ik-45-known": (45, True), "ik-23": (23, False), "ik-23-known": (23, True)}
     runs = {name: load_ik_run(ik_run(tmp_path / name, known, dofs)) for name, (dofs, known) in kinds.items()}
-    rows = table4._judge(HAND, meshes, runs)
+    rows = table4._evaluate(HAND, meshes, runs)
     assert {row["row"] for row in rows} >= {"the mesh itself", *table4.PAPER}
     assert all(row["hands"] == 12 and np.isfinite(row["pa_mpjpe_mm"]) for row in rows)
 

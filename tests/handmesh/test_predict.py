@@ -14,9 +14,20 @@ from typer.testing import CliRunner
 from handmesh.cli.main import make_app
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
-from handmesh.estimation.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
+from handmesh.estimation.estimate import (
+    NEAREST_M,
+    Estimate,
+    Estimator,
+    View,
+    crop_of,
+    focused,
+    mean_palm,
+    palm_size,
+    place,
+    solve_root_depth,
+    tight_box,
+)
 from handmesh.estimation.predict import Request, predict
-from handmesh.estimation.root_depth import NEAREST_M, palm_size, solve_root_depth
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
 from handmesh.nets.registry import create_net
