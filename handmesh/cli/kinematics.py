@@ -1,13 +1,16 @@
 """Joint angles: found from meshes and images; a hand as robots have it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from handmesh.cli.mesh import predict_and_print
 from handmesh.cli.options import DeviceOpt, FormatOpt, JsonOpt, ShapeOpt, print_json
 from handsynth.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from handmesh.kinematics.mesh_angles import Found
 
 kinematics_app = typer.Typer(help="Joint angles of hands, and what takes them.", no_args_is_help=True)
 
@@ -85,14 +88,14 @@ def kinematics_solve(
         _print_angles(results, out, as_json)
 
 
-def _print_angles(results: list[dict[str, Any]], out: Path, as_json: bool) -> None:
+def _print_angles(results: "list[Found]", out: Path, as_json: bool) -> None:
     from handmesh.kinematics.mesh_angles import summary
 
     if as_json:
-        print_json(results)
+        print_json([found.read(out) for found in results])
     else:
-        for each in results:
-            typer.echo(summary(each, out))
+        for found in results:
+            typer.echo(summary(found, out))
 
 
 @kinematics_app.command("export")

@@ -252,7 +252,7 @@ def summary(result: dict[str, Any], out: Path) -> str:
         f"standard deviation {std['median']:.1f} mm, at worst {std['max']:.1f} -> {out / result['overlay']}"
     )
     angles = result.get("kinematics")
-    return "\n".join([line, *angle_lines(angles), *limit_lines([angles])] if angles else [line])
+    return "\n".join([line, *angle_lines(angles), *limit_lines([angles["beyond_limits"]])] if angles else [line])
 
 
 def _named(error: HandsynthError, source: Source) -> HandsynthError:

@@ -5,6 +5,7 @@ settings say what kind of meshes are given. `AngleSolver` is what the commands u
 guess, `fit_hands` the rest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -207,7 +208,9 @@ class AngleSolver:
         if self.net is not None and self.net.known_shape and self.shape is None:
             raise UsageError("this IK net was trained with known shapes: give the hand's with --shape")
 
-    def __call__(self, vertices: np.ndarray, weights: np.ndarray | None = None, *, predicted: bool) -> FitResult:
+    def __call__(
+        self, vertices: np.ndarray, weights: np.ndarray | None = None, *, predicted: bool, names: Sequence[str] | None = None
+    ) -> FitResult:
         """Angles of (N, V, 3) right hands, any frame [m].
 
         Args:
@@ -215,12 +218,13 @@ class AngleSolver:
             weights: (N, V) of vertices; None means equal.
             predicted: by a mesh net, so some millimetres off: fitted less closely, and fingers do not bend backwards. Other
                 meshes are checked, and met as they are.
+            names: (N,) of the meshes in messages; None: "hand 0", ...
 
         Raises:
             UsageError, HandsynthError: as `check_mesh`.
         """
         vertices = np.asarray(vertices, np.float64)
-        (check_arrays if predicted else check_mesh)(self.hand, vertices)
+        (check_arrays if predicted else check_mesh)(self.hand, vertices, names)
         settings = OF_A_NET if predicted else EXACT
         if self.noise_m is not None:
             settings = replace(settings, noise_m=self.noise_m)
