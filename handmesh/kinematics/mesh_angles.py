@@ -22,6 +22,7 @@ from handmesh.kinematics.ik_net import load_ik_run
 from handmesh.mesh_files import MESH_FORMATS, MESH_SUFFIXES, read_mesh, write_mesh
 from handmesh.sources import Source, find_sources
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import check_out_folder
 from handsynth.core.hand import HandModel, mirror_left
 from handsynth.core.index import read_index
 from handsynth.core.named_hands import find_hand, open_hand
@@ -139,10 +140,12 @@ def angles_of_meshes(
     `NAME.angles.json` and `.csv`; of one hand the fitted mesh `NAME.fitted.obj` or `.ply`, of several `NAME.fitted.npy` (float32)
     and the plot `NAME.angles.png`. A source's files appear together, when all its hands are fitted.
 
-    Raises UsageError or HandsynthError, naming the source, when one cannot be read or is no such hand.
+    Raises UsageError or HandsynthError, naming the source, when one cannot be read or is no such hand; or `out`, when nothing can
+    be written there.
     """
     if mesh_format not in MESH_FORMATS:
         raise UsageError(f"there is no mesh format {mesh_format!r}: use {', '.join(MESH_FORMATS)}")
+    check_out_folder(out)
     for source in sources:
         if source.path.resolve().parent == out.resolve():
             raise UsageError(f"{source.path} lies in {out}, where the results go: give another folder with --out")
