@@ -61,6 +61,4 @@ def submit_freihand(
         print_json(made)
     else:
         typer.echo(f"{out}: {made['images']} hands")
-        typer.echo(
-            scores_line(made["metrics"]) if "metrics" in made else "not scored: evaluation_xyz.json, evaluation_verts.json missing"
-        )
+        typer.echo(scores_line(made["metrics"]) if "metrics" in made else f"not scored: {', '.join(made['missing'])} missing")

@@ -356,6 +356,29 @@ def test_camera(tmp_path):
         np.testing.assert_array_equal(read_K(tmp_path / "K.json"), K)
 
 
+@pytest.mark.parametrize("focal", [float("nan"), float("inf"), -50.0, 0.0, 1e-3, 4.9, 5001.0, 1e30])
+def test_focal_lengths_that_no_camera_has_are_refused(focal):
+    """On 40 x 30 px: by --focal and by either of K's, named with what is expected; EXIF's are passed over, and that is stated."""
+    image = np.zeros((30, 40, 3), np.uint8)
+    with pytest.raises(UsageError, match=r"--focal"):
+        Request(focal_px=focal).view(image)
+    for axis in (0, 1):
+        K = intrinsics(50, (20, 15))
+        K[axis, axis] = focal
+        with pytest.raises(UsageError, match=r"--K: no camera has a focal length of .* on 40 x 30 px; expected 5 to 5000"):
+            Request(K=K).view(image)
+    passed = camera_of(image, focal * 43.27 / 50)
+    assert passed.source.startswith("image's diagonal")
+    assert ("EXIF" in passed.source) == (focal != 0)
+    np.testing.assert_array_equal(passed.K, intrinsics(50, (20, 15)))
+
+
+def test_an_absurd_focal_length_is_named_with_its_image(estimator, images, tmp_path):
+    """It may suit one image and not another, so that it is the image's error."""
+    with pytest.raises(UsageError, match=r"a.jpg: --focal: no camera has a focal length of 1e\+06 px"):
+        predict(estimator, ABOUT, [images / "a.jpg"], tmp_path / "out", Request(focal_px=1e6)).raise_failures()
+
+
 @pytest.mark.parametrize(
     "text", ["", "[1, 2]", "{}", "3", "[[1,0,0],[0,-1,0],[0,0,1]]", "[[1,0,0],[0,1,0],[0,1,1]]", "[[NaN,0,0],[0,1,0],[0,0,1]]"]
 )
