@@ -1,18 +1,16 @@
-"""How far a hand of revolute joints is from the paper's hand, whose axis-angles add up, over the bank of poses and over all
-feasible ones.
+"""How far a hand of revolute joints is from the paper's hand, whose axis-angles add up: over the bank, and over feasible poses.
 
     python benchmarks/joint_coordinates.py [--every 1]
 
 Poses are projected to the 23 degrees of freedom first, so that what Z drops is not counted; shape is the mean one. For each finger:
 
 * `mcp_residual`: rotation between the knuckle's sum of axis-angles and the nearest of two revolute joints (the thumb has no such
-  joint).
-* `tip_total`: distance between the fingertip of the revolute joints on rigid links and that of the paper's hand (its keypoint). It
-  has two
-  parts: `tip_revolute`, rigid links turned by revolute joints against rigid links turned by sums, and `tip_skin`, rigid links
-  turned by sums against the skin, which skinning and pose blend shapes deform.
-* `beyond_limits`: share of the poses, out of those within the limits of angles, whose joint coordinates leave the same limits by
-  more than 0.5 degrees.
+  knuckle).
+* `tip_total`: distance between the fingertip of rigid links turned by revolute joints and that of the paper's hand (its keypoint).
+  It has two parts: `tip_revolute`, rigid links turned by revolute joints against rigid links turned by sums, and `tip_skin`, rigid
+  links turned by sums against the skin, which skinning and pose blend shapes deform.
+* `beyond_limits`: share of the poses, out of those within the limits of the angles, whose joint coordinates leave the same limits
+  by more than 0.5 degrees.
 
 "bank": the embedded bank's 895 poses. "uniform": 2,000 poses uniform within the limits, far more extreme than any hand's.
 """

@@ -1,7 +1,7 @@
 """Table 4 on synthetic hands: IK nets of 45 and 23 angles, post-optimisation, and known shape, on poses that no net was trained on.
 
-    python benchmarks/table4.py RUNS                                # trains what is missing, evaluates noisy meshes, writes two
-    CSVs python benchmarks/table4.py RUNS --mesh-run RUN --data SHARDS   # and a mesh net's own output on held-out data of splits.py
+    python benchmarks/table4.py RUNS                                # trains what is missing, evaluates noisy meshes: two CSVs
+    python benchmarks/table4.py RUNS --mesh-run RUN --data SHARDS   # and a mesh net's own output on held-out data of splits.py
 
 The bank's poses are split by gesture as in `splits.py`. Noisy meshes are held-out poses in random shapes with the noise of a mesh
 net: a part for each joint that skinning carries to the vertices, and a part of each vertex's own, measured when a mesh net is
@@ -26,11 +26,9 @@ from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.inference import predict_dataset
 from handmesh.keypoints import keypoint_regressor
-from handmesh.kinematics.angle_solver import OF_A_NET, AngleSolver
 from handmesh.kinematics.dof import hand_dof_matrix, project
-from handmesh.kinematics.fit import FitResult
-from handmesh.kinematics.ik_run import IKRun, load_ik_run
-from handmesh.kinematics.refine import PREDICTED, refine
+from handmesh.kinematics.fit import OF_A_NET, PREDICTED, AngleSolver, FitResult, fit_hands
+from handmesh.kinematics.ik_net import IKRun, load_ik_run
 from handmesh.metrics import align_similarity, evaluate_hands, mean_error_mm
 from handmesh.run_folder import load_run
 from handsynth.core.hand import HandModel, load_hand, mirror_left, pose_hand
@@ -94,7 +92,7 @@ def main() -> None:
         sources.append(predicted)
     sources.insert(0, _noisy(hand, banks["heldout"], options.hands, part_mm, vertex_mm))
 
-    rows = [row for meshes in sources for row in _judge(hand, meshes, runs)]
+    rows = [row for meshes in sources for row in _evaluate(hand, meshes, runs)]
     origin = provenance(
         torch=torch.__version__, preset=options.preset, part_noise_mm=part_mm, vertex_noise_mm=vertex_mm, iterations=ITERATIONS
     )
@@ -143,7 +141,7 @@ def _predicted(run: Path, folder: Path, hand: HandModel) -> Meshes:
     return Meshes("mesh net", vertices, true, np.array([label["beta"] for label in labels]))
 
 
-def _judge(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[dict[str, Any]]:
+def _evaluate(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[dict[str, Any]]:
     """The six rows, and what they are to be compared with."""
     keypoints = keypoint_regressor(hand) @ meshes.vertices
     guesses = {name: _guess(run, keypoints, meshes.beta) for name, run in runs.items()}
@@ -155,8 +153,8 @@ def _judge(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[dict
     def refined(name: str, **how: Any) -> np.ndarray:
         theta, beta = guesses[name]
         angles = project(theta[:, 1:], hand_dof_matrix(hand))
-        how |= {"frozen_shape": runs[name].spec.known_shape, "iterations": ITERATIONS, "settings": OF_A_NET}
-        return refine(hand, meshes.vertices, keypoints, angles, beta, **how).vertices
+        how |= {"frozen_shape": runs[name].spec.known_shape, "iterations": ITERATIONS, "settings": OF_A_NET, "check": False}
+        return fit_hands(hand, meshes.vertices, keypoints, angles, beta, **how).vertices
 
     candidates: dict[str, Callable[[], np.ndarray]] = {
         "the mesh itself": lambda: meshes.vertices,
@@ -198,10 +196,11 @@ def _times(hand: HandModel, meshes: Meshes, run: IKRun) -> list[dict[str, Any]]:
         keypoints = keypoint_regressor(hand) @ vertices
         theta, beta = _guess(run, keypoints, meshes.beta[:batch])
         angles = project(theta[:, 1:], hand_dof_matrix(hand))
+        refine = partial(fit_hands, hand, vertices, keypoints, angles, beta, settings=PREDICTED, check=False)
         stages: dict[str, Callable[[], Any]] = {
             "IK net": partial(_guess, run, keypoints, beta),
-            "20 iterations of Gauss-Newton": partial(refine, hand, vertices, keypoints, angles, beta),
-            "20 iterations of Adam": partial(refine, hand, vertices, keypoints, angles, beta, method="adam"),
+            "20 iterations of Gauss-Newton": refine,
+            "20 iterations of Adam": partial(refine, method="adam"),
             "IK net and Gauss-Newton": partial(solver, vertices, predicted=True),
         }
         for name, (cpu, wall) in round_robin(stages, repeats).items():

@@ -7,6 +7,9 @@ import numpy as np
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.hand import HandModel
 
+PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
+"""Keypoints that keep their distances in every pose: the wrist and the first joint of each finger, in FreiHAND's order."""
+
 
 def keypoint_regressor(hand: HandModel) -> np.ndarray:
     """(21, V) matrix R with keypoints = R @ vertices, FreiHAND's order: `core.hand.keypoints_from_vertices` as a product.

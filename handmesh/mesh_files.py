@@ -11,6 +11,9 @@ from handsynth.core.hand import HandModel
 MESH_SUFFIXES = (".obj", ".ply")
 """Wavefront OBJ and Stanford PLY."""
 
+MESH_FORMATS = ("obj", "ply", "none")
+"""What commands write of meshes, as `--format` names it."""
+
 
 def read_mesh(path: Path) -> np.ndarray:
     """(V, 3) vertices of an OBJ or PLY in the file's order; materials and textures are not looked for.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from handmesh.keypoints import keypoint_regressor
@@ -16,7 +16,7 @@ from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.settings.mesh import TrainSpec, spec_from_dict
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.files import remove_leftovers, write_atomically
+from handsynth.core.files import remove_leftovers, write_atomically, write_file
 from handsynth.core.hand import HandModel, load_hand, save_hand
 
 CONFIG, HAND, WEIGHTS, CHECKPOINT = "config.yaml", "hand.npz", "weights.safetensors", "checkpoint.safetensors"
@@ -86,7 +86,8 @@ def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]
     """The net's weights with its name and `more` values beside them, atomically; the same net gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     about = json.dumps({"net": net_name, **more})  # one entry: safetensors writes several in random order
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, {_ABOUT: about}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, save(tensors, {_ABOUT: about}))  # `save_file` would hide why a disk refuses
 
 
 def load_weights(net: nn.Module, path: Path, net_name: str) -> None:

@@ -129,6 +129,10 @@ class Video:
         self._capture.release()
 
 
+FOCAL_RANGE = (0.1, 100.0)
+"""Focal lengths that a camera can have, in diagonals of the image: from 157 degrees across the diagonal down to half a degree."""
+
+
 def camera_of(
     image: np.ndarray, focal_35mm: float | None = None, focal_px: float | None = None, K: np.ndarray | None = None
 ) -> Camera:
@@ -137,15 +141,28 @@ def camera_of(
     The guess is a focal length as long as the image's diagonal, as a 43 mm lens has on film, 53 degrees across the diagonal
     (Li et al. 2022, CLIFF; Kissos et al. 2020). The optical axis is taken to meet the image's centre. A wrong focal length f
     moves the mesh along the axis and leaves it where it is in the image: depth grows with f.
+
+    Raises UsageError when a focal length that the user gave is beyond FOCAL_RANGE. One of EXIF's, where many files have nonsense,
+    is passed over, and the camera's source says so.
     """
-    if K is not None:
-        return Camera(K, "--K")
     height, width = image.shape[:2]
     diagonal, centre = float(np.hypot(width, height)), (width / 2, height / 2)
-    if focal_px is not None:
-        return Camera(intrinsics(focal_px, centre), "--focal")
+    least, greatest = (share * diagonal for share in FOCAL_RANGE)
+    given = intrinsics(focal_px, centre) if K is None and focal_px is not None else K
+    if given is not None:
+        name = "--focal" if K is None else "--K"
+        for focal in given[[0, 1], [0, 1]]:
+            if not least <= focal <= greatest:
+                raise UsageError(
+                    f"{name}: no camera has a focal length of {focal:g} px on {width} x {height} px; expected {least:.0f} to "
+                    f"{greatest:.0f}"
+                )
+        return Camera(given, name)
     if focal_35mm:
-        return Camera(intrinsics(focal_35mm * diagonal / _FILM_DIAGONAL_MM, centre), "EXIF")
+        focal = focal_35mm * diagonal / _FILM_DIAGONAL_MM
+        if least <= focal <= greatest:
+            return Camera(intrinsics(focal, centre), "EXIF")
+        return Camera(intrinsics(diagonal, centre), f"image's diagonal, as EXIF's {focal_35mm:g} mm cannot be")
     return Camera(intrinsics(diagonal, centre), "image's diagonal")
 
 

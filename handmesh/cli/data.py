@@ -21,8 +21,10 @@ def convert_freihand(
 ) -> None:
     """FreiHAND v2 -> shards: every version of every image, nine tenths to train on, one tenth to validate."""
     from handmesh.data import freihand
+    from handsynth.core.files import check_out_folder
     from handsynth.core.hand import load_hand
 
+    check_out_folder(out)
     made = freihand.convert_freihand(src, out, load_hand(hand), shard_size)
     if as_json:
         print_json(made)
@@ -48,15 +50,15 @@ def submit_freihand(
     from handmesh.evaluation import challenge
     from handmesh.evaluation.report import scores_line
     from handmesh.run_folder import load_run
+    from handsynth.core.files import check_out_file
 
     where = pick_device(device)
     opened = load_run(run, where)
+    check_out_file(out)
     task = challenge.read_challenge(src, opened.hand, boxes)
     made = challenge.submit_freihand(opened.net, opened.hand, task, out, opened.spec.side, batch, where)
     if as_json:
         print_json(made)
     else:
         typer.echo(f"{out}: {made['images']} hands")
-        typer.echo(
-            scores_line(made["metrics"]) if "metrics" in made else "not scored: evaluation_xyz.json, evaluation_verts.json missing"
-        )
+        typer.echo(scores_line(made["metrics"]) if "metrics" in made else f"not scored: {', '.join(made['missing'])} missing")

@@ -1,13 +1,16 @@
 """Joint angles: found from meshes and images; a hand as robots have it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from handmesh.cli.mesh import predict_and_print
 from handmesh.cli.options import DeviceOpt, FormatOpt, JsonOpt, ShapeOpt, print_json
 from handsynth.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from handmesh.kinematics.mesh_angles import Found
 
 kinematics_app = typer.Typer(help="Joint angles of hands, and what takes them.", no_args_is_help=True)
 
@@ -36,8 +39,14 @@ def kinematics_fit(
     as_json: JsonOpt = False,
 ) -> None:
     """Joint angles and shape of meshes, without a net: read off each part of the mesh, then fitted."""
-    from handmesh.kinematics.mesh_angles import angles_of_meshes, hand_of_sources, make_solver, mesh_sources, refuse_images
-    from handmesh.kinematics.mesh_sources import parse_samples
+    from handmesh.kinematics.mesh_angles import (
+        angles_of_meshes,
+        hand_of_sources,
+        make_solver,
+        mesh_sources,
+        parse_samples,
+        refuse_images,
+    )
 
     sources, others = mesh_sources(inputs)
     refuse_images(others, "handmesh predict RUN IMAGE --kinematics finds their angles")
@@ -62,9 +71,8 @@ def kinematics_solve(
 ) -> None:
     """Joint angles of meshes, or of images with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
     from handmesh.estimation.predict import Request
-    from handmesh.kinematics.ik_run import load_ik_run
-    from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, refuse_images
-    from handmesh.kinematics.mesh_sources import parse_samples
+    from handmesh.kinematics.ik_net import load_ik_run
+    from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, parse_samples, refuse_images
 
     sources, others = mesh_sources(inputs)
     if mesh_run is None:
@@ -80,14 +88,14 @@ def kinematics_solve(
         _print_angles(results, out, as_json)
 
 
-def _print_angles(results: list[dict[str, Any]], out: Path, as_json: bool) -> None:
+def _print_angles(results: "list[Found]", out: Path, as_json: bool) -> None:
     from handmesh.kinematics.mesh_angles import summary
 
     if as_json:
-        print_json(results)
+        print_json([found.read(out) for found in results])
     else:
-        for each in results:
-            typer.echo(summary(each, out))
+        for found in results:
+            typer.echo(summary(found, out))
 
 
 @kinematics_app.command("export")
@@ -100,9 +108,7 @@ def kinematics_export(
     side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
     as_json: JsonOpt = False,
 ) -> None:
-    """The hand as a robot's description: 16 links with meshes and masses, 23 revolute joints with limits, named as in the paper's
-    order.
-    """
+    """The hand as a robot's description: 16 links with meshes and masses, 23 revolute joints with limits, in the paper's order."""
     from handmesh.robot.articulated import articulate
     from handmesh.robot.export import export_articulated, read_beta
     from handsynth.core.hand import load_hand

@@ -45,13 +45,15 @@ def evaluate(
     from handmesh.evaluation.report import metrics_table, write_report
     from handmesh.kinematics.mesh_angles import make_solver
     from handmesh.run_folder import load_run
+    from handsynth.core.files import check_out_folder
 
     where = pick_device(device)
     opened = load_run(run, where)
     parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data]
     solver = make_solver(opened.hand, ik_run, None) if kinematics or ik_run else None
-    found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     folder = out or default_folder(run, parts)
+    check_out_folder(folder)
+    found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
     write_report(folder, found.summary, found.evaluated, found.per_hand, title)
     if as_json:
@@ -104,9 +106,11 @@ def predict_and_print(
     from handmesh.estimation.estimate import Estimator
     from handmesh.estimation.predict import about_run, predict, summary
     from handmesh.run_folder import load_run
+    from handsynth.core.files import check_out_folder
 
     where = pick_device(device)
     opened = load_run(run, where)
+    check_out_folder(out)
     estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
     solver = make_solver(opened.hand) if make_solver else None
     done = predict(estimator, about_run(opened.spec.net, opened.hand), images, out, request, solver)
@@ -124,15 +128,15 @@ def export(
     check: Annotated[bool, typer.Option(help="compare the file with the net on random images")] = True,
     as_json: JsonOpt = False,
 ) -> None:
-    """A run's net as ONNX: image in, keypoints, vertices and their standard deviations in lixels out; its metadata name hand and
-    units.
-    """
+    """A run's net as ONNX: image in; keypoints, vertices and their standard deviations out, in units that its metadata name."""
     import torch
 
     from handmesh.estimation.onnx import check_onnx, export_onnx
     from handmesh.run_folder import load_run
+    from handsynth.core.files import check_out_file
 
     opened = load_run(run, torch.device("cpu"))
+    check_out_file(out)
     spec = opened.spec
     export_onnx(opened.net, opened.hand, spec.net, spec.side, out)
     worst = check_onnx(opened.net, spec.side, out) if check else None

@@ -117,13 +117,18 @@ class ShardDataset:
             raise HandsynthError(f"{where}: side is {labels['side']!r:.40}, expected 'right' or 'left'")
         return labels
 
+    def vertices(self, position: int) -> np.ndarray:
+        """(V, 3) vertices alone, camera frame [m], checked. Raises HandsynthError naming shard and sample when they are damaged."""
+        where = self.where(position)
+        vertices = decode_npy(self._member(position, MEMBERS.index("vertices.npy")), where)
+        if vertices.shape != (self.num_vertices, 3) or vertices.dtype.kind != "f" or not np.isfinite(vertices).all():
+            raise HandsynthError(f"{where}: vertices.npy is not ({self.num_vertices}, 3) finite numbers")
+        return vertices.astype(np.float64)
+
     def read(self, position: int) -> Record:
         """The sample, decoded and checked. Raises HandsynthError naming shard and sample when any of it is damaged."""
         where, labels = self.where(position), self.labels(position)
-        jpg, npy = (self._member(position, MEMBERS.index(name)) for name in ("jpg", "vertices.npy"))
-        vertices = decode_npy(npy, where)
-        if vertices.shape != (self.num_vertices, 3) or vertices.dtype.kind != "f" or not np.isfinite(vertices).all():
-            raise HandsynthError(f"{where}: vertices.npy is not ({self.num_vertices}, 3) finite numbers")
+        jpg = self._member(position, MEMBERS.index("jpg"))
         return Record(
             dataset=self.identity,
             index=int(self._table[position, 1]),
@@ -131,7 +136,7 @@ class ShardDataset:
             image=decode_jpg(jpg, labels["image_size"], where),
             K=np.array(labels["K"], np.float64),
             keypoints=np.array(labels["keypoints_cam"], np.float64),
-            vertices=vertices.astype(np.float64),
+            vertices=self.vertices(position),
             bbox=np.array(labels["bbox_xyxy"], np.float64),
         )
 

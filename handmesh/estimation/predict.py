@@ -5,24 +5,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from handmesh.estimation import results
-from handmesh.estimation.angles import Fitted, fit_estimates
 from handmesh.estimation.drawing import spread_limits
 from handmesh.estimation.estimate import Estimate, Estimator, View, tight_box
-from handmesh.kinematics.angle_files import angle_lines, limit_lines, plot_angles, write_angles_csv
-from handmesh.kinematics.angle_solver import AngleSolver
-from handmesh.mesh_files import write_mesh
+from handmesh.kinematics.angle_files import angle_lines, describe, limit_lines, plot_angles, write_angles_csv
+from handmesh.kinematics.fit import AngleSolver, std_weights
+from handmesh.kinematics.mesh_angles import about_solver
+from handmesh.mesh_files import MESH_FORMATS, write_mesh
 from handmesh.sources import Camera, Source, Video, camera_of, find_sources, read_image
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import HandModel
-
-MESH_FORMATS = ("obj", "ply", "none")
-"""Mesh files that can be written."""
+from handsynth.core.hand import HandModel, mirror_left
 
 BATCH = 8
 """Images that go through the net together."""
@@ -135,6 +132,25 @@ def predict(
     return done
 
 
+class Fitted(NamedTuple):
+    """The feasible hand nearest to an estimate, for `--kinematics`."""
+
+    vertices: np.ndarray  # (V, 3) camera frame of the view [m], left hands as left hands
+    angles: np.ndarray  # (23,) [rad]
+    description: dict[str, Any]  # the JSON
+
+
+def fit_estimates(solver: AngleSolver, views: Sequence[View], estimates: Sequence[Estimate]) -> list[Fitted]:
+    """The angles of estimates, each vertex weighted by how sure the net is of it."""
+    sides = [view.side for view in views]
+    vertices = mirror_left(np.stack([estimate.vertices for estimate in estimates]), sides)
+    weights = std_weights(np.stack([estimate.std_mm for estimate in estimates]))
+    fit = solver(vertices, weights, predicted=True)
+    found = mirror_left(fit.vertices, sides)
+    description = [{**about_solver(solver), **hand} for hand in describe(solver.hand, fit)]
+    return [Fitted(*each) for each in zip(found, fit.angles, description, strict=True)]
+
+
 class _Writer:
     """Estimates and writes; kept together because every step asks for all five."""
 
@@ -236,7 +252,7 @@ def summary(result: dict[str, Any], out: Path) -> str:
         f"standard deviation {std['median']:.1f} mm, at worst {std['max']:.1f} -> {out / result['overlay']}"
     )
     angles = result.get("kinematics")
-    return "\n".join([line, *angle_lines(angles), *limit_lines([angles])] if angles else [line])
+    return "\n".join([line, *angle_lines(angles), *limit_lines([angles["beyond_limits"]])] if angles else [line])
 
 
 def _named(error: HandsynthError, source: Source) -> HandsynthError:

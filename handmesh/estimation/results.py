@@ -1,7 +1,7 @@
 """What a prediction leaves behind: drawings, a mesh file, and JSON that names its units."""
 
+import errno
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +18,7 @@ from handmesh.sources import OVERLAY, Camera
 from handsynth.core.camera import project
 from handsynth.core.conventions import KEYPOINT_NAMES
 from handsynth.core.errors import AssetError, HandsynthError
-from handsynth.core.files import temporary_name, write_file
+from handsynth.core.files import replacing, write_file
 from handsynth.core.hand import HandModel
 
 SCHEMA = "handmesh-prediction/1"
@@ -39,10 +39,7 @@ def conventions(kinematics: bool) -> dict[str, str]:
     return CONVENTIONS | ({f"kinematics.{name}": text for name, text in ANGLE_CONVENTIONS.items()} if kinematics else {})
 
 
-_PANEL_PX = (
-    384,
-    1024,
-)  # longest side of a drawn image: smaller ones are enlarged to the first, larger ones reduced to the second
+_PANEL_PX = (384, 1024)  # longest side of a drawn image: smaller ones are enlarged, larger ones reduced
 _CODECS = ("vp09", "mp4v")  # the first plays in browsers, the second is in every build of FFmpeg
 _COORDINATE_DIGITS = 6  # micrometres and millionths of a pixel
 
@@ -114,22 +111,41 @@ def draw_frame(view: View, estimate: Estimate, hand: HandModel, limits_mm: tuple
 @contextmanager
 def video_writer(path: Path, fps: float) -> Iterator["VideoWriter"]:
     """A video that appears under its name when the block ends well, and not at all otherwise."""
-    temporary = temporary_name(path)
-    writer = VideoWriter(temporary, fps)
+    with replacing(path) as temporary:
+        writer = VideoWriter(temporary, fps)
+        try:
+            yield writer
+        finally:
+            writer.close()
+        if writer.frames != count_frames(temporary):
+            raise OSError(errno.ENOSPC, "not all frames could be written, as when the disk is full", str(path))
+
+
+def count_frames(path: Path) -> int:
+    """Frames of a video file, as its index says: 0 when it has none, because it was cut off."""
+    with _quiet_opencv():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) if capture.isOpened() else 0
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Silences OpenCV's own lines on stderr, one for each frame that finds no place on a full disk."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        yield writer
-        writer.close()
-        os.replace(temporary, path)
+        yield
     finally:
-        writer.close()
-        temporary.unlink(missing_ok=True)
+        cv2.utils.logging.setLogLevel(level)
 
 
 class VideoWriter:
-    """Frames of one size into an MP4, opened with the first. Raises AssetError when OpenCV has no codec for it."""
+    """Frames of one size into an MP4, opened with the first. Raises AssetError when OpenCV has no codec for it.
+
+    OpenCV does not say when a frame cannot be written: `frames` counts those that were given.
+    """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self.path, self.fps = path, fps
+        self.path, self.fps, self.frames = path, fps, 0
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -140,12 +156,15 @@ class VideoWriter:
             self._writer, self._size = self._open(size), size
         if size != self._size:
             raise HandsynthError(f"a frame of {size[0]} x {size[1]} px in a video of {self._size[0]} x {self._size[1]}")
-        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        with _quiet_opencv():
+            self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        self.frames += 1
 
     def close(self) -> None:
         """Ends the file."""
         if self._writer is not None:
-            self._writer.release()
+            with _quiet_opencv():
+                self._writer.release()
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         for codec in _CODECS:

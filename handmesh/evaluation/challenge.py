@@ -61,6 +61,7 @@ class Challenge:
     boxes: np.ndarray | None  # (n, 4) x0, y0, x1, y1 about the hands [px]; None: the image's centre
     true_keypoints: np.ndarray | None  # (n, 21, 3) camera frame [m]
     true_vertices: np.ndarray | None  # (n, V, 3) camera frame [m]
+    missing: tuple[str, ...]  # files of the truth that are not there; if any, nothing is scored
 
     def __len__(self) -> int:
         return len(self.K)
@@ -98,14 +99,15 @@ def read_challenge(src: Path, hand: HandModel, boxes: Path | None = None) -> Cha
         return rows
 
     truth = src / "evaluation_xyz.json", src / "evaluation_verts.json"
-    known = all(path.exists() for path in truth)
+    unknown = tuple(path.name for path in truth if not path.exists())
     return Challenge(
         src,
         K,
         read(parts[1], ()),
         None if boxes is None else _checked_boxes(boxes, read(boxes, (4,))),
-        read(truth[0], (21, 3)) if known else None,
-        read(truth[1], (hand.num_vertices, 3)) if known else None,
+        None if unknown else read(truth[0], (21, 3)),
+        None if unknown else read(truth[1], (hand.num_vertices, 3)),
+        unknown,
     )
 
 
@@ -167,12 +169,14 @@ def write_prediction(path: Path, keypoints: np.ndarray, vertices: np.ndarray) ->
 def submit_freihand(
     net: nn.Module, hand: HandModel, task: Challenge, out: Path, side: int, batch: int, device: torch.device
 ) -> dict[str, Any]:
-    """Predicts, writes `out`, and returns the number of images and, when the truth is known, `metrics` of `evaluate_hands`."""
+    """Predicts, writes `out`, and returns the number of images, and `metrics` of `evaluate_hands` or what is `missing` for them."""
     keypoints, vertices = predict_challenge(net, hand, task, side, batch, device)
     write_prediction(out, keypoints, vertices)
     made: dict[str, Any] = {"out": str(out), "images": len(task), "boxes": "centre" if task.boxes is None else "given"}
     if task.true_keypoints is not None and task.true_vertices is not None:
         made["metrics"] = evaluate_hands(keypoints, vertices, task.true_keypoints, task.true_vertices)
+    else:
+        made["missing"] = list(task.missing)
     return made
 
 

@@ -15,7 +15,7 @@ from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
 from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.evaluation.scores import Evaluated, evaluate_all, group_rows
-from handmesh.kinematics.angle_solver import AngleSolver
+from handmesh.kinematics.fit import AngleSolver
 from handmesh.kinematics.mesh_angles import about_solver
 from handmesh.run_folder import Run
 from handsynth.core.hand import HandModel, mirror_left

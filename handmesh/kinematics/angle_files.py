@@ -1,21 +1,21 @@
-"""Files of joint angles: JSON and CSV in degrees with names, a plot over time, and a few lines for people."""
+"""Files of joint angles: JSON and CSV in degrees with names, arrays of meshes, a plot over time, and a few lines for people."""
 
 import csv
-import io
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
-from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits
-from handmesh.kinematics.feasibility import limit_violations
+from handmesh.kinematics.dof import DOF_NAMES, DOFS, dof_limits, limit_violations
 from handmesh.kinematics.fit import FitResult
 from handmesh.kinematics.joint_coordinates import KNUCKLE_NAMES, to_joint_coordinates
 from handsynth.core.conventions import FINGERS
-from handsynth.core.files import write_atomically, write_file
+from handsynth.core.files import replacing, write_atomically
 from handsynth.core.hand import HandModel
 
 SCHEMA = "handmesh-angles/1"
@@ -36,6 +36,10 @@ CONVENTIONS = {
 BEYOND_DEG = 1.0
 """An angle is reported when it is this far beyond a limit: limits are soft, and one that leans on its limit is a little past it."""
 
+Described = Sequence[dict[str, Any]]
+"""Hands as `describe` gives them."""
+
+_COLUMNS = [*(f"{name}_deg" for name in DOF_NAMES), *(f"{name}_coordinate_deg" for name in DOF_NAMES), "error_mm", "beyond_limits"]
 _DEGREE_DIGITS = 3
 _FINE_DIGITS = 6  # radians, metres, standard deviations
 
@@ -43,8 +47,8 @@ _FINE_DIGITS = 6  # radians, metres, standard deviations
 def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     """The JSON of each of N hands."""
     degrees = np.round(np.rad2deg(fit.angles.astype(np.float64)), _DEGREE_DIGITS)
-    joints = to_joint_coordinates(fit.angles)
-    hinge_degrees, residual = np.round(np.rad2deg(joints.values), _DEGREE_DIGITS), np.round(joints.residual_deg, _DEGREE_DIGITS)
+    values, residual = to_joint_coordinates(fit.angles)
+    coordinates, residual = np.round(np.rad2deg(values), _DEGREE_DIGITS), np.round(residual, _DEGREE_DIGITS)
     beyond: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for found in limit_violations(hand, fit.angles, BEYOND_DEG):
         limits = [round(found.least_deg, _DEGREE_DIGITS), round(found.greatest_deg, _DEGREE_DIGITS)]
@@ -53,7 +57,7 @@ def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     return [
         {
             "angles_deg": dict(zip(DOF_NAMES, degrees[n].tolist(), strict=True)),
-            "joint_coordinates_deg": dict(zip(DOF_NAMES, hinge_degrees[n].tolist(), strict=True)),
+            "joint_coordinates_deg": dict(zip(DOF_NAMES, coordinates[n].tolist(), strict=True)),
             "joint_coordinates_residual_deg": dict(zip(KNUCKLE_NAMES, residual[n].tolist(), strict=True)),
             "beyond_limits": beyond[n],
             "error_mm": {"mean": round(float(errors[n].mean()), 3), "max": round(float(errors[n].max()), 3)},
@@ -65,27 +69,51 @@ def describe(hand: HandModel, fit: FitResult) -> list[dict[str, Any]]:
     ]
 
 
-def write_angles_json(path: Path, about: dict[str, Any], hands: Sequence[dict[str, Any]]) -> None:
-    """A hand on each line; a whole file or none."""
-    head = json.dumps({"schema": SCHEMA, **about, "conventions": CONVENTIONS}, indent=1)[:-2]
-    lines = ",\n".join("  " + json.dumps(hand) for hand in hands)
-    write_file(path, f'{head},\n "hands": [\n{lines}\n ]\n}}\n'.encode())
+@contextmanager
+def angle_writer(json_path: Path, csv_path: Path, about: dict[str, Any], key: str) -> Iterator[Callable[[Described], None]]:
+    """Yields what adds hands to a JSON file and to a CSV, a line each; both are there whole at the end, or not at all.
 
-
-def write_angles_csv(path: Path, hands: Sequence[dict[str, Any]], first: str, numbers: Sequence[Any]) -> None:
-    """A row a hand: its number under the heading `first`, the 23 angles, the 23 joint coordinates, error and what is beyond
-    limits.
+    Args:
+        json_path: file for `about`, what the fields mean, and the hands.
+        csv_path: as of `write_angles_csv`.
+        about: fields that all hands share.
+        key: of each hand's number.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    angles, joints = [f"{name}_deg" for name in DOF_NAMES], [f"{name}_coordinate_deg" for name in DOF_NAMES]
-    writer.writerow([first, *angles, *joints, "error_mm", "beyond_limits"])
-    for number, hand in zip(numbers, hands, strict=True):
-        beyond = " ".join(found["name"] for found in hand["beyond_limits"])
-        writer.writerow(
-            [number, *hand["angles_deg"].values(), *hand["joint_coordinates_deg"].values(), hand["error_mm"]["mean"], beyond]
-        )
-    write_file(path, text.getvalue().encode())
+    with _text_file(json_path) as json_file, _text_file(csv_path) as csv_file:
+        json_file.write(json.dumps({"schema": SCHEMA, **about, "conventions": CONVENTIONS}, indent=1)[:-2] + ',\n "hands": [')
+        rows = csv.writer(csv_file, lineterminator="\n")
+        rows.writerow([key, *_COLUMNS])
+        before = "\n  "
+
+        def add(hands: Described) -> None:
+            nonlocal before
+            for hand in hands:
+                json_file.write(before + json.dumps(hand))
+                rows.writerow([hand[key], *_cells(hand)])
+                before = ",\n  "
+
+        yield add
+        json_file.write("\n ]\n}\n")
+
+
+def write_angles_csv(path: Path, hands: Described, key: str, numbers: Sequence[Any]) -> None:
+    """A row a hand: its number under the heading `key`, the 23 angles, the 23 joint coordinates, error, what is beyond limits."""
+    with _text_file(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow([key, *_COLUMNS])
+        rows.writerows([number, *_cells(hand)] for number, hand in zip(numbers, hands, strict=True))
+
+
+@contextmanager
+def array_writer(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields what adds rows to a float32 .npy of that shape; the file is there whole at the end, or not at all."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+        def add(rows: np.ndarray) -> None:
+            file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+
+        yield add
 
 
 def plot_angles(path: Path, hand: HandModel, angles: np.ndarray, numbers: Sequence[int], axis: str, title: str) -> None:
@@ -123,24 +151,35 @@ def angle_lines(hand: dict[str, Any]) -> list[str]:
     """One line a finger, for people."""
     lines = []
     for finger in FINGERS:
-        results = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
-        lines.append(f"  {finger:<7}{'   '.join(results)}")
+        angles = [f"{d.joint} {d.motion} {hand['angles_deg'][d.name]:6.1f}" for d in DOFS if d.finger == finger]
+        lines.append(f"  {finger:<7}{'   '.join(angles)}")
     return lines
 
 
-def limit_lines(hands: Sequence[dict[str, Any]]) -> list[str]:
-    """One line for each angle that is beyond its limits in any hand: how often, and the worst."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for hand in hands:
-        for beyond in hand["beyond_limits"]:
-            found[beyond["name"]].append(beyond)
+def limit_lines(beyond: Sequence[list[dict[str, Any]]]) -> list[str]:
+    """`beyond_limits` of each hand -> a line for each angle that is beyond its limits in any: how often, and the worst."""
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for found in itertools.chain(*beyond):
+        by_name[found["name"]].append(found)
     lines = []
-    for name, all_beyond in found.items():
-        least, greatest = all_beyond[0]["limits_deg"]
-        worst = max((b["angle_deg"] for b in all_beyond), key=lambda angle: max(least - angle, angle - greatest))
-        often = f" in {len(all_beyond)} of {len(hands)} hands, at worst" if len(hands) > 1 else ""
+    for name, all_found in by_name.items():
+        least, greatest = all_found[0]["limits_deg"]
+        worst = max((found["angle_deg"] for found in all_found), key=lambda angle: max(least - angle, angle - greatest))
+        often = f" in {len(all_found)} of {len(beyond)} hands, at worst" if len(beyond) > 1 else ""
         lines.append(f"  beyond its limits{often}: {name} is {worst:.1f} deg, outside {least:g} to {greatest:g}")
     return lines
+
+
+def _cells(hand: dict[str, Any]) -> list[Any]:
+    """A hand's row of the CSV, under _COLUMNS."""
+    beyond = " ".join(found["name"] for found in hand["beyond_limits"])
+    return [*hand["angles_deg"].values(), *hand["joint_coordinates_deg"].values(), hand["error_mm"]["mean"], beyond]
+
+
+@contextmanager
+def _text_file(path: Path) -> Iterator[TextIO]:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        yield file
 
 
 def _rounded(values: np.ndarray) -> list[Any]:

@@ -1,5 +1,7 @@
 """What a mesh must be before it is fitted: one sentence when it is not, and no guess."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from handsynth.core.errors import HandsynthError, UsageError
@@ -18,7 +20,15 @@ _BLOCK = 256  # hands at a time: bounds the memory
 _UNITS = ((1000, "millimetres"), (100, "centimetres"), (10, "decimetres"))
 
 
-def check_arrays(hand: HandModel, vertices: np.ndarray) -> None:
+class MirroredError(UsageError):
+    """A mesh is a hand of the other side: its faces, as the model has them, look inwards. `what` names it."""
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+def check_arrays(hand: HandModel, vertices: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Raises UsageError when (N, V, 3) is not the shape of meshes of this hand, HandsynthError when a number is not finite."""
     if vertices.ndim != 3 or vertices.shape[2] != 3:
         raise UsageError(f"vertices have shape {vertices.shape}: give (hands, {hand.num_vertices}, 3)")
@@ -27,24 +37,25 @@ def check_arrays(hand: HandModel, vertices: np.ndarray) -> None:
             f"the mesh has {vertices.shape[1]} vertices, hand model {hand.name!r} has {hand.num_vertices}: "
             "give the model that it was made with"
         )
-    for n in np.flatnonzero(~np.isfinite(vertices).all((1, 2))):
+    for n in np.flatnonzero(~np.isfinite(vertices).all((1, 2))).tolist():
         bad = int((~np.isfinite(vertices[n]).all(1)).sum())
-        raise HandsynthError(f"hand {n}: {bad} of {hand.num_vertices} vertices hold NaN or infinity")
+        raise HandsynthError(f"{_name(names, n)}: {bad} of {hand.num_vertices} vertices hold NaN or infinity")
 
 
-def check_mesh(hand: HandModel, vertices: np.ndarray) -> None:
+def check_mesh(hand: HandModel, vertices: np.ndarray, names: Sequence[str] | None = None) -> None:
     """Raises in one sentence when a mesh cannot be a right hand of this model in metres.
 
     Args:
         hand: the model whose order of vertices the meshes should have.
         vertices: (N, V, 3) [m], any pose and place.
+        names: (N,) of the meshes in messages; None: "hand 0", ...
 
     Raises:
-        UsageError: another vertex count or order, another unit, a left hand.
+        UsageError: another vertex count or order, another unit; MirroredError: a left hand.
         HandsynthError: NaN, infinity, a collapsed or flat mesh.
     """
     vertices = np.asarray(vertices, np.float64)
-    check_arrays(hand, vertices)
+    check_arrays(hand, vertices, names)
     for start in range(0, len(vertices), _BLOCK):
         block = vertices[start : start + _BLOCK]
         size = _spread(block) / _spread(hand.v_template)
@@ -52,7 +63,11 @@ def check_mesh(hand: HandModel, vertices: np.ndarray) -> None:
         edge = _mean_edge(hand, block) / _mean_edge(hand, hand.v_template) / safe
         volume = _volume(hand, block) / _volume(hand, hand.v_template) / safe**3
         for n in range(len(block)):
-            _check_one(f"hand {start + n}", float(size[n]), float(edge[n]), float(volume[n]))
+            _check_one(_name(names, start + n), float(size[n]), float(edge[n]), float(volume[n]))
+
+
+def _name(names: Sequence[str] | None, n: int) -> str:
+    return f"hand {n}" if names is None else names[n]
 
 
 def _check_one(what: str, size: float, edge: float, volume: float) -> None:
@@ -64,7 +79,7 @@ def _check_one(what: str, size: float, edge: float, volume: float) -> None:
     if edge > LONGEST_EDGE:
         raise UsageError(f"{what}: neighbouring vertices lie {edge:.0f} times too far apart: its vertices are in another order")
     if volume < -LEAST_VOLUME:
-        raise UsageError(f"{what} is mirrored, a left hand: mirror it to a right one first (core.hand.mirror_points)")
+        raise MirroredError(f"{what} is mirrored, a left hand: mirror it to a right one first (core.hand.mirror_points)", what)
     if volume < LEAST_VOLUME:
         raise HandsynthError(f"{what} is flat or folded into itself: it encloses {volume:.2f} of a hand's volume")
 

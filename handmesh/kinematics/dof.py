@@ -1,9 +1,10 @@
-"""The 23 degrees of freedom of a hand: their names, signs and limits, and the matrix Z between them and 45 axis-angles.
+"""The 23 degrees of freedom of a hand: their names, signs and limits, the matrix Z between them and 45 axis-angles, and which
+angles lie beyond their limits.
 
 theta (15, 3) = alpha Z: a pose is a *sum* of axis-angles about fixed axes (Lim et al., MobileHand, ICONIP 2020; section 3.3 of
-the paper), not a composition of revolute joints. Zero angles are the flat hand; no mean pose is added. The rows of Z are
+the paper), not a composition of rotations. All angles at zero are the flat hand; no mean pose is added. The rows of Z are
 orthonormal, so that Z's transpose is its inverse on feasible poses and drops the rest: twist of the knuckles, twist and abduction
-of revolute joints.
+of the joints that only bend.
 
 Which axes rule: those that the hand model carries (`HandModel.joint_axes`). For MANO and the toy hand these are MobileHand's
 own construction from the rest joints (`core.anatomy.joint_axes`, with MANO's thumbnail), so Z is the paper's. The embedded
@@ -60,7 +61,7 @@ DOFS: tuple[Dof, ...] = tuple(
     for finger in ("index", "middle", "ring", "pinky", "thumb")
     for motion in (_THUMB_MOTIONS if finger == "thumb" else _FINGER_MOTIONS)
 )
-"""In the order of angles: index, middle, ring, pinky, thumb. (MANO's joints have the pinky before the ring.)"""
+"""In the order of the angles: index, middle, ring, pinky, thumb. (MANO's joints have the pinky before the ring.)"""
 
 DOF_NAMES: tuple[str, ...] = tuple(dof.name for dof in DOFS)
 
@@ -122,3 +123,27 @@ def embed(angles: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """23 -> 45: (..., 23) angles [rad] -> (..., 15, 3) axis-angles relative to the flat hand [rad]."""
     flat = np.asarray(angles) @ matrix
     return flat.reshape(*flat.shape[:-1], -1, 3)
+
+
+TOLERANCE_DEG = 0.01
+"""Of `limit_violations`: rounding is no violation."""
+
+
+class LimitViolation(NamedTuple):
+    """One angle of one hand that no hand should take."""
+
+    hand: int  # row of the batch
+    name: str  # of the degree of freedom
+    angle_deg: float
+    least_deg: float
+    greatest_deg: float
+
+    def __str__(self) -> str:
+        return f"hand {self.hand}: {self.name} is {self.angle_deg:.1f} degrees, outside {self.least_deg:g} to {self.greatest_deg:g}"
+
+
+def limit_violations(hand: HandModel, angles: np.ndarray, tolerance_deg: float = TOLERANCE_DEG) -> list[LimitViolation]:
+    """(N, 23) angles [rad] -> every angle that lies beyond the hand's limits by more than the tolerance."""
+    degrees, limits = np.rad2deg(np.asarray(angles, np.float64)), np.rad2deg(dof_limits(hand.joint_limits))
+    outside = (degrees < limits[:, 0] - tolerance_deg) | (degrees > limits[:, 1] + tolerance_deg)
+    return [LimitViolation(int(n), DOF_NAMES[k], float(degrees[n, k]), *map(float, limits[k])) for n, k in np.argwhere(outside)]

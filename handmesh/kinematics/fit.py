@@ -1,6 +1,12 @@
-"""Ground truth by fitting: the 23 angles and the shape of the feasible hand nearest to given joints and vertices (section 3.3)."""
+"""Hands fitted to meshes: the 23 angles and the shape of the feasible hand nearest to given joints and vertices.
 
-from dataclasses import dataclass
+`fit_hands` is the one way to the solver, for ground truth (section 3.3) and for post-optimisation (section 3.4, figure 6B); the
+settings say what kind of meshes are given. `AngleSolver` is what the commands use: an IK net, or the mesh itself, gives a first
+guess, `fit_hands` the rest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -8,13 +14,12 @@ import torch
 from torch import Tensor
 
 from handmesh.keypoints import keypoint_regressor
-from handmesh.kinematics.adam import minimise_adam
 from handmesh.kinematics.check import check_arrays, check_mesh
-from handmesh.kinematics.dof import dof_limits, embed, hand_dof_matrix
+from handmesh.kinematics.dof import dof_limits, embed, hand_dof_matrix, project
 from handmesh.kinematics.energy import EnergySettings, FitEnergy, Targets
+from handmesh.kinematics.ik_net import IKNet
 from handmesh.kinematics.linear import HandState, linear_hand
-from handmesh.kinematics.solver import solve_feasible
-from handmesh.kinematics.start import state_from_mesh, state_from_pose
+from handmesh.kinematics.solver import minimise_adam, solve_feasible, state_from_mesh, state_from_pose
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.rotation import rotmat_to_rotvec
@@ -22,7 +27,23 @@ from handsynth.core.rotation import rotmat_to_rotvec
 GROUND_TRUTH = EnergySettings(noise_m=1e-3, bend=False)
 """Clean meshes of a 45-angle hand, which the 23 angles meet to about a millimetre; what they are is not to be corrected."""
 
+EXACT = replace(GROUND_TRUTH, limit_deg=10.0)
+"""For meshes that are taken as they are: an angle beyond its limits is found and reported, not pulled back."""
+
+PREDICTED = EnergySettings(noise_m=5e-3)
+"""Meshes that are 5 mm off, each vertex by itself: they lean on the prior of shapes, and fingers do not bend backwards."""
+
+OF_A_NET = replace(PREDICTED, noise_m=0.02)
+"""For meshes of a net, whose errors go together, part by part: hundreds of vertices tell little more than sixteen joints would.
+
+Taken as independent at their true size they would outweigh the prior of shapes, and the fit would follow the noise.
+"""
+
+LEAST_STD_MM = 2.0
+"""A vertex whose standard deviation is less counts as if it were this: heatmaps are narrower than their errors."""
+
 ITERATIONS = 20
+"""Steps at most: the paper's."""
 
 BLOCK = 1024
 """Hands at a time: bounds the memory."""
@@ -50,13 +71,15 @@ def fit_hands(
     hand: HandModel,
     vertices: np.ndarray,
     keypoints: np.ndarray | None = None,
-    *,
     angles: np.ndarray | None = None,
     beta: np.ndarray | None = None,
+    *,
     frozen_shape: bool = False,
     weights: np.ndarray | None = None,
     settings: EnergySettings = GROUND_TRUTH,
     iterations: int = ITERATIONS,
+    method: Method = "gauss-newton",
+    check: bool = True,
 ) -> FitResult:
     """Fits the 23-angle hand to meshes, global motion included.
 
@@ -64,40 +87,21 @@ def fit_hands(
         hand: the model, in whose order of vertices the meshes are.
         vertices: (N, V, 3) right hands, any frame [m].
         keypoints: (N, 21, 3) in FreiHAND's order [m]; None regresses them from the vertices.
-        angles: (N, 23) to start from, as `dof.project` gives it [rad]; None reads the pose off the mesh.
+        angles: (N, 23) to start from, as `dof.project` or an IK net gives it [rad]; None reads the pose off the mesh.
         beta: (N, S) shape to start from; None starts from the mean shape.
-        frozen_shape: keeps beta as it is given.
+        frozen_shape: keeps beta as it is given (the paper's experiments with known shape).
         weights: (N, V) of vertices, not negative (the inverse square of a lixel's standard deviation, say); scaled to a mean of 1.
             None: equal.
-        settings: of the energy.
+        settings: of the energy; `noise_m` should be what the meshes are off by.
         iterations: steps at most.
+        method: "gauss-newton", or "adam" as HandTailor refines.
+        check: refuse what cannot be a right hand in metres; a net's mesh may be anything of the right shape without NaN.
 
     Raises:
         UsageError, HandsynthError: as `check.check_mesh` does, or for arrays that do not go with the vertices.
     """
-    check_mesh(hand, np.asarray(vertices))
-    return solve(
-        hand, vertices, keypoints, angles=angles, beta=beta, frozen_shape=frozen_shape, weights=weights, settings=settings,
-        iterations=iterations, method="gauss-newton",
-    )  # fmt: skip
-
-
-def solve(
-    hand: HandModel,
-    vertices: np.ndarray,
-    keypoints: np.ndarray | None,
-    *,
-    angles: np.ndarray | None,
-    beta: np.ndarray | None,
-    frozen_shape: bool,
-    weights: np.ndarray | None,
-    settings: EnergySettings,
-    iterations: int,
-    method: Method,
-) -> FitResult:
-    """What `fit_hands` and `refine` share; arguments as there. Meshes are only checked for their shape and NaN."""
     vertices = np.asarray(vertices)
-    check_arrays(hand, vertices)
+    (check_mesh if check else check_arrays)(hand, vertices)
     given = {
         "keypoints": (keypoints, (21, 3)), "angles": (angles, (len(dof_limits()),)), "beta": (beta, (hand.num_shapes,)),
         "weights": (weights, (hand.num_vertices,)),
@@ -186,3 +190,62 @@ def _checked(name: str, value: np.ndarray | None, shape: tuple[int, ...]) -> np.
     if name == "weights" and ((value < 0).any() or (value.sum(1) <= 0).any()):
         raise UsageError("weights hold negative numbers, or nothing but zeros for a hand")
     return value
+
+
+@dataclass(frozen=True, eq=False)
+class AngleSolver:
+    """How angles are found. Raises UsageError when net and shape do not go together."""
+
+    hand: HandModel
+    net: IKNet | None = None  # in evaluation mode, on the CPU; None starts from the nearest pose of each part of the mesh
+    shape: np.ndarray | None = None  # (S,) known beta, which is kept; None finds it
+    iterations: int = ITERATIONS  # of the post-optimisation
+    noise_m: float | None = None  # of the targets [m]; None: as EXACT and OF_A_NET have it
+
+    def __post_init__(self) -> None:
+        if self.shape is not None and np.shape(self.shape) != (self.hand.num_shapes,):
+            raise UsageError(f"the shape has {np.size(self.shape)} numbers, the {self.hand.name} hand's has {self.hand.num_shapes}")
+        if self.net is not None and self.net.known_shape and self.shape is None:
+            raise UsageError("this IK net was trained with known shapes: give the hand's with --shape")
+
+    def __call__(
+        self, vertices: np.ndarray, weights: np.ndarray | None = None, *, predicted: bool, names: Sequence[str] | None = None
+    ) -> FitResult:
+        """Angles of (N, V, 3) right hands, any frame [m].
+
+        Args:
+            vertices: the meshes.
+            weights: (N, V) of vertices; None means equal.
+            predicted: by a mesh net, so some millimetres off: fitted less closely, and fingers do not bend backwards. Other
+                meshes are checked, and met as they are.
+            names: (N,) of the meshes in messages; None: "hand 0", ...
+
+        Raises:
+            UsageError, HandsynthError: as `check_mesh`.
+        """
+        vertices = np.asarray(vertices, np.float64)
+        (check_arrays if predicted else check_mesh)(self.hand, vertices, names)
+        settings = OF_A_NET if predicted else EXACT
+        if self.noise_m is not None:
+            settings = replace(settings, noise_m=self.noise_m)
+        keypoints = np.einsum("pv,nvc->npc", keypoint_regressor(self.hand), vertices)
+        beta = None if self.shape is None else np.broadcast_to(self.shape, (len(vertices), len(self.shape)))
+        angles, beta = (None, beta) if self.net is None else self._guess(self.net, keypoints, beta)
+        return fit_hands(
+            self.hand, vertices, keypoints, angles, beta, frozen_shape=self.shape is not None, weights=weights, settings=settings,
+            iterations=self.iterations, check=False,
+        )  # fmt: skip
+
+    def _guess(self, net: IKNet, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 23) angles and (N, S) beta of the net; of a net of 45 angles, their projection."""
+        with torch.inference_mode():
+            given = torch.tensor(beta, dtype=torch.float32) if beta is not None and net.known_shape else None
+            found = net(torch.tensor(keypoints, dtype=torch.float32), given)
+            theta = net.theta(found.pose)[:, 1:]
+        angles = project(theta.numpy(), hand_dof_matrix(self.hand))
+        return angles, found.beta.numpy() if beta is None else beta
+
+
+def std_weights(std_mm: np.ndarray) -> np.ndarray:
+    """(..., V) standard deviations of a mesh net's vertices [mm] -> weights: the inverse square, with a floor."""
+    return np.maximum(np.nan_to_num(std_mm, nan=np.inf), LEAST_STD_MM) ** -2

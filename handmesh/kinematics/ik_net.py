@@ -1,16 +1,25 @@
-"""The IK nets of figure 6A: 21 keypoints in, shape and joint rotations out, the global rotation taken out beforehand."""
+"""The IK nets of figure 6A: 21 keypoints in, shape and joint rotations out; their loss, and a trained one read from its run.
+
+The paper's 23 + 10 parameters hold no global rotation, so it is taken out beforehand: the keypoints of the palm, which hardly move
+against one another when fingers bend, are laid upon those of the template (beta = 0).
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from handmesh.keypoints import PALM_KEYPOINTS
 from handmesh.kinematics.dof import NUM_DOFS, hand_dof_matrix
-from handmesh.kinematics.rigid import PALM_KEYPOINTS, align_rigid
+from handmesh.kinematics.rigid import align_rigid, move
+from handmesh.run_folder import CONFIG, HAND, WEIGHTS, load_weights, read_config
+from handmesh.settings.ik import IKSpec, ik_spec_from_dict
 from handsynth.core.conventions import KEYPOINT_PARENTS
 from handsynth.core.errors import UsageError
-from handsynth.core.hand import HandModel, keypoints_from_vertices
+from handsynth.core.hand import HandModel, keypoints_from_vertices, load_hand
 
 BONE_UNIT_M = 0.1
 """Unit of the bone lengths that a net sees [m]; a finger's bones are 0.2 to 1 of it."""
@@ -96,3 +105,50 @@ class IKNet(nn.Module):
         """(B, 23 or 45) pose -> (B, 16, 3) axis-angles for `HandLayer`, the wrist's zero [rad]."""
         fingers = (pose @ self.pose_matrix).unflatten(-1, (-1, 3))
         return torch.cat([torch.zeros_like(fingers[:, :1]), fingers], 1)
+
+
+def ik_losses(
+    found: IKPrediction, keypoints: Tensor, pose: Tensor, beta: Tensor, true_keypoints: Tensor, joint_unit_m: float
+) -> dict[str, Tensor]:
+    """The terms of equation 5, scalars: mean absolute differences over hands and components; their sum is the loss.
+
+    Args:
+        found: the net's.
+        keypoints: (B, 21, 3) J(M(found)), regressed from the posed vertices [m].
+        pose: (B, 23 or 45) true angles [rad]: equation 6.
+        beta: (B, S) true shape [standard deviations]: equation 7, zero where the net was given it.
+        true_keypoints: (B, 21, 3) P of equation 8 [m].
+        joint_unit_m: unit of equation 8's term [m].
+
+    The paper gives no weight, unit or frame. Here all weights are 1, and joints are compared after the closed-form rigid alignment
+    of the found hand upon the true one, since the net says nothing about the global motion; it counts as constant in gradients.
+    """
+    with torch.no_grad():
+        rotation, translation = align_rigid(keypoints, true_keypoints)
+    return {
+        "angles": (found.pose - pose).abs().mean(),
+        "shape": (found.beta - beta).abs().mean(),
+        "joints": (move(keypoints, rotation, translation) - true_keypoints).abs().mean() / joint_unit_m,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class IKRun:
+    """A trained IK net with what is needed to use it."""
+
+    folder: Path
+    spec: IKSpec
+    hand: HandModel
+    net: IKNet  # in evaluation mode
+
+
+def load_ik_run(folder: Path, device: torch.device | None = None) -> IKRun:
+    """Opens a run of `handmesh train ik`; None means the CPU.
+
+    Raises UsageError when the folder is none or a mesh net's run, HandsynthError when a file of it is damaged.
+    """
+    spec = ik_spec_from_dict(read_config(folder, "ik").get("training"), str(folder / CONFIG))
+    hand = load_hand(folder / HAND)
+    net = IKNet(hand, spec.dofs, spec.known_shape, spec.widths)
+    load_weights(net, folder / WEIGHTS, spec.net)
+    return IKRun(folder, spec, hand, net.to(device or torch.device("cpu")).eval())

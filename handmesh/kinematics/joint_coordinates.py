@@ -1,10 +1,10 @@
-"""Joint coordinates: the 23 degrees of freedom as a chain of revolute joints, which robots have, beside the paper's sums of
-axis-angles.
+"""Joint coordinates: the 23 degrees of freedom as a chain of revolute joints, as robots have them, beside the paper's sums.
 
-The paper's hand turns a joint by exp(sum_k alpha_k a_k); a mechanism turns it by exp(q_1 a_1) exp(q_2 a_2) ..., the first revolute
-joint nearest to the palm. The order is that of `DOFS`: abduction before flexion at a knuckle, as the revolute joints of robot hands
-are built; twist, abduction, flexion at the thumb's two lower joints. Since the axes of one joint are orthonormal and, in this
-order, right-handed, the conversion does not depend on the hand: in the joint's own frame they are x, y and z.
+The paper's hand turns an anatomical joint by exp(sum_k alpha_k a_k), a sum of axis-angles; a mechanism turns it by
+exp(q_1 a_1) exp(q_2 a_2) ..., one revolute joint an axis, the first nearest to the palm. The order is that of `DOFS`: abduction
+before flexion at a knuckle, as robot hands are built; twist, abduction, flexion at the thumb's two lower joints. Since the axes of
+one joint are orthonormal and, in this order, right-handed, the conversion does not depend on the hand: in the joint's own frame
+they are x, y and z.
 
 * One axis (PIP, DIP, IP): both say the same.
 * Three axes (thumb's CMC and MCP): Euler angles of the same rotation, exact.
@@ -24,7 +24,7 @@ from handsynth.core.hand import HandModel
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 
 NODE_DOFS = {dof.node: [k for k, other in enumerate(DOFS) if other.node == dof.node] for dof in DOFS}
-"""Revolute joints of each joint of the kinematic tree, from the palm outwards: indices of DOFS."""
+"""Degrees of freedom of each joint of the kinematic tree, from the palm outwards: indices of DOFS."""
 
 _KNUCKLES = np.array([rows for rows in NODE_DOFS.values() if len(rows) == 2])  # (4, 2) abduction and flexion
 _BALLS = np.array([rows for rows in NODE_DOFS.values() if len(rows) == 3])  # (2, 3) twist, abduction, flexion
@@ -63,10 +63,10 @@ def to_joint_coordinates(angles: np.ndarray) -> Converted:
 
 
 def from_joint_coordinates(coordinates: np.ndarray) -> Converted:
-    """RevoluteJoint angles -> angles.
+    """Joint coordinates -> angles.
 
     Args:
-        angles: (..., 23) [rad], less than half a turn each and at each joint.
+        coordinates: (..., 23) [rad], less than half a turn each and at each joint.
 
     Sums of turns about x and y are the unit quaternions with z = 0: the nearest to another is itself without its z.
     """
@@ -125,9 +125,7 @@ def rigid_keypoints(hand: HandModel, beta: np.ndarray, rotations: np.ndarray) ->
 
 
 def revolute_kinematics(hand: HandModel, beta: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
-    """(..., 23) joint coordinates [rad] and (S,) shape -> (..., 21, 3) keypoints [m] of the hand of rigid links
-    (`rigid_keypoints`).
-    """
+    """(..., 23) joint coordinates [rad] and (S,) shape -> (..., 21, 3) keypoints [m] of rigid links, as of `rigid_keypoints`."""
     return rigid_keypoints(hand, beta, revolute_rotations(hand, coordinates))
 
 

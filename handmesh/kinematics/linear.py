@@ -15,10 +15,10 @@ from torch import Tensor
 
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, hand_dof_matrix
-from handmesh.kinematics.so3 import exp_and_left_jacobian, skew
+from handmesh.kinematics.rigid import exp_and_left_jacobian, skew
 from handsynth.core.hand import HandModel
 
-ROTATION, TRANSLATION, ALPHA = slice(0, 3), slice(3, 6), slice(6, 6 + NUM_DOFS)
+ROTATION, TRANSLATION, ANGLES = slice(0, 3), slice(3, 6), slice(6, 6 + NUM_DOFS)
 """Columns of a step; the rest is beta."""
 
 BETA = slice(6 + NUM_DOFS, None)
@@ -36,7 +36,7 @@ class HandState(NamedTuple):
         """The state after (B, 29 + S) steps, or (B, 29) that leave beta; exp of the rotation's part multiplies from the left."""
         turn, _ = exp_and_left_jacobian(step[:, ROTATION])
         beta = self.beta + step[:, BETA] if step.shape[1] > BETA.start else self.beta
-        return HandState(turn @ self.rotation, self.translation + step[:, TRANSLATION], self.angles + step[:, ALPHA], beta)
+        return HandState(turn @ self.rotation, self.translation + step[:, TRANSLATION], self.angles + step[:, ANGLES], beta)
 
     def at(self, index: Tensor | slice) -> "HandState":
         """The hands of that index."""
@@ -109,7 +109,7 @@ class LinearHand:
             feature=feature,
             joints=joints,
             transforms=torch.cat([rotations, offsets.unsqueeze(-1)], -1),
-            feature_by_alpha=(skew(axes) @ local[:, self.dof_nodes - 1]).flatten(2),
+            feature_by_angles=(skew(axes) @ local[:, self.dof_nodes - 1]).flatten(2),
             axes=(rotations[:, self.parents[self.dof_nodes]] @ axes.unsqueeze(-1)).squeeze(-1),
             offsets_by_beta=moved - rotations @ self.joint_shapedirs,
         )
@@ -126,10 +126,10 @@ class LinearHand:
         jacobian[:, TRANSLATION] = torch.eye(3, dtype=self.dtype)[:, :, None]
 
         # Blend shapes: the derivative of the rest vertices, carried along by the blended rotation.
-        rest_by_alpha = torch.bmm(skeleton.feature_by_alpha.transpose(0, 1), self.dof_posedirs)  # (23, B, 3 V)
-        _rotate(blended, rest_by_alpha.unflatten(-1, (3, num_v)).transpose(0, 1), jacobian[:, ALPHA])
+        rest_by_angles = torch.bmm(skeleton.feature_by_angles.transpose(0, 1), self.dof_posedirs)  # (23, B, 3 V)
+        _rotate(blended, rest_by_angles.unflatten(-1, (3, num_v)).transpose(0, 1), jacobian[:, ANGLES])
         # Turning a joint: axis x arm.
-        _add_crosses(skeleton.axes, self._arms(skeleton, rest)[:, self.dof_nodes - 1], jacobian[:, ALPHA])
+        _add_crosses(skeleton.axes, self._arms(skeleton, rest)[:, self.dof_nodes - 1], jacobian[:, ANGLES])
 
         if jacobian.shape[1] > BETA.start:
             # Shape moves the joints too, and with them what they carry.
@@ -167,7 +167,7 @@ class Skeleton(NamedTuple):
     feature: Tensor  # (B, S + 9 (J - 1)) coefficients of the blend shapes
     joints: Tensor  # (B, J, 3)
     transforms: Tensor  # (B, J, 3, 4) rest -> posed
-    feature_by_alpha: Tensor  # (B, 23, 9) derivative of each degree of freedom's own rotation, row-major
+    feature_by_angles: Tensor  # (B, 23, 9) derivative of each degree of freedom's own rotation, row-major
     axes: Tensor  # (B, 23, 3) of each degree of freedom
     offsets_by_beta: Tensor  # (B, J, 3, S) derivative of the transforms' last column
 

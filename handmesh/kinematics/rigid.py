@@ -1,16 +1,36 @@
-"""The closed-form rigid motion between two sets of points (Kabsch 1976), and the frame of the palm.
-
-The paper's 23 + 10 parameters hold no global rotation, so it is taken out before and put back after: wrist and five knuckles
-are laid upon those of the template (beta = 0), which hardly move against one another when fingers bend.
+"""Rotations and rigid motions in torch, any leading batch axes: the exponential map of SO(3) with its left Jacobian, and the
+closed-form motion between two sets of points (Kabsch 1976).
 """
 
 import torch
 from torch import Tensor
 
-from handsynth.core.hand import HandModel, keypoints_from_vertices
 
-PALM_KEYPOINTS = (0, 1, 5, 9, 13, 17)
-"""Wrist, the thumb's first joint and four knuckles, in FreiHAND's order."""
+def skew(vector: Tensor) -> Tensor:
+    """(..., 3) w -> (..., 3, 3) matrix of the cross product with w."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def exp_and_left_jacobian(rotvec: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., 3) axis-angle w [rad] -> (..., 3, 3) R = exp(w) and (..., 3, 3) J with exp(w + dw) = exp(J dw) R to first order.
+
+    R = I + a K + b K^2, J = I + b K + c K^2 with K = skew(w), a = sin t / t, b = (1 - cos t) / t^2, c = (t - sin t) / t^3.
+    """
+    square = (rotvec * rotvec).sum(-1)
+    # Taylor series below 0.14 rad, where c loses digits in float32; their next terms are below 1e-12 there.
+    small = square < 0.02
+    safe = torch.where(small, torch.ones_like(square), square)
+    t = safe.sqrt()
+    a = torch.where(small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), t.sin() / t)
+    b = torch.where(small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), (1 - t.cos()) / safe)
+    c = torch.where(small, 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72)), (t - t.sin()) / (safe * t))
+    k = skew(rotvec)
+    kk = k @ k
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    a, b, c = a[..., None, None], b[..., None, None], c[..., None, None]
+    return eye + a * k + b * kk, eye + b * k + c * kk
 
 
 def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -41,18 +61,6 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
     return (u * fix.unsqueeze(-2)) @ vh
 
 
-def palm_alignment(hand: HandModel, keypoints: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 21, 3) keypoints [m] -> (B, 3, 3), (B, 3) [m]: the motion that carries the template's palm onto theirs."""
-    template = torch.as_tensor(keypoints_from_vertices(hand, hand.v_template), dtype=keypoints.dtype, device=keypoints.device)
-    palm = list(PALM_KEYPOINTS)
-    return align_rigid(template[palm], keypoints[:, palm])
-
-
 def move(points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
     """(B, N, 3) -> R p + t."""
     return points @ rotation.mT + translation.unsqueeze(-2)
-
-
-def move_back(points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-    """(B, N, 3) -> R^T (p - t), the inverse of `move`."""
-    return (points - translation.unsqueeze(-2)) @ rotation

@@ -1,7 +1,7 @@
 """The hand of a given shape as an articulated model: 16 links, 23 revolute joints with limits, and what simulators need of them.
 
-Frames: each link's origin lies in its joint (the palm's in the wrist), and its axes are parallel to the template's when all
-revolute joints are at zero, the flat hand: right-handed, metres; fingers along -x (a left hand's along +x), palm towards -y.
+Frames: each link's origin lies in its joint (the palm's in the wrist), and its axes are parallel to the template's when all joint
+coordinates are zero, the flat hand: right-handed, metres; fingers along -x (a left hand's along +x), palm towards -y.
 Positive angles bend to the palm and turn to the thumb on both hands. Fingertips are fixed points of the last links.
 """
 
@@ -51,7 +51,7 @@ class Link:
 
 @dataclass(frozen=True)
 class ArticulatedHand:
-    """The whole model. Links, and with them their revolute joints, stand in the order of DOFS, after the palm."""
+    """The whole model. The palm comes first, then the links, and with them their joints, in the order of DOFS."""
 
     hand: str  # name of the hand model
     licence: str

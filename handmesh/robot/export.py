@@ -10,7 +10,7 @@ from handmesh.robot.mjcf import mjcf
 from handmesh.robot.robot_xml import MESH_SUFFIX, to_text
 from handmesh.robot.urdf import urdf
 from handsynth.core.errors import UsageError
-from handsynth.core.files import write_atomically
+from handsynth.core.files import check_out_file, write_atomically
 
 FORMATS = {"urdf": urdf, "mjcf": mjcf}
 
@@ -18,12 +18,12 @@ FORMATS = {"urdf": urdf, "mjcf": mjcf}
 def export_articulated(model: ArticulatedHand, out: Path, format: str) -> list[Path]:
     """Writes `out` and meshes/<stem of out>/<link>.stl beside it: models of other names may share the folder.
 
-    Returns the paths of the meshes, in the order of the links. Raises UsageError for an unknown format, or a folder as `out`.
+    Returns the paths of the meshes, in the order of the links. Raises UsageError for an unknown format, and as
+    `core.files.check_out_file` does.
     """
     if format not in FORMATS:
         raise UsageError(f"no format is called {format!r}: use {' or '.join(FORMATS)}")
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder: give the file to write, such as {out / 'hand'}.{format}")
+    check_out_file(out)
     folder = Path("meshes") / out.stem
     document = to_text(FORMATS[format](model, folder.as_posix()))
     paths = [out.parent / folder / f"{link.name}{MESH_SUFFIX}" for link in model.links]

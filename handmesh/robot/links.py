@@ -136,8 +136,7 @@ def bone_capsule(points: np.ndarray, start: np.ndarray, end: np.ndarray, room: b
     """The capsule along a bone that has most of `points`, (N, 3), outside or on it.
 
     Its round ends touch `start` and `end`; with `room` it stops a radius before the end, so that a next bone as thick may bend by a
-    right angle without touching this one. (Simulators leave out contacts of neighbours, but not across a joint of several revolute
-    joints.)
+    right angle without touching this one. (Simulators leave out contacts of neighbours, but not across a joint of several axes.)
     """
     length = float(np.linalg.norm(end - start))
     along = (end - start) / length

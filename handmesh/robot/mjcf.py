@@ -1,5 +1,5 @@
-"""An articulated hand as MJCF (mujoco.readthedocs.io): the revolute joints of a joint share a body, a position servo drives each
-one.
+"""An articulated hand as MJCF (mujoco.readthedocs.io): a position servo for each degree of freedom; those of one anatomical joint
+share a body.
 """
 
 from xml.etree import ElementTree as ET

@@ -10,9 +10,7 @@ from handmesh.robot.articulated import ArticulatedHand
 MESH_SUFFIX = ".stl"
 
 DAMPING = 0.01
-"""Of the revolute joints [N m s/rad]: near critical for a whole finger of 6e-5 kg m^2 about its knuckle on a servo of 0.5 N
-m/rad.
-"""
+"""Of the joints [N m s/rad]: near critical for a whole finger, 6e-5 kg m^2 about its knuckle, on a servo of 0.5 N m/rad."""
 
 SKIN = "0.87 0.68 0.57 1"
 """RGBA of the links."""

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.hand_layer import HandLayer
-from handmesh.kinematics.ik_loss import ik_losses
-from handmesh.kinematics.ik_net import IKNet
+from handmesh.kinematics.ik_net import IKNet, ik_losses
 from handmesh.metrics import align_similarity, mean_error_mm
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.optim import Optimizer
 
@@ -18,7 +18,7 @@ from handmesh.run_folder import CONFIG, LEFTOVERS, fill, read_config, read_tenso
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import TrainSpec
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.files import write_atomically
+from handsynth.core.files import check_out_folder, write_file
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -43,7 +43,8 @@ def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer, progress: 
             if moment in state:
                 tensors[f"adam.{k}.{moment}"] = state[moment]
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(plain, temporary, {"progress": json.dumps(asdict(progress))}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, save(plain, {"progress": json.dumps(asdict(progress))}))  # `save_file` would hide why a disk refuses
 
 
 def load_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer) -> Progress:
@@ -70,7 +71,11 @@ def _parameters(optimizer: Optimizer) -> list[torch.nn.Parameter]:
 
 
 def check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
-    """Raises UsageError unless `out` is free, or holds the run of `config` that is to be gone on with."""
+    """Raises UsageError unless `out` is free, or holds the run of `config` that is to be gone on with.
+
+    HandsynthError, too, when nothing can be written there.
+    """
+    check_out_folder(out)
     if not (out / CONFIG).exists():
         if out.exists() and any(not path.match(LEFTOVERS) for path in out.iterdir()):
             raise UsageError(f"{out} is not empty{' and holds no run to go on with' if resume else ''}: give --out another folder")

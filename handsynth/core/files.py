@@ -1,15 +1,50 @@
 """How a file is put on disk: whole or not at all, under a temporary name that tells whether its writer still lives."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from handsynth.core.errors import HandsynthError, UsageError
 
 _PREFIX = ".tmp-"
 _BOOT_ID, _PID_SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 _numbers = itertools.count()
+
+
+def check_out_folder(path: Path) -> None:
+    """Checks, before any work is done for it, that results can be written into a folder. Nothing is made or left behind.
+
+    Raises UsageError when the folder, or what should hold it, is a file; HandsynthError when the system refuses to write there.
+    """
+    _check_out(path, path)
+
+
+def check_out_file(path: Path) -> None:
+    """The same for a file to write. Raises UsageError, too, when there is a folder or a device of that name."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the file to write, such as {path / 'NAME'}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no regular file: give another")
+    _check_out(path.parent, path)
+
+
+def _check_out(folder: Path, path: Path) -> None:
+    """Writes something, of which nothing is left, into the folder or the nearest one above it that is there."""
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise UsageError(f"{there} is a file: name a folder{'' if there == path else f' in place of {path}'}")
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(4096))  # a full disk takes a file's name, but not its content
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise HandsynthError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -29,7 +64,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`, with its suffix; what is written there is synced and renamed over `path` at the end.
 
-    Several processes may do so at once: the last one wins and each file is whole. After an error nothing is left behind.
+    Several processes may do so at once: the last one wins and each file is whole. After an error nothing is left behind; an
+    OSError, which tells no name when a write fails, is raised with that of `path`.
     """
     temporary = temporary_name(path)
     try:
@@ -37,6 +73,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) != os.fspath(temporary):
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

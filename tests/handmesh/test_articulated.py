@@ -19,6 +19,7 @@ from handmesh.kinematics.joint_coordinates import revolute_kinematics
 from handmesh.robot.articulated import DENSITY, LINK_NAMES, ArticulatedHand, articulate
 from handmesh.robot.export import FORMATS, export_articulated
 from handmesh.robot.links import Piece, closed_mesh, cut_links
+from handmesh.robot.urdf import urdf
 from handsynth.core.conventions import FINGERS, KEYPOINT_NAMES
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel, mirror_points, save_hand
@@ -73,8 +74,8 @@ def test_fingertips_are_those_of_our_kinematics(exported):
     assert np.ptp(found, axis=0).min(1).max() > 0.03  # they do move
 
 
-def test_hinges_have_the_names_order_and_limits_of_the_dofs(exported):
-    """`qpos`, and `ctrl` where there are servos, are angles's 23 in angles's order, so that an array of angles fits as it is."""
+def test_joints_have_the_names_order_and_limits_of_the_dofs(exported):
+    """`qpos`, and `ctrl` where there are servos, are the 23 degrees of freedom in DOFS' order: an array of them fits as it is."""
     mj, limits = exported.mj, dof_limits(exported.hand.joint_limits)
     assert [mj.joint(k).name for k in range(mj.njnt)] == list(DOF_NAMES)
     assert mj.nq == mj.nv == 23
@@ -96,18 +97,74 @@ def test_positive_flexion_bends_to_the_palm(exported):
 
 
 def test_mass_is_the_hands(exported):
-    """The links' masses add up to the closed hand at the density of tissue; the file says the same, carriers of revolute joints
-    apart.
+    """The links' masses add up to the closed hand at the density of tissue; the file's bodies have their mass, centre and inertia,
+    small ones counted with the link that they belong to.
     """
     hand, vertices = exported.hand, exported.hand.v_template + exported.hand.shapedirs[..., : len(BETA)] @ BETA
     whole = closed_mesh(Piece(vertices, hand.faces, np.zeros(len(vertices), bool)), domes=False)
     assert exported.model.mass == pytest.approx(DENSITY * whole.volume, rel=1e-3)
-    assert exported.mj.body_mass.sum() == pytest.approx(exported.model.mass, abs=1e-3)
+    assert exported.mj.body_mass.sum() == pytest.approx(exported.model.mass, rel=1e-6)
+    data = mujoco.MjData(exported.mj)
+    mujoco.mj_forward(exported.mj, data)
     for link in exported.model.links:
-        body = exported.mj.body(link.name)
-        assert body.mass[0] == pytest.approx(link.mass)
-        np.testing.assert_allclose(body.ipos, link.centre, atol=1e-8)
-        np.testing.assert_allclose(np.sort(body.inertia), np.linalg.eigvalsh(link.inertia), rtol=1e-6)
+        small = [f"{joint.name}_link" for joint in link.joints[:-1]] + ([link.tip[0]] if link.tip else [])
+        bodies = [exported.mj.body(name).id for name in [link.name, *(small if exported.format == "urdf" else [])]]
+        masses, centres = exported.mj.body_mass[bodies], data.xipos[bodies] - data.body(link.name).xpos
+        centre = masses @ centres / masses.sum()
+        assert masses.sum() == pytest.approx(link.mass)
+        np.testing.assert_allclose(centre, link.centre, atol=1e-8)
+        inertia = np.zeros((3, 3))
+        for body, mass, offset in zip(bodies, masses, centres - centre, strict=True):
+            axes = data.ximat[body].reshape(3, 3)
+            inertia += axes @ np.diag(exported.mj.body_inertia[body]) @ axes.T
+            inertia += mass * (offset @ offset * np.eye(3) - np.outer(offset, offset))
+        np.testing.assert_allclose(inertia, link.inertia, atol=1e-6 * np.trace(link.inertia))
+
+
+def test_every_link_of_the_urdf_is_a_body():
+    """Whatever the shape: mass above zero, and the principal moments that a body can have; simulators guess them otherwise."""
+    for name, beta, side in (("embedded", BETA, "left"), ("embedded", np.full(10, -2.0), "right"), ("toy", np.zeros(1), "right")):
+        model = articulate(hand_of(name), beta, side)
+        root, masses = urdf(model, "meshes"), []
+        assert len(root.findall("link")) == 16 + (23 - 15) + 5  # bones, carriers between axes, fingertips
+        for link in root.iter("link"):
+            values = {k: float(v) for k, v in link.find("inertial/inertia").attrib.items()}
+            moments = np.linalg.eigvalsh(np.array([[values[f"i{min(a, b)}{max(a, b)}"] for a in "xyz"] for b in "xyz"]))
+            masses.append(float(link.find("inertial/mass").get("value")))
+            assert masses[-1] > 1e-6, link.get("name")
+            assert moments[0] > 0, link.get("name")
+            assert moments[2] < (moments[0] + moments[1]) * (1 + 1e-6), link.get("name")
+        assert sum(masses) == pytest.approx(model.mass, rel=1e-7)
+
+
+@pytest.mark.parametrize("gravity", [(0, -9.81, 0), (0, 9.81, 0), (0, 0, -9.81), (9.81, 0, 0)])
+@pytest.mark.parametrize("name", ["embedded", "toy"])
+def test_a_limp_hand_comes_to_rest(name, gravity):
+    """Nothing drives the URDF's joints: whichever way is down it falls, and eight seconds later it hardly moves."""
+    mj = load(hand_of(name), "urdf")
+    mj.opt.gravity[:] = gravity
+    data, fastest = mujoco.MjData(mj), 0.0
+    while data.time < 8:
+        mujoco.mj_step(mj, data)
+        fastest = max(fastest, np.abs(data.qvel).max())
+    assert fastest > 1
+    assert np.abs(data.qvel).max() < 0.15
+
+
+def test_damping_of_the_urdf_bears_explicit_steps():
+    """In any pose within the limits, steps of 1/240 s that integrate damping explicitly, as PyBullet's do, decrease velocities."""
+    for name in ("embedded", "toy"):
+        hand = hand_of(name)
+        mj, limits = load(hand, "urdf"), dof_limits(hand.joint_limits)
+        data, mass = mujoco.MjData(mj), np.zeros((23, 23))
+        for pose in np.random.default_rng(0).uniform(limits[:, 0], limits[:, 1], (300, 23)):
+            data.qpos[:] = pose
+            mujoco.mj_forward(mj, data)
+            for k, column in enumerate(np.eye(23)):
+                mujoco.mj_mulM(mj, data, mass[k], column)
+            rates = np.linalg.eigvals(np.linalg.solve(mass, np.diag(mj.dof_damping))).real
+            assert 0 < rates.min()
+            assert rates.max() / 240 < 1.5  # a velocity is multiplied by 1 minus this
 
 
 def test_it_falls_without_breaking(exported):
@@ -118,7 +175,7 @@ def test_it_falls_without_breaking(exported):
     assert np.isfinite(data.qpos).all()
     assert np.isfinite(data.qvel).all()
     assert max(warning.number for warning in data.warning) == 0
-    limits, slack = exported.mj.jnt_range, np.deg2rad(10)
+    limits, slack = exported.mj.jnt_range, np.deg2rad(20)  # MuJoCo's limits give way to what falls on them
     assert ((data.qpos > limits[:, 0] - slack) & (data.qpos < limits[:, 1] + slack)).all()
     assert np.abs(data.qpos).max() > 1e-4  # gravity is there
 

@@ -6,7 +6,8 @@ import torch
 from hands import hand_of
 from torch.autograd.functional import jacobian
 
-from handmesh.kinematics.bend import (
+from handmesh.kinematics.dof import DOF_NAMES, embed, hand_dof_matrix
+from handmesh.kinematics.energy import (
     BEND_CHAINS,
     backward_bend,
     backward_bend_gradients,
@@ -14,7 +15,6 @@ from handmesh.kinematics.bend import (
     bend_penalty,
     has_bend_violation,
 )
-from handmesh.kinematics.dof import DOF_NAMES, embed, hand_dof_matrix
 from handsynth.core.hand import pose_hand
 
 FINGERS = ("index", "middle", "ring", "pinky")

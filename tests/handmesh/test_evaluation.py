@@ -19,7 +19,7 @@ from handmesh.evaluation.inference import Predicted
 from handmesh.evaluation.report import correct_share, metrics_table
 from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_hand, mean_of_hands, mean_scores, place_constant
 from handmesh.keypoints import keypoint_regressor
-from handmesh.kinematics.angle_solver import AngleSolver
+from handmesh.kinematics.fit import AngleSolver
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import mirror_points, pose_hand

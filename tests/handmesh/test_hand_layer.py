@@ -7,7 +7,7 @@ from hands import draw_feasible, hand_of
 
 from handmesh.kinematics.hand_layer import HandLayer
 from handmesh.kinematics.linear import HandState, linear_hand
-from handmesh.kinematics.so3 import exp_and_left_jacobian, skew
+from handmesh.kinematics.rigid import exp_and_left_jacobian, skew
 from handsynth.core.hand import pose_hand
 
 

@@ -11,11 +11,9 @@ from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from untrained import write_untrained
 
 from handmesh.keypoints import keypoint_hand
-from handmesh.kinematics.angle_solver import AngleSolver
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
-from handmesh.kinematics.ik_loss import ik_losses
-from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features
-from handmesh.kinematics.ik_run import load_ik_run
+from handmesh.kinematics.fit import AngleSolver
+from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features, ik_losses, load_ik_run
 from handmesh.run_folder import WEIGHTS, load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset
 from handmesh.settings.mesh import spec_to_dict

@@ -143,7 +143,7 @@ def test_links_are_rigid_and_batches_agree(hand):
             )
 
 
-def test_abduction_is_the_hinge_at_the_palm():
+def test_abduction_is_the_joint_at_the_palm():
     """Bending a knuckle does not change the axis of its abduction; abduction carries the axis of flexion along."""
     hand = hand_of("toy")
     abduction, flexion = DOF_NAMES.index("index_mcp_abduction"), DOF_NAMES.index("index_mcp_flexion")

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from untrained import write_untrained
 
 from handmesh.cli.main import make_app
+from handmesh.data import shards
 from handmesh.data.shards import ShardDataset
-from handmesh.kinematics import angle_files
+from handmesh.kinematics import angle_files, mesh_angles
 from handmesh.kinematics.dof import DOF_NAMES, dof_limits, embed, hand_dof_matrix
-from handmesh.kinematics.ik_net import IKNet
-from handmesh.kinematics.ik_run import load_ik_run
+from handmesh.kinematics.fit import AngleSolver
+from handmesh.kinematics.ik_net import IKNet, load_ik_run
 from handmesh.kinematics.joint_coordinates import from_joint_coordinates
 from handmesh.mesh_files import read_mesh, write_mesh
 from handmesh.run_folder import WEIGHTS, save_weights, write_run
@@ -121,6 +122,80 @@ def test_datasets(hand_shards, tmp_path):
         handmesh("kinematics", "fit", hand_shards, "--indices", "20:30", "--out", tmp_path)
 
 
+def test_a_datasets_images_are_never_decoded(hand_shards, tmp_path, monkeypatch):
+    """Vertices are all that a fit reads: of ManoRender's 57,280 samples the decoded images would take 11 GB."""
+
+    def decode(*_):
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(shards, "decode_jpg", decode)
+    (value,) = json.loads(handmesh("kinematics", "fit", hand_shards, "--out", tmp_path, "--json"))
+    assert [hand["sample"] for hand in value["hands"]] == list(range(12))
+
+
+def test_a_source_is_read_and_fitted_in_blocks(hand_shards, tmp_path, monkeypatch):
+    """No more than a block's meshes are held, left ones among them, and the files are those of one block."""
+    for size, folder in ((1024, "whole"), (5, "blocks")):
+        monkeypatch.setattr(mesh_angles, "BLOCK", size)
+        solve, counts = AngleSolver.__call__, []
+
+        def counted(self, vertices, *arguments, solve=solve, counts=counts, **named):
+            counts.append(len(vertices))
+            return solve(self, vertices, *arguments, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AngleSolver, "__call__", counted)
+            handmesh("kinematics", "fit", hand_shards, "--out", tmp_path / folder)
+        assert counts == ([12] if size == 1024 else [5, 5, 2])
+    whole, blocks = (json.loads((tmp_path / folder / "tiny.angles.json").read_text()) for folder in ("whole", "blocks"))
+    assert whole.keys() == blocks.keys()
+    assert [hand["side"] for hand in whole["hands"]] == [hand["side"] for hand in blocks["hands"]]
+    np.testing.assert_allclose(*([list(h["angles_deg"].values()) for h in v["hands"]] for v in (whole, blocks)), atol=0.1)
+    tables = [list(csv.DictReader(open(tmp_path / folder / "tiny.angles.csv"))) for folder in ("whole", "blocks")]
+    assert [row["sample"] for row in tables[0]] == [row["sample"] for row in tables[1]] == [str(n) for n in range(12)]
+    fitted, again = (np.load(tmp_path / folder / "tiny.fitted.npy") for folder in ("whole", "blocks"))
+    assert fitted.dtype == np.float32
+    np.testing.assert_allclose(fitted, again, atol=1e-4)
+    np.testing.assert_allclose(fitted, [ShardDataset(hand_shards).read(k).vertices for k in range(12)], atol=1e-3)
+
+
+def test_a_bad_hand_in_a_later_block_leaves_no_files(tmp_path, monkeypatch):
+    """It is named by its own number, and of the whole source nothing is written."""
+    monkeypatch.setattr(mesh_angles, "BLOCK", 2)
+    vertices = DRAWN.posed.vertices.copy()
+    vertices[4, 7] = np.nan
+    np.save(tmp_path / "six.npy", vertices)
+    with pytest.raises(HandsynthError, match=r"six.npy: hand 4: 1 of 391 vertices hold NaN"):
+        fit(tmp_path / "six.npy", "--out", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_hand_of_the_other_side_is_named(meshes, tmp_path):
+    """A left hand without --left, a right one with it: one sentence each, which says what to type; a row of an array too."""
+    out = ("--out", tmp_path / "out")
+    with pytest.raises(UsageError, match=r"left.ply is a left hand: give --left$"):
+        fit(meshes / "left.ply", *out)
+    with pytest.raises(UsageError, match=r"one.obj is a right hand: leave out --left$"):
+        fit(meshes / "one.obj", "--left", *out)
+    with pytest.raises(UsageError, match=r"six.npy, hand 0, is a right hand: leave out --left$"):
+        fit(meshes / "six.npy", "--left", *out)
+    both = DRAWN.posed.vertices.copy()
+    both[3] = mirror_points(both[3])
+    np.save(tmp_path / "both.npy", both)
+    with pytest.raises(UsageError, match=r"both.npy, hand 3, is a left hand: give --left$"):
+        fit(tmp_path / "both.npy", *out)
+    with pytest.raises(UsageError, match="is a left hand: give --left"):
+        handmesh("kinematics", "solve", ik_run(tmp_path / "ik"), meshes / "left.ply", *out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sample_of_the_other_side_than_its_labels_say_is_damaged(hand_shards, tmp_path, monkeypatch):
+    labels = ShardDataset.labels
+    monkeypatch.setattr(ShardDataset, "labels", lambda self, k: labels(self, k) | {"side": "right"})
+    with pytest.raises(HandsynthError, match=r"sample \d+ is a mirror image of the hand that its labels name"):
+        handmesh("kinematics", "fit", hand_shards, "--out", tmp_path / "out")
+
+
 def test_limits_are_reported_by_name(tmp_path):
     """An angle beyond its limits is found as it is, and named in JSON, CSV and on stdout."""
     angles = np.zeros((2, 23))
@@ -172,7 +247,7 @@ def test_known_shape(meshes, tmp_path):
         (lambda v: 1000 * v, UsageError, r"bad.npy: hand 0 is .* looks like millimetres"),
         (lambda v: v[:, :-1], UsageError, "bad.npy: the mesh has 390 vertices, hand model 'toy' has 391"),
         (lambda v: np.where(np.arange(391)[:, None] == 7, np.nan, v), HandsynthError, "hand 0: 1 of 391 vertices hold NaN"),
-        (lambda v: mirror_points(v), UsageError, "mirrored, a left hand"),
+        (lambda v: mirror_points(v), UsageError, "bad.npy, hand 0, is a left hand: give --left"),
         (lambda v: v[:, np.random.default_rng(0).permutation(391)], UsageError, "vertices are in another order"),
         (lambda v: v[..., :2], UsageError, r"shape \(6, 391, 2\)"),
         (lambda v: v.astype(int), UsageError, "expected floats of shape"),
@@ -293,7 +368,7 @@ def test_evaluate_starts_from_an_ik_net(hand_shards, tmp_path):
     assert found["groups"][0]["fitted_pa_mpjpe_mm"] > 0
 
 
-def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
+def test_table4_evaluates_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
     """`benchmarks/table4.py --mesh-run`: left hands become right ones, and every row of the table is evaluated on them."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     table4 = importlib.import_module("table4")
@@ -304,7 +379,7 @@ def test_table4_judges_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch):
         np.testing.assert_allclose(true, expected, atol=1e-6)
     kinds = {"ik-45": (45, False), "ik-45-known": (45, True), "ik-23": (23, False), "ik-23-known": (23, True)}
     runs = {name: load_ik_run(ik_run(tmp_path / name, known, dofs)) for name, (dofs, known) in kinds.items()}
-    rows = table4._judge(HAND, meshes, runs)
+    rows = table4._evaluate(HAND, meshes, runs)
     assert {row["row"] for row in rows} >= {"the mesh itself", *table4.PAPER}
     assert all(row["hands"] == 12 and np.isfinite(row["pa_mpjpe_mm"]) for row in rows)
 

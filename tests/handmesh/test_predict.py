@@ -14,9 +14,20 @@ from typer.testing import CliRunner
 from handmesh.cli.main import make_app
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
-from handmesh.estimation.estimate import Estimate, Estimator, View, crop_of, focused, mean_palm, place, tight_box
+from handmesh.estimation.estimate import (
+    NEAREST_M,
+    Estimate,
+    Estimator,
+    View,
+    crop_of,
+    focused,
+    mean_palm,
+    palm_size,
+    place,
+    solve_root_depth,
+    tight_box,
+)
 from handmesh.estimation.predict import Request, predict
-from handmesh.estimation.root_depth import NEAREST_M, palm_size, solve_root_depth
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
 from handmesh.nets.registry import create_net
@@ -343,6 +354,29 @@ def test_camera(tmp_path):
     for text in (json.dumps(K.tolist()), json.dumps({"K": K.tolist(), "index": 3})):
         (tmp_path / "K.json").write_text(text)
         np.testing.assert_array_equal(read_K(tmp_path / "K.json"), K)
+
+
+@pytest.mark.parametrize("focal", [float("nan"), float("inf"), -50.0, 0.0, 1e-3, 4.9, 5001.0, 1e30])
+def test_focal_lengths_that_no_camera_has_are_refused(focal):
+    """On 40 x 30 px: by --focal and by either of K's, named with what is expected; EXIF's are passed over, and that is stated."""
+    image = np.zeros((30, 40, 3), np.uint8)
+    with pytest.raises(UsageError, match=r"--focal"):
+        Request(focal_px=focal).view(image)
+    for axis in (0, 1):
+        K = intrinsics(50, (20, 15))
+        K[axis, axis] = focal
+        with pytest.raises(UsageError, match=r"--K: no camera has a focal length of .* on 40 x 30 px; expected 5 to 5000"):
+            Request(K=K).view(image)
+    passed = camera_of(image, focal * 43.27 / 50)
+    assert passed.source.startswith("image's diagonal")
+    assert ("EXIF" in passed.source) == (focal != 0)
+    np.testing.assert_array_equal(passed.K, intrinsics(50, (20, 15)))
+
+
+def test_an_absurd_focal_length_is_named_with_its_image(estimator, images, tmp_path):
+    """It may suit one image and not another, so that it is the image's error."""
+    with pytest.raises(UsageError, match=r"a.jpg: --focal: no camera has a focal length of 1e\+06 px"):
+        predict(estimator, ABOUT, [images / "a.jpg"], tmp_path / "out", Request(focal_px=1e6)).raise_failures()
 
 
 @pytest.mark.parametrize(

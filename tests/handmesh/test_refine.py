@@ -1,15 +1,18 @@
 """Post-optimisation: noise is fitted away, nothing bends backwards, and Gauss-Newton is nearer than Adam."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from hands import Feasible, draw_feasible, hand_of
 
-from handmesh.kinematics.bend import has_bend_violation
-from handmesh.kinematics.fit import GROUND_TRUTH, FitResult
-from handmesh.kinematics.refine import refine
+from handmesh.kinematics.energy import has_bend_violation
+from handmesh.kinematics.fit import GROUND_TRUTH, PREDICTED, FitResult, fit_hands
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import HandModel
+
+refine = partial(fit_hands, settings=PREDICTED, check=False)
 
 
 def first_guess(drawn: Feasible) -> tuple[np.ndarray, np.ndarray]:

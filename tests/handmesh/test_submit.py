@@ -203,9 +203,12 @@ def test_from_end_to_end(frei, tmp_path, capsys):
 
 
 def test_without_annotations_nothing_is_scored(run_folder, tmp_path, capsys):
+    """Only the files that are missing are named."""
     write_evaluation(tmp_path / "src", 2, annotated=False)
-    submit_freihand(run_folder, tmp_path / "src", tmp_path / "pred.zip", device="cpu")
-    assert "not scored" in capsys.readouterr().out
+    for missing in (["evaluation_xyz.json", "evaluation_verts.json"], ["evaluation_verts.json"]):
+        submit_freihand(run_folder, tmp_path / "src", tmp_path / "pred.zip", device="cpu")
+        assert f"not scored: {', '.join(missing)} missing" in capsys.readouterr().out
+        (tmp_path / "src" / "evaluation_xyz.json").write_text("[]")  # one that is there is not named
 
 
 def test_missing_parts_are_named(frei, tmp_path):
