@@ -111,7 +111,7 @@ def _ambient(recipe: Recipe, behind: np.ndarray) -> np.ndarray:
 
 def library_of(spec: DatasetSpec, assets: Path) -> Library:
     """The library that a spec names."""
-    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives)
+    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives, spec.annotations)
 
 
 def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int, device: int) -> Renderer:

@@ -14,7 +14,6 @@ from typing import Any
 import threadpoolctl
 
 import handsynth
-from handsynth.assets.backgrounds.folder import describe_skipped
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.index import canonical_json
@@ -40,7 +39,7 @@ from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_samples
 from handsynth.profile import OFF, START, Profile
 from handsynth.recipe.sampling import RecipeSampler
-from handsynth.recipe.spec import DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
+from handsynth.recipe.spec import ASSET_KEYS, DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
 from handsynth.render.context import AUTO, check_device
 
 MAX_LOST = 8
@@ -101,8 +100,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     check_device(run.device)
     folder = open_folder(out)
     library = library_of(spec, assets)
-    if skipped := describe_skipped(library.backgrounds):
-        print(skipped, file=sys.stderr)
+    for note in library.backgrounds.notes:
+        print(note, file=sys.stderr)
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,
@@ -156,11 +155,11 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
 
 def _absolute_paths(spec: DatasetSpec) -> dict[str, str]:
     """The files and folders that a spec names, as a worker in another working directory finds them; identities ignore paths."""
-    named = {key: getattr(spec, key) for key in ("hand", "textures", "backgrounds")}
+    named = {key: getattr(spec, key) for key in ASSET_KEYS}
     return {key: str(Path(name).absolute()) for key, name in named.items() if name not in _KEYWORDS}
 
 
-_KEYWORDS = {"auto", "mano", "embedded", "toy", "html", "scenes"}
+_KEYWORDS = {"auto", "mano", "embedded", "toy", "html", "scenes", "none"}
 
 
 _OF_THE_SYSTEM = re.compile(
@@ -212,7 +211,7 @@ def _difference(found: dict[str, Any], plan: dict[str, Any]) -> str:
         if not isinstance(old, dict):
             break
         for key in new:
-            if old.get(key) != new[key] and key not in ("hand", "textures", "backgrounds"):
+            if old.get(key) != new[key] and key not in ASSET_KEYS:
                 return f"{group}.{key} {old.get(key)!r:.40}, not {new[key]!r:.40}"
             if group == "assets" and old.get(key) != new[key]:
                 return f"other {key}"

@@ -14,7 +14,7 @@ from handsynth.dataset.folder import Folder, open_folder, read_samples
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_sample
 from handsynth.recipe.recipe import recipe_from_dict
-from handsynth.recipe.spec import DatasetSpec, spec_from_dict
+from handsynth.recipe.spec import ASSET_KEYS, DatasetSpec, spec_from_dict
 from handsynth.render.context import AUTO, check_device
 
 
@@ -25,6 +25,7 @@ class Here:
     hand: str | None = None
     textures: str | None = None
     backgrounds: str | None = None
+    annotations: str | None = None
     device: str = AUTO  # see render.context.find_device
 
     def __post_init__(self) -> None:
@@ -33,7 +34,7 @@ class Here:
 
     def spec(self, spec: DatasetSpec) -> DatasetSpec:
         """The spec with these assets; none of them is part of its identity."""
-        named = {name: getattr(self, name) for name in ("hand", "textures", "backgrounds")}
+        named = {name: getattr(self, name) for name in ASSET_KEYS}
         return dataclasses.replace(spec, **{name: value for name, value in named.items() if value is not None})
 
 
@@ -77,7 +78,7 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
     folder = open_folder(out)
     index = read_index(folder)
     spec = here.spec(spec_from_dict(index["spec"], f"{folder}/index.json"))
-    elsewhere = "--hand, --textures and --backgrounds say where they lie on this machine"
+    elsewhere = "--hand, --textures, --backgrounds and --annotations say where they lie on this machine"
     try:
         library = library_of(spec, assets)
     except AssetError as error:

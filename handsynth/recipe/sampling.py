@@ -73,7 +73,7 @@ class RecipeSampler:
     def _finish(self, hand: "_Hand", points: np.ndarray) -> Recipe:
         """Everything else; the camera frames `points` (N, 3) [m, world]."""
         spec, library, index = self.spec, self.library, hand.index
-        alpha = stream(spec.seed, index, "skin").normal(0, spec.alpha_std, library.num_skin_components)
+        alpha = stream(spec.seed, index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
         lights, ambient = sample_lights(stream(spec.seed, index, "light"), spec.light)
         left = uniform(stream(spec.seed, index, "side"), (0, 1)) < spec.left_fraction
         return Recipe(

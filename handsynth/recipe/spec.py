@@ -92,7 +92,8 @@ class DatasetSpec:
     alpha_std: float = 1.0  # skin coefficients ~ N(0, alpha_std^2), section 3.2.3
     hand: str = "auto"  # "auto" (MANO when prepared, else embedded), "mano", "embedded", "toy" or a file
     textures: str = "auto"  # "auto" (HTML when prepared and the hand is MANO, else embedded), "html", "embedded" or a file
-    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images, with COCO's annotations or without
+    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images
+    annotations: str = "auto"  # COCO annotations of a folder: "auto" (looked for), "none" (people are not left out) or a file
     exclude_no_derivatives: bool = False  # leave out backgrounds whose licence forbids derivatives
     renderer: str = "moderngl"
     passes: tuple[str, ...] = ()
@@ -106,6 +107,9 @@ class DatasetSpec:
         """Raises UsageError naming the key whose value is out of range."""
         _check(self)
 
+
+ASSET_KEYS = ("hand", "textures", "backgrounds", "annotations")
+"""Paths, or words such as "auto", that lead to assets."""
 
 MAX_SPEC_CHARS, MAX_SPEC_DEPTH = 1 << 16, 8
 """The shipped specs have 2,000 characters and three levels; a YAML reader's time grows with the square of both."""
@@ -195,9 +199,9 @@ def _without_minus_zero(value: Any, levels: int = 3) -> Any:
 def dataset_identity(spec: DatasetSpec, assets: dict[str, str]) -> str:
     """SHA-256 over schema, spec and asset digests: equal identities mean equal samples (on one OpenGL driver).
 
-    Paths and "auto" do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
+    ASSET_KEYS do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
     """
-    values = {k: v for k, v in spec_to_dict(spec).items() if k not in ("hand", "textures", "backgrounds")}
+    values = {k: v for k, v in spec_to_dict(spec).items() if k not in ASSET_KEYS}
     return hashlib.sha256(canonical_json({"schema": SCHEMA, "spec": values, "assets": assets})).hexdigest()
 
 
