@@ -107,7 +107,7 @@ class CocoFolder:
         rows = [(name, listing.images[name][0], f"{coco_id} {licence}") for coco_id, name, licence in free]
         self.digest = list_digest(self.name, rows)
         counts = ", ".join(f"{licence} ({count})" for licence, count in sorted(Counter(self._licences).items()))
-        self.licence = f"COCO images from Flickr, each under its own licence: {counts}"
+        self.licence = f"images of a folder with COCO annotations, each under its own licence: {counts}"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -245,7 +245,7 @@ def _places(listing: Listing, file: Path) -> list[Path]:
     """What a table's file names may be relative to, the most likely first."""
     root, split, parents = listing.root, _split(file), file.resolve().parents[:2]
     own = [place for parent in (root, *parents) for place in (parent / split, parent / "images" / split)]
-    inside = sorted({PurePosixPath(name).parent for name in listing.images})[:MAX_PLACES]
+    inside = sorted({name.rpartition("/")[0] for name in listing.images})[:MAX_PLACES]
     images = [parent / "images" for parent in (root, *parents)]
     return list(dict.fromkeys([*own[:2], root, *parents, *images, *own[2:], *(root / place for place in inside)]))
 

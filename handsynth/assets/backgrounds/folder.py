@@ -109,16 +109,17 @@ def list_folder(root: Path) -> Listing:
 
     for folder, folders, files in os.walk(root, onerror=stop_at_root):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(root).as_posix()
         for file in files:
-            path = Path(folder, file)
-            suffix = path.suffix.lower()
-            if file.startswith(".") or suffix not in {*IMAGE_SUFFIXES, ".json"}:
+            suffix = os.path.splitext(file)[1].lower()
+            if file.startswith(".") or (suffix not in IMAGE_SUFFIXES and suffix != ".json"):
                 continue
+            path = os.path.join(folder, file)
             reason, status = _look(path, root)
             if suffix == ".json":
-                tables += [path] if status is not None else []
+                tables += [Path(path)] if status is not None else []
                 continue
-            name = path.relative_to(root).as_posix()
+            name = file if inside == "." else f"{inside}/{file}"
             if reason is None and status is not None:
                 images[name] = (status.st_size, status.st_mtime_ns)
             else:
@@ -126,22 +127,22 @@ def list_folder(root: Path) -> Listing:
     return Listing(root, dict(sorted(images.items())), dict(sorted(skipped.items())), tuple(sorted(tables)))
 
 
-def _look(path: Path, root: Path) -> tuple[str | None, os.stat_result | None]:
+def _look(path: str, root: Path) -> tuple[str | None, os.stat_result | None]:
     """Why the file is out of the question (None if it is not), and its status."""
     try:
-        status = path.lstat()
+        status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
-            if not path.resolve().is_relative_to(root):
+            if not Path(path).resolve().is_relative_to(root):
                 return "a symbolic link that leaves the folder", None
-            status = path.stat()
-        str(path).encode("utf-8")
+            status = os.stat(path)
+        path.encode("utf-8")
     except OSError as error:
         return error.strerror, None
     except UnicodeEncodeError:
         return "its name is not UTF-8", None
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file", None
-    if path.suffix.lower() in IMAGE_SUFFIXES and status.st_size > MAX_BYTES:
+    if status.st_size > MAX_BYTES and not path.lower().endswith(".json"):
         return f"{status.st_size >> 20} MB, more than {MAX_BYTES >> 20}", None
     return None, status
 
