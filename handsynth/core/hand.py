@@ -184,6 +184,11 @@ def check_hand(model: HandModel) -> None:
             raise AssetError(f"hand model {model.name!r}: {name} has shape {found.shape}, expected {shape}")
         if not np.isfinite(found).all():
             raise AssetError(f"hand model {model.name!r}: {name} holds NaN or infinity")
+    for name in ("v_template", "shapedirs", "posedirs"):
+        try:
+            check_metres(name, getattr(model, name))
+        except ValueError as error:
+            raise AssetError(f"hand model {model.name!r}: {error}") from None
     if num_j != len(KEYPOINT_SOURCE) - 5:
         raise AssetError(f"hand model {model.name!r}: {num_j} joints, expected 16 (MANO's layout)")
     for name, limit in (("faces", num_v), ("fingertips", num_v), ("uv_faces", max(len(model.uv), 1))):
@@ -197,6 +202,26 @@ def check_hand(model: HandModel) -> None:
             raise AssetError(f"hand model {model.name!r}: the rows of {name} do not sum to 1")
     if model.parents[0] != -1 or any(not 0 <= p < j for j, p in enumerate(model.parents) if j):
         raise AssetError(f"hand model {model.name!r}: parents is not a tree in MANO's order (root first, parents before children)")
+
+
+HAND_LENGTH_M = (0.05, 0.5)
+"""Longest side of a hand's box, between an infant's and a giant's: nothing in millimetres, centimetres or inches is between."""
+LARGEST_OFFSET_M = 0.1
+"""What a standard deviation of shape, or a quarter turn, moves a vertex at most; of the hands we know, by 0.02."""
+
+
+def check_metres(name: str, array: np.ndarray) -> None:
+    """Raises ValueError when (V, 3, ...) vertices, or offsets of them, cannot be a hand's in metres. Units are never guessed."""
+    if name == "v_template":
+        low, high = HAND_LENGTH_M
+        length = float(np.ptp(array, axis=0).max())
+        if not low <= length <= high:
+            raise ValueError(f"v_template is {length:.3g} long, expected {low} to {high} metres (is it in other units?)")
+    elif array.size and np.abs(array).max() > LARGEST_OFFSET_M:
+        largest = float(np.abs(array).max())
+        raise ValueError(
+            f"{name} moves a vertex by {largest:.3g}, expected at most {LARGEST_OFFSET_M} metres (is it in other units?)"
+        )
 
 
 _TEXT = {"name", "licence", "fingertip_table"}
