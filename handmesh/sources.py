@@ -199,7 +199,7 @@ class _Capture:
                 f"{path} cannot be read as a video: {width} x {height}, needs {MIN_SIDE} px and at most "
                 f"{MAX_PIXELS // 1_000_000} million"
             )
-        good, self._first = self._capture.read()
+        good, self._first = self._read()
         if not good:
             raise HandsynthError(_unreadable(path, known, self._capture))
         fps = self._capture.get(cv2.CAP_PROP_FPS)
@@ -211,8 +211,16 @@ class _Capture:
         good, frame = True, self._first
         while good:
             yield Frame(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-            good, frame = self._capture.read()
+            good, frame = self._read()
         self._capture.release()
+
+    def _read(self) -> tuple[bool, np.ndarray]:
+        """The next frame, if there is one that OpenCV can decode and has room for."""
+        try:
+            good, frame = self._capture.read()
+        except cv2.error:
+            return False, np.empty(0)
+        return good, frame
 
 
 def _unreadable(path: Path, kind: str, capture: cv2.VideoCapture) -> str:

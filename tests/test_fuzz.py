@@ -20,7 +20,21 @@ def test_every_reader_reads_or_refuses():
     """No traceback, no code run, no path outside the folder, no hang, and no more time and memory than stated."""
     found = run(SCRIPTS / "fuzz.py", "--inputs", 30, "--json")
     names = [one["row"]["reader"] for one in found]
-    assert names == ["pickle", "npz", "image", "coco", "spec", "recipe", "shard", "index", "sidecar"]
+    assert names == [
+        "pickle",
+        "npz",
+        "release",
+        "image",
+        "animation",
+        "video",
+        "mesh",
+        "coco",
+        "spec",
+        "recipe",
+        "shard",
+        "index",
+        "sidecar",
+    ]
     for one in found:
         assert one["examples"] == {}, one
         assert one["row"]["read"] + one["row"]["refused"] == 30
