@@ -15,7 +15,7 @@ from handsynth.core.camera import intrinsics
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.images import (
     IMAGE_SUFFIXES,
-    MAX_PIXELS,
+    MAX_FRAME_PIXELS,
     MIN_SIDE,
     Animation,
     Frame,
@@ -194,10 +194,10 @@ class _Capture:
         finally:
             cv2.utils.logging.setLogLevel(level)
         width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if self._capture.isOpened() and not (min(width, height) >= MIN_SIDE and width * height <= MAX_PIXELS):
+        if self._capture.isOpened() and not (min(width, height) >= MIN_SIDE and width * height <= MAX_FRAME_PIXELS):
             raise HandsynthError(
                 f"{path} cannot be read as a video: {width} x {height}, needs {MIN_SIDE} px and at most "
-                f"{MAX_PIXELS // 1_000_000} million"
+                f"{MAX_FRAME_PIXELS // 1_000_000} million"
             )
         good, self._first = self._read()
         if not good:

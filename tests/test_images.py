@@ -236,6 +236,18 @@ def test_animations_are_read_whole_with_their_times(kind, tmp_path):
     np.testing.assert_array_equal(decode_image(path.read_bytes()), frames[0].image)
 
 
+def test_frames_have_a_lower_limit(tmp_path):
+    """Of an animation several images are held at a time: beyond 40 million pixels each it is refused by its header."""
+    small = animation("GIF", [10, 20])
+    for width, height, refused in ((8000, 5000, False), (8000, 5001, True)):
+        (tmp_path / "a.gif").write_bytes(small[:6] + struct.pack("<HH", width, height) + small[10:])
+        if refused:
+            with pytest.raises(ImageError, match="8000 x 5001, more than 40 million pixels"):
+                Animation(tmp_path / "a.gif")
+        else:
+            assert Animation(tmp_path / "a.gif").count == 2
+
+
 def test_what_is_no_animation(tmp_path):
     """A still image, the pages of a TIFF, a text and nothing."""
     (tmp_path / "still.gif").write_bytes(animation("GIF", [10]))

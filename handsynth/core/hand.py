@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from handsynth.core.arrays import read_arrays
+from handsynth.core.arrays import read_typed
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.errors import AssetError
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -230,15 +229,8 @@ _INTEGER = {"faces": np.int32, "uv_faces": np.int32, "fingertips": np.int64, "pa
 
 def load_hand(path: Path) -> HandModel:
     """Reads a plain `.npz` written by `save_hand`; no pickle is ever run. Raises AssetError when it is not a hand."""
-    values: dict[str, Any] = dict(read_arrays(path, (f.name for f in fields(HandModel)), "a hand model"))
-    for name, value in values.items():
-        if name in _TEXT:
-            values[name] = str(value)
-        elif value.dtype.kind not in "fiu":
-            raise AssetError(f"{path}: {name} holds {value.dtype}, expected numbers")
-        else:
-            values[name] = value.astype(_INTEGER.get(name, np.float64))
-    return HandModel(**values)
+    kinds = {f.name: str if f.name in _TEXT else _INTEGER.get(f.name, np.float64) for f in fields(HandModel)}
+    return HandModel(**read_typed(path, kinds, "a hand model"))
 
 
 def save_hand(path: Path, model: HandModel) -> None:

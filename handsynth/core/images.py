@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image
 
 from handsynth.core.errors import HandsynthError
 
@@ -34,6 +34,8 @@ MIN_SIDE = 32
 """Least shorter side of a usable image [px]: less shows neither a hand nor a background."""
 MAX_PIXELS = 100_000_000
 """More pixels than this are taken for a decompression bomb."""
+MAX_FRAME_PIXELS = 40_000_000
+"""As many of one image of an animation or a video, of which several are held at a time; 8K has 33 million."""
 MAX_BYTES = 256 << 20
 """A longer file is not read into memory."""
 FLOAT_SLACK = 0.1
@@ -55,6 +57,7 @@ _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _MODES = (
     frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "F", "I"}) | _SIXTEEN_BIT
 )
+_STRIP_PIXELS = 1 << 22
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _ORIENTATION = 258, 262, 0x0112
 _EXIF, _FOCAL_35MM = 0x8769, 0xA405
 _HEIC = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1"}
@@ -148,6 +151,8 @@ class Animation:
         """Looks at the header alone; `count` and `fps` (of the first image) may be what only the header claims."""
         self.path = path
         with _opened(path) as image:
+            if image.width * image.height > MAX_FRAME_PIXELS:
+                raise ImageError(_too_large(image.width, image.height, MAX_FRAME_PIXELS))
             # Pillow counts a PNG's stand-in, for programs that know no animation, among the frames.
             self._first = int(bool(image.info.get("default_image")))
             self.count: int = getattr(image, "n_frames", 1) - self._first
@@ -250,30 +255,62 @@ def _orientation(data: bytes) -> int:
     if data.find(b"Exif\0\0", 0, 1 << 16) < 0 and data.find(b"tiff:Orientation", 0, 1 << 16) < 0:
         return 1
     try:
-        value = _orientation_tag(data)
-    except Exception:  # a damaged EXIF block does not make the pixels worse
+        with _open(io.BytesIO(data)) as image:
+            return _orientation_tag(image)
+    except Exception:  # Pillow cannot read the header, which simplejpeg has read
         return 1
-    return value if value in _UPRIGHT else 1
 
 
 @_quiet
-def _orientation_tag(data: bytes) -> int:
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return image.getexif().get(_ORIENTATION, 1)
+def _orientation_tag(image: Image.Image) -> int:
+    """The turn that an opened image asks for; a damaged EXIF block does not make the pixels worse."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+        return value if value in _UPRIGHT else 1
+    except Exception:
+        return 1
 
 
 @_quiet
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    """The present image of an opened file, as uint8 (H, W, 3)."""
+    """The present image of an opened file, as uint8 (H, W, 3); a strip at a time, so that the largest need no second copy."""
     image.load()
-    white = _white(image)
-    turned = _turn_upright(image)
-    if white is not None:
-        return _grey(np.asarray(turned), white, image)
-    if turned.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in turned.info:
-        turned = turned.convert("LA" if turned.mode == "La" else "RGBA").convert("RGBA")
-        turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
-    return np.array(turned.convert("RGB"))
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // width)
+    strips = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
+    if image.mode == "F":
+        ends = [(float(part.min()), float(part.max())) for part in (np.asarray(image.crop(strip)) for strip in strips)]
+        low, high = (float(np.array(ends).min()), float(np.array(ends).max()))
+        if not (-FLOAT_SLACK <= low and high <= 1 + FLOAT_SLACK):  # also NaN
+            raise ImageError(f"float pixels from {low:.3g} to {high:.3g}, expected 0 to 1: save it with 8 or 16 bits")
+    rgb, white = np.empty((height, width, 3), np.uint8), _white(image)
+    for strip in strips:
+        part = image.crop(strip)
+        rgb[strip[1] : strip[3]] = _plain(part) if white is None else _deep(part, image, white)
+    # A TIFF has been turned by Pillow, which then no longer asks for it.
+    return np.ascontiguousarray(_UPRIGHT[_orientation_tag(image)](rgb))
+
+
+def _plain(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) of 8-bit pixels of any kind, over white."""
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _deep(part: Image.Image, image: Image.Image, white: float) -> np.ndarray:
+    """(H, W, 1) of a part of an image of one deep channel."""
+    values = np.asarray(part)
+    shares = values.astype(np.float32)  # exact for 16 bits
+    shares *= 255 / white
+    shares = shares.clip(0, 255)
+    if _tiff_tag(image, _TIFF_PHOTOMETRIC) == 0:  # zero is white, which Pillow minds in 8 bits only
+        shares = 255 - shares
+    see_through = image.info.get("transparency")
+    if isinstance(see_through, int):  # the one level of a 16-bit PNG that is transparent
+        shares[values == see_through] = 255
+    return np.rint(shares).astype(np.uint8)[:, :, None]
 
 
 def _white(image: Image.Image) -> float | None:
@@ -289,30 +326,6 @@ def _white(image: Image.Image) -> float | None:
 def _tiff_tag(image: Image.Image, tag: int) -> object:
     """A tag of a TIFF, None where there is none."""
     return getattr(image, "tag_v2", {}).get(tag)
-
-
-def _grey(values: np.ndarray, white: float, image: Image.Image) -> np.ndarray:
-    """(H, W) levels up to `white` -> uint8 (H, W, 3)."""
-    if image.mode == "F":
-        low, high = float(values.min()), float(values.max())
-        if not (-FLOAT_SLACK <= low and high <= 1 + FLOAT_SLACK):  # also NaN
-            raise ImageError(f"float pixels from {low:.3g} to {high:.3g}, expected 0 to 1: save it with 8 or 16 bits")
-    shares = values.astype(np.float32)  # exact for 16 bits; an image of the greatest size takes 400 MB
-    shares *= 255 / white
-    np.clip(shares, 0, 255, out=shares)
-    if _tiff_tag(image, _TIFF_PHOTOMETRIC) == 0:  # zero is white, which Pillow minds in 8 bits only
-        np.subtract(255, shares, out=shares)
-    see_through = image.info.get("transparency")
-    if isinstance(see_through, int):  # the one level of a 16-bit PNG that is transparent
-        shares[values == see_through] = 255
-    return np.repeat(np.rint(shares, out=shares).astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block does not make the pixels worse
-        return image
 
 
 def _refusal(image: Image.Image) -> str | None:
@@ -333,8 +346,8 @@ def _too_small(width: int, height: int) -> str:
     return f"{width} x {height}, needs {MIN_SIDE} px"
 
 
-def _too_large(width: int, height: int) -> str:
-    return f"{width} x {height}, more than {MAX_PIXELS // 1_000_000} million pixels"
+def _too_large(width: int, height: int, limit: int = MAX_PIXELS) -> str:
+    return f"{width} x {height}, more than {limit // 1_000_000} million pixels"
 
 
 def _too_long(size: int) -> str:
