@@ -155,7 +155,7 @@ class Video:
         except ImageError as error:
             raise HandsynthError(f"{path} cannot be read as an animation: {error}") from None
         self.fps: float = self._reader.fps
-        self.count: int = self._reader.count  # as the file has it, 0 if it does not tell
+        self.count: int = self._reader.count  # as the file has it, 0 if it does not state it
         self.cut: str | None = None  # once all frames are read: a sentence if the file promises more
 
     def frames(self) -> Iterator[Frame]:
@@ -203,7 +203,7 @@ class _Capture:
         if not good:
             raise HandsynthError(_unreadable(path, known, self._capture))
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps: float = fps if 1 <= fps <= 1000 else 25.0  # some files do not tell
+        self.fps: float = fps if 1 <= fps <= 1000 else 25.0  # some files do not state it
         self.count: int = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
 
     def frames(self) -> Iterator[Frame]:
@@ -215,7 +215,7 @@ class _Capture:
         self._capture.release()
 
     def _read(self) -> tuple[bool, np.ndarray]:
-        """The next frame, if there is one that OpenCV can decode and has room for."""
+        """The next frame, if there is one that OpenCV can decode and has memory for."""
         try:
             good, frame = self._capture.read()
         except cv2.error:

@@ -131,7 +131,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_annotations_are_found_by_what_they_hold(coco, layout):
-    """Wherever other programs keep them and whatever they call them: people are left out, and a note tells what was found."""
+    """Wherever other programs keep them and whatever they call them: people are left out, and a note reports what was found."""
     file, folder, *given = LAYOUTS[layout]
     value = content()
     if "names from above" in layout:
@@ -152,7 +152,7 @@ def test_annotations_are_found_by_what_they_hold(coco, layout):
 
 
 def test_images_that_are_not_listed_are_left_out_and_counted(coco):
-    """Nothing tells whether they show people; --annotations none takes them all, people too."""
+    """Whether they show people is unknown; --annotations none takes them all, people too."""
     Image.new("RGB", (64, 48)).save(coco / "train2017" / "more.png")
     backgrounds = open_backgrounds(coco / "train2017", exclude_no_derivatives=True)
     assert ids(backgrounds) == [42, 49]
@@ -173,7 +173,7 @@ def test_json_files_of_other_kinds_are_passed_over(coco):
 
 
 def test_sound_annotations_among_others_count(coco):
-    """Captions tell of no person, keypoints do: an image is left out if any file shows a person in it."""
+    """Captions name no person, keypoints do: an image is left out if any file shows a person in it."""
     (coco / "annotations" / "instances_train2017.json").unlink()
     captions = content() | {"annotations": [{"image_id": 42, "id": 1, "caption": "a cat"}]}
     del captions["categories"]
@@ -333,10 +333,10 @@ def test_pycocotools_finds_the_same_people(coco, capsys):
     assert {row.coco_id for row in rows} == set(oracle.getImgIds())
 
 
-def test_recipes_take_annotations_and_tell_what_was_found(coco, tiny_world):
-    """--annotations reaches the library; what is left out is told on stderr, and results alone are on stdout."""
+def test_recipes_take_annotations_and_report_what_was_found(coco, tiny_world):
+    """--annotations reaches the library; what is left out is reported on stderr, and results alone are on stdout."""
     flags = ("recipe", tiny_world.spec_path, "--indices", "0:1", "--backgrounds", coco / "train2017")
-    for extra, told in (
+    for extra, reported in (
         ((), "2 with people"),
         (("--annotations", coco / "annotations"), "2 with people"),
         (("--annotations", "none"), ""),
@@ -344,7 +344,7 @@ def test_recipes_take_annotations_and_tell_what_was_found(coco, tiny_world):
         done = handsynth(*flags, *extra)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["index"] == 0
-        assert (told in done.stderr) if told else done.stderr == ""
+        assert (reported in done.stderr) if reported else done.stderr == ""
 
 
 def test_missing_annotations_say_what_to_get(coco, tmp_path):

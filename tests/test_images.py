@@ -71,7 +71,7 @@ def test_grey_becomes_three_equal_channels_and_transparency_white():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_honoured(orientation):
-    """A JPEG whose pixels are stored turned, and says so, is seen upright."""
+    """A JPEG whose pixels are stored turned, and tagged so, is seen upright."""
     stored = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1]}
     stored |= {5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a), 7: lambda a: a.swapaxes(0, 1)[::-1, ::-1]}
     stored |= {8: lambda a: np.rot90(a, 3)}
@@ -90,7 +90,7 @@ def test_floats_are_shares_of_white():
 
 @pytest.mark.parametrize("values", [RAMP * 255, RAMP - 0.5, RAMP * np.nan, np.where(RAMP > 0.9, np.inf, RAMP)])
 def test_floats_of_another_range_are_refused(values, tmp_path):
-    """Nothing tells what white is in 0..255, below 0, or beside NaN: refused by both ways of looking, never guessed."""
+    """White is unknown in 0..255, below 0, or beside NaN: refused by both ways of looking, never guessed."""
     data = saved(Image.fromarray(values.astype(np.float32)), "TIFF")
     with pytest.raises(ImageError, match=r"float pixels from .* to .*, expected 0 to 1"):
         decode_image(data)
@@ -147,7 +147,7 @@ def test_transparency_is_white_in_every_kind():
 
 
 def test_xmp_orientation_is_honoured():
-    """The turn that only XMP asks for, as some editors write it."""
+    """The turn that only XMP requests, as some editors write it."""
     xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="3"/></x:xmpmeta>'
     data = jpeg(np.ascontiguousarray(smooth()[::-1, ::-1]))
     turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + data[2:]

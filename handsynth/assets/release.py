@@ -29,8 +29,8 @@ def release_file(source: Path, names: Sequence[str], limit_bytes: int) -> Iterat
     """Yields the first of `names` that `source` holds, or None when it holds none of them.
 
     Args:
-        source: the file itself, a folder somewhere above it, or a zip archive, whose content tells that it is one.
-        names: file names, with as many of the folders above them as it takes to tell them apart, best first. A file matches
+        source: the file itself, a folder somewhere above it, or a zip archive, recognised by its content.
+        names: file names, with as many of the folders above them as distinguish them, best first. A file matches
             when its path ends so, whatever is above; of several the one least deep counts. Upper and lower case are the same.
         limit_bytes: a bigger member of an archive is refused unread.
 

@@ -1,13 +1,13 @@
-"""The one reader of images of unknown origin: backgrounds and photographs become plain 8-bit sRGB, or one sentence says why not.
+"""The one reader of images of unknown origin: backgrounds and photographs become plain 8-bit sRGB, or an error in one sentence.
 
 The rules are the same wherever an image comes in:
 
 * Size: the shorter side has MIN_SIDE pixels or more, the whole at most MAX_PIXELS, the file at most MAX_BYTES; looked up in the
   header, before anything is decoded. A truncated or damaged file is refused, never filled with grey.
-* Turned as its EXIF tag (or XMP's) asks for; a damaged tag is passed over. Colour profiles are not applied.
+* Turned as its EXIF tag (or XMP's) requests; a damaged tag is passed over. Colour profiles are not applied.
 * Grey, palette, CMYK (Adobe's inverted one too) and YCbCr are converted; transparent pixels are laid over white.
 * 16-bit pixels are scaled from 0..65535, those of a 12-bit TIFF from 0..4095. Whole numbers of 32 bits are refused: nothing
-  says which of them is white.
+  states which of them is white.
 * Floats are shares of white, 0..1 in sRGB; what resampling adds (FLOAT_SLACK) is cut off, any other range is refused.
 * Of an animation or of several pages the first image is taken; `Animation` reads them all.
 
@@ -49,7 +49,7 @@ IMAGE_SUFFIXES = frozenset(
 """What is taken for an image in a folder; an image that is named may end on anything."""
 
 TRANSIENT_REASONS = ("may not be read", "is gone")
-"""Reasons that tell nothing about the file's content, and so are not remembered."""
+"""Reasons that do not concern the file's content, and so are not remembered."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF")
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
@@ -209,7 +209,7 @@ def _head(source: Path | io.BytesIO) -> bytes:
 
 
 def _has_end(path: Path, size: int, kind: str | None) -> bool:
-    """False if the end marker that the format asks for is not where it should be: truncated, or followed by something long."""
+    """False if the end marker of the format is not where it should be: truncated, or followed by something long."""
     marker = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}.get(kind or "")
     if marker is None:
         return True
@@ -237,7 +237,7 @@ def _decode_plain_jpeg(data: bytes, enough_side: int | None) -> np.ndarray | Non
     return np.ascontiguousarray(_UPRIGHT[_orientation(data)](image))
 
 
-# What EXIF's orientation tag asks for, by its value.
+# What EXIF's orientation tag requests, by its value.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -251,7 +251,7 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _orientation(data: bytes) -> int:
-    """A JPEG's orientation tag; Pillow is asked only where there can be one."""
+    """A JPEG's orientation tag; Pillow looks only where there can be one."""
     if data.find(b"Exif\0\0", 0, 1 << 16) < 0 and data.find(b"tiff:Orientation", 0, 1 << 16) < 0:
         return 1
     try:
@@ -263,7 +263,7 @@ def _orientation(data: bytes) -> int:
 
 @_quiet
 def _orientation_tag(image: Image.Image) -> int:
-    """The turn that an opened image asks for; a damaged EXIF block does not make the pixels worse."""
+    """The turn that an opened image requests; a damaged EXIF block does not make the pixels worse."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
         return value if value in _UPRIGHT else 1
@@ -287,7 +287,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     for strip in strips:
         part = image.crop(strip)
         rgb[strip[1] : strip[3]] = _plain(part) if white is None else _deep(part, image, white)
-    # A TIFF has been turned by Pillow, which then no longer asks for it.
+    # A TIFF has been turned by Pillow, which then removes the tag.
     return np.ascontiguousarray(_UPRIGHT[_orientation_tag(image)](rgb))
 
 
@@ -338,7 +338,7 @@ def _refusal(image: Image.Image) -> str | None:
     if image.mode not in _MODES:
         return f"pixels of kind {image.mode}, which cannot be turned into RGB"
     if image.mode == "I" and image.format not in ("PNG", "PPM"):  # there they are 16 bits, scaled by Pillow
-        return "whole numbers of 32 bits, or with a sign, of which nothing tells what is white: save it with 8 or 16 bits"
+        return "whole numbers of 32 bits, or with a sign, whose white is unknown: save it with 8 or 16 bits"
     return None
 
 

@@ -401,7 +401,7 @@ def test_animations_are_read_whole(estimator, tmp_path, kind):
 
 
 def test_a_cut_animation_is_reported(estimator, tmp_path, capsys):
-    """What is left of a GIF is read, and how much is missing is said."""
+    """What is left of a GIF is read, and how much is missing is reported."""
     noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
     first, *rest = [Image.fromarray(image) for image in noise]
     first.save(tmp_path / "moving.gif", save_all=True, append_images=rest)

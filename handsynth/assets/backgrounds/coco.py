@@ -61,7 +61,7 @@ class Table(NamedTuple):
 
     file: Path
     rows: tuple[Row, ...]  # sorted by id
-    fault: str | None  # why it cannot tell who is in its images; completes the sentence "FILE ..."
+    fault: str | None  # why it does not show who is in its images; completes the sentence "FILE ..."
 
 
 class CocoFolder:
@@ -303,9 +303,9 @@ def _with_people(value: dict[str, Any], ids: set[int]) -> tuple[set[int], str | 
     """Ids of the images that show people, and why that is not to be relied upon."""
     annotations, categories = value.get("annotations"), value.get("categories")
     if not isinstance(annotations, list) or not annotations:
-        return set(), "has no annotations, so nothing tells which of its images show people"
+        return set(), "has no annotations, so which of its images show people is unknown"
     if not isinstance(categories, list) or not categories:
-        return set(), "has no categories, so nothing tells which of its images show people"
+        return set(), "has no categories, so which of its images show people is unknown"
     names = {row["id"]: str(row["name"]) for row in categories}
     people = {number for number, name in names.items() if _PEOPLE.intersection(re.findall("[a-z]+", name.casefold()))}
     if not people:

@@ -238,7 +238,7 @@ def prepare_mano(source: Path, assets: Path, pose_prior: Path | None = None) -> 
     folder = assets / "mano"
     names = np.array([f"{origin[0]}_{i:04d}" for i in range(len(theta))])
     try:
-        PoseBank(theta, tuple(names))  # what `generate` will ask for is asked before anything is written
+        PoseBank(theta, tuple(names))  # what `generate` requires is checked before anything is written
     except AssetError as error:
         raise AssetError(f"{origin[1]}: {error}") from None
     write_atomically(folder / "hand.npz", lambda p: save_hand(p, hand))
