@@ -118,7 +118,7 @@ def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> n
 
 def library_of(spec: DatasetSpec, assets: Path) -> Library:
     """The library that a spec names."""
-    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives)
+    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives, spec.annotations)
 
 
 def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int, device: int) -> Renderer:

@@ -4,18 +4,21 @@ import contextlib
 import copy
 import io
 import json
+import os
 import random
 import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from image_files import animation, tiff
 from licensed_files import python2_pickle
 from PIL import Image
 from test_coco import content as coco_content
@@ -289,25 +292,75 @@ def read_npz(data: bytes, folder: Path) -> None:
         load_skin(folder / "file.npz")
 
 
+def read_release(data: bytes, folder: Path) -> None:
+    """MANO's file inside an archive, or as smplx's .npz."""
+    from handsynth.assets.hands.mano import _FILES, _read_npz
+    from handsynth.assets.release import is_zip, release_file
+    from handsynth.assets.unpickle import read_pickle
+
+    tempfile.tempdir = str(folder)  # where a member of an archive is unpacked
+    (folder / "given").write_bytes(data)
+    before = sorted(folder.iterdir())
+    with release_file(folder / "given", _FILES, 10_000_000) as found:
+        path = found.path if found else folder / "given"
+        if is_zip(path):
+            _read_npz(path, ("a", "b", "c"), "a MANO model")
+        else:
+            read_pickle(path, "MANO", ("a", "b", "c"), 10_000_000)
+    assert sorted(folder.iterdir()) == before
+
+
 def read_image(data: bytes, folder: Path) -> str | None:
-    """A background: looked at as when its folder is listed, and decoded."""
-    from handsynth.assets.backgrounds.images import check_image, decode_image
+    """An image: looked at as when its folder is listed, and decoded for both packages."""
+    from handmesh.sources import is_video, read_image
+    from handsynth.core.images import check_image, decode_image
 
     (folder / "image").write_bytes(data)
     message = check_image(folder / "image")
-    decode_image(data)
+    is_video(folder / "image")
+    decode_image(data, 16)
+    read_image(folder / "image")
     return message
 
 
-def read_coco(data: bytes, folder: Path) -> None:
-    """COCO's annotations beside their images."""
-    from handsynth.assets.backgrounds.coco import _read_person_free
+def read_frames(data: bytes, folder: Path) -> None:
+    """A video or an animation, frame by frame."""
+    from handmesh.sources import Video, is_video
 
-    (folder / "instances.json").write_bytes(data)
-    for row in _read_person_free(folder / "instances.json"):
-        path = PurePosixPath(row[1])
-        assert ".." not in path.parts
-        assert not path.is_absolute()
+    (folder / "film.mp4").write_bytes(data)
+    is_video(folder / "film.mp4")
+    last = -1.0
+    for frame in Video(folder / "film.mp4").frames():
+        assert frame.image.dtype == np.uint8
+        assert frame.time_s > last
+        last = frame.time_s
+
+
+def read_mesh(data: bytes, folder: Path) -> None:
+    """The vertices of an OBJ or PLY."""
+    from handmesh.mesh_files import read_mesh
+
+    (folder / "hand.ply").write_bytes(data)
+    assert np.isfinite(read_mesh(folder / "hand.ply")).all()
+
+
+def _coco_images(folder: Path) -> None:
+    """The images that the annotations list, somewhere in a folder."""
+    (folder / "images" / "train2017").mkdir(parents=True)
+    for row in coco_content()["images"]:
+        Image.new("RGB", (64, 48)).save(folder / "images" / "train2017" / row["file_name"])
+
+
+def read_coco(data: bytes, folder: Path) -> None:
+    """Annotations that are found inside the folder of their images."""
+    from handsynth.assets.backgrounds.open import open_backgrounds
+
+    os.environ["HANDSYNTH_CACHE"] = str(folder / "cache")
+    (folder / "images" / "labels.json").write_bytes(data)
+    found = open_backgrounds(folder / "images")
+    assert all("\n" not in note for note in found.notes)
+    for index in range(len(found)):
+        found.read(index)
 
 
 def read_spec(data: bytes, folder: Path) -> None:
@@ -359,13 +412,61 @@ def _images() -> list[bytes]:
         ("JPEG", "RGB", {}), ("JPEG", "RGB", {"progressive": True, "exif": exif}), ("JPEG", "CMYK", {}), ("JPEG", "L", {}),
         ("PNG", "RGB", {}), ("PNG", "RGBA", {}), ("PNG", "P", {}), ("PNG", "I;16", {}), ("WEBP", "RGB", {}), ("BMP", "RGB", {}),
         ("GIF", "P", {}), ("TIFF", "RGB", {}), ("TIFF", "L", {"compression": "tiff_lzw"}), ("PPM", "RGB", {}),
+        ("TIFF", "I;16", {}), ("JPEG2000", "RGB", {}), ("AVIF", "RGB", {"exif": exif}),
     ]  # fmt: skip
     files = []
     for kind, mode, options in kinds:
         out = io.BytesIO()
         (noise.convert("L").convert("I;16") if mode == "I;16" else noise.convert(mode)).save(out, kind, **options)
         files.append(out.getvalue())
+    share = np.asarray(noise.convert("L"), np.float32) / 255
+    return [*files, tiff(share.tobytes(), 48, 40, 32, sample_format=3), tiff(bytes(2880), 48, 40, 12, zero_is_white=True)]
+
+
+def _animations() -> list[bytes]:
+    return [animation(kind, [0, 80, 160, 240], [100, 40, 500, 100]) for kind in ("GIF", "WEBP", "PNG", "AVIF")]
+
+
+def _videos() -> list[bytes]:
+    """Short videos of every container and codec that OpenCV writes here."""
+    import cv2
+
+    rng, files = np.random.default_rng(0), []
+    kinds = (("mp4v", "mp4"), ("MJPG", "avi"), ("mp4v", "mkv"), ("VP80", "webm"), ("FLV1", "flv"), ("mpg2", "mpg"), ("WMV2", "wmv"))
+    for codec, suffix in kinds:
+        path = WORLD / f"film.{suffix}"
+        film = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 10, (80, 64))
+        for _ in range(5):
+            film.write(cv2.resize(rng.integers(0, 256, (8, 10, 3), np.uint8), (80, 64)))
+        film.release()
+        files.append(path.read_bytes())
     return files
+
+
+def _meshes() -> list[bytes]:
+    """A tetrahedron as OBJ and in the three encodings of PLY."""
+    import trimesh
+    from trimesh.exchange.ply import export_ply
+
+    mesh = trimesh.creation.box()
+    head = "ply\nformat binary_big_endian 1.0\nelement face 1\nproperty list uchar int vertex_indices\nelement vertex 2\n"
+    head += "".join(f"property double {axis}\n" for axis in "xyz") + "end_header\n"
+    big = head.encode() + b"\3" + np.array([0, 1, 0], ">i4").tobytes() + np.arange(6, dtype=">f8").tobytes()
+    return [mesh.export(file_type="obj").encode(), export_ply(mesh, encoding="ascii"), export_ply(mesh), big]
+
+
+def _releases(pickles: Sequence[bytes]) -> list[bytes]:
+    """Archives that hold a pickle, and smplx's .npz."""
+    files = []
+    for name, content in (("MANO_RIGHT.pkl", pickles[0]), ("a/models/MANO_RIGHT.pkl", pickles[-1])):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a/info.txt", "text")
+            archive.writestr(name, content)
+        files.append(out.getvalue())
+    out = io.BytesIO()
+    np.savez(out, a=np.arange(12.0).reshape(3, 4), b=np.arange(5), c=np.ones((2, 2), np.float32))
+    return [*files, out.getvalue()]
 
 
 def _pickles(folder: Path) -> list[bytes]:
@@ -408,7 +509,8 @@ def make_readers() -> dict[str, Reader]:
     hand = io.BytesIO()
     save_hand(hand, toy_hand())  # type: ignore[arg-type]
     arrays = [_stored(hand.getvalue()), _stored((world.folder / "skin.npz").read_bytes())]
-    pickles, images = _pickles(world.folder), _images()
+    pickles, images, videos, meshes = _pickles(world.folder), _images(), _videos(), _meshes()
+    animations, releases = _animations(), _releases(pickles)
     specs = [spec_text(name).encode() for name in SHIPPED] + [world.spec_path.read_bytes()]
     recipes = [_generator()[0].sample(k).to_dict() for k in range(4)]
 
@@ -429,8 +531,17 @@ def make_readers() -> dict[str, Reader]:
     readers = [
         Reader("pickle", any_of(of(pickles), gadget), read_pickle),
         Reader("npz", any_of(of(arrays), lambda rng: _zip(rng, rng.choice(arrays))), read_npz),
+        Reader("release", any_of(of(releases), lambda rng: _zip(rng, releases[2])), read_release),
         Reader("image", any_of(of(images), lambda rng: _png(rng, rng.choice(images[4:8]))), read_image),
-        Reader("coco", any_of(of([json.dumps(coco_content()).encode()]), lambda rng: json_bytes(rng, coco_content())), read_coco),
+        Reader("animation", any_of(of(animations), lambda rng: _png(rng, animations[2])), read_frames),
+        Reader("video", of(videos), read_frames),
+        Reader("mesh", of(meshes), read_mesh),
+        Reader(
+            "coco",
+            any_of(of([json.dumps(coco_content()).encode()]), lambda rng: json_bytes(rng, coco_content())),
+            read_coco,
+            _coco_images,
+        ),
         Reader("spec", any_of(of(specs), yaml_values), read_spec),
         Reader("recipe", lambda rng: json_bytes(rng, rng.choice(recipes)), read_recipe),
         Reader("shard", any_of(of([shard]), lambda rng: _tar(rng, shard), lambda rng: _tar(rng, shard)), read_shard, _beside),

@@ -56,7 +56,7 @@ def fill_folder(folder: Path) -> dict[str, str]:
     return {
         "a-truncated.jpg": "damaged",
         "e-dot.png": "1 x 1",
-        "f-text.jpg": "not an image",
+        "f-text.jpg": "its format is unknown",
         "g-empty.png": "",
         "i-outside.png": "",
     }

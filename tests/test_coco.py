@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import handsynth
 
 from handsynth.assets.backgrounds import coco as module
 from handsynth.assets.backgrounds.open import open_backgrounds
-from handsynth.core.errors import AssetError
+from handsynth.core.errors import AssetError, UsageError
 
 LICENCES = [
     {"url": "http://creativecommons.org/licenses/by-nc-sa/2.0/", "id": 1, "name": "Attribution-NonCommercial-ShareAlike License"},
@@ -95,22 +96,114 @@ def test_people_are_left_out_and_the_rest_is_in_order(coco, capsys):
 @pytest.mark.parametrize("layout", ["root", "images", "given file", "given folder"])
 def test_the_annotations_are_found_wherever_people_keep_them(coco, layout, tmp_path):
     """From COCO's root, with images in images/, or given where: the same images."""
-    path, given = coco, None
+    path, given = coco, "auto"
     if layout == "images":
         (coco / "images").mkdir()
         (coco / "train2017").rename(coco / "images" / "train2017")
         path = coco / "images" / "train2017"
     elif layout.startswith("given"):
         (coco / "annotations").rename(tmp_path / "elsewhere")
-        given = tmp_path / "elsewhere" / ("instances_train2017.json" if layout == "given file" else "")
+        given = str(tmp_path / "elsewhere" / ("instances_train2017.json" if layout == "given file" else ""))
         path = coco / "train2017"
     assert ids(open_backgrounds(path, annotations=given)) == [9, 34, 42, 49]
 
 
 def test_a_folder_that_the_annotations_do_not_describe_is_a_plain_folder(coco):
-    """test2017 has no instances file: its images are served as any folder's, not as free of people."""
-    (coco / "train2017").rename(coco / "test2017")
+    """Images that no file beside them lists are served as any folder's, not as free of people."""
+    (coco / "test2017").mkdir()
+    for path in (coco / "train2017").iterdir():
+        path.rename(coco / "test2017" / f"9{path.name}")
     assert open_backgrounds(coco / "test2017").name == "folder"
+
+
+LAYOUTS = {
+    "another name of the folder": ("annotations/instances_train2017.json", "train"),
+    "another name of the file": ("annotations/labels.json", "train2017"),
+    "Roboflow's": ("train2017/_annotations.coco.json", "train2017"),
+    "Roboflow's, all splits": ("train2017/_annotations.coco.json", ""),
+    "COCO's root, renamed": ("annotations/instances_train2017.json", "train", ""),
+    "beside the folder": ("train.json", "train2017"),
+    "inside, with names from above": ("train2017/labels.json", "train2017"),
+    "above, with images in images": ("labels.json", "images/train2017"),
+    "in UTF-16": ("train2017/labels.json", "train2017"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_annotations_are_found_by_what_they_hold(coco, layout):
+    """Wherever other programs keep them and whatever they call them: people are left out, and a note reports what was found."""
+    file, folder, *given = LAYOUTS[layout]
+    value = content()
+    if "names from above" in layout:
+        value["images"] = [row | {"file_name": f"train2017/{row['file_name']}"} for row in value["images"]]
+    (coco / folder).parent.mkdir(exist_ok=True)
+    (coco / "annotations" / "instances_train2017.json").unlink()
+    if folder:
+        (coco / "train2017").rename(coco / folder)
+    text = json.dumps(value)
+    (coco / file).write_bytes(text.encode("utf-16" if "UTF-16" in layout else "utf-8"))
+    backgrounds = open_backgrounds(coco / (given[0] if given else folder))
+    assert ids(backgrounds) == [9, 34, 42, 49]
+    assert abs(float(backgrounds.read(3).mean()) - 49) < 2
+    (note,) = backgrounds.notes
+    assert note == (
+        f"COCO annotations found: {coco / file}; 4 of 6 images are used, left out are 2 with people, 0 that are not listed"
+    )
+
+
+def test_images_that_are_not_listed_are_left_out_and_counted(coco):
+    """Whether they show people is unknown; --annotations none takes them all, people too."""
+    Image.new("RGB", (64, 48)).save(coco / "train2017" / "more.png")
+    backgrounds = open_backgrounds(coco / "train2017", exclude_no_derivatives=True)
+    assert ids(backgrounds) == [42, 49]
+    assert "2 of 7 images are used, left out are 2 with people, 1 that are not listed, 2 whose licence" in backgrounds.notes[0]
+    every = open_backgrounds(coco / "train2017", annotations="none")
+    assert (every.name, len(every), every.notes) == ("folder", 7, ())
+    with pytest.raises(UsageError, match="licences are known from COCO annotations only, which were not looked for"):
+        open_backgrounds(coco / "train2017", annotations="none", exclude_no_derivatives=True)
+
+
+def test_json_files_of_other_kinds_are_passed_over(coco):
+    """Lists of images that are no annotations, a text, a list, nothing: the folder is a plain one."""
+    (coco / "annotations" / "instances_train2017.json").unlink()
+    for k, text in enumerate(('{"images": ["a.jpg"]}', '"images": [', "", "[1]", '{"shapes": [], "imagePath": "a.jpg"}', "{}")):
+        (coco / ("train2017" if k else "") / f"{k}.json").write_text(text)
+    (coco / "train2017" / "1.json").unlink()
+    assert open_backgrounds(coco / "train2017").name == "folder"
+
+
+def test_sound_annotations_among_others_count(coco):
+    """Captions name no person, keypoints do: an image is left out if any file shows a person in it."""
+    (coco / "annotations" / "instances_train2017.json").unlink()
+    captions = content() | {"annotations": [{"image_id": 42, "id": 1, "caption": "a cat"}]}
+    del captions["categories"]
+    keypoints = content() | {"annotations": [{"image_id": 49, "category_id": 1, "id": 1}]}
+    for name, value in (("captions", captions), ("labels", content()), ("keypoints", keypoints)):
+        (coco / "annotations" / f"{name}.json").write_text(json.dumps(value))
+    assert ids(open_backgrounds(coco / "train2017")) == [9, 34, 42]
+    (coco / "annotations" / "labels.json").unlink()
+    (coco / "annotations" / "keypoints.json").unlink()
+    with pytest.raises(AssetError, match=r"captions\.json has no categories.*--annotations none"):
+        open_backgrounds(coco / "train2017")
+
+
+def test_annotations_inside_that_describe_other_images_are_refused(coco):
+    """Whoever keeps annotations in the folder expects them to count."""
+    (coco / "annotations" / "instances_train2017.json").rename(coco / "train2017" / "labels.json")
+    for path in (coco / "train2017").glob("*.jpg"):
+        path.rename(path.with_suffix(".png"))
+    with pytest.raises(AssetError, match=r"labels\.json holds COCO annotations of none of the images in .*--annotations none"):
+        open_backgrounds(coco / "train2017")
+
+
+def test_annotations_that_end_early_are_refused_wherever_they_are_found(coco):
+    """A download that was cut is not taken for a file of another kind."""
+    (coco / "annotations" / "instances_train2017.json").unlink()
+    for place in (coco / "train2017", coco):
+        (place / "labels.json").write_text(json.dumps(content())[:-100])
+        with pytest.raises(AssetError, match=r"labels\.json is damaged"):
+            open_backgrounds(coco / "train2017")
+        (place / "labels.json").unlink()
 
 
 @pytest.mark.parametrize("table", [True, False])
@@ -136,16 +229,17 @@ def test_the_list_is_made_once(coco, monkeypatch):
     """A second start does not parse the annotations; a changed file is parsed again."""
     first = open_backgrounds(coco / "train2017")
     parsed = []
-    real = module._read_person_free
+    real = module.parse_annotations
 
-    def count(file):
-        parsed.append(file)
-        return real(file)
+    def count(data):
+        parsed.append(data)
+        return real(data)
 
-    monkeypatch.setattr(module, "_read_person_free", count)
+    monkeypatch.setattr(module, "parse_annotations", count)
     assert open_backgrounds(coco / "train2017").digest == first.digest
     assert parsed == []
-    write_annotations(coco, content() | {"annotations": []})
+    cats = [row for row in content()["annotations"] if row["category_id"] == 17]
+    write_annotations(coco, content() | {"annotations": cats})
     assert ids(open_backgrounds(coco / "train2017")) == [9, 25, 30, 34, 42, 49]
     assert len(parsed) == 1
 
@@ -154,6 +248,8 @@ DAMAGED = {
     "cut short": lambda value: json.dumps(value)[:-40],
     "not JSON": lambda value: "<html>404</html>",
     "a list": lambda value: [value],
+    "annotations without a category": lambda value: value | {"annotations": [{"image_id": 9}]},
+    "an image without a number": lambda value: value | {"images": [image(9, 4) | {"id": "9"}]},
     "no images": lambda value: value | {"images": []},
     "image without a name": lambda value: value | {"images": [{"id": 1}]},
     "annotations of something else": lambda value: value | {"annotations": [3]},
@@ -180,17 +276,88 @@ def test_without_the_category_person_nothing_is_promised(coco):
         open_backgrounds(coco / "train2017")
 
 
+def with_references(key: str, change) -> dict:
+    """The annotations with one reference changed in each."""
+    return content() | {"annotations": [row | {key: change(row[key])} for row in content()["annotations"]]}
+
+
+UNRELIABLE = {
+    "image ids as text": with_references("image_id", str),
+    "image ids as fractions": with_references("image_id", float),
+    "one image id as text": with_references("image_id", lambda i: str(i) if i == 25 else i),
+    "images that are not listed": with_references("image_id", lambda i: 77 if i == 25 else i),
+    "category ids as text": with_references("category_id", str),
+    "categories that are not listed": with_references("category_id", lambda i: 99 if i == 1 else i),
+    "truth values as ids": with_references("category_id", lambda i: i == 1),
+    "no annotations": {key: value for key, value in content().items() if key != "annotations"},
+    "an empty list of annotations": content() | {"annotations": []},
+    "no categories": {key: value for key, value in content().items() if key != "categories"},
+}
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("fault", UNRELIABLE)
+def test_annotations_that_cannot_tell_who_is_shown_fail_closed(coco, fault, by_name):
+    """What refers to nothing would silently show nobody: one sentence instead, and what to type."""
+    file = write_annotations(coco, UNRELIABLE[fault])
+    if not by_name:
+        file = file.rename(coco / "train2017" / "labels.json")
+    with pytest.raises(AssetError, match=r"--annotations none") as raised:
+        open_backgrounds(coco / "train2017")
+    assert str(raised.value).startswith(f"{file} has ")
+    assert "\n" not in str(raised.value)
+    assert len(open_backgrounds(coco / "train2017", annotations="none")) == 6
+
+
+@pytest.mark.parametrize("name", ["Person", "people", "Human face", "adult man", "girl"])
+def test_people_are_known_by_other_names(coco, name):
+    """Other sets of categories name them otherwise; a cat is no person by any of them."""
+    write_annotations(coco, content() | {"categories": [CATEGORIES[0] | {"name": name}, CATEGORIES[1]]})
+    assert ids(open_backgrounds(coco / "train2017")) == [9, 34, 42, 49]
+
+
+def test_people_in_panoptic_segments_count(coco):
+    """There an annotation is a list of segments."""
+    rows = [{"image_id": row["image_id"], "segments_info": [row]} for row in content()["annotations"]]
+    write_annotations(coco, content() | {"annotations": rows})
+    assert ids(open_backgrounds(coco / "train2017")) == [9, 34, 42, 49]
+
+
+def test_pycocotools_finds_the_same_people(coco, capsys):
+    """The oracle: what COCO's own library lists as images of persons is what is left out."""
+    oracle = pytest.importorskip("pycocotools.coco").COCO(str(coco / "annotations" / "instances_train2017.json"))
+    shown = set(oracle.getImgIds(catIds=oracle.getCatIds(catNms=["person"])))
+    rows, fault = module.parse_annotations((coco / "annotations" / "instances_train2017.json").read_bytes())
+    assert fault is None
+    assert {row.coco_id for row in rows if row.people} == shown == {25, 30}
+    assert {row.coco_id for row in rows} == set(oracle.getImgIds())
+
+
+def test_recipes_take_annotations_and_report_what_was_found(coco, tiny_world):
+    """--annotations reaches the library; what is left out is reported on stderr, and results alone are on stdout."""
+    flags = ("recipe", tiny_world.spec_path, "--indices", "0:1", "--backgrounds", coco / "train2017")
+    for extra, reported in (
+        ((), "2 with people"),
+        (("--annotations", coco / "annotations"), "2 with people"),
+        (("--annotations", "none"), ""),
+    ):
+        done = handsynth(*flags, *extra)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["index"] == 0
+        assert (reported in done.stderr) if reported else done.stderr == ""
+
+
 def test_missing_annotations_say_what_to_get(coco, tmp_path):
     """A wrong --annotations is an AssetError that names the path and the file to give."""
     with pytest.raises(AssetError, match=r"nowhere.*instances_train2017\.json"):
-        open_backgrounds(coco / "train2017", annotations=tmp_path / "nowhere")
+        open_backgrounds(coco / "train2017", annotations=str(tmp_path / "nowhere"))
 
 
 def test_images_of_another_folder_are_an_error(coco, tmp_path):
     """Annotations whose images are not there do not yield an empty list."""
     (tmp_path / "other").mkdir()
     with pytest.raises(AssetError, match="none of the person-free images"):
-        open_backgrounds(tmp_path / "other", annotations=coco / "annotations")
+        open_backgrounds(tmp_path / "other", annotations=str(coco / "annotations"))
 
 
 def test_small_images_are_named(coco):

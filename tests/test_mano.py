@@ -1,12 +1,15 @@
 """MANO as users have it: the official structure, right and left, from a file, a folder or the zip."""
 
+import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from licensed_files import left_mano_arrays, mano_arrays, smplx_arrays, write_mano
 
+from handsynth.assets import release
 from handsynth.assets.hands.mano import (
     POSE_PRIOR,
     hand_from_arrays,
@@ -20,6 +23,7 @@ from handsynth.assets.skins.skin import layout_fits
 from handsynth.core.anatomy import joint_axes
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import load_hand, pose_hand
+from handsynth.core.toy import toy_hand
 
 
 @pytest.fixture(scope="module")
@@ -187,18 +191,112 @@ def test_sources_without_mano_say_what_to_give(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "other.pkl").write_bytes(b"")
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 but no more")
+    (tmp_path / "text.zip").write_text("404")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("MANO_RIGHT.txt", "")
     with zipfile.ZipFile(tmp_path / "big.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("models/MANO_RIGHT.pkl", bytes(201_000_000))
     for source, message in {
         "nowhere": "does not exist",
         "empty": "holds no MANO_RIGHT.pkl",
-        "other.pkl": "holds no MANO_RIGHT.pkl",
+        "other.pkl": "other.pkl is damaged or no MANO file",
+        "other.zip": "holds no MANO_RIGHT.pkl",
+        "text.zip": "is no zip archive",
         "broken.zip": "cannot be unpacked",
         "big.zip": "more than 200,000,000",
     }.items():
         with pytest.raises(AssetError, match=message) as caught:
             prepare_mano(tmp_path / source, tmp_path / "assets")
         assert "\n" not in str(caught.value)
+
+
+LAYOUTS = (
+    "MANO_RIGHT.pkl", "mano/MANO_RIGHT.pkl", "models/mano/MANO_RIGHT.pkl", "smplx/models/mano/MANO_RIGHT.pkl",
+    "mano_v1_2/models/MANO_RIGHT.pkl", "a/b/c/d/models/MANO_RIGHT.pkl", "mano_right.pkl", "models/mano/MANO_RIGHT.npz",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_mano_is_found_however_it_is_laid_out(tmp_path, right, arrays, layout):
+    """In smplx's folders, deep or flat, as a pickle or as smplx's .npz, in a folder or in a zip of any name: the same hand."""
+    place = tmp_path / "given" / layout
+    place.parent.mkdir(parents=True)
+    if layout.endswith(".npz"):
+        np.savez(place, **smplx_arrays(arrays))
+    else:
+        shutil.copy(right, place)
+    expected = read_mano(right)[0].digest
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "given")
+    shutil.copy(packed, tmp_path / "download")
+    renamed = place.with_name(f"MANO_RIGHT (1){place.suffix}")
+    shutil.copy(place, tmp_path / renamed.name)
+    sources = (tmp_path / "given", place.parent, place, Path(packed), tmp_path / "download", tmp_path / renamed.name)
+    for k, source in enumerate(sources):
+        assert load_hand(prepare_mano(source, tmp_path / f"assets{k}").paths[0]).digest == expected
+
+
+def test_the_right_hand_comes_first(tmp_path, arrays):
+    """A right hand, however deep, before a left one; of two right ones the one least deep."""
+    for k, (name, content) in enumerate({
+        "MANO_LEFT.pkl": left_mano_arrays(arrays, faulty=False),
+        "models/mano/MANO_RIGHT.pkl": arrays,
+        "models/mano/backup/MANO_RIGHT.pkl": arrays | {"v_template": arrays["v_template"] * 1.01},
+    }.items()):  # fmt: skip
+        path = tmp_path / "given" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_mano(path, content)
+        notes = prepare_mano(tmp_path / "given", tmp_path / f"assets{k}").notes
+        assert any("mirrored" in note for note in notes) == (k == 0)
+    np.testing.assert_allclose(load_hand(tmp_path / "assets2" / "mano" / "hand.npz").v_template, arrays["v_template"], atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["v_template", "shapedirs_source", "posedirs"])
+@pytest.mark.parametrize("factor", [1000, 100, 39.37])
+def test_other_units_than_metres_are_refused(tmp_path, arrays, name, factor):
+    """Millimetres, centimetres and inches are not guessed but refused, and nothing is written."""
+    path = tmp_path / "MANO_RIGHT.pkl"
+    write_mano(path, arrays | {name: arrays[name] * factor})
+    key = name.removesuffix("_source")
+    with pytest.raises(AssetError, match=rf"MANO_RIGHT\.pkl: {key} .* metres \(is it in other units\?\)"):
+        prepare_mano(path, tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()
+
+
+def test_a_prepared_hand_in_other_units_is_refused(tmp_path):
+    """A hand given by its file is held to the same."""
+    hand = toy_hand()
+    for name, value in (("v_template", hand.v_template), ("shapedirs", hand.shapedirs), ("posedirs", hand.posedirs + 0.01)):
+        with pytest.raises(AssetError, match=rf"{name} .* metres"):
+            replace(hand, **{name: value * 1000})
+
+
+def test_poses_in_degrees_are_refused_when_they_are_prepared(tmp_path, arrays):
+    """Not when they are used, by when the file is far away."""
+    path = tmp_path / "MANO_RIGHT.pkl"
+    write_mano(path, arrays | {"hands_mean": np.rad2deg(arrays["hands_mean"]), "hands_coeffs": np.rad2deg(arrays["hands_coeffs"])})
+    with pytest.raises(AssetError, match=r"MANO_RIGHT\.pkl: pose bank: .*degrees"):
+        prepare_mano(path, tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()
+
+
+def test_an_npz_with_objects_is_refused(tmp_path, arrays):
+    """smplx would load a pickle from it; nothing of it is run here."""
+    plain = smplx_arrays(arrays)
+    np.savez(tmp_path / "MANO_RIGHT.npz", **plain | {"J_regressor": np.array([{}], object)})
+    with pytest.raises(AssetError, match=r"MANO_RIGHT\.npz is not a MANO model as smplx keeps it \(plain arrays\): Object arrays"):
+        prepare_mano(tmp_path, tmp_path / "assets")
+
+
+def test_large_folders_are_not_searched_to_the_end(tmp_path, right, monkeypatch):
+    """A home folder is given up after so many names; what lies near is found before."""
+    monkeypatch.setattr(release, "MAX_ENTRIES", 50)
+    for k in range(60):
+        (tmp_path / "home" / "many" / f"{k}").mkdir(parents=True)
+    shutil.copy(right, tmp_path / "home" / "many" / "59" / "MANO_RIGHT.pkl")
+    with pytest.raises(AssetError, match="holds no MANO_RIGHT"):
+        prepare_mano(tmp_path / "home", tmp_path / "assets")
+    shutil.copy(right, tmp_path / "home" / "many" / "MANO_RIGHT.pkl")
+    prepare_mano(tmp_path / "home", tmp_path / "assets")
 
 
 def test_zip_never_writes_outside(tmp_path, right):

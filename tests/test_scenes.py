@@ -195,7 +195,7 @@ def test_the_digest_is_that_of_version_and_parameters(monkeypatch):
 def test_scenes_take_no_annotations(tmp_path):
     """COCO's annotations without its images are a usage error."""
     with pytest.raises(UsageError, match="train2017"):
-        open_backgrounds(None, annotations=tmp_path)
+        open_backgrounds(None, annotations=str(tmp_path))
 
 
 def test_the_scenes_fill_their_size(painted):

@@ -31,7 +31,7 @@ from handsynth.recipe.spec import (
 )
 
 ASSETS = {"hand": "a", "poses": "b", "skin": "c", "backgrounds": "d"}
-PATHS = ("hand", "textures", "backgrounds")
+PATHS = ("hand", "textures", "backgrounds", "annotations")
 """Keys that say where assets come from; what they lead to counts, they do not."""
 
 

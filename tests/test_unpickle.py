@@ -4,6 +4,7 @@ import copyreg
 import os
 import pickle
 import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,14 @@ def _string(text: str) -> bytes:
 
 
 def hostile_pickles(canary: Path) -> dict[str, bytes]:
-    """Each would create the canary, or read past the seven globals, under a plain unpickler."""
+    """Each would create the canary, or read past the nine globals, under a plain unpickler."""
     command = f"touch {canary}"
     array = np.arange(3.0)
     new_ch = b"cchumpy.ch\nCh\n)\x81"
     reconstruct = b"cnumpy.core.multiarray\n_reconstruct\n"
+    frombuffer = b"cnumpy.core.numeric\n_frombuffer\n("
+    kind = b"cnumpy\ndtype\nU\x02f8\x89\x88\x87R" + b"K\x01\x85U\x01CtRs."  # the rest of its arguments: float64, (1,), "C"
+    at_a, encode = P2 + b"}" + _string("a"), b"c_codecs\nencode\n"
     run = b"cposix\nsystem\n" + _string(command) + b"\x85R"
     return {
         "os.system": pickle.dumps({"a": _system(command)}, 2),
@@ -63,6 +67,13 @@ def hostile_pickles(canary: Path) -> dict[str, bytes]:
         "numpy.load": P2 + b"cnumpy\nload\n" + _string("x") + b"\x85R.",
         "in chumpy's state": P2 + new_ch + b"}" + _string("x") + run + b"sb.",
         "by BUILD with a state that is called": P2 + new_ch + run + b"b.",
+        "in a buffer": at_a + frombuffer + run + kind,
+        "a buffer of another class": at_a + frombuffer + b"cnumpy\nndarray\n)R" + kind,
+        "a buffer with a state": at_a + frombuffer + b"U\x08" + bytes(8) + kind[:-2] + run + b"bs.",
+        "a buffer encoded by a codec that runs": at_a + frombuffer + encode + _string("x") + b"U\x03zip\x86R" + kind,
+        "a buffer encoded from a call": at_a + frombuffer + encode + run + b"U\x06latin1\x86R" + kind,
+        "a buffer as a method": b"\x80\x05" + b"\x8c\x12numpy.core.numeric\x8c\x14_frombuffer.__call__\x93.",
+        "a buffer from outside": b"\x80\x05}" + _string("a") + b"\x97s.",
         "by INST": b"(S'" + command.encode() + b"'\niposix\nsystem\n.",
         "by OBJ": P2 + b"(cposix\nsystem\n" + _string(command) + b"o.",
         "persistent id": P2 + b"Pposix.system\n.",
@@ -192,13 +203,37 @@ def test_damaged_bytes_never_escape(tmp_path):
         assert found["a"].dtype.kind in "biuf"
 
 
-@pytest.mark.parametrize("write", [python2_pickle, lambda value: pickle.dumps(value, 3), lambda value: pickle.dumps(value, 4)])
+@pytest.mark.parametrize("write", [python2_pickle, *(partial(pickle.dumps, protocol=k) for k in range(6))])
 @pytest.mark.parametrize("dtype", ["<f8", ">f8", "<f4", "<i4", "<u4", "<i8", "|b1"])
 def test_plain_arrays_come_back_as_they_were(write, dtype, file):
     """Arrays of every number type, byte order and layout come back equal, from Python 2's pickles and from 3's."""
     array = np.asfortranarray((np.arange(24) % 2 * 100).astype(dtype).reshape(2, 3, 4))
-    file.write_bytes(write({"a": array}))
-    np.testing.assert_array_equal(read(file)["a"], array)
+    for layout in (array, np.ascontiguousarray(array), array[:, ::2], np.array(array[0, 0, 0])):
+        file.write_bytes(write({"a": layout}))
+        found = read(file)["a"]
+        np.testing.assert_array_equal(found, layout)
+        assert not found.flags.writeable
+
+
+def test_protocol_5_lies_are_refused(file):
+    """An array's bytes that do not fit its shape or type, and lengths beyond the file, are one sentence."""
+    good = pickle.dumps({"a": np.arange(6.0)}, 5)
+    assert b"_frombuffer" in good
+    for old, new in (
+        (b"K\x06\x85", b"K\x07\x85"),
+        (b"\x8c\x02f8", b"\x8c\x02f4"),
+        (b"\x8c\x02f8", b"\x8c\x01O"),
+        (b"\x8c\x01C", b"\x8c\x01K"),
+    ):
+        assert old in good
+        # The frame's length no longer agrees, which is seen too; without it the lie itself is what is left.
+        file.write_bytes(good[:2] + good[11:].replace(old, new))
+        with pytest.raises(AssetError, match=r"file\.pkl"):
+            read(file)
+    at = good.index(b"\x96")
+    file.write_bytes(good[:2] + good[11 : at + 1] + struct.pack("<Q", 1 << 62) + good[at + 9 :])
+    with pytest.raises(AssetError, match="damaged"):
+        read(file)
 
 
 def test_official_structure_reads_as_smplx_would(tmp_path):

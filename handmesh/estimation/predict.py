@@ -214,16 +214,20 @@ class _Writer:
         overlay, lines = results.overlay_path(self.out, source.name, ".mp4"), self.out / f"{source.name}.jsonl"
         with results.video_writer(overlay, video.fps) as writer:
             for batch in _batches(video.frames(), BATCH, source.path.name, video.count):
-                requested = [self.request.view(frame) for frame in batch]
+                requested = [self.request.view(frame.image) for frame in batch]
                 views, estimates = self.estimator.find([view for view, _ in requested], self.request.root_depth)
                 if not rows:  # the first frames give the colours of all
                     limits = spread_limits(np.stack([estimate.std_mm for estimate in estimates]))
                 found = zip(requested, views, estimates, self._fit(views, estimates), strict=True)
-                for (_, camera), view, estimate, fitted in found:
+                for frame, ((_, camera), view, estimate, fitted) in zip(batch, found, strict=True):
                     writer.write(results.draw_frame(view, estimate, self.estimator.hand, limits))
-                    row = {"frame": len(rows)} | results.describe(view, camera, estimate, self.request.depth_source)
+                    row = {"frame": len(rows), "time_s": round(frame.time_s, 6)} | results.describe(
+                        view, camera, estimate, self.request.depth_source
+                    )
                     rows.append(row | ({"kinematics": fitted.description} if fitted else {}))
                     angles += [fitted.angles] if fitted else []
+        if video.cut:
+            print(video.cut, file=sys.stderr)
         results.write_lines(lines, rows)
         files = {"overlay": overlay.name, "lines": lines.name}
         if angles:

@@ -29,6 +29,7 @@ CONVENTIONS = {
     "units": "metres; _px pixels of the image as it is looked at (EXIF's orientation applied); _mm millimetres",
     "keypoints": " ".join(KEYPOINT_NAMES),
     "std": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
+    "time_s": "of a frame of a video: seconds from its beginning, as the container or the animation has it",
     "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
 }
 """What the fields of the JSON mean."""

@@ -27,11 +27,22 @@ class Library:
     hand: HandModel
     bank: PoseBank
     backgrounds: Backgrounds
-    num_skin_components: int
-    digests: dict[str, str]  # "hand", "poses", "skin", "backgrounds" -> SHA-256
-    licences: dict[str, str]  # the same names -> one line each
-    painted_skin: Path | None  # where the painter's skin is kept; None for a skin that was read from elsewhere
-    _make_skin: Callable[[], SkinModel]
+    skin_source: "SkinSource"
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of hand, poses, skin and backgrounds."""
+        return {
+            "hand": self.hand.digest,
+            "poses": self.bank.digest,
+            "skin": self.skin_source.digest,
+            "backgrounds": self.backgrounds.digest,
+        }
+
+    @property
+    def licences(self) -> dict[str, str]:
+        """One line for each part that has a licence."""
+        return {"hand": self.hand.licence, "skin": self.skin_source.licence, "backgrounds": self.backgrounds.licence}
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Makes what is made once and kept in the cache: the embedded skin and scenes. `say` tells people why they wait.
@@ -50,34 +61,17 @@ class Library:
     def unpainted(self) -> list[str]:
         """What has to be painted into the cache, once, before a sample can be made."""
         scenes = self.backgrounds.path if isinstance(self.backgrounds, Scenes) else None
-        needed = ((scenes, "the background scenes, once (about 40 s)"), (self.painted_skin, "the skin, once (about 10 s)"))
+        needed = ((scenes, "the background scenes, once (about 40 s)"), (self.skin_source.painted, "the skin, once (about 10 s)"))
         return [what for path, what in needed if path and not os.path.exists(path)]
 
     @cached_property
     def skin(self) -> SkinModel:
         """The skin; painted or read on first use, because recipes do not need it."""
-        return self._make_skin()
+        return self.skin_source.make()
 
 
-def open_library(hand: str, textures: str, backgrounds: str, assets: Path, exclude_no_derivatives: bool = False) -> Library:
-    """Opens what a spec names (see DatasetSpec.hand, textures, backgrounds). Raises AssetError saying what to type."""
-    model, bank = open_hand(hand, assets), open_poses(hand, assets)
-    skin = _open_skin(textures, model, assets)
-    images = open_backgrounds(None if backgrounds == "scenes" else Path(backgrounds), exclude_no_derivatives=exclude_no_derivatives)
-    return Library(
-        hand=model,
-        bank=bank,
-        backgrounds=images,
-        num_skin_components=skin.num_components,
-        digests={"hand": model.digest, "poses": bank.digest, "skin": skin.digest, "backgrounds": images.digest},
-        licences={"hand": model.licence, "skin": skin.licence, "backgrounds": images.licence},
-        painted_skin=skin.painted,
-        _make_skin=skin.make,
-    )
-
-
-class _Skin(NamedTuple):
-    """A skin that was found and not yet made or read."""
+class SkinSource(NamedTuple):
+    """A skin that was found and not yet made or read: recipes need no more than its number of components."""
 
     make: Callable[[], SkinModel]
     digest: str
@@ -86,7 +80,21 @@ class _Skin(NamedTuple):
     painted: Path | None  # where it is kept if we paint it
 
 
-def _open_skin(name: str, hand: HandModel, assets: Path) -> _Skin:
+def open_library(
+    hand: str, textures: str, backgrounds: str, assets: Path, exclude_no_derivatives: bool = False, annotations: str = "auto"
+) -> Library:
+    """Opens what a spec names (see DatasetSpec.hand, textures, backgrounds, annotations). Raises AssetError saying what to type."""
+    model, bank = open_hand(hand, assets), open_poses(hand, assets)
+    folder = None if backgrounds == "scenes" else Path(backgrounds)
+    return Library(
+        hand=model,
+        bank=bank,
+        backgrounds=open_backgrounds(folder, annotations=annotations, exclude_no_derivatives=exclude_no_derivatives),
+        skin_source=_open_skin(textures, model, assets),
+    )
+
+
+def _open_skin(name: str, hand: HandModel, assets: Path) -> SkinSource:
     """The skin by name or file, for a hand."""
     html = html_skin(assets)
     if name == "auto":
@@ -94,7 +102,7 @@ def _open_skin(name: str, hand: HandModel, assets: Path) -> _Skin:
     if name == "embedded":
         if not len(hand.uv):
             raise AssetError(f"hand model {hand.name!r} has no texture coordinates: use --textures html, or prepare it again")
-        return _Skin(lambda: embedded_skin(hand), skin_identity(hand), COMPONENTS, LICENCE, skin_path(hand))
+        return SkinSource(lambda: embedded_skin(hand), skin_identity(hand), COMPONENTS, LICENCE, skin_path(hand))
     if name == "html" and not os.path.exists(html):
         raise AssetError(
             f"HTML is not prepared: looked for {html}. Register at handtracker.mpi-inf.mpg.de (research only), download the HTML "
@@ -109,4 +117,4 @@ def _open_skin(name: str, hand: HandModel, assets: Path) -> _Skin:
             f"skin {path} belongs to another hand ({len(skin.uv_faces)} faces), hand {hand.name!r} has other faces: "
             "use --textures embedded, or the hand that it was made for"
         )
-    return _Skin(lambda: skin, file_sha256(path), len(skin.components), skin.licence, None)
+    return SkinSource(lambda: skin, file_sha256(path), len(skin.components), skin.licence, None)

@@ -1,7 +1,8 @@
 """A restricted unpickler: reads MANO's and HTML's pickles into plain arrays without running anything that they name.
 
-Only seven globals are known, and none of them is the real one: each stands for an inert record of what the file names.
-Arrays are then rebuilt here from shape, type and bytes, chumpy's and scipy's objects from their state.
+Only nine globals are known, and none of them is the real one: each stands for an inert record of what the file names.
+Arrays are then rebuilt here from shape, type and bytes, chumpy's and scipy's objects from their state. All protocols are read;
+of protocol 5, whose arrays are `_frombuffer(bytes, ...)`, only files that hold those bytes themselves.
 """
 
 import pickle
@@ -26,7 +27,7 @@ _MAX_NESTING = 8  # chumpy nodes inside each other; official files nest two deep
 
 _KNOWN_OPCODES = frozenset(
     "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT "
-    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 "
+    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
     "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS "
     "GLOBAL STACK_GLOBAL REDUCE NEWOBJ BUILD PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET".split()
 )
@@ -70,22 +71,50 @@ class _Array(_Record):
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             raise _Refused("holds an array without content")
         _, shape, dtype, fortran, raw = self.state
-        if not isinstance(dtype, _DType) or not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise _Refused("holds an array of an unknown shape or type")
-        if isinstance(raw, str):  # Python 2's bytes, read as latin1
-            raw = raw.encode("latin1")
-        if not isinstance(raw, bytes):
-            raise _Refused("holds an array of objects, expected plain numbers")
-        values, size = dtype.resolve(), 1
-        for n in shape:
-            size *= n
-        if size * values.itemsize != len(raw):
-            raise _Refused(f"holds an array of shape {shape} with {len(raw)} bytes, expected {size * values.itemsize}")
-        return np.frombuffer(raw, values).reshape(shape, order="F" if fortran else "C")
+        return _rebuild(raw, dtype, shape, bool(fortran))
+
+
+class _Buffer(_Record):
+    """`numpy.core.numeric._frombuffer(bytes, dtype, shape, order)`: an array in protocol 5."""
+
+    def resolve(self) -> np.ndarray:
+        if len(self.args) != 4 or self.args[3] not in ("C", "F") or self.state is not None:
+            raise _Refused("rebuilds an array of an unknown class")
+        raw, dtype, shape, order = self.args
+        return _rebuild(raw, dtype, shape, order == "F")
+
+
+def _rebuild(raw: Any, dtype: Any, shape: Any, fortran: bool) -> np.ndarray:
+    """An array from what a file states about it; whatever does not fit together is refused."""
+    if not isinstance(dtype, _DType) or not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise _Refused("holds an array of an unknown shape or type")
+    if isinstance(raw, _Encoded):
+        raw = raw.resolve()
+    if isinstance(raw, str):  # Python 2's bytes, read as latin1
+        raw = raw.encode("latin1")
+    if not isinstance(raw, bytes | bytearray):
+        raise _Refused("holds an array of objects, expected plain numbers")
+    values, size = dtype.resolve(), 1
+    for n in shape:
+        size *= n
+    if size * values.itemsize != len(raw):
+        raise _Refused(f"holds an array of shape {shape} with {len(raw)} bytes, expected {size * values.itemsize}")
+    array = np.frombuffer(raw, values).reshape(shape, order="F" if fortran else "C")
+    array.flags.writeable = False
+    return array
 
 
 class _NdarrayName(_Record):
     """`numpy.ndarray`, only ever named as an argument."""
+
+
+class _Encoded(_Record):
+    """`_codecs.encode(text, 'latin1')`: bytes, as Python 3 writes them in protocols 0 to 2."""
+
+    def resolve(self) -> bytes:
+        if len(self.args) != 2 or not isinstance(self.args[0], str) or self.args[1] != "latin1":
+            raise _Refused("holds bytes in an unknown encoding")
+        return self.args[0].encode("latin1")
 
 
 class _Set(_Record):
@@ -107,8 +136,11 @@ class _Csc(_Record):
 _KNOWN_GLOBALS: dict[tuple[str, str], type[_Record]] = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,  # its name since numpy 2
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("numpy._core.numeric", "_frombuffer"): _Buffer,
     ("numpy", "ndarray"): _NdarrayName,
     ("numpy", "dtype"): _DType,
+    ("_codecs", "encode"): _Encoded,
     ("__builtin__", "set"): _Set,
     ("builtins", "set"): _Set,
     ("chumpy.ch", "Ch"): _Ch,
@@ -119,7 +151,7 @@ _KNOWN_GLOBALS: dict[tuple[str, str], type[_Record]] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the seven globals and nothing else."""
+    """Knows the nine globals and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = _KNOWN_GLOBALS.get((module, name))
@@ -204,7 +236,7 @@ def _plain(value: Any, depth: int) -> np.ndarray | None:
     """A record -> the dense array that it stands for; None for anything that is no array."""
     if depth > _MAX_NESTING:
         raise _Refused("nests its arrays too deeply")
-    if isinstance(value, _Array):
+    if isinstance(value, _Array | _Buffer):
         return value.resolve()
     if not isinstance(value, (_Ch, _Select, _Csc)) or not isinstance(value.state, dict):
         return None

@@ -1,11 +1,12 @@
 """Commands about a dataset that is there: verify, show, replay, stats."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from handsynth.cli.options import (
+    AnnotationsOpt,
     AssetsOpt,
     BackgroundsOpt,
     DeviceOpt,
@@ -15,11 +16,14 @@ from handsynth.cli.options import (
     OutArg,
     TexturesOpt,
     assets_of,
-    background_place,
     echo,
     image_path,
+    place,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from handsynth.dataset.replay import Here
 
 
 def verify(
@@ -27,6 +31,7 @@ def verify(
     replay: Annotated[int, typer.Option("--replay", min=0, help="make this many samples again and compare")] = 0,
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
+    annotations: AnnotationsOpt = None,
     textures: TexturesOpt = None,
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
@@ -34,12 +39,11 @@ def verify(
 ) -> None:
     """Hashes, schema, gaps, labels against geometry and pixels; exit code 1 on any fault.
 
-    --hand, --backgrounds, --textures and --device are for datasets made elsewhere: where the same assets lie here.
+    --hand, --backgrounds, --annotations, --textures and --device are for datasets made elsewhere: where the same assets lie here.
     """
-    from handsynth.dataset.replay import Here
     from handsynth.dataset.verify import verify as run_verify
 
-    here = Here(hand, textures, background_place(backgrounds) if backgrounds else None, device)
+    here = _here(hand, textures, backgrounds, annotations, device)
     findings = run_verify(out, assets_of(assets), replay, here)
     if as_json:
         print_json(vars(findings))
@@ -68,6 +72,7 @@ def replay(
     index: IndexArg,
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
+    annotations: AnnotationsOpt = None,
     textures: TexturesOpt = None,
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
@@ -75,12 +80,11 @@ def replay(
 ) -> None:
     """Make one sample again from its stored recipe and compare every member; exit code 1 when they differ.
 
-    --hand, --backgrounds, --textures and --device are for datasets made elsewhere: where the same assets lie here.
+    --hand, --backgrounds, --annotations, --textures and --device are for datasets made elsewhere: where the same assets lie here.
     """
-    from handsynth.dataset.replay import Here
     from handsynth.dataset.replay import replay as run_replay
 
-    here = Here(hand, textures, background_place(backgrounds) if backgrounds else None, device)
+    here = _here(hand, textures, backgrounds, annotations, device)
     found = run_replay(out, [index], assets_of(assets), here)[0]
     if as_json:
         print_json({"index": index, "equal": found.equal, "different": found.different, "same_driver": found.same_driver})
@@ -90,6 +94,14 @@ def replay(
         echo(f"sample {index}, on {where}: equal {equal}; different {different}")
     if not found.faithful:
         raise typer.Exit(1)
+
+
+def _here(hand: str | None, textures: str | None, backgrounds: str | None, annotations: str | None, device: str) -> "Here":
+    """Where the assets of a dataset that was made elsewhere lie on this machine."""
+    from handsynth.dataset.replay import Here
+
+    places = {key: place(key, text) for key, text in (("backgrounds", backgrounds), ("annotations", annotations)) if text}
+    return Here(hand, textures, **places, device=device)
 
 
 def stats(out: OutArg, as_json: JsonOpt = False) -> None:

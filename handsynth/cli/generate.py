@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from handsynth.cli.options import (
+    AnnotationsOpt,
     AssetsOpt,
     BackgroundsOpt,
     DeviceOpt,
@@ -45,6 +46,7 @@ def generate(
     passes: PassesOpt = None,
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
+    annotations: AnnotationsOpt = None,
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
@@ -67,8 +69,8 @@ def generate(
     if backend == "dask" and jobs > 1:
         raise UsageError("--jobs is for this machine; with --backend dask the cluster's workers are the jobs: leave it out")
     chosen = spec_of(
-        spec, seed=seed, shard_size=shard_size, passes=passes, hand=hand, backgrounds=backgrounds, textures=textures,
-        renderer=renderer, exclude_no_derivatives=no_derivatives,
+        spec, seed=seed, shard_size=shard_size, passes=passes, hand=hand, backgrounds=backgrounds,
+        annotations=annotations, textures=textures, renderer=renderer, exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
     run = RunConfig(jobs, nodes, rank, overwrite, scheduler, device, profile)
     try:

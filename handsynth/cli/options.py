@@ -9,6 +9,7 @@ import typer
 from handsynth.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from handsynth.assets.library import Library
     from handsynth.recipe.spec import DatasetSpec
 
 SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="manorender, angrender, default, or a YAML file")]
@@ -21,6 +22,9 @@ ShardSizeOpt = Annotated[int | None, typer.Option("--shard-size", help="samples 
 PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv: more images of each sample")]
 HandOpt = Annotated[str | None, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")]
 BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of images, COCO or any; or: scenes")]
+AnnotationsOpt = Annotated[
+    str | None, typer.Option("--annotations", help="COCO annotations of the backgrounds: auto (looked for), none, or a file")
+]
 TexturesOpt = Annotated[str | None, typer.Option("--textures", help="auto, html, embedded, or a prepared .npz")]
 RendererOpt = Annotated[str | None, typer.Option("--renderer", help="moderngl or pyrender")]
 NoDerivativesOpt = Annotated[bool, typer.Option("--exclude-no-derivatives", help="leave out COCO images under ND licences")]
@@ -38,19 +42,25 @@ def spec_of(name: str, **overrides: Any) -> "DatasetSpec":
     changes = {key: value for key, value in overrides.items() if value is not None and value is not False}
     if "passes" in changes:
         changes["passes"] = tuple(p for p in changes["passes"].split(",") if p)
-    if "backgrounds" in changes:
-        changes["backgrounds"] = background_place(changes["backgrounds"])
+    for key in ("backgrounds", "annotations"):
+        changes |= {key: place(key, changes[key])} if key in changes else {}
     return dataclasses.replace(load_spec(name), **changes)
 
 
-def background_place(text: str) -> str:
-    """What --backgrounds means, wherever a worker is started: "scenes", or a whole path."""
-    if text == "scenes":
+def place(key: str, text: str) -> str:
+    """What --backgrounds or --annotations means, wherever a worker is started: one of its words, or a whole path."""
+    if text in {"backgrounds": ("scenes",), "annotations": ("auto", "none")}[key]:
         return text
     try:
         return str(Path(text).expanduser().absolute())
     except RuntimeError as error:  # no home folder
-        raise UsageError(f"--backgrounds {text}: {error}: give the folder without ~") from None
+        raise UsageError(f"--{key} {text}: {error}: give the path without ~") from None
+
+
+def show_notes(library: "Library") -> None:
+    """What was found beside the backgrounds, and which of them are left out, on stderr."""
+    for note in library.backgrounds.notes:
+        echo(note, err=True)
 
 
 def assets_of(folder: Path | None) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from handsynth.cli.options import (
+    AnnotationsOpt,
     AssetsOpt,
     BackgroundsOpt,
     DeviceOpt,
@@ -25,6 +26,7 @@ from handsynth.cli.options import (
     echo,
     image_path,
     print_json,
+    show_notes,
     spec_of,
 )
 from handsynth.core.errors import UsageError
@@ -74,6 +76,7 @@ def recipe(
     seed: SeedOpt = None,
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
+    annotations: AnnotationsOpt = None,
     textures: TexturesOpt = None,
     assets: AssetsOpt = None,
 ) -> None:
@@ -83,9 +86,11 @@ def recipe(
     from handsynth.generator import library_of
     from handsynth.recipe.samplers import RecipeSampler
 
-    chosen = spec_of(spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures)
+    chosen = spec_of(spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations, textures=textures)
     selected = Selection(samples, indices).indices(chosen.samples)
-    sampler = RecipeSampler(chosen, library_of(chosen, assets_of(assets)))
+    library = library_of(chosen, assets_of(assets))
+    show_notes(library)
+    sampler = RecipeSampler(chosen, library)
     for index in selected:
         sys.stdout.write(canonical_json(sampler.sample(index).to_dict()).decode() + "\n")
 
@@ -98,6 +103,7 @@ def preview(
     seed: SeedOpt = None,
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
+    annotations: AnnotationsOpt = None,
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
@@ -112,13 +118,14 @@ def preview(
     from handsynth.render.context import check_device
 
     chosen = spec_of(
-        spec, seed=seed, hand=hand, backgrounds=backgrounds, textures=textures, renderer=renderer,
+        spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations, textures=textures, renderer=renderer,
         exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
     image_path(sheet)
     check_device(device)
     selected = Selection(samples=number).indices(chosen.samples)
     library = library_of(chosen, assets_of(assets))
+    show_notes(library)
     library.prepare(lambda text: echo(text, err=True))
     sampler = RecipeSampler(chosen, library)
     made = list(Generator(chosen, library, device).make_samples([sampler.sample(i) for i in selected]))

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from handsynth.core.arrays import read_arrays
+from handsynth.core.arrays import read_typed
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.errors import AssetError
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -182,6 +181,11 @@ def check_hand(model: HandModel) -> None:
             raise AssetError(f"hand model {model.name!r}: {name} has shape {found.shape}, expected {shape}")
         if not np.isfinite(found).all():
             raise AssetError(f"hand model {model.name!r}: {name} holds NaN or infinity")
+    for name in ("v_template", "shapedirs", "posedirs"):
+        try:
+            check_metres(name, getattr(model, name))
+        except ValueError as error:
+            raise AssetError(f"hand model {model.name!r}: {error}") from None
     if num_j != len(KEYPOINT_SOURCE) - 5:
         raise AssetError(f"hand model {model.name!r}: {num_j} joints, expected 16 (MANO's layout)")
     for name, limit in (("faces", num_v), ("fingertips", num_v), ("uv_faces", max(len(model.uv), 1))):
@@ -197,21 +201,34 @@ def check_hand(model: HandModel) -> None:
         raise AssetError(f"hand model {model.name!r}: parents is not a tree in MANO's order (root first, parents before children)")
 
 
+HAND_LENGTH_M = (0.05, 0.5)
+"""Longest side of a hand's box, between an infant's and a giant's: nothing in millimetres, centimetres or inches is between."""
+LARGEST_OFFSET_M = 0.1
+"""What a standard deviation of shape, or a quarter turn, moves a vertex at most; of the hands we know, by 0.02."""
+
+
+def check_metres(name: str, array: np.ndarray) -> None:
+    """Raises ValueError when (V, 3, ...) vertices, or offsets of them, cannot be a hand's in metres. Units are never guessed."""
+    if name == "v_template":
+        low, high = HAND_LENGTH_M
+        length = float(np.ptp(array, axis=0).max())
+        if not low <= length <= high:
+            raise ValueError(f"v_template is {length:.3g} long, expected {low} to {high} metres (is it in other units?)")
+    elif array.size and np.abs(array).max() > LARGEST_OFFSET_M:
+        largest = float(np.abs(array).max())
+        raise ValueError(
+            f"{name} moves a vertex by {largest:.3g}, expected at most {LARGEST_OFFSET_M} metres (is it in other units?)"
+        )
+
+
 _TEXT = {"name", "licence", "fingertip_table"}
 _INTEGER = {"faces": np.int32, "uv_faces": np.int32, "fingertips": np.int64, "parents": np.int64}
 
 
 def load_hand(path: Path) -> HandModel:
     """Reads a plain `.npz` written by `save_hand`; no pickle is ever run. Raises AssetError when it is not a hand."""
-    values: dict[str, Any] = dict(read_arrays(path, (f.name for f in fields(HandModel)), "a hand model"))
-    for name, value in values.items():
-        if name in _TEXT:
-            values[name] = str(value)
-        elif value.dtype.kind not in "fiu":
-            raise AssetError(f"{path}: {name} holds {value.dtype}, expected numbers")
-        else:
-            values[name] = value.astype(_INTEGER.get(name, np.float64))
-    return HandModel(**values)
+    kinds = {f.name: str if f.name in _TEXT else _INTEGER.get(f.name, np.float64) for f in fields(HandModel)}
+    return HandModel(**read_typed(path, kinds, "a hand model"))
 
 
 def save_hand(path: Path, model: HandModel) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import threadpoolctl
 
 import handsynth
-from handsynth.assets.backgrounds.folder import describe_skipped
 from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.index import canonical_json
@@ -100,8 +99,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     check_device(run.device)
     folder = open_folder(out)
     library = library_of(spec, assets)
-    if skipped := describe_skipped(library.backgrounds):
-        print(skipped, file=sys.stderr)
+    for note in library.backgrounds.notes:
+        print(note, file=sys.stderr)
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,

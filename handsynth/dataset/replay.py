@@ -16,7 +16,7 @@ from handsynth.dataset.folder import Folder, open_folder, read_samples
 from handsynth.generator import Generator, library_of
 from handsynth.image.encode import encode_sample
 from handsynth.recipe.recipe import recipe_from_dict
-from handsynth.recipe.spec import DatasetSpec, spec_from_dict
+from handsynth.recipe.spec import ASSET_NAMES, DatasetSpec, spec_from_dict
 from handsynth.render.context import AUTO, check_device
 
 
@@ -27,6 +27,7 @@ class Here:
     hand: str | None = None
     textures: str | None = None
     backgrounds: str | None = None
+    annotations: str | None = None
     device: str = AUTO  # see render.context.find_device
 
     def __post_init__(self) -> None:
@@ -35,7 +36,7 @@ class Here:
 
     def spec(self, spec: DatasetSpec) -> DatasetSpec:
         """The spec with these assets; none of them is part of its identity."""
-        named = {name: getattr(self, name) for name in ("hand", "textures", "backgrounds")}
+        named = {name: getattr(self, name) for name in ASSET_NAMES}
         return dataclasses.replace(spec, **{name: value for name, value in named.items() if value is not None})
 
 
@@ -86,7 +87,7 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
             f"{SCHEMA} and generator version {GENERATOR_VERSION}: a replay needs the version that made it"
         )
     spec = here.spec(spec_from_dict(index["spec"], f"{folder}/index.json"))
-    elsewhere = "--hand, --textures and --backgrounds say where they lie on this machine"
+    elsewhere = "--hand, --textures, --backgrounds and --annotations say where they lie on this machine"
     try:
         library = library_of(spec, assets)
     except AssetError as error:

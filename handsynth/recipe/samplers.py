@@ -77,7 +77,7 @@ class RecipeSampler:
     def _finish(self, hand: "_Hand", points: np.ndarray) -> Recipe:
         """Everything else; the camera frames `points` (N, 3) [m, world]."""
         spec, library, index = self.spec, self.library, hand.index
-        alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.num_skin_components)
+        alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
         lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
         left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
         return Recipe(

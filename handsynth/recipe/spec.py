@@ -96,7 +96,8 @@ class DatasetSpec:
     # Files and folders of a YAML file are looked for where it lies.
     hand: str = "auto"  # "auto" (MANO when prepared, else embedded), "mano", "embedded", "toy" or a file
     textures: str = "auto"  # "auto" (HTML when prepared and the hand is MANO, else embedded), "html", "embedded" or a file
-    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images, with COCO's annotations or without
+    backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images
+    annotations: str = "auto"  # COCO annotations of a folder: "auto" (looked for), "none" (people are not left out) or a file
     exclude_no_derivatives: bool = False  # leave out backgrounds whose licence forbids derivatives
     renderer: str = "moderngl"
     passes: tuple[str, ...] = ()
@@ -111,7 +112,10 @@ class DatasetSpec:
         _check(self)
 
 
-ASSET_NAMES = {"hand": {"auto", "mano", "embedded", "toy"}, "textures": {"auto", "html", "embedded"}, "backgrounds": {"scenes"}}
+ASSET_NAMES = {
+    "hand": {"auto", "mano", "embedded", "toy"}, "textures": {"auto", "html", "embedded"}, "backgrounds": {"scenes"},
+    "annotations": {"auto", "none"},
+}  # fmt: skip
 """Keys of a spec that say where assets come from, and the words that are no path there."""
 
 MAX_SPEC_CHARS, MAX_SPEC_DEPTH = 1 << 16, 8
@@ -213,7 +217,7 @@ def _without_minus_zero(value: Any, levels: int = 3) -> Any:
 def dataset_identity(spec: DatasetSpec, assets: dict[str, str]) -> str:
     """SHA-256 over schema, generator's version, spec and asset digests: equal ones mean equal samples (on one driver and codec).
 
-    Paths and "auto" do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
+    ASSET_NAMES do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
     """
     code = {"schema": SCHEMA, "generator_version": GENERATOR_VERSION}
     return recorded_identity(code | {"spec": spec_to_dict(spec), "assets": assets})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from image_files import animation
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -73,7 +74,7 @@ def images(tmp_path):
         ("a.png", (40, 60)),
         ("a.jpg", (64, 64)),
         ("more/A.png", (90, 50)),
-        ("b.webp", (30, 30)),
+        ("b.webp", (32, 32)),
         ("a-2.bmp", (64, 40)),
     ):
         coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
@@ -298,33 +299,19 @@ def test_missing_sources(tmp_path):
 
 def test_exif(tmp_path):
     """A phone's image is turned upright, and its focal length for 35 mm film gives K."""
-    image = np.zeros((30, 60, 3), np.uint8)
+    image = np.zeros((40, 60, 3), np.uint8)
     image[:, :30, 0] = 255  # red on the left; turned clockwise, it is above
     exif = Image.Exif()
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0xA405] = 26
     Image.fromarray(image).save(tmp_path / "phone.png", exif=exif)
     upright, focal = read_image(tmp_path / "phone.png")
-    assert upright.shape == (60, 30, 3)
+    assert upright.shape == (60, 40, 3)
     assert upright[:30, :, 0].min() == 255
     camera = camera_of(upright, focal)
     assert camera.source == "EXIF"
     # 26 mm before film with a diagonal of 43.27 mm.
-    np.testing.assert_allclose(camera.K, intrinsics(26 / np.hypot(36, 24) * np.hypot(30, 60), (15, 30)))
-
-
-def test_image_modes(tmp_path):
-    """Grey of 8 and of 16 bits, a palette and transparency all become RGB of 8 bits."""
-    ramp = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
-    rgb = np.repeat(ramp[..., None], 3, 2)
-    Image.fromarray(ramp).save(tmp_path / "grey.png")
-    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "grey16.png")
-    Image.fromarray(rgb).quantize(256).save(tmp_path / "palette.png")
-    Image.fromarray(rgb).convert("RGBA").save(tmp_path / "rgba.png")
-    for name in ("grey", "grey16", "palette", "rgba"):
-        read, focal = read_image(tmp_path / f"{name}.png")
-        assert focal is None
-        np.testing.assert_allclose(read.astype(int), rgb, atol=1)
+    np.testing.assert_allclose(camera.K, intrinsics(26 / np.hypot(36, 24) * np.hypot(40, 60), (20, 30)))
 
 
 def test_unreadable_images(images):
@@ -334,6 +321,7 @@ def test_unreadable_images(images):
         "empty": b"",
         "half": whole[: len(whole) // 2],
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        "dot": cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes(),
     }.items():
         path = images / f"{name}.png"
         path.write_bytes(data)
@@ -341,6 +329,98 @@ def test_unreadable_images(images):
             read_image(path)
     with pytest.raises(HandsynthError, match="cannot be read as a video"):
         Video(images / "text.png")
+
+
+def write_film(path, codec: str, count: int = 8) -> bytes:
+    """A video of 80 x 60 px and 10 frames a second, from black to white; returns its bytes."""
+    film = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 10, (80, 60))
+    for k in range(count):
+        film.write(np.full((60, 80, 3), 255 * k // (count - 1), np.uint8))
+    film.release()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("mp4v", "mp4"), ("MJPG", "avi"), ("VP80", "webm"), ("mp4v", "mkv"), ("FLV1", "flv")]
+)
+def test_videos_are_known_by_their_content(tmp_path, codec, suffix):
+    """Whatever a video is called, it is one; an image that is called a video is an image."""
+    data = write_film(tmp_path / f"film.{suffix}", codec)
+    for name in (f"film.{suffix}", "film", "film.jpg", "film.dat"):
+        (tmp_path / name).write_bytes(data)
+        (source,) = find_sources([tmp_path / name])
+        assert source.is_video
+        assert [round(frame.image.mean() / 255 * 7) for frame in Video(source.path).frames()] == list(range(8))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "a.png").rename(tmp_path / "image.mp4")
+    assert not find_sources([tmp_path / "image.mp4"])[0].is_video
+
+
+def test_frames_carry_the_containers_times(tmp_path):
+    """A variable frame rate: the times of a Matroska's blocks, changed one by one, are those of the frames."""
+    data = write_film(tmp_path / "film.mkv", "mp4v")
+    expected = [0, 100, 250, 300, 900, 1000, 4000, 4001]
+    for old, new in sorted(zip(range(0, 800, 100), expected, strict=True), reverse=True):
+        block = b"\x81" + old.to_bytes(2, "big")  # track 1, time [ms]
+        assert data.count(block) == 1
+        data = data.replace(block, b"\x81" + new.to_bytes(2, "big"))
+    (tmp_path / "film.mkv").write_bytes(data)
+    video = Video(tmp_path / "film.mkv")
+    np.testing.assert_allclose([1000 * frame.time_s for frame in video.frames()], expected, atol=0.5)
+
+
+def test_times_grow_where_the_container_has_none(tmp_path):
+    """The last frame of an MPEG stream comes without a time; it still lies after the one before."""
+    write_film(tmp_path / "film.mpg", "mpg2")
+    np.testing.assert_allclose([frame.time_s for frame in Video(tmp_path / "film.mpg").frames()], np.arange(8) / 10, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "old", "new", "name"),
+    [("avi", "MJPG", b"MJPG", b"XYZ1", "XYZ1"), ("mkv", "mp4v", b"V_MPEG4/ISO/ASP", b"V_XYZ4/ISO/ASP", "XYZ4/ISO/ASP")],
+)
+def test_codecs_that_cannot_be_read_are_named(tmp_path, capfd, suffix, codec, old, new, name):
+    """The codec, and a command that converts the video; nothing else on stderr."""
+    path = tmp_path / f"my film.{suffix}"
+    path.write_bytes(write_film(path, codec).replace(old, new.ljust(len(old), b" ")))
+    capfd.readouterr()
+    with pytest.raises(HandsynthError) as raised:
+        Video(path)
+    assert str(raised.value).startswith(f"{path} cannot be read as a video: the codec {name!r} of its images")
+    assert str(raised.value).endswith(f"try: ffmpeg -i '{path}' -c:v libx264 -pix_fmt yuv420p 'my film-h264.mp4'")
+    assert capfd.readouterr().err == ""
+
+
+def test_playlists_are_no_videos(tmp_path):
+    """FFmpeg would open what a playlist names; a known container must begin the file."""
+    write_film(tmp_path / "film.mp4", "mp4v")
+    for text in ("ffconcat version 1.0\nfile film.mp4\n", f"#EXTM3U\n#EXTINF:1,\n{tmp_path / 'film.mp4'}\n"):
+        (tmp_path / "list.mp4").write_text(text)
+        with pytest.raises(HandsynthError, match="its format is unknown"):
+            Video(tmp_path / "list.mp4")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_animations_are_read_whole(estimator, tmp_path, kind):
+    """A GIF, WebP or PNG that moves is a video: a line for each image, with its time."""
+    (tmp_path / "moving").write_bytes(animation(kind, [0, 80, 160, 240], [100, 400, 50, 100]))
+    done = predict(estimator, ABOUT, [tmp_path / "moving"], tmp_path / "out", Request())
+    done.raise_failures()
+    rows = [json.loads(line) for line in (tmp_path / "out" / "moving.jsonl").read_text().splitlines()]
+    assert [row["time_s"] for row in rows] == [0, 0.1, 0.5, 0.55]
+    assert (done.results[0]["frames"], done.results[0]["fps"]) == (4, 10)
+
+
+def test_a_cut_animation_is_reported(estimator, tmp_path, capsys):
+    """What is left of a GIF is read, and how much is missing is reported."""
+    noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    first, *rest = [Image.fromarray(image) for image in noise]
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=rest)
+    whole = (tmp_path / "moving.gif").read_bytes()
+    (tmp_path / "moving.gif").write_bytes(whole[: len(whole) * 5 // 6])
+    done = predict(estimator, ABOUT, [tmp_path / "moving.gif"], tmp_path / "out", Request())
+    assert done.results[0]["frames"] == 2
+    assert "moving.gif is cut: 2 of its 3 frames can be read" in capsys.readouterr().err
 
 
 def test_camera(tmp_path):
@@ -428,7 +508,7 @@ def test_obj(estimator, images, tmp_path):
 def test_lone_failure_keeps_its_class(estimator, images, tmp_path):
     """One image alone: its own error and exit code, with its name."""
     done = predict(estimator, ABOUT, [images / "b.webp"], tmp_path / "out", Request(box=(90, 0, 99, 9)))
-    with pytest.raises(UsageError, match=r"b\.webp: the box 90 0 99 9 lies outside the image of 30 x 30 px"):
+    with pytest.raises(UsageError, match=r"b\.webp: the box 90 0 99 9 lies outside the image of 32 x 32 px"):
         done.raise_failures()
     assert not list((tmp_path / "out").iterdir())
 
@@ -444,7 +524,7 @@ def test_video(estimator, tmp_path):
     for k in range(11):
         film.write(cv2.resize(np.full((2, 2, 3), 20 * k, np.uint8), (80, 60)))
     film.release()
-    frames = list(Video(tmp_path / "film.mp4").frames())
+    frames = [frame.image for frame in Video(tmp_path / "film.mp4").frames()]
     assert [round(frame.mean() / 20) for frame in frames] == list(range(11))
 
     done = predict(estimator, ABOUT, [tmp_path / "film.mp4"], tmp_path / "out", Request())
@@ -452,6 +532,7 @@ def test_video(estimator, tmp_path):
     assert (done.results[0]["frames"], done.results[0]["fps"]) == (11, 12)
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(11))
+    np.testing.assert_allclose([row["time_s"] for row in rows], np.arange(11) / 12, atol=1e-3)
     view, _ = Request().view(frames[9])
     np.testing.assert_allclose(rows[9]["keypoints_cam"], estimator.find([view])[1][0].keypoints, rtol=1e-4, atol=1e-5)
     assert len(list(Video(tmp_path / "out" / "film.overlay.mp4").frames())) == 11

@@ -6,32 +6,35 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
 
-from handsynth.assets.backgrounds.images import MAX_BYTES, SUFFIXES, TRANSIENT_ERRORS, BackgroundError, check_image, decode_image
-from handsynth.assets.backgrounds.protocol import Backgrounds
 from handsynth.assets.store import read_cache, write_cache
 from handsynth.core.errors import AssetError
+from handsynth.core.images import IMAGE_SUFFIXES, MAX_BYTES, TRANSIENT_REASONS, ImageError, check_image, decode_image
 from handsynth.core.locations import cache_dir
+
+ENOUGH_SIDE = 1024
+"""JPEGs at least twice as large on the shorter side are decoded at a reduced scale that keeps this many pixels."""
+
+_CACHE_VERSION = 2  # to be raised with the rules of core.images
 
 # The same file may be readable a moment later; to replace it would make two runs differ.
 _TRANSIENT_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.ESTALE, errno.EAGAIN})
 
 
-def describe_skipped(backgrounds: Backgrounds) -> str | None:
-    """One sentence on the files of a folder that cannot serve, None if all can: a caller shows it on stderr."""
-    skipped: Mapping[str, str] = getattr(backgrounds, "skipped", {})
-    if not skipped:
-        return None
-    shown = [f"{name} ({reason})" for name, reason in list(skipped.items())[:5]]
-    rest = len(skipped) - len(shown)
-    tail = f" and {rest} more" if rest else ""
-    root = getattr(backgrounds, "root", "")
-    return f"skipped {len(skipped)} of {len(skipped) + len(backgrounds)} images in {root}: {', '.join(shown)}{tail}"
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder and its subfolders, by names relative to it. Nothing has been opened."""
+
+    root: Path  # absolute
+    images: Mapping[str, tuple[int, int]]  # name -> (bytes, mtime [ns]), sorted by name
+    skipped: Mapping[str, str]  # image files that cannot serve -> why
+    tables: tuple[Path, ...]  # JSON files, which may be annotations
 
 
 class ImageFolder:
@@ -43,19 +46,22 @@ class ImageFolder:
     name = "folder"
     licence = "images of a folder given by the user; their licences are not known to handsynth"
 
-    def __init__(self, root: Path) -> None:
-        """Raises AssetError when the folder cannot be listed or holds no usable image."""
-        self.root = root.resolve()
-        found, self.skipped = list_images(self.root)
+    def __init__(self, listing: Listing) -> None:
+        """Raises AssetError when the folder holds no usable image."""
+        self.root = listing.root
+        self.skipped = dict(listing.skipped)
         self.names: list[str] = []
         rows = []
-        for file, reason in _check_all(self.root, found).items():
+        for file, reason in _check_all(listing).items():
             if reason is None:
                 self.names.append(file)
-                rows.append((file, found[file][0], self.licence))
+                rows.append((file, listing.images[file][0], self.licence))
             else:
                 self.skipped[file] = reason
-        require_some(self, f"no usable image in {root}", "give --backgrounds a folder with JPEG or PNG images, or leave it out")
+        self.notes = skipped_note(self.root, self.skipped, len(self.names))
+        if not self.names:
+            advice = "give --backgrounds a folder with JPEG or PNG images, or leave it out"
+            raise AssetError(f"no usable image in {self.root}{in_brackets(self.notes)}: {advice}")
         self.digest = list_digest(self.name, rows)
 
     def __len__(self) -> int:
@@ -67,31 +73,33 @@ class ImageFolder:
 
     def read(self, index: int) -> np.ndarray:
         """See Backgrounds.read."""
-        return read_image(self.root, self.names[index])
+        return read_background(self.root, self.names[index])
 
 
-def read_image(root: Path, name: str) -> np.ndarray:
-    """uint8 (H, W, 3) of the file `name` under `root`. Raises BackgroundError, or AssetError for faults that may pass."""
+def read_background(root: Path, name: str) -> np.ndarray:
+    """uint8 (H, W, 3) of the file `name` under `root`. Raises ImageError, or AssetError for faults that may pass."""
     try:
         data = (root / name).read_bytes()
     except OSError as error:
         if error.errno in _TRANSIENT_ERRNOS:
             raise AssetError(f"the background {root / name} cannot be read now ({error.strerror}): try again") from error
-        raise BackgroundError(f"{name}: {error.strerror}") from error
+        raise ImageError(f"{name}: {error.strerror}") from error
     try:
-        return decode_image(data)
-    except BackgroundError as error:
-        raise BackgroundError(f"{name}: {error}") from error
+        return decode_image(data, ENOUGH_SIDE)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
 
 
-def list_images(root: Path) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-    """Image files under `root`: {relative name: (bytes, mtime [ns])} sorted by name, and {name: reason} of those left out.
+def list_folder(root: Path) -> Listing:
+    """The files under `root`.
 
-    Recognised by the ending of the name; hidden files are ignored; symbolic links count only while they stay inside the folder.
-    Raises AssetError when `root` itself cannot be listed.
+    Images are recognised by the ending of the name; hidden files are ignored; symbolic links count only while they stay inside
+    the folder. Raises AssetError when `root` itself cannot be listed.
     """
-    found: dict[str, tuple[int, int]] = {}
+    root = root.resolve()
+    images: dict[str, tuple[int, int]] = {}
     skipped: dict[str, str] = {}
+    tables: list[Path] = []
 
     def stop_at_root(error: OSError) -> None:
         if error.filename == str(root):
@@ -101,52 +109,57 @@ def list_images(root: Path) -> tuple[dict[str, tuple[int, int]], dict[str, str]]
 
     for folder, folders, files in os.walk(root, onerror=stop_at_root):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(root).as_posix()
         for file in files:
-            path = Path(folder, file)
-            if file.startswith(".") or path.suffix.lower() not in SUFFIXES:
+            suffix = os.path.splitext(file)[1].lower()
+            if file.startswith(".") or (suffix not in IMAGE_SUFFIXES and suffix != ".json"):
                 continue
-            name = path.relative_to(root).as_posix()
+            path = os.path.join(folder, file)
             reason, status = _look(path, root)
+            if suffix == ".json":
+                tables += [Path(path)] if status is not None else []
+                continue
+            name = file if inside == "." else f"{inside}/{file}"
             if reason is None and status is not None:
-                found[name] = (status.st_size, status.st_mtime_ns)
+                images[name] = (status.st_size, status.st_mtime_ns)
             else:
                 skipped[name.encode("utf-8", "backslashreplace").decode()] = reason or "is gone"
-    return dict(sorted(found.items())), dict(sorted(skipped.items()))
+    return Listing(root, dict(sorted(images.items())), dict(sorted(skipped.items())), tuple(sorted(tables)))
 
 
-def _look(path: Path, root: Path) -> tuple[str | None, os.stat_result | None]:
+def _look(path: str, root: Path) -> tuple[str | None, os.stat_result | None]:
     """Why the file is out of the question (None if it is not), and its status."""
     try:
-        status = path.lstat()
+        status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
-            if not path.resolve().is_relative_to(root):
+            if not Path(path).resolve().is_relative_to(root):
                 return "a symbolic link that leaves the folder", None
-            status = path.stat()
-        str(path).encode("utf-8")
+            status = os.stat(path)
+        path.encode("utf-8")
     except OSError as error:
         return error.strerror, None
     except UnicodeEncodeError:
         return "its name is not UTF-8", None
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file", None
-    if status.st_size > MAX_BYTES:
+    if status.st_size > MAX_BYTES and not path.lower().endswith(".json"):
         return f"{status.st_size >> 20} MB, more than {MAX_BYTES >> 20}", None
     return None, status
 
 
-def _check_all(root: Path, found: Mapping[str, tuple[int, int]]) -> dict[str, str | None]:
+def _check_all(listing: Listing) -> dict[str, str | None]:
     """check_image of every file, taken from the cache where size and time of change are the same."""
-    key = hashlib.sha256(os.fsencode(root) + PIL.__version__.encode()).hexdigest()[:16]
+    key = hashlib.sha256(os.fsencode(listing.root) + f"{PIL.__version__} {_CACHE_VERSION}".encode()).hexdigest()[:16]
     cache = cache_dir() / f"images-{key}.json"
     known = read_cache(cache)
     verdicts: dict[str, str | None] = {}
     entries: dict[str, list[Any]] = {}
-    for name, (size, changed) in found.items():
+    for name, (size, changed) in listing.images.items():
         entry = known.get(name)
         if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == [size, changed]):
-            entry = [size, changed, check_image(root / name)]
+            entry = [size, changed, check_image(listing.root / name)]
         verdicts[name] = entry[2]
-        if entry[2] not in TRANSIENT_ERRORS:
+        if entry[2] not in TRANSIENT_REASONS:
             entries[name] = entry
     if entries != known:
         write_cache(cache, entries)
@@ -161,8 +174,17 @@ def list_digest(kind: str, rows: Iterable[tuple[str, int, str]]) -> str:
     return digest.hexdigest()
 
 
-def require_some(backgrounds: ImageFolder, problem: str, advice: str) -> None:
-    """Raises AssetError with both sentences and what was skipped, unless there is an image."""
-    if len(backgrounds) == 0:
-        skipped = describe_skipped(backgrounds)
-        raise AssetError(f"{problem}{f' ({skipped})' if skipped else ''}: {advice}")
+def skipped_note(root: Path, skipped: Mapping[str, str], usable: int) -> tuple[str, ...]:
+    """A sentence on the files of a folder that cannot serve; none if all can."""
+    if not skipped:
+        return ()
+    shown = [f"{name} ({reason})" for name, reason in list(skipped.items())[:5]]
+    rest = len(skipped) - len(shown)
+    tail = f" and {rest} more" if rest else ""
+    return (f"skipped {len(skipped)} of {len(skipped) + usable} images in {root}: {', '.join(shown)}{tail}",)
+
+
+def in_brackets(notes: Iterable[str]) -> str:
+    """Notes as a part of a sentence."""
+    text = "; ".join(notes)
+    return f" ({text})" if text else ""

@@ -14,6 +14,8 @@ class Backgrounds(Protocol):
     """One line for a dataset's index.json."""
     digest: str
     """SHA-256 of what identifies the list: names, sizes and licences, or the generator's version and parameters."""
+    notes: tuple[str, ...]
+    """Sentences for people, shown on stderr: what was found beside the images, and what was left out."""
 
     def __len__(self) -> int: ...
 
@@ -22,5 +24,5 @@ class Backgrounds(Protocol):
         ...
 
     def read(self, index: int) -> np.ndarray:
-        """uint8 (H, W, 3) sRGB. Raises BackgroundError when the image cannot be read."""
+        """uint8 (H, W, 3) sRGB. Raises ImageError when the image cannot be read."""
         ...

@@ -3,19 +3,21 @@
 Formats: MANO v1.2 by Romero, Tzionas, Black, "Embodied Hands", SIGGRAPH Asia 2017 (https://mano.is.tue.mpg.de).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from handsynth.assets.manifest import Prepared, record_prepared
-from handsynth.assets.release import release_file
+from handsynth.assets.release import is_zip, release_file
 from handsynth.assets.unpickle import read_pickle
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERTIP_TABLES, PARENTS
 from handsynth.core.errors import AssetError
 from handsynth.core.files import write_atomically
-from handsynth.core.hand import HandModel, save_hand
+from handsynth.core.hand import HandModel, check_metres, save_hand
+from handsynth.core.poses import PoseBank
 
 LICENCE = "MANO: non-commercial research, education and art only, no redistribution, no training for commercial products"
 LIMIT_BYTES = 200_000_000  # the official files have under 10 MB
@@ -27,6 +29,7 @@ _SHAPES = {
     "f": (1538, 3), "kintree_table": (2, 16), "hands_mean": (45,), "hands_components": (45, 45),
     "hands_coeffs": (-1, 45),
 }  # fmt: skip
+_FILES = tuple(f"MANO_{side}.{suffix}" for side in ("RIGHT", "LEFT") for suffix in ("pkl", "npz"))
 _MIRROR = np.array([-1.0, 1.0, 1.0])  # of a point, in the plane x = 0
 _MIRROR_TURN = np.array([1.0, -1.0, -1.0])  # of an axis-angle vector
 
@@ -53,16 +56,24 @@ class ManoArrays:
 
 
 def read_mano_arrays(path: Path) -> ManoArrays:
-    """Reads a MANO pickle as it is, without running it.
+    """Reads a MANO pickle as it is, without running it, or the `.npz` that smplx takes in its place.
 
-    Raises AssetError for anything that is no such file, naming the array of wrong shape or with NaN.
+    Raises AssetError for anything that is no such file, naming the array of wrong shape or unit, or with NaN.
     """
-    arrays = read_pickle(path, "MANO", _SHAPES, LIMIT_BYTES)
+    if is_zip(path):
+        arrays = _read_npz(path, _SHAPES, "a MANO model as smplx keeps it (plain arrays)")
+    else:
+        arrays = read_pickle(path, "MANO", _SHAPES, LIMIT_BYTES)
     for name, shape in _SHAPES.items():
         _check_shape(path, name, arrays[name], shape)
         arrays[name] = arrays[name].astype(np.float64)
         if not np.isfinite(arrays[name]).all():
             raise AssetError(f"{path}: {name} holds NaN or infinity")
+    for name in ("v_template", "shapedirs", "posedirs"):
+        try:
+            check_metres(name, arrays[name])
+        except ValueError as error:
+            raise AssetError(f"{path}: {error}; take the file as MANO's site has it") from None
     parents = arrays.pop("kintree_table")[0]
     if tuple(parents[1:].astype(int)) != PARENTS[1:]:  # the root's parent is 2**32 - 1
         raise AssetError(f"{path}: kintree_table is not MANO's tree of joints")
@@ -174,11 +185,7 @@ def read_pose_prior(path: Path) -> np.ndarray:
     Raises AssetError when it is not that file; no pickle is ever run.
     """
     shapes = {"hands_meanr": (45,), "hands_componentsr": (45, 45), "hands_coeffsr": (-1, 45)}
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in shapes}
-    except Exception as error:  # zipfile and zlib raise their own kinds on damaged archives
-        raise AssetError(f"{path} is not {POSE_PRIOR} of the SMPL-X/H download: {error}") from None
+    arrays = _read_npz(path, shapes, f"{POSE_PRIOR} of the SMPL-X/H download")
     for name, shape in shapes.items():
         found = arrays[name].reshape(-1) if name == "hands_meanr" else arrays[name]
         _check_shape(path, name, found, shape)
@@ -188,21 +195,37 @@ def read_pose_prior(path: Path) -> np.ndarray:
     return (arrays["hands_meanr"] + arrays["hands_coeffsr"] @ arrays["hands_componentsr"]).reshape(-1, 15, 3)
 
 
+def _read_npz(path: Path, names: Iterable[str], what: str) -> dict[str, np.ndarray]:
+    """Arrays of a foreign `.npz`; no pickle in it is ever run. Raises AssetError."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in names}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # numpy gives what is no .npy as bytes
+            raise ValueError("an entry is no array")
+        return arrays
+    except Exception as error:  # zipfile and zlib raise their own kinds on damaged archives
+        text = ascii(" ".join(str(error).split()))[1:-1][:100]
+        raise AssetError(f"{path} is not {what}: {text or type(error).__name__}") from None
+
+
 def prepare_mano(source: Path, assets: Path, pose_prior: Path | None = None) -> Prepared:
     """Converts MANO once into plain files: `mano/hand.npz` and `mano/poses.npz` (theta (N, 15, 3), names (N,)).
 
     Args:
-        source: MANO_RIGHT.pkl (or MANO_LEFT.pkl), the folder that holds it, or mano_v1_2.zip.
+        source: MANO_RIGHT.pkl (or MANO_LEFT.pkl, or the .npz that smplx takes), a folder above it such as smplx's models, or a zip
+            archive of it such as mano_v1_2.zip.
         assets: the user's asset folder.
         pose_prior: pose_hand_prior.npz, for exactly the paper's 895 poses; None takes it from beside `source` or in it,
             and, where there is none, the model's own 1,554 poses (895 right, 659 mirrored left).
 
     Raises AssetError when the source holds no readable MANO.
     """
-    with release_file(source, ("models/MANO_RIGHT.pkl", "models/MANO_LEFT.pkl"), LIMIT_BYTES) as found:
-        if found is None:
-            raise AssetError(f"{source} holds no MANO_RIGHT.pkl; give that file, its folder or mano_v1_2.zip")
-        hand, arrays, notes = read_mano(found.path)
+    with release_file(source, _FILES, LIMIT_BYTES) as found:
+        # A file that is given is read whatever it is called: browsers number what they download twice.
+        path = found.path if found else source
+        if found is None and (source.is_dir() or (is_zip(source) and source.suffix.lower() != ".npz")):
+            raise AssetError(f"{source} holds no MANO_RIGHT.pkl; give that file, a folder above it or mano_v1_2.zip")
+        hand, arrays, notes = read_mano(path)
     theta, origin = arrays.poses, ("mano", source)
     if pose_prior is None:
         pose_prior = next((p for p in (source / POSE_PRIOR, source.parent / POSE_PRIOR) if p.is_file()), None)
@@ -214,6 +237,10 @@ def prepare_mano(source: Path, assets: Path, pose_prior: Path | None = None) -> 
 
     folder = assets / "mano"
     names = np.array([f"{origin[0]}_{i:04d}" for i in range(len(theta))])
+    try:
+        PoseBank(theta, tuple(names))  # what `generate` requires is checked before anything is written
+    except AssetError as error:
+        raise AssetError(f"{origin[1]}: {error}") from None
     write_atomically(folder / "hand.npz", lambda p: save_hand(p, hand))
     write_atomically(folder / "poses.npz", lambda p: np.savez_compressed(p, theta=theta.astype(np.float32), names=names))
     record_prepared(folder / "hand.npz", "mano", source)

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from handsynth.core.arrays import read_arrays
+from handsynth.core.arrays import read_typed
 from handsynth.core.errors import AssetError
 
 
@@ -122,21 +121,12 @@ _INTEGER = ("texels", "uv_faces")
 
 def load_skin(path: Path) -> SkinModel:
     """Reads a plain `.npz` written by `save_skin`; no pickle is ever run. Raises AssetError when it is not a skin."""
-    values: dict[str, Any] = dict(read_arrays(path, (f.name for f in fields(SkinModel)), "a skin model"))
-    for name, value in values.items():
-        if name in _TEXT:
-            values[name] = str(value)
-        elif value.dtype.kind not in "fiu":
-            raise AssetError(f"{path}: {name} holds {value.dtype}, expected numbers")
-        elif name == "size":
-            if value.size != 1 or value.dtype.kind == "f":
-                raise AssetError(f"{path}: size is {value.dtype} of shape {value.shape}, expected one whole number")
-            values[name] = int(value.item())
-        elif name in _INTEGER:
-            values[name] = value.astype(np.int32)
-        else:
-            values[name] = value.astype(np.float32)
-    return SkinModel(**values)
+    kinds = {f.name: str if f.name in _TEXT else np.int32 if f.name in _INTEGER else np.float32 for f in fields(SkinModel)}
+    values = read_typed(path, kinds | {"size": np.float64}, "a skin model")
+    size = values["size"]
+    if size.size != 1 or not float(size.item()).is_integer():
+        raise AssetError(f"{path}: size is no single whole number")
+    return SkinModel(**values | {"size": int(size.item())})
 
 
 def save_skin(path: Path, skin: SkinModel) -> None:

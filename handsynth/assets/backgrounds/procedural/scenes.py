@@ -30,6 +30,7 @@ class Scenes:
 
     name = "scenes"
     licence = "CC0-1.0: procedural scenes made by handsynth itself"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, count: int = COUNT) -> None:
         """Touches no file: the bank is made, or opened, when an image is first read (see `prepare`)."""
