@@ -49,7 +49,9 @@ def spec_of(name: str, **overrides: Any) -> "DatasetSpec":
 
 def place(key: str, text: str) -> str:
     """What --backgrounds or --annotations means, wherever a worker is started: one of its words, or a whole path."""
-    if text in {"backgrounds": ("scenes",), "annotations": ("auto", "none")}[key]:
+    from handsynth.recipe.spec import ASSET_NAMES
+
+    if text in ASSET_NAMES[key]:
         return text
     try:
         return str(Path(text).expanduser().absolute())
