@@ -19,7 +19,8 @@ from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
 from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer, View
-from handsynth.render.surface import make_surface, sphere_centres
+from handsynth.render.spheres import make_spheres, sphere_centres
+from handsynth.render.surface import make_surface
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.texture import TextureStage, texture_size
 
@@ -35,7 +36,7 @@ class Generator:
         self.spec, self.library = spec, library
         self.dataset = dataset_identity(spec, library.digests)
         skin = shrink_skin(library.skin, texture_size(library.skin.size, spec.image_size))
-        self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
+        self.surface, self.spheres = make_surface(library.hand, skin.uv, skin.uv_faces), make_spheres(library.hand)
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
         self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
 
@@ -68,8 +69,7 @@ class Generator:
         with profile.stage("composite"):
             images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
         with profile.stage("annotate"):
-            faces, tips = self.surface.closed_faces, library.hand.fingertip_table
-            labels = annotate(batch, hands, faces, size, self.dataset, tips)
+            labels = annotate(batch, hands, library.hand, size, self.dataset)
             for recipe, number, label in zip(batch, used, labels, strict=True):
                 label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
         with profile.stage("encode"):
@@ -84,7 +84,7 @@ class Generator:
 
     def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, behind: Sequence[np.ndarray]) -> list[View]:
         """The batch as a renderer takes it. The ambient light takes the background's colour in part."""
-        spheres = sphere_centres(self.surface, hands.joints, hands.vertices[:, self.library.hand.fingertips])
+        spheres = sphere_centres(self.spheres, hands.joints, hands.vertices[:, self.library.hand.fingertips])
         return [
             View(
                 vertices=hands.vertices[row],

@@ -12,6 +12,7 @@ import numpy as np
 from handsynth.core.arrays import read_arrays
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.errors import AssetError
+from handsynth.core.mesh import boundary_loop, cap_fan
 from handsynth.core.rotation import rotvec_to_rotmat
 
 
@@ -84,6 +85,21 @@ class HandModel:
     def parts(self) -> np.ndarray:
         """(F,) joint that moves each face most: the labels of the parts pass are these plus one."""
         return self.weights[self.faces].sum(1).argmax(1).astype(np.int32)
+
+    @cached_property
+    def rim(self) -> np.ndarray:
+        """(R,) vertices around the open wrist, in the order of the faces' own edges."""
+        return boundary_loop(self.faces)
+
+    @cached_property
+    def closed_faces(self) -> np.ndarray:
+        """(F + R - 2, 3) int32 faces of the hand as it is drawn: the wrist is closed by a cap, which comes last."""
+        return np.concatenate([self.faces, self.rim[cap_fan(len(self.rim))]]).astype(np.int32)
+
+    @cached_property
+    def closed_parts(self) -> np.ndarray:
+        """(F + R - 2,) `parts` of `closed_faces`; the cap belongs to the wrist."""
+        return np.concatenate([self.parts, np.zeros(len(self.rim) - 2, np.int32)])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,10 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "trans": ((3,), "added after posing, world frame [m]"),
     "keypoints_cam": ((21, 3), "FreiHAND's order, camera frame [m]"),
     "keypoints_xy": ((21, 2), "their projections [px]"),
-    "keypoints_visible": ((21,), "1 when in the image and nothing lies more than the stated tolerance in front, else 0"),
+    "keypoints_visible": (
+        (21,),
+        "1 when in the image and not hidden by another part, or by its own beyond the tolerance, else 0",
+    ),
     "bbox_xyxy": ((4,), "bounds of the projected vertices [px]"),
     "fingertip_table": (None, "name of the vertices that serve as fingertips"),
     "recipe": (None, "every decision behind the sample"),
