@@ -265,7 +265,7 @@ def _check_visible(
         where: names the sample in errors.
     """
     size = len(depth)
-    inside = ((xy >= 0) & (xy < size)).all(1)
+    inside = np.asarray(((xy >= 0) & (xy < size)).all(1))
     around = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(-1, 1, 2)
     column, row = np.moveaxis(np.clip(np.floor(np.where(inside[:, None], xy, 0)).astype(int) + around, 0, size - 1), -1, 0)
     front = np.where(depth[row, column] > 0, depth[row, column] * DEPTH_UNIT_M, np.inf)  # (9, 21)
