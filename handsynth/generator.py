@@ -13,7 +13,6 @@ from handsynth.core.errors import HandsynthError
 from handsynth.core.sample import Sample
 from handsynth.image.composite import CompositeStage, mean_light
 from handsynth.image.crop import crop_background
-from handsynth.image.encode import encode_jpeg, encode_passes
 from handsynth.profile import OFF, Profile
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
@@ -72,10 +71,8 @@ class Generator:
             labels = annotate(batch, hands, library.hand, size, self.dataset)
             for recipe, number, label in zip(batch, used, labels, strict=True):
                 label["background"] = library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
-        with profile.stage("encode"):
-            jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(images, batch, strict=True)]
-            passes = [encode_passes(layer, spec.passes) for layer in layers]
-        return [Sample(labels[row], jpgs[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
+        passes = [{name: getattr(layer, name) for name in spec.passes} for layer in layers]
+        return [Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
 
     def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
         """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""

@@ -46,13 +46,13 @@ PASSES: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One labelled image. `labels` has the keys of FIELDS."""
+    """One labelled image, as arrays: what the stages make and what is then encoded. `labels` has the keys of FIELDS."""
 
     labels: dict[str, Any]
-    jpg: bytes  # the image, sRGB JPEG
+    image: np.ndarray  # (H, W, 3) uint8 sRGB
     mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
     vertices: np.ndarray  # (V, 3) float32, camera frame [m]
-    passes: dict[str, np.ndarray]  # name of PASSES -> encoded image (uint8 or uint16)
+    passes: dict[str, np.ndarray]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], the others as in their files
 
     @property
     def index(self) -> int:
