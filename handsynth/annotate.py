@@ -7,7 +7,8 @@ import numpy as np
 
 from handsynth.core.camera import project, projected_bounds
 from handsynth.core.conventions import JOINT_NAMES, KEYPOINT_PARTS, OCCLUDER_GAP_M, SCHEMA, VISIBLE_TOLERANCE_M
-from handsynth.core.hand import HandModel, mirror_points, mirror_theta
+from handsynth.core.hand import HandModel
+from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.recipe.recipe import Recipe
 from handsynth.scene.pose import CameraHands
 

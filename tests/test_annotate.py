@@ -13,7 +13,8 @@ from handsynth.core.conventions import (
     OCCLUDER_GAP_M,
     VISIBLE_TOLERANCE_M,
 )
-from handsynth.core.hand import keypoints_from_vertices, mirror_points, mirror_theta, pose_hand
+from handsynth.core.hand import keypoints_from_vertices, pose_hand
+from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.sample import FIELDS
 
 SIZE = 256

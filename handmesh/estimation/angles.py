@@ -9,7 +9,7 @@ from handmesh.estimation.estimate import Estimate, View
 from handmesh.kinematics.angle_files import describe
 from handmesh.kinematics.angle_solver import AngleSolver, spread_weights
 from handmesh.kinematics.mesh_angles import about_solver
-from handsynth.core.hand import mirror_left
+from handsynth.core.mirror import mirror_left
 
 
 class Fitted(NamedTuple):

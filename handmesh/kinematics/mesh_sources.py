@@ -8,7 +8,8 @@ import numpy as np
 from handmesh.data.shards import ShardDataset
 from handmesh.mesh_files import MESH_SUFFIXES, read_mesh
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import HandModel, mirror_left, mirror_points
+from handsynth.core.hand import HandModel
+from handsynth.core.mirror import mirror_left, mirror_points
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from handsynth.annotate import clearance, keypoint_clearance
 from handsynth.core.camera import project, transform
 from handsynth.core.conventions import DEPTH_UNIT_M, JOINT_NAMES, OCCLUDER_GAP_M, SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.hand import HandModel, keypoints_from_vertices, mirror_points, mirror_theta, pose_hand
+from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
 from handsynth.core.index import read_index
+from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.named_hands import find_hand, open_hand
 from handsynth.core.sample import decode_labels, decode_npy
 from handsynth.core.shard import Members, read_shard, shard_name

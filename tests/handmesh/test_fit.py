@@ -13,7 +13,8 @@ from handmesh.kinematics.fit import FitResult, fit_hands
 from handmesh.kinematics.linear import linear_hand
 from handmesh.kinematics.report import error_summary, mean_errors_mm, plot_errors
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.hand import pose_hand
+from handsynth.core.mirror import mirror_points
 
 
 @pytest.mark.parametrize("frozen", [False, True])
