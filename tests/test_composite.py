@@ -102,19 +102,19 @@ def test_blur_and_noise_come_before_the_curve(compositor):
     assert light == pytest.approx(0.5, abs=0.003), "a blur keeps the light"
 
 
-@pytest.mark.parametrize("deviation_px", [0.3, 0.35, 0.5, 0.8, 2.0, 20.0])
-def test_blurs_are_exact(rng, deviation_px):
+@pytest.mark.parametrize("std_px", [0.3, 0.35, 0.5, 0.8, 2.0, 20.0])
+def test_blurs_are_exact(rng, std_px):
     """Each direction is the sum in whole numbers, rounded: no processor can differ. Kernels sample a Gaussian."""
-    kernel = blur_kernel(deviation_px)
+    kernel = blur_kernel(std_px)
     steps = kernel.astype(float) * KERNEL_STEPS
     assert (steps == np.round(steps)).all()
     assert (steps.sum(), steps.min() >= 0) == (KERNEL_STEPS, True)
     np.testing.assert_array_equal(steps, steps[::-1])
     radius = len(kernel) // 2
     variance = (kernel * np.arange(-radius, radius + 1.0) ** 2).sum()
-    if deviation_px >= 0.5:
-        assert np.sqrt(variance) == pytest.approx(deviation_px, rel=0.1)
-    expected = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation_px) ** 2)
+    if std_px >= 0.5:
+        assert np.sqrt(variance) == pytest.approx(std_px, rel=0.1)
+    expected = np.exp(-0.5 * (np.arange(-radius, radius + 1) / std_px) ** 2)
     np.testing.assert_allclose(steps, KERNEL_STEPS * expected / expected.sum(), atol=1.1)
     codes = rng.integers(0, 1 << 15, (70, 90, 3)).astype(np.int16)
     expected = codes.astype(float)
@@ -124,7 +124,7 @@ def test_blurs_are_exact(rng, deviation_px):
         expected = np.rint(
             sum(w * np.take(padded, np.arange(k, k + codes.shape[axis]), axis) for k, w in enumerate(kernel.tolist()))
         )
-    blur(codes, deviation_px)
+    blur(codes, std_px)
     np.testing.assert_array_equal(codes, expected)
 
 

@@ -260,7 +260,7 @@ def test_axes_are_right_handed_frames():
         np.testing.assert_allclose(axes[j, 2], bone / np.linalg.norm(bone), atol=1e-12)
 
 
-def test_thumbnail_rolls_the_last_hinge():
+def test_thumbnail_rolls_the_last_revolute_joint():
     """The thumb's last flexion axis runs from one side of the nail to the other, seen along the thumb."""
     rest = toy_hand().rest_joints
     for roll in (-80, -45, 0, 30):

@@ -74,9 +74,9 @@ class Sensor:
     def develop(self, codes: np.ndarray, scale: Scale, choice: SensorChoice) -> np.ndarray:
         """(H, W, 3) int16 codes, which are overwritten, in the scale that `scale_for` gives -> (H, W, 3) uint8 sRGB.
 
-        The noise is that of photons: its variance grows with the light. That is what a constant deviation of the light's square
-        root gives (Anscombe 1948), and `choice.noise` is that deviation: at mid grey it is the image's own, as a share of full
-        scale, in white 0.88 and in deep shadow (byte 10) 1.3 times as much, and next to nothing in black.
+        The noise is that of photons: its variance grows with the light. That is what a constant standard deviation of the
+        light's square root gives (Anscombe 1948), and `choice.noise` is that: at mid grey it is the image's own, as a share of
+        full scale, in white 0.88 and in deep shadow (byte 10) 1.3 times as much, and next to nothing in black.
         """
         gains = np.diag(np.array(choice.gains, np.float32) ** np.float32(scale.power))
         cv2.transform(codes, gains, dst=codes)
@@ -130,9 +130,9 @@ def _mixed(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def blur(codes: np.ndarray, deviation_px: float) -> None:
+def blur(codes: np.ndarray, std_px: float) -> None:
     """Blurs (H, W, 3) int16 codes in place by a Gaussian. Each direction is rounded to codes, and exact before that."""
-    kernel = blur_kernel(deviation_px)
+    kernel = blur_kernel(std_px)
     # OpenCV is quick at a kernel (1) down the columns, but along the rows only at symmetric ones of three weights or more.
     cv2.sepFilter2D(codes, -1, kernel, _STILL, dst=codes, borderType=cv2.BORDER_REFLECT)
     cv2.sepFilter2D(codes, -1, _STILL[1:2], kernel, dst=codes, borderType=cv2.BORDER_REFLECT)
@@ -142,12 +142,12 @@ _STILL = np.array([0, 1, 0], np.float32)
 
 
 @lru_cache(maxsize=4096)
-def blur_kernel(deviation_px: float) -> np.ndarray:
+def blur_kernel(std_px: float) -> np.ndarray:
     """(2 R + 1,) weights of a Gaussian, whole multiples of 1 / KERNEL_STEPS whose sum is 1.
 
-    It is sampled at pixel centres, as OpenCV does: below half a pixel it blurs less than its deviation says.
+    It is sampled at pixel centres, as OpenCV does: below half a pixel it blurs less than `std_px` says.
     """
-    half = np.exp(-0.5 * (np.arange(np.ceil(3 * deviation_px) + 1) / deviation_px) ** 2)
+    half = np.exp(-0.5 * (np.arange(np.ceil(3 * std_px) + 1) / std_px) ** 2)
     half *= KERNEL_STEPS / (2 * half.sum() - half[0])
     centre = 2 * round(half[0] / 2)
     # Rounded sums from the centre outwards, so that the remainders go where they arise.
