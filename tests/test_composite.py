@@ -196,7 +196,7 @@ def noise_of(compositor: CompositeStage, key: int, size: int, level: int = 128, 
 
 @pytest.mark.parametrize("size", [64, 256, 1023, 1024, 1025, 2048])
 def test_noise_is_white_and_each_keys_own_at_every_size(compositor, size):
-    """On mid grey: mean 0, the requested deviation, independent of its neighbours, of other channels, and of other keys' noise."""
+    """On mid grey: mean 0, the requested standard deviation, independent of its neighbours, of other channels, and of other keys' noise."""
     fields = [noise_of(compositor, key, size) for key in (0, 12345, 2**31 - 1)]
     np.testing.assert_array_equal(fields[0], noise_of(compositor, 0, size))
     sigma = np.hypot(0.02 * 255, np.sqrt(1 / 12))  # rounding to bytes adds its own
@@ -206,7 +206,7 @@ def test_noise_is_white_and_each_keys_own_at_every_size(compositor, size):
         return float((a * b).mean() / sigma**2)
 
     for noisy in fields:
-        # The field's own 786,432 numbers have a mean and deviation of their own.
+        # The field's own 786,432 numbers have a mean and a standard deviation of their own.
         assert abs(noisy.mean()) < 5 * sigma * (1 / np.sqrt(count) + 1 / 887) + 0.03
         assert noisy.std() == pytest.approx(sigma, rel=0.02)
         limit = 5 / np.sqrt(count) + 0.003

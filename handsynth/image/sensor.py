@@ -78,8 +78,8 @@ class Sensor:
         light's square root gives (Anscombe 1948), and `choice.noise` is that: at mid grey it is the image's own, as a share of
         full scale, in white 0.88 and in deep shadow (byte 10) 1.3 times as much, and next to nothing in black.
         """
-        gains = np.diag(np.array(choice.gains, np.float32) ** np.float32(scale.power))
-        cv2.transform(codes, gains, dst=codes)
+        gains = np.array(choice.gains, np.float32)
+        cv2.transform(codes, np.diag(gains if scale is LIGHT else np.sqrt(gains)), dst=codes)
         if choice.blur_px > 0:
             blur(codes, choice.blur_px)
         if choice.noise > 0:
