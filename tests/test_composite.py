@@ -196,7 +196,7 @@ def noise_of(compositor: CompositeStage, key: int, size: int, level: int = 128, 
 
 @pytest.mark.parametrize("size", [64, 256, 1023, 1024, 1025, 2048])
 def test_noise_is_white_and_each_keys_own_at_every_size(compositor, size):
-    """On mid grey: mean 0, the requested standard deviation, independent of its neighbours, of other channels, and of other keys' noise."""
+    """On mid grey: mean 0, the requested standard deviation, independent of neighbours, other channels and other keys' noise."""
     fields = [noise_of(compositor, key, size) for key in (0, 12345, 2**31 - 1)]
     np.testing.assert_array_equal(fields[0], noise_of(compositor, 0, size))
     sigma = np.hypot(0.02 * 255, np.sqrt(1 / 12))  # rounding to bytes adds its own

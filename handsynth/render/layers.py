@@ -10,8 +10,8 @@ HEADROOM = 2.0
 """Linear light that the largest value of `Layers.encoded` stands for: highlights up to twice white survive to the sensor."""
 
 RENDER_VERSION = 4
-"""Goes up with each change that moves a pixel, of shaders, of the size that textures are drawn at or of compositing and sensor, and is
-part of the driver's name: a replay then expects labels alone to agree."""
+"""Goes up with each change that moves a pixel: of shaders, textures' size, compositing or sensor. It is part of the driver's name:
+a replay then expects labels alone to agree."""
 
 
 @dataclass(frozen=True, eq=False)
