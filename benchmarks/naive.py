@@ -19,9 +19,10 @@ from PIL import Image, ImageFilter
 
 from handsynth.assets.library import Library
 from handsynth.assets.skins.skin import SkinModel
-from handsynth.core.camera import MIRROR, mirrored, project, transform
+from handsynth.core.camera import project, transform
 from handsynth.core.conventions import VISIBLE_TOLERANCE_M
-from handsynth.core.hand import keypoints_from_vertices, mirror_points, pose_hand
+from handsynth.core.hand import keypoints_from_vertices, pose_hand
+from handsynth.core.mirror import MIRROR, mirror_points, mirrored
 from handsynth.recipe.recipe import BackgroundChoice, Recipe, SensorChoice
 from handsynth.recipe.samplers import camera_matrices
 from handsynth.render.pyrender_backend import GL_FROM_CV

@@ -31,8 +31,9 @@ from handmesh.kinematics.fit import OF_A_NET, PREDICTED, AngleSolver, FitResult,
 from handmesh.kinematics.ik_net import IKRun, load_ik_run
 from handmesh.metrics import align_similarity, evaluate_hands, mean_error_mm
 from handmesh.run_folder import load_run
-from handsynth.core.hand import HandModel, load_hand, mirror_left, pose_hand
+from handsynth.core.hand import HandModel, load_hand, pose_hand
 from handsynth.core.locations import EMBEDDED
+from handsynth.core.mirror import mirror_left
 from handsynth.core.poses import PoseBank, load_poses, save_poses
 
 NETS = {

@@ -13,13 +13,14 @@ from handsynth.core.errors import HandsynthError
 from handsynth.core.sample import Sample
 from handsynth.image.composite import CompositeStage, mean_light
 from handsynth.image.crop import crop_background
-from handsynth.image.encode import codecs, encode_jpeg, encode_passes
+from handsynth.image.encode import codecs
 from handsynth.profile import OFF, Profile
 from handsynth.recipe.recipe import BATCH, Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
 from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer, View
-from handsynth.render.surface import make_surface, sphere_centres
+from handsynth.render.spheres import make_spheres, sphere_centres
+from handsynth.render.surface import make_surface
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.texture import TextureStage, texture_size
 
@@ -32,7 +33,7 @@ class Generator:
         self.spec, self.library = spec, library
         self.dataset = dataset_identity(spec, library.digests)
         skin = shrink_skin(library.skin, texture_size(library.skin.size, spec.image_size))
-        self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
+        self.surface, self.spheres = make_surface(library.hand, skin.uv, skin.uv_faces), make_spheres(library.hand)
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
         self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
         self.driver = f"{self.renderer.driver}; {codecs()}"
@@ -68,16 +69,13 @@ class Generator:
         with profile.stage("composite"):
             images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
         with profile.stage("annotate"):
-            faces, tips = self.surface.closed_faces, library.hand.fingertip_table
             backgrounds = [
                 library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
                 for recipe, number in zip(batch, used, strict=True)
             ]
-            labels = annotate(batch, hands, faces, size, self.dataset, tips, ambient, backgrounds)
-        with profile.stage("encode"):
-            jpgs = [encode_jpeg(rgb, recipe.sensor.jpeg_quality) for rgb, recipe in zip(images, batch, strict=True)]
-            passes = [encode_passes(layer, spec.passes) for layer in layers]
-        return [Sample(labels[row], jpgs[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
+            labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds)
+        passes = [{name: getattr(layer, name) for name in spec.passes} for layer in layers]
+        return [Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
 
     def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
         """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""
@@ -86,7 +84,7 @@ class Generator:
 
     def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, ambient: np.ndarray) -> list[View]:
         """The batch as a renderer takes it."""
-        spheres = sphere_centres(self.surface, hands.joints, hands.vertices[:, self.library.hand.fingertips])
+        spheres = sphere_centres(self.spheres, hands.joints, hands.vertices[:, self.library.hand.fingertips])
         return [
             View(
                 vertices=hands.vertices[row],

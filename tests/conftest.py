@@ -46,7 +46,7 @@ class Stage:
 
     @property
     def closed_faces(self) -> np.ndarray:
-        return self.generator.surface.closed_faces
+        return self.library.hand.closed_faces
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,8 @@ from PIL import Image
 from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import PASSES, decode_labels, decode_npy
-from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_passes, encode_png, encode_sample
+from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_pass, encode_png, encode_sample
 from handsynth.recipe.spec import SHIPPED, load_spec
-from handsynth.render.layers import Layers
 
 
 @pytest.fixture
@@ -74,8 +73,7 @@ def test_depth_is_written_in_tenths_of_a_millimetre(rng):
     """Half a unit is the greatest error, 0 stays 0."""
     depth = rng.uniform(0.2, 1.5, (8, 8)).astype(np.float32)
     depth[0] = 0
-    layers = Layers(np.zeros((8, 8, 4), np.uint8), depth > 0, (slice(0, 8), slice(0, 8)), depth=depth)
-    encoded = encode_passes(layers, ("depth",))["depth"]
+    encoded = decode_png(encode_pass("depth", depth), "here")
     assert encoded.dtype == np.uint16
     assert np.abs(encoded * DEPTH_UNIT_M - depth).max() <= 0.51 * DEPTH_UNIT_M
     assert not encoded[0].any()
@@ -94,14 +92,27 @@ def test_a_sample_comes_back_from_its_members(stage):
     for sample in stage.generator.make_samples(stage.recipes[:4]):
         members = encode_sample(sample)
         assert list(members) == ["jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES)]
-        assert members["jpg"] == sample.jpg
+        assert members["jpg"] == encode_jpeg(sample.image, sample.labels["recipe"]["sensor"]["jpeg_quality"])
         np.testing.assert_array_equal(decode_png(members["mask.png"], ""), sample.mask * np.uint8(255))
         assert decode_labels(members, "here", {"schema": SCHEMA, "num_shapes": 10}) == json.loads(json.dumps(sample.labels))
         vertices = decode_npy(members["vertices.npy"], "here")
         np.testing.assert_array_equal(vertices, sample.vertices)
         assert vertices.dtype == np.float32
         for name in PASSES:
-            np.testing.assert_array_equal(decode_png(members[f"{name}.png"], ""), sample.passes[name])
+            expected = sample.passes[name]
+            if name == "depth":
+                expected = np.round(expected / np.float32(DEPTH_UNIT_M))
+            np.testing.assert_array_equal(decode_png(members[f"{name}.png"], ""), expected)
+
+
+def test_stages_yield_arrays(stage):
+    """A sample holds nothing encoded: image and passes are arrays of pixels, depth in metres."""
+    (sample,) = stage.generator.make_samples(stage.recipes[:1])
+    size = stage.spec.image_size
+    assert (sample.image.shape, sample.image.dtype) == ((size, size, 3), np.uint8)
+    assert sample.passes["depth"].dtype == np.float32
+    hand = sample.passes["depth"][sample.mask]
+    assert sample.vertices[:, 2].min() - 1e-4 <= hand.min() <= hand.max() <= sample.vertices[:, 2].max() + 1e-4
 
 
 def test_samples_are_made_alike_in_any_batch(stage):

@@ -12,9 +12,10 @@ from handsynth.assets.hands.mano import ManoArrays, hand_from_arrays, mirror_arr
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, KEYPOINT_NAMES, PARENTS
 from handsynth.core.errors import AssetError
-from handsynth.core.hand import HandModel, load_hand, mirror_points, mirror_theta, pose_hand, save_hand
+from handsynth.core.hand import HandModel, load_hand, pose_hand, save_hand, turn_joints
 from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import boundary_loop, vertex_normals
+from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_hand, toy_poses
 
@@ -68,6 +69,21 @@ def test_global_rotation_turns_everything_about_the_wrist(hand):
     for name, atol in (("joints", 1e-12), ("vertices", 1e-6), ("keypoints", 1e-6)):
         expected = (getattr(before, name) - wrist) @ rotation.swapaxes(1, 2) + wrist
         np.testing.assert_allclose(getattr(turned, name), expected, atol=atol)
+
+
+def test_turn_joints_is_its_slow_twin(hand):
+    """Joint after joint from the wrist outwards, whatever leading axes the rotations have."""
+    rng = np.random.default_rng(2)
+    rotmat = rotvec_to_rotmat(rng.normal(0, 0.8, (2, 3, 16, 3)))
+    rest = hand.rest_joints + rng.normal(0, 0.01, (2, 3, 16, 3))
+    rotation, joints = turn_joints(hand, rotmat, rest)
+    expected_rotation, expected = rotmat.copy(), rest.copy()
+    for j, parent in enumerate(PARENTS[1:], 1):
+        expected_rotation[..., j, :, :] = expected_rotation[..., parent, :, :] @ rotmat[..., j, :, :]
+        bone = rest[..., j, :] - rest[..., parent, :]
+        expected[..., j, :] = expected[..., parent, :] + np.einsum("...ij,...j->...i", expected_rotation[..., parent, :, :], bone)
+    np.testing.assert_allclose(rotation, expected_rotation, atol=1e-12)
+    np.testing.assert_allclose(joints, expected, atol=1e-12)
 
 
 def test_pose_keeps_bone_lengths(hand):
@@ -244,7 +260,7 @@ def test_axes_are_right_handed_frames():
         np.testing.assert_allclose(axes[j, 2], bone / np.linalg.norm(bone), atol=1e-12)
 
 
-def test_thumbnail_rolls_the_last_hinge():
+def test_thumbnail_rolls_the_last_revolute_joint():
     """The thumb's last flexion axis runs from one side of the nail to the other, seen along the thumb."""
     rest = toy_hand().rest_joints
     for roll in (-80, -45, 0, 30):
@@ -267,6 +283,18 @@ def test_mesh_is_open_only_at_the_wrist(hand):
     """One boundary loop, and no part of it far from the wrist."""
     rim = hand.v_template[boundary_loop(hand.faces)]
     assert np.linalg.norm(rim - hand.rest_joints[0], axis=1).max() < 0.06
+
+
+def test_closed_faces_have_parts_and_no_hole(hand):
+    """The model's faces come first, then the cap, which is the wrist's; every edge has two faces, one in each direction."""
+    faces = hand.closed_faces
+    np.testing.assert_array_equal(faces[: len(hand.faces)], hand.faces)
+    np.testing.assert_array_equal(hand.closed_parts[: len(hand.faces)], hand.parts)
+    assert (len(faces), hand.closed_parts[len(hand.faces) :].any()) == (len(hand.closed_parts), False)
+    assert set(faces[len(hand.faces) :].ravel()) == set(boundary_loop(hand.faces)) == set(hand.rim)
+    edges = [(int(a), int(b)) for f in faces for a, b in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))]
+    assert len(set(edges)) == len(edges)
+    assert {(b, a) for a, b in edges} == set(edges)
 
 
 def test_tips_face_outwards(fingered_hand):

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handsynth.core.camera import MIRROR, project
+from handsynth.core.camera import project
 from handsynth.core.conventions import LABEL_GRID_M
-from handsynth.core.hand import keypoints_from_vertices, mirror_points, pose_hand
+from handsynth.core.hand import keypoints_from_vertices, pose_hand
 from handsynth.core.mesh import vertex_normals
+from handsynth.core.mirror import MIRROR, mirror_points
 from handsynth.recipe.samplers import camera_matrices
 from handsynth.scene.pose import PoseStage, to_label_grid
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rasteriser import rasterise
 
-from handsynth.core.camera import mirrored, project, resized, unproject
+from handsynth.core.camera import project, resized, unproject
 from handsynth.core.errors import UsageError
-from handsynth.core.hand import mirror_points
 from handsynth.core.mesh import vertex_normals
+from handsynth.core.mirror import mirror_points, mirrored
 from handsynth.core.sample import PASSES
 from handsynth.render.gl import GlRenderer
 from handsynth.render.layers import View

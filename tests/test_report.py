@@ -55,7 +55,7 @@ def test_a_contact_sheet_shows_every_sample(samples, number, columns, rows, zoom
     assert (sheet[:GAP] == 255).all()
     assert (sheet[:, -GAP:] == 255).all()
     for k, sample in enumerate(samples[:number]):
-        image = decode_jpeg(sample.jpg, "").repeat(zoom, 0).repeat(zoom, 1)
+        image = sample.image.repeat(zoom, 0).repeat(zoom, 1)
         clean = (k // columns + k % columns) % 2 == 0
         assert np.array_equal(tile(sheet, k, columns, side), image) == clean
     for k in range(number, rows * columns):

@@ -5,9 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handsynth.core.camera import (
-    MIRROR,
     intrinsics,
-    mirrored,
     orbit_T_cam_world,
     project,
     projected_bounds,
@@ -15,6 +13,7 @@ from handsynth.core.camera import (
     transform,
     unproject,
 )
+from handsynth.core.mirror import MIRROR, mirrored
 from handsynth.core.rotation import rotmat_geodesic_distance, rotmat_to_rotvec, rotvec_to_rotmat
 from handsynth.recipe.samplers import UPRIGHT
 

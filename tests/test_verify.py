@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny import dataset_bytes
 
-from handsynth.annotate import depth_at_pixels
+from handsynth.annotate import front_at_pixels
 from handsynth.core.camera import project
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand
@@ -24,15 +24,15 @@ from handsynth.core.toy import toy_hand
 from handsynth.dataset.replay import Here, find_sample, replay
 from handsynth.dataset.sidecars import SIDECAR_DIR
 from handsynth.dataset.silhouette import silhouette
-from handsynth.dataset.verify import MAX_FAULTS, closed_faces, verify
+from handsynth.dataset.verify import MAX_FAULTS, verify
 from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_png
 
-PASSES = "depth, parts"
+PASSES = "depth, parts, normal, uv"
 
 
 @pytest.fixture(scope="module")
 def made(tiny_world, tmp_path_factory) -> Path:
-    """Samples 0:12 in three shards, with depth and parts."""
+    """Samples 0:12 in three shards, with every pass."""
     out = tmp_path_factory.mktemp("verify") / "out"
     tiny_world.generate(out, passes=PASSES)
     return out
@@ -181,6 +181,19 @@ def _nudged(vertices: np.ndarray) -> np.ndarray:
     return vertices
 
 
+def _nearest(depth: np.ndarray) -> np.ndarray:
+    """The hand as a flat wall at the depth of its nearest pixel."""
+    return np.where(depth > 0, depth[depth > 0].min(), 0).astype(np.uint16)
+
+
+def _with_a_hole(layer: np.ndarray) -> np.ndarray:
+    """One pixel in the middle of what is not 0 becomes 0."""
+    changed = layer.copy()
+    rows, columns = np.nonzero(layer.reshape(*layer.shape[:2], -1).any(2))
+    changed[rows[len(rows) // 2], columns[len(rows) // 2]] = 0
+    return changed
+
+
 EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "keypoints_xy shifted": (_shift("keypoints_xy", 0.02), "px away from keypoints_xy"),
     "keypoints_cam shifted": (_shift("keypoints_cam", 0.0005), "px away from keypoints_xy"),
@@ -205,9 +218,26 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "mask empty": (_image("mask.png", np.zeros_like), "mask is empty"),
     "mask grey": (_image("mask.png", lambda mask: mask // 2), "not 0/255"),
     "mask of another size": (_image("mask.png", lambda mask: mask[:-1]), "is not 64 px wide"),
-    "depth nearer": (_image("depth.png", lambda depth: depth // 2), "disagrees with the depth pass"),
+    "depth all as near as the nearest": (_image("depth.png", _nearest), "disagrees with the depth and parts passes"),
+    "depth nearer": (_image("depth.png", lambda depth: depth // 2), "leaves the depths of the vertices"),
+    "depth farther": (_image("depth.png", lambda depth: depth * 2), "leaves the depths of the vertices"),
+    "depth beyond the hand": (_image("depth.png", lambda depth: np.maximum(depth, 1)), "pass depth and the mask differ"),
     "depth gone": (_without("depth.png"), "depth: the PNG is damaged"),
+    "depth of 8 bits": (_image("depth.png", lambda depth: (depth >> 8).astype(np.uint8)), "pass depth has shape"),
     "parts cut": (_image("parts.png", lambda parts: parts[:, :-1]), "pass parts has shape"),
+    "parts of three channels": (_image("parts.png", lambda parts: np.repeat(parts[..., None], 3, 2)), "pass parts has shape"),
+    "parts with a hole": (_image("parts.png", _with_a_hole), "pass parts and the mask differ in 1 pixels"),
+    "parts beyond the hand": (_image("parts.png", lambda parts: np.maximum(parts, 1)), "pass parts and the mask differ"),
+    "parts without a joint": (_image("parts.png", lambda parts: np.where(parts == 1, np.uint8(17), parts)), "17 is no part"),
+    "parts all another finger's": (_image("parts.png", lambda parts: np.where(parts > 0, np.uint8(16), parts)), "and parts passes"),
+    "normals with a hole": (_image("normal.png", _with_a_hole), "pass normal and the mask differ in 1 pixels"),
+    "normals beyond the hand": (_image("normal.png", lambda n: np.maximum(n, 1)), "pass normal and the mask differ"),
+    "normals too short": (_image("normal.png", lambda n: np.where(n > 0, n // 2 + 64, 0).astype(np.uint8)), "length of a normal"),
+    "normals of one channel": (_image("normal.png", lambda n: n[..., 0]), "pass normal has shape"),
+    "uv with a hole": (_image("uv.png", _with_a_hole), "pass uv and the mask differ in 1 pixels"),
+    "uv beyond the hand": (_image("uv.png", lambda uv: np.maximum(uv, 1)), "pass uv and the mask differ"),
+    "uv half covered": (_image("uv.png", lambda uv: uv // np.array([1, 1, 2], np.uint16)), "third channel holds 32767"),
+    "uv of 8 bits": (_image("uv.png", lambda uv: (uv >> 8).astype(np.uint8)), "pass uv has shape"),
     "vertices scaled": (_vertices(lambda v: v * np.float32(1.001)), "fingertips are not the vertices"),
     "a vertex nudged": (_vertices(_nudged), "do not give the vertices"),
     "vertices of double precision": (_vertices(lambda v: v.astype(np.float64)), "finite float32"),
@@ -324,7 +354,7 @@ def reencoded(jpg: bytes) -> bytes:
 
 def test_replay_finds_a_changed_image_and_a_changed_recipe(out, made, tiny_world):
     """A sample made again from its recipe equals the stored one in every member; an edited member is named."""
-    names = ("depth.png", "jpg", "json", "mask.png", "parts.png", "vertices.npy")
+    names = ("depth.png", "jpg", "json", "mask.png", "normal.png", "parts.png", "uv.png", "vertices.npy")
     assert [r.equal for r in replay(made, [0, 6, 11], tiny_world.assets)] == [names] * 3
     repack(out, lambda labels, members: members.update(jpg=reencoded(members["jpg"])))
     (found,) = replay(out, [6], tiny_world.assets)
@@ -441,11 +471,11 @@ def test_a_sample_that_is_not_there(made):
 
 def test_silhouettes_are_the_pixel_centres_inside_triangles(made):
     """The scan lines agree with the barycentric test of every pixel's centre."""
-    faces = closed_faces(toy_hand())
+    faces = toy_hand().closed_faces
     for _, members in list(read_shard(made / shard_name(0)))[:3]:
         vertices, K = decode_npy(members["vertices.npy"], "").astype(np.float64), np.array(json.loads(members["json"])["K"])
         pixels = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1).reshape(-1, 2)
-        slow = np.isfinite(depth_at_pixels(vertices, faces, K, pixels)).reshape(64, 64)
+        slow = np.isfinite(front_at_pixels(vertices, faces, K, pixels)[0]).reshape(64, 64)
         np.testing.assert_array_equal(silhouette(project(vertices, K), faces, 64), slow)
 
 

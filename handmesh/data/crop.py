@@ -12,7 +12,8 @@ import numpy as np
 
 from handmesh.data.shards import Record
 from handmesh.lixels import depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
-from handsynth.core.camera import mirrored, project
+from handsynth.core.camera import project
+from handsynth.core.mirror import MIRROR_POINT, mirrored
 
 BOX_MARGIN = 1.25
 """Side of the crop over that of the tight box (Moon and Lee 2020)."""
@@ -110,7 +111,7 @@ def crop_hand(
     if hand_side == "left":
         x0, y0, x1, y1 = bbox
         image, K, bbox = cv2.flip(image, 1), mirrored(K, width), np.array([width - x1, y0, width - x0, y1])
-        R_crop_cam = R @ np.diag([-1.0, 1.0, 1.0])
+        R_crop_cam = R @ np.diag(MIRROR_POINT)
     centre, box_side = square_box(bbox, width, height)
     A = crop_affine(centre, box_side * scale, angle, side)
     return Crop(image=warp(image, A, side), K=A @ K @ R.T, R_crop_cam=R_crop_cam)

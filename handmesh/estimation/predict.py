@@ -19,7 +19,8 @@ from handmesh.kinematics.mesh_angles import about_solver
 from handmesh.mesh_files import MESH_FORMATS, write_mesh
 from handmesh.sources import Camera, Source, Video, camera_of, find_sources, read_image
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import HandModel, mirror_left
+from handsynth.core.hand import HandModel
+from handsynth.core.mirror import mirror_left
 
 BATCH = 8
 """Images that go through the net together."""

@@ -18,7 +18,8 @@ from handmesh.evaluation.scores import Evaluated, evaluate_all, group_rows
 from handmesh.kinematics.fit import AngleSolver
 from handmesh.kinematics.mesh_angles import about_solver
 from handmesh.run_folder import Run
-from handsynth.core.hand import HandModel, mirror_left
+from handsynth.core.hand import HandModel
+from handsynth.core.mirror import mirror_left
 
 COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm")
 """Metrics of a single hand that errors.csv lists."""

@@ -79,7 +79,7 @@ def _check_one(what: str, size: float, edge: float, volume: float) -> None:
     if edge > LONGEST_EDGE:
         raise UsageError(f"{what}: neighbouring vertices lie {edge:.0f} times too far apart: its vertices are in another order")
     if volume < -LEAST_VOLUME:
-        raise MirroredError(f"{what} is mirrored, a left hand: mirror it to a right one first (core.hand.mirror_points)", what)
+        raise MirroredError(f"{what} is mirrored, a left hand: mirror it to a right one first (core.mirror.mirror_points)", what)
     if volume < LEAST_VOLUME:
         raise HandsynthError(f"{what} is flat or folded into itself: it encloses {volume:.2f} of a hand's volume")
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, hand_dof_matrix
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, KEYPOINT_SOURCE
-from handsynth.core.hand import HandModel
+from handsynth.core.hand import HandModel, turn_joints
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 
 NODE_DOFS = {dof.node: [k for k, other in enumerate(DOFS) if other.node == dof.node] for dof in DOFS}
@@ -114,14 +114,13 @@ def rigid_keypoints(hand: HandModel, beta: np.ndarray, rotations: np.ndarray) ->
     beta = np.asarray(beta, np.float64)
     rest = hand.rest_joints + hand.joint_shapedirs @ beta
     tips = hand.v_template[hand.fingertips] + hand.shapedirs[hand.fingertips] @ beta
-    points, global_rotations = [np.broadcast_to(rest[0], (*rotations.shape[:-3], 3))], [np.eye(3)]
-    for node, parent in enumerate(hand.parents[1:], 1):
-        points.append(points[parent] + (global_rotations[parent] @ (rest[node] - rest[parent])))
-        global_rotations.append(global_rotations[parent] @ rotations[..., node - 1, :, :])
-    for finger, tip in zip(FINGERS, tips, strict=True):
-        node = FINGER_JOINTS[finger][-1]
-        points.append(points[node] + global_rotations[node] @ (tip - rest[node]))
-    return np.stack([points[source] for source in KEYPOINT_SOURCE], -2)
+    batch = rotations.shape[:-3]
+    wrist = np.broadcast_to(np.eye(3), (*batch, 1, 3, 3))
+    rest_joints = np.broadcast_to(rest, (*batch, *rest.shape))
+    turned, joints = turn_joints(hand, np.concatenate([wrist, rotations], -3), rest_joints)
+    last = [FINGER_JOINTS[finger][-1] for finger in FINGERS]
+    ends = joints[..., last, :] + (turned[..., last, :, :] @ (tips - rest[last])[..., None])[..., 0]
+    return np.concatenate([joints, ends], -2)[..., KEYPOINT_SOURCE, :]
 
 
 def revolute_kinematics(hand: HandModel, beta: np.ndarray, coordinates: np.ndarray) -> np.ndarray:

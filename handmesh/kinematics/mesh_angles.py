@@ -23,8 +23,9 @@ from handmesh.mesh_files import MESH_FORMATS, MESH_SUFFIXES, read_mesh, write_me
 from handmesh.sources import Source, find_sources
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import check_out_folder
-from handsynth.core.hand import HandModel, mirror_left
+from handsynth.core.hand import HandModel
 from handsynth.core.index import read_index
+from handsynth.core.mirror import mirror_left
 from handsynth.core.named_hands import find_hand, open_hand
 
 

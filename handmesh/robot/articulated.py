@@ -16,7 +16,8 @@ from handmesh.kinematics.joint_coordinates import NODE_DOFS, revolute_axes
 from handmesh.robot.links import Capsule, bone_capsule, closed_mesh, cut_links, segment_distance
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.errors import UsageError
-from handsynth.core.hand import HandModel, mirror_points, mirror_theta
+from handsynth.core.hand import HandModel
+from handsynth.core.mirror import mirror_points, mirror_theta
 
 SIDES = ("right", "left")
 

@@ -67,14 +67,3 @@ def unproject(xy: np.ndarray, depth: np.ndarray, K: np.ndarray) -> np.ndarray:
 def resized(K: np.ndarray, scale: float) -> np.ndarray:
     """K of the image scaled by `scale`. Exact, because pixel corners and not centres are integers."""
     return np.diag([scale, scale, 1.0]) @ K
-
-
-def mirrored(K: np.ndarray, width: float) -> np.ndarray:
-    """K of the image flipped left to right, for points mirrored in x = 0 of the camera frame."""
-    flipped = K.copy()
-    flipped[0, 2] = width - K[0, 2]
-    return flipped
-
-
-MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
-"""(4, 4) mirror in x = 0: turns right hands into left ones, in the world and in the camera frame."""

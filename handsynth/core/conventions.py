@@ -70,12 +70,26 @@ FINGERTIP_TABLES = {
 `freihand` is `lmb-freiburg/freihand:utils/mano_utils.py` and our default; a hand of another topology brings its own table.
 """
 
-VISIBLE_TOLERANCE_M = 0.02
-"""A keypoint is visible when nothing lies more than this in front of it [m].
+KEYPOINT_PARTS = (
+    (0,),
+    (0, 13, 14, 15), (13, 14, 15), (13, 14, 15), (13, 14, 15),
+    (0, 1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3),
+    (0, 4, 5, 6), (4, 5, 6), (4, 5, 6), (4, 5, 6),
+    (0, 10, 11, 12), (10, 11, 12), (10, 11, 12), (10, 11, 12),
+    (0, 7, 8, 9), (7, 8, 9), (7, 8, 9), (7, 8, 9),
+)  # fmt: skip
+"""Parts (joints that move the surface) in whose flesh each keypoint lies: its finger's, of a finger's first the palm's too."""
 
-Joints lie inside the flesh: half a finger is about 8 mm and half a palm about 15 mm thick, while another finger in
-front adds its whole thickness, so 20 mm parts one's own flesh from an occluder.
+VISIBLE_TOLERANCE_M = 0.02
+"""A keypoint is visible when no surface of its own parts lies more than this in front of it [m].
+
+Joints lie inside the flesh: half a finger is about 8 mm and half a palm about 15 mm thick. Tips lie on the skin, and seen from
+behind have 12 to 18 mm of their own phalanx in front.
 """
+
+OCCLUDER_GAP_M = 0.001
+"""A keypoint is hidden when a surface of any other part lies more than this in front of it [m]: another finger, however thin, hides
+what touches its back. Below this it is a matter of where in its pixel the keypoint lies."""
 
 DEPTH_UNIT_M = 1e-4
 """One grey level of a 16-bit depth image [m]; 0 means background."""

@@ -1,7 +1,6 @@
 """The hand model: arrays in MANO's layout, and how they make posed vertices, joints and keypoints."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from handsynth.core.arrays import read_typed
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.errors import AssetError
+from handsynth.core.mesh import boundary_loop, cap_fan
 from handsynth.core.rotation import rotvec_to_rotmat
 
 
@@ -19,7 +19,7 @@ class HandModel:
     """A right hand in MANO's layout (Romero et al. 2017). V vertices, F faces, J = 16 joints, S shape components.
 
     Frame: the template's own, metres; fingers along -x, palm towards -y, thumb side +z. Left hands are mirrored
-    right ones and exist only at the border (`mirror_theta`, `mirror_points`, `mirror_left`).
+    right ones and exist only at the border (`core/mirror.py`).
     """
 
     name: str  # "embedded", "mano", "toy"
@@ -84,6 +84,30 @@ class HandModel:
         """(F,) joint that moves each face most: the labels of the parts pass are these plus one."""
         return self.weights[self.faces].sum(1).argmax(1).astype(np.int32)
 
+    @cached_property
+    def levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Joints of one distance from the root and their parents, from 1 outwards."""
+        depth = np.zeros(self.num_joints, int)
+        for j, parent in enumerate(self.parents[1:], 1):
+            depth[j] = depth[parent] + 1
+        found = [np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)]
+        return [(level, self.parents[level]) for level in found]
+
+    @cached_property
+    def rim(self) -> np.ndarray:
+        """(R,) vertices around the open wrist, in the order of the faces' own edges."""
+        return boundary_loop(self.faces)
+
+    @cached_property
+    def closed_faces(self) -> np.ndarray:
+        """(F + R - 2, 3) int32 faces of the hand as it is drawn: the wrist is closed by a cap, which comes last."""
+        return np.concatenate([self.faces, self.rim[cap_fan(len(self.rim))]]).astype(np.int32)
+
+    @cached_property
+    def closed_parts(self) -> np.ndarray:
+        """(F + R - 2,) `parts` of `closed_faces`; the cap belongs to the wrist."""
+        return np.concatenate([self.parts, np.zeros(len(self.rim) - 2, np.int32)])
+
 
 @dataclass(frozen=True)
 class PosedHand:
@@ -116,15 +140,7 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     v_rest = model.v_template + _blend(model.shapedirs, beta) + _blend(model.posedirs, pose_feature)  # (B, V, 3)
     rest_joints = model.rest_joints + _blend(model.joint_shapedirs, beta)  # (B, J, 3)
 
-    # Transform of each joint in the hand's frame, by walking the tree from the root.
-    rotation, joints = np.empty_like(rotmat), np.empty_like(rest_joints)
-    for j, parent in enumerate(model.parents):
-        if parent < 0:
-            rotation[:, j], joints[:, j] = rotmat[:, j], rest_joints[:, j]
-        else:
-            rotation[:, j] = rotation[:, parent] @ rotmat[:, j]
-            bone = rest_joints[:, j] - rest_joints[:, parent]
-            joints[:, j] = joints[:, parent] + (rotation[:, parent] @ bone[..., None])[..., 0]
+    rotation, joints = turn_joints(model, rotmat, rest_joints)
 
     # Skinning: blend the 3 x 4 transforms that carry rest points to posed points.
     offset = joints - (rotation @ rest_joints[..., None])[..., 0]  # (B, J, 3)
@@ -139,26 +155,30 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     return PosedHand(*(a.reshape(batch + a.shape[1:]) for a in (vertices, joints, keypoints)))
 
 
+def turn_joints(model: HandModel, rotmat: np.ndarray, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Forward kinematics: each joint turned against its parent, from the root outwards.
+
+    Args:
+        model: the hand.
+        rotmat: (..., J, 3, 3) rotation of each joint against its parent.
+        rest_joints: (..., J, 3) joints of the flat hand [m].
+
+    Returns:
+        (..., J, 3, 3) rotations and (..., J, 3) places [m] in the hand's frame; the root stays where it is.
+    """
+    rotation, joints = rotmat.copy(), rest_joints.copy()
+    for level, parents in model.levels:
+        above = rotation[..., parents, :, :]
+        bones = rest_joints[..., level, :] - rest_joints[..., parents, :]
+        rotation[..., level, :, :] = above @ rotmat[..., level, :, :]
+        joints[..., level, :] = joints[..., parents, :] + (above @ bones[..., None])[..., 0]
+    return rotation, joints
+
+
 def keypoints_from_vertices(model: HandModel, vertices: np.ndarray) -> np.ndarray:
     """(..., V, 3) posed vertices -> (..., 21, 3) keypoints as FreiHAND defines them, in the same unit and frame."""
     points = np.concatenate([model.J_regressor @ vertices, vertices[..., model.fingertips, :]], -2)
     return points[..., KEYPOINT_SOURCE, :]
-
-
-def mirror_theta(theta: np.ndarray) -> np.ndarray:
-    """(..., 3) axis-angle of a right hand -> that of its mirror image in x = 0 (a left hand), and back."""
-    return np.asarray(theta) * np.array([1.0, -1.0, -1.0])
-
-
-def mirror_points(points: np.ndarray) -> np.ndarray:
-    """(..., 3) points of a right hand -> those of its mirror image in x = 0, and back."""
-    return np.asarray(points) * np.array([-1.0, 1.0, 1.0])
-
-
-def mirror_left(points: np.ndarray, sides: Sequence[str]) -> np.ndarray:
-    """(N, P, 3) points of N hands, left ones mirrored to right hands; and back."""
-    left = np.array([side == "left" for side in sides])
-    return np.where(left[:, None, None], mirror_points(points), points)
 
 
 def _blend(directions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

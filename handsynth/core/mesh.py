@@ -1,4 +1,4 @@
-"""Triangle meshes: faces, vertex normals, boundary loops."""
+"""Triangle meshes: faces, vertex normals, boundary loops, and caps that close them."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """(..., V, 3) vertices, (F, 3) faces -> (..., V, 3) unit normals, area-weighted over the faces around each vertex.
 
-    The slow readable twin of the renderer's sparse product (`pose.py`).
+    The slow readable twin of the sparse product in `scene/pose.py`.
     """
     normals = np.zeros_like(vertices)
     per_face = face_normals(vertices, faces)
@@ -39,3 +39,8 @@ def boundary_loop(faces: np.ndarray) -> np.ndarray:
     if len(loop) != len(following):
         raise ValueError(f"the mesh has more than one hole: {len(following)} boundary edges, {len(loop)} in the first loop")
     return np.array(loop)
+
+
+def cap_fan(num_rim: int) -> np.ndarray:
+    """(R - 2, 3) rows of a `boundary_loop` of R vertices: a fan that closes its hole, wound like the faces around it."""
+    return np.stack([np.zeros(num_rim - 2, int), np.arange(2, num_rim), np.arange(1, num_rim - 1)], 1)

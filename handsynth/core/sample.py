@@ -29,7 +29,10 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "trans": ((3,), "added after posing, world frame [m]"),
     "keypoints_cam": ((21, 3), "FreiHAND's order, camera frame [m]"),
     "keypoints_xy": ((21, 2), "their projections [px]"),
-    "keypoints_visible": ((21,), "1 when in the image and nothing lies more than the stated tolerance in front, else 0"),
+    "keypoints_visible": (
+        (21,),
+        "1 when in the image and not hidden by another part, or by its own beyond the tolerance, else 0",
+    ),
     "bbox_xyxy": ((4,), "bounds of the projected vertices [px]"),
     "fingertip_table": (None, "name of the vertices that serve as fingertips"),
     "ambient_used": ((3,), "ambient light as rendered, after the background's tint: linear RGB times intensity; null in photos"),
@@ -64,13 +67,13 @@ PASSES: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One labelled image. `labels` has the keys of FIELDS."""
+    """One labelled image, as arrays: what the stages make and what is then encoded. `labels` has the keys of FIELDS."""
 
     labels: dict[str, Any]
-    jpg: bytes  # the image, sRGB JPEG
+    image: np.ndarray  # (H, W, 3) uint8 sRGB
     mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
     vertices: np.ndarray  # (V, 3) float32, camera frame [m]
-    passes: dict[str, np.ndarray]  # name of PASSES -> encoded image (uint8 or uint16)
+    passes: dict[str, np.ndarray]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], the others as in their files
 
     @property
     def index(self) -> int:

@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from handsynth.core.conventions import DEPTH_UNIT_M, FINGERTIP_TABLES, JOINT_NAMES, KEYPOINT_NAMES, VISIBLE_TOLERANCE_M
+from handsynth.core.conventions import (
+    DEPTH_UNIT_M,
+    FINGERTIP_TABLES,
+    JOINT_NAMES,
+    KEYPOINT_NAMES,
+    KEYPOINT_PARTS,
+    OCCLUDER_GAP_M,
+    VISIBLE_TOLERANCE_M,
+)
 from handsynth.core.errors import HandsynthError
 from handsynth.core.index import canonical_json, index_bytes
 from handsynth.core.sample import FIELDS, PASSES
@@ -180,7 +188,9 @@ def conventions(passes: tuple[str, ...]) -> dict[str, Any]:
         "joint_names": list(JOINT_NAMES),
         "keypoint_names": list(KEYPOINT_NAMES),
         "keypoints": "J_regressor on the posed vertices, and the tip vertices of fingertip_table, as FreiHAND has it",
+        "keypoint_parts": [list(parts) for parts in KEYPOINT_PARTS],
         "visible_tolerance_m": VISIBLE_TOLERANCE_M,
+        "occluder_gap_m": OCCLUDER_GAP_M,
         "depth_unit_m": DEPTH_UNIT_M,
         "mano_fingertip_tables": {name: list(table) for name, table in FINGERTIP_TABLES.items()},
     }

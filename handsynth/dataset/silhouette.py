@@ -1,4 +1,4 @@
-"""Silhouettes by scan lines: which pixel centres a hand's triangles cover, without OpenGL. The evaluate of masks in `verify`."""
+"""Silhouettes by scan lines: which pixel centres a hand's triangles cover, without OpenGL: what `verify` holds masks against."""
 
 import numpy as np
 

@@ -34,7 +34,7 @@ def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
     columns = max(1, int(np.ceil(np.sqrt(len(samples)))))
     tiles = []
     for k, sample in enumerate(samples):
-        image = decode_jpeg(sample.jpg, f"sample {sample.index}")
+        image = sample.image
         if (k // columns + k % columns) % 2:
             tiles.append(draw_labels(image, sample.labels, sample.mask, zoom))
         else:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.annotate import depth_at_pixels
+from handsynth.annotate import clearance, keypoint_clearance
 from handsynth.core.camera import project, transform
-from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA, VISIBLE_TOLERANCE_M
+from handsynth.core.conventions import DEPTH_UNIT_M, JOINT_NAMES, OCCLUDER_GAP_M, READABLE_SCHEMAS, SCHEMA, VISIBLE_TOLERANCE_M
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.hand import HandModel, keypoints_from_vertices, mirror_points, mirror_theta, pose_hand
+from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
 from handsynth.core.index import read_index
+from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.named_hands import find_hand, open_hand
 from handsynth.core.sample import decode_labels, decode_npy
 from handsynth.core.shard import Members, read_shard, shard_name
@@ -24,7 +25,6 @@ from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
 from handsynth.image.encode import decode_jpeg, decode_png
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
-from handsynth.render.surface import make_surface
 
 REPROJECTION_PX = 0.01
 """keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
@@ -74,7 +74,6 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
     findings = Findings()
     expected = _check_index(index, folder, findings)
     hand = _find_hand(index, folder, assets, here, findings)
-    faces = None if hand is None else closed_faces(hand)
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
     for number, entry in enumerate(index["shards"]):
@@ -84,9 +83,9 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
         for k, (where, members) in enumerate(_read_checked(folder, number, entry, wanted, findings)):
             try:
                 labels, mask, vertices = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
-                if hand is not None and faces is not None and (position + k) % stride == 0:
+                if hand is not None and (position + k) % stride == 0:
                     _check_pose(labels, vertices, hand, where)
-                    _check_silhouette(vertices, faces, mask, labels, where)
+                    _check_silhouette(vertices, hand, mask, labels, where)
                     findings.silhouettes += 1
                 findings.samples += 1
             except HandsynthError as error:
@@ -203,25 +202,86 @@ def _check_sample(
     visible = np.array(labels["keypoints_visible"], bool)
     if (visible & ((xy < 0) | (xy >= size)).any(1)).any():
         raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
-    for name in index["spec"]["passes"]:
-        layer = decode_png(members.get(f"{name}.png", b""), f"{where}, {name}")
-        if layer.shape[:2] != (size, size):
-            raise HandsynthError(f"{where}: pass {name} has shape {layer.shape}")
-        if name == "depth":
-            _check_depth(layer, xy, keypoints, visible, where)
+    layers = {name: decode_png(members.get(f"{name}.png", b""), f"{where}, {name}") for name in index["spec"]["passes"]}
+    _check_passes(layers, mask > 0, vertices[:, 2], where)
+    if "depth" in layers:
+        _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
     return labels, mask > 0, vertices
 
 
-def _check_depth(layer: np.ndarray, xy: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, where: str) -> None:
-    """A keypoint is visible exactly when the depth image has nothing nearer in front of it; one grey level of slack."""
-    inside = ((xy >= 0) & (xy < len(layer))).all(1)
-    column, row = np.floor(xy[inside]).astype(int).T
-    depth = layer[row, column] * DEPTH_UNIT_M
-    gap = np.where(depth == 0, np.inf, depth + VISIBLE_TOLERANCE_M - keypoints[inside, 2])
-    wrong = (visible[inside] != (gap >= 0)) & (np.abs(gap) > DEPTH_UNIT_M)
-    if wrong.any():
-        first = np.flatnonzero(inside)[wrong][0]
-        raise HandsynthError(f"{where}: keypoints_visible disagrees with the depth pass at keypoint {first}")
+_PASS_TYPES: dict[str, tuple[type, tuple[int, ...]]] = {
+    "depth": (np.uint16, ()), "parts": (np.uint8, ()), "normal": (np.uint8, (3,)), "uv": (np.uint16, (3,)),
+}  # fmt: skip
+"""Type and channels of each pass."""
+
+NORMAL_LENGTH = 0.02
+"""Normals may be so much longer or shorter than 1: three components in steps of 2/255, rounded or cut off."""
+
+
+def _check_passes(layers: dict[str, np.ndarray], mask: np.ndarray, z: np.ndarray, where: str) -> None:
+    """Type and shape of each pass; that it covers the mask's pixels and no others; and that its values can be true.
+
+    Args:
+        layers: the passes by name.
+        mask: (H, W) bool.
+        z: (V,) depths of the vertices [m].
+        where: names the sample in errors.
+    """
+    for name, layer in layers.items():
+        dtype, channels = _PASS_TYPES[name]
+        if layer.dtype != dtype or layer.shape != mask.shape + channels:
+            raise HandsynthError(f"{where}: pass {name} has shape {layer.shape} and type {layer.dtype}")
+        covered = layer.reshape(*mask.shape, -1).any(2)
+        if (covered != mask).any():
+            raise HandsynthError(f"{where}: pass {name} and the mask differ in {(covered != mask).sum()} pixels")
+        values, wrong = layer[mask], ""
+        if name == "depth" and (values.min() < z.min() / DEPTH_UNIT_M - 1 or values.max() > z.max() / DEPTH_UNIT_M + 1):
+            wrong = f"{values.min()}..{values.max()} leaves the depths of the vertices"
+        if name == "parts" and values.max() > len(JOINT_NAMES):
+            wrong = f"{values.max()} is no part: there are {len(JOINT_NAMES)}"
+        if name == "normal":
+            length = np.linalg.norm(values / 127.5 - 1, axis=1)
+            if np.abs(length - 1).max() > NORMAL_LENGTH:
+                wrong = f"{length[np.abs(length - 1).argmax()]:.2f} is the length of a normal, not 1"
+        if name == "uv" and (values[:, 2] != 65535).any():
+            wrong = f"its third channel holds {values[:, 2].min()} on the hand, not 65535"
+        if wrong:
+            raise HandsynthError(f"{where}: pass {name}: {wrong}")
+
+
+def _check_visible(
+    depth: np.ndarray, parts: np.ndarray | None, xy: np.ndarray, z: np.ndarray, visible: np.ndarray, schema: str, where: str
+) -> None:
+    """What the passes show in front of each keypoint agrees with keypoints_visible; one grey level of depth is free.
+
+    OpenGL moves corners by 1/256 px, so a pixel whose centre lies on an outline may show what lies beyond it: a label is wrong when
+    its pixel contradicts it and each of the eight around as well. Without the parts pass, what hides is not known to be another
+    part: then only what no part could explain is wrong.
+
+    Args:
+        depth: (H, W) uint16, of the pass.
+        parts: (H, W) uint8, of the pass; None without it.
+        xy: (21, 2) [px].
+        z: (21,) depths of the keypoints [m].
+        visible: (21,) bool.
+        schema: of the labels.
+        where: names the sample in errors.
+    """
+    size = len(depth)
+    inside = np.asarray(((xy >= 0) & (xy < size)).all(1))
+    around = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(-1, 1, 2)
+    column, row = np.moveaxis(np.clip(np.floor(np.where(inside[:, None], xy, 0)).astype(int) + around, 0, size - 1), -1, 0)
+    front = np.where(depth[row, column] > 0, depth[row, column] * DEPTH_UNIT_M, np.inf)  # (9, 21)
+    if parts is None and schema != READABLE_SCHEMAS[0]:
+        most, least = front + VISIBLE_TOLERANCE_M - z, front + OCCLUDER_GAP_M - z
+    else:
+        part = np.maximum(parts[row, column], 1) - 1 if parts is not None else np.zeros_like(row)
+        most = least = clearance(z, front, part, schema)
+    disproved = np.where(visible, (most < -DEPTH_UNIT_M).all(0), (least > DEPTH_UNIT_M).all(0))
+    wrong = np.flatnonzero(inside & disproved)
+    if len(wrong):
+        passes = "depth pass" if parts is None else "depth and parts passes"
+        raise HandsynthError(f"{where}: keypoints_visible disagrees with the {passes} at keypoint {wrong[0]}")
 
 
 def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, where: str) -> None:
@@ -238,24 +298,18 @@ def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, w
         raise HandsynthError(f"{where}: keypoints_cam are not those of the vertices")
 
 
-def _check_silhouette(vertices: np.ndarray, faces: np.ndarray, mask: np.ndarray, labels: dict[str, Any], where: str) -> None:
-    """The mask against the pixel centres that triangles cover, and visibility against depths computed anew."""
-    K = np.array(labels["K"])
-    drawn = silhouette(project(vertices.astype(np.float64), K), faces, labels["image_size"])
+def _check_silhouette(vertices: np.ndarray, hand: HandModel, mask: np.ndarray, labels: dict[str, Any], where: str) -> None:
+    """The mask against the pixel centres that triangles cover, and visibility against the surface in front, computed anew."""
+    K, size = np.array(labels["K"]), labels["image_size"]
+    drawn = silhouette(project(vertices.astype(np.float64), K), hand.closed_faces, size)
     if (drawn != mask).sum() > STRAY_PIXELS + STRAY_SHARE * drawn.sum():
         raise HandsynthError(f"{where}: mask and projected vertices do not cover the same pixels ({(drawn != mask).sum()} differ)")
-    size, keypoints, points = labels["image_size"], np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
-    inside = ((points >= 0) & (points < size)).all(1)
-    depth = depth_at_pixels(vertices.astype(np.float64), faces, K, np.floor(np.where(inside[:, None], points, 0)))
-    gap = depth + VISIBLE_TOLERANCE_M - keypoints[:, 2]
-    wrong = (np.array(labels["keypoints_visible"], bool) != (inside & (gap >= 0))) & (np.abs(gap) > 1e-6)
-    if wrong.any():
-        raise HandsynthError(f"{where}: keypoints_visible is wrong at keypoint {np.flatnonzero(wrong)[0]}")
-
-
-def closed_faces(hand: HandModel) -> np.ndarray:
-    """(F + cap, 3) faces of the hand with its wrist closed, as it is drawn."""
-    return make_surface(hand, np.zeros((1, 2)), np.zeros_like(hand.faces)).closed_faces
+    keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
+    inside, clear = keypoint_clearance(keypoints, xy, vertices, hand, K, size, labels["schema"])
+    visible = np.array(labels["keypoints_visible"], bool)
+    wrong = np.flatnonzero((visible != (inside & (clear >= 0))) & (np.abs(clear) > 1e-6))
+    if len(wrong):
+        raise HandsynthError(f"{where}: keypoints_visible is wrong at keypoint {wrong[0]}")
 
 
 def _replay_some(out: Path | str, indices: Sequence[int], count: int, assets: Path, here: Here, findings: Findings) -> None:

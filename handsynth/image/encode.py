@@ -1,4 +1,4 @@
-"""Stage 6, encode: images and labels -> the members of a shard, and back for those who look at them."""
+"""Stage 6, encode: samples -> the members of a shard, and back for those who look at them. Nothing is encoded anywhere else."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from handsynth.core.errors import HandsynthError
 from handsynth.core.index import canonical_json
 from handsynth.core.sample import Sample, encode_npy
 from handsynth.core.shard import Members
-from handsynth.render.layers import Layers
 
 _PNG_RUNS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 PNG_SMOOTH = [*_PNG_RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
@@ -61,15 +60,11 @@ def decode_png(data: bytes, where: str) -> np.ndarray:
     return image[..., ::-1] if image.ndim == 3 else image
 
 
-def encode_passes(layers: Layers, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Rendered passes -> the images that core.sample.PASSES describes."""
-    encoded = {}
-    for name in passes:
-        layer = getattr(layers, name)
-        if name == "depth":
-            layer = np.round(layer / np.float32(DEPTH_UNIT_M)).astype(np.uint16)
-        encoded[name] = layer
-    return encoded
+def encode_pass(name: str, layer: np.ndarray) -> bytes:
+    """A rendered pass -> the PNG that core.sample.PASSES describes."""
+    if name == "depth":
+        layer = np.round(layer / np.float32(DEPTH_UNIT_M)).astype(np.uint16)
+    return encode_png(layer, PNG_FLAT if name == "parts" else PNG_SMOOTH)
 
 
 def encode_sample(sample: Sample) -> Members:
@@ -79,11 +74,12 @@ def encode_sample(sample: Sample) -> Members:
 
 def encode_samples(samples: Sequence[Sample]) -> list[Members]:
     """Samples -> their members; one kind after the other, so that each finds its code and tables in the processor's cache."""
+    jpgs = [encode_jpeg(sample.image, sample.labels["recipe"]["sensor"]["jpeg_quality"]) for sample in samples]
     masks = [encode_png(sample.mask.view(np.uint8) * np.uint8(255), PNG_FLAT) for sample in samples]
     labels = [canonical_json(sample.labels) for sample in samples]
     vertices = [encode_npy(sample.vertices) for sample in samples]
     return [
-        {"jpg": sample.jpg, "mask.png": mask, "json": label, "vertices.npy": points}
-        | {f"{name}.png": encode_png(p, PNG_FLAT if name == "parts" else PNG_SMOOTH) for name, p in sample.passes.items()}
-        for sample, mask, label, points in zip(samples, masks, labels, vertices, strict=True)
+        {"jpg": jpg, "mask.png": mask, "json": label, "vertices.npy": points}
+        | {f"{name}.png": encode_pass(name, layer) for name, layer in sample.passes.items()}
+        for sample, jpg, mask, label, points in zip(samples, jpgs, masks, labels, vertices, strict=True)
     ]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
-from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.hand import HandModel, pose_hand, turn_joints
 from handsynth.core.rotation import rotvec_to_rotmat
 
 HULL_POINTS = 192
@@ -28,11 +28,6 @@ class HandProxy:
         self._hull_template = model.v_template[self.hull]
         self._hull_shapedirs = model.shapedirs[self.hull].reshape(3 * len(self.hull), model.num_shapes)
         self._joint_shapedirs = model.joint_shapedirs.reshape(3 * model.num_joints, model.num_shapes)
-        depth = np.zeros(model.num_joints, int)
-        for j, parent in enumerate(model.parents[1:], 1):
-            depth[j] = depth[parent] + 1
-        levels = [np.flatnonzero(depth == d) for d in range(1, depth.max() + 1)]
-        self._levels = [(level, model.parents[level]) for level in levels]
         self.hull_joint = model.weights[self.hull].argmax(1)
         self._hull_of_joint = [np.flatnonzero(self.hull_joint == j) for j in range(model.num_joints)]
         theta = np.concatenate([np.zeros((len(bank_theta), 1, 3)), bank_theta], 1)
@@ -51,13 +46,8 @@ class HandProxy:
         Products are made hand by hand, so that no digit depends on the batch.
         """
         model, batch = self.model, len(theta)
-        rotmat = rotvec_to_rotmat(theta)
         rest = model.rest_joints + (self._joint_shapedirs @ beta[..., None]).reshape(batch, -1, 3)
-        rotation, joints = rotmat.copy(), rest.copy()
-        for level, parents in self._levels:  # all joints of one distance from the wrist at once
-            above = rotation[:, parents]
-            rotation[:, level] = above @ rotmat[:, level]
-            joints[:, level] = joints[:, parents] + (above @ (rest[:, level] - rest[:, parents])[..., None])[..., 0]
+        rotation, joints = turn_joints(model, rotvec_to_rotmat(theta), rest)
         surface = self._hull_template + (self._hull_shapedirs @ beta[..., None]).reshape(batch, -1, 3)
         shift = joints - (rotation @ rest[..., None])[..., 0]
         turned = np.empty_like(surface)

@@ -10,6 +10,7 @@ import numpy as np
 
 from handsynth.assets.library import Library
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
+from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
@@ -203,14 +204,9 @@ def blackbody_rgb(temperature_k: float) -> tuple[float, float, float]:
     red = 255.0 if t <= 66 else 329.698727446 * (t - 60) ** -0.1332047592
     green = 99.4708025861 * math.log(t) - 161.1195681661 if t <= 66 else 288.1221695283 * (t - 60) ** -0.0755148492
     blue = 255.0 if t >= 66 else (0.0 if t <= 19 else 138.5177312231 * math.log(t - 10) - 305.0447927307)
-    linear = [_to_linear(min(max(c / 255, 0.0), 1.0)) for c in (red, green, blue)]
+    linear = [srgb_value_to_linear(min(max(c / 255, 0.0), 1.0)) for c in (red, green, blue)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return linear[0] / luminance, linear[1] / luminance, linear[2] / luminance
-
-
-def _to_linear(srgb: float) -> float:
-    """IEC 61966-2-1, a value in [0, 1]."""
-    return srgb / 12.92 if srgb <= 0.04045 else ((srgb + 0.055) / 1.055) ** 2.4
 
 
 def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Light, ...], Ambient]:

@@ -13,6 +13,7 @@ from handsynth.core.hand import HandModel
 from handsynth.render.context import driver_name, make_context
 from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, View
 from handsynth.render.projection import clip_from_camera
+from handsynth.render.spheres import foreign_bits, make_spheres
 from handsynth.render.surface import Surface, corner_arrays
 
 FINE = 2
@@ -26,9 +27,6 @@ WINDOW_STEPS = 16
 PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
 """Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in hand.frag)."""
 
-MAX_SPHERES = 64
-"""Bits in a corner's set of foreign spheres."""
-
 
 class GlRenderer:
     """Draws one hand model on one context. Vertices, texture and uniforms are streamed; everything else is uploaded once."""
@@ -38,16 +36,16 @@ class GlRenderer:
         self._ctx = make_context(device)
         self.driver = f"handsynth's shaders {RENDER_VERSION}; moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
         self._surface, self._size = surface, image_size
-        ctx = self._ctx
+        ctx, spheres = self._ctx, make_spheres(model)
         self._corners = ctx.buffer(reserve=len(surface.corner_vertex) * 24, dynamic=True)
         self._content = [
             (self._corners, "3f 3f", "in_position", "in_normal"),
             (ctx.buffer(np.ascontiguousarray(surface.corner_uv)), "2f", "in_uv"),
-            (ctx.buffer(_foreign_bits(model, surface)), "2u4", "in_foreign"),
+            (ctx.buffer(foreign_bits(model, spheres, surface.corner_part)), "2u4", "in_foreign"),
         ]
         self._triangles = ctx.buffer(np.ascontiguousarray(surface.triangles))
-        self._spheres = np.empty((len(surface.sphere_radius), 4), np.float32)
-        self._spheres[:, 3] = surface.sphere_radius
+        self._spheres = np.empty((len(spheres.radius), 4), np.float32)
+        self._spheres[:, 3] = spheres.radius
         self._draws: dict[tuple[int, bool], moderngl.VertexArray] = {}
 
         self._albedo = ctx.texture((texture_size, texture_size), 4)
@@ -189,15 +187,3 @@ def _shader(name: str, defines: dict[str, Any]) -> str:
     """Text of a shader that ships with the package, with some macros defined."""
     version, text = (resources.files("handsynth.render") / "shaders" / name).read_text(encoding="utf-8").split("\n", 1)
     return "\n".join([version, *(f"#define {key} {value}" for key, value in defines.items()), text])
-
-
-def _foreign_bits(model: HandModel, surface: Surface) -> np.ndarray:
-    """(C, 2) uint32: bit s says that sphere s belongs to a part that is neither the corner's own nor its neighbour."""
-    related = np.eye(model.num_joints, dtype=bool)
-    for j, parent in enumerate(model.parents):
-        if parent >= 0:
-            related[j, parent] = related[parent, j] = True
-    foreign = ~related[surface.corner_part][:, surface.sphere_part]  # (C, S)
-    padded = np.zeros((len(foreign), MAX_SPHERES), bool)
-    padded[:, : foreign.shape[1]] = foreign
-    return np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.uint32)

@@ -1,4 +1,4 @@
-"""The hand's surface as a renderer draws it: corners split at texture seams, a cap on the wrist, spheres that cast shade."""
+"""The hand's surface as a renderer draws it: corners split at texture seams, triangles in drawing order, the wrist's cap."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,7 @@ import numpy as np
 import scipy.sparse.csgraph
 
 from handsynth.core.hand import HandModel
-from handsynth.core.mesh import boundary_loop
-
-SPHERES_PER_BONE = ((0.35, 0.75), (0.3, 0.75), (0.5,))
-"""Places of the shading spheres along metacarpals, first phalanges and the others, as shares of the bone."""
+from handsynth.core.mesh import cap_fan
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +20,6 @@ class Surface:
     triangle_part: np.ndarray  # (F + cap,) uint8 value in the parts pass
     num_cap_corners: int  # the last corners belong to the cap
     rim: np.ndarray  # (R,) vertices around the wrist
-    closed_faces: np.ndarray  # (F + cap, 3) int32 vertices: the model's faces and the cap
-    bone_start: np.ndarray  # (S,) joint at the start of each sphere's bone
-    bone_end: np.ndarray  # (S,) row of [joints, fingertips] at its end
-    bone_share: np.ndarray  # (S,) place along the bone
-    sphere_radius: np.ndarray  # (S,) [m], beta = 0
-    sphere_part: np.ndarray  # (S,) joint that moves the sphere
 
 
 def make_surface(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray) -> Surface:
@@ -38,22 +29,19 @@ def make_surface(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray) -> Surf
     corners, triangles, parts = _in_drawing_order(corners, triangles.reshape(-1, 3), model.parts)
     corner_uv = uv[corners[:, 1]] * [1, -1] + [0, 1]
 
-    rim = boundary_loop(model.faces)
-    fan = np.stack([np.zeros(len(rim) - 2, int), np.arange(2, len(rim)), np.arange(1, len(rim) - 1)], 1)
+    rim = model.rim
+    fan = cap_fan(len(rim))
     # One texture coordinate for the whole cap: a fan across the atlas would cross foreign islands.
     rim_corner = np.flatnonzero(corners[:, 0] == rim[0])[0]
     corner_vertex = np.concatenate([corners[:, 0], rim])
-    dominant = model.weights.argmax(1)
     return Surface(
         corner_vertex=corner_vertex.astype(np.int32),
         corner_uv=np.concatenate([corner_uv, np.tile(corner_uv[rim_corner], (len(rim), 1))]).astype(np.float32),
-        corner_part=dominant[corner_vertex].astype(np.int32),
+        corner_part=model.weights.argmax(1)[corner_vertex].astype(np.int32),
         triangles=np.concatenate([triangles, fan + len(corners)]).astype(np.int32),
         triangle_part=np.concatenate([parts + 1, np.ones(len(fan), int)]).astype(np.uint8),
         num_cap_corners=len(rim),
         rim=rim,
-        closed_faces=np.concatenate([model.faces, rim[fan]]).astype(np.int32),
-        **_spheres(model),
     )
 
 
@@ -65,41 +53,6 @@ def _in_drawing_order(corners: np.ndarray, triangles: np.ndarray, parts: np.ndar
     triangles = np.argsort(order)[triangles]
     first = np.argsort(triangles.min(1), kind="stable")
     return corners[order], triangles[first], parts[first]
-
-
-def _spheres(model: HandModel) -> dict[str, np.ndarray]:
-    """Spheres along the bones, as thick as the flesh around them."""
-    nodes = np.concatenate([model.rest_joints, model.v_template[model.fingertips]])
-    tip_of = {int(model.weights[v].argmax()): model.num_joints + k for k, v in enumerate(model.fingertips)}
-    rows: list[tuple[int, int, float, float]] = []  # joint at the start, node at the end, share of the bone, radius
-    dominant = model.weights.argmax(1)
-    for j in range(model.num_joints):
-        children = [int(c) for c in np.flatnonzero(model.parents == j)] or [tip_of[j]]
-        for child in children:
-            a, b = nodes[j], nodes[child]
-            own = model.v_template[dominant == j] if j else model.v_template
-            for s in SPHERES_PER_BONE[min(_depth(model, j), 2)]:
-                centre = a + s * (b - a)
-                # The nearest tenth of the flesh: of the palm, this is its thickness and not its width.
-                distance = np.sort(np.linalg.norm(own - centre, axis=1))
-                nearest = distance[: max(6, len(own) // 10)] if j else distance[:12]
-                rows.append((j, child, s, 0.95 * nearest.mean()))
-    start, end, share, radius = (np.array(column) for column in zip(*rows, strict=True))
-    return {
-        "bone_start": start, "bone_end": end, "bone_share": share, "sphere_radius": radius, "sphere_part": start.astype(np.int32),
-    }  # fmt: skip
-
-
-def _depth(model: HandModel, joint: int) -> int:
-    """How many joints lie between a joint and the wrist, the wrist counted: 0 for the wrist, 1 for knuckles, 2 and 3 beyond."""
-    return 0 if joint == 0 else 1 + _depth(model, int(model.parents[joint]))
-
-
-def sphere_centres(surface: Surface, joints: np.ndarray, tips: np.ndarray) -> np.ndarray:
-    """(..., J, 3) posed joints and (..., 5, 3) tips -> (..., S, 3) centres of the shading spheres, same frame and unit."""
-    nodes = np.concatenate([joints, tips], -2)
-    a, b = nodes[..., surface.bone_start, :], nodes[..., surface.bone_end, :]
-    return a + surface.bone_share[:, None] * (b - a)
 
 
 def corner_arrays(surface: Surface, vertices: np.ndarray, normals: np.ndarray, is_left: np.ndarray) -> np.ndarray:

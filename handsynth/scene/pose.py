@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 
-from handsynth.core.camera import MIRROR, mirrored
 from handsynth.core.conventions import LABEL_GRID_M
-from handsynth.core.hand import HandModel, keypoints_from_vertices, mirror_points, pose_hand
+from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
+from handsynth.core.mirror import MIRROR, mirror_points, mirrored
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.samplers import camera_matrices
 

@@ -22,7 +22,8 @@ from handmesh.robot.links import Piece, closed_mesh, cut_links
 from handmesh.robot.urdf import urdf
 from handsynth.core.conventions import FINGERS, KEYPOINT_NAMES
 from handsynth.core.errors import UsageError
-from handsynth.core.hand import HandModel, mirror_points, save_hand
+from handsynth.core.hand import HandModel, save_hand
+from handsynth.core.mirror import mirror_points
 
 TIPS = [f"{finger}_tip" for finger in FINGERS]
 TIP_ROWS = [KEYPOINT_NAMES.index(name) for name in TIPS]

@@ -16,8 +16,9 @@ from handmesh.estimation.drawing import (
     spread_colours,
     spread_limits,
 )
-from handsynth.core.camera import intrinsics, mirrored, project, resized
-from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.camera import intrinsics, project, resized
+from handsynth.core.hand import pose_hand
+from handsynth.core.mirror import mirror_points, mirrored
 from handsynth.core.shard import read_shard
 from handsynth.core.toy import toy_hand
 

@@ -22,7 +22,8 @@ from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.fit import AngleSolver
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.hand import pose_hand
+from handsynth.core.mirror import mirror_points
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_hand, toy_poses
 

@@ -15,7 +15,8 @@ from handmesh.kinematics.energy import EnergySettings, FitEnergy, Targets
 from handmesh.kinematics.fit import FitResult, fit_hands
 from handmesh.kinematics.linear import linear_hand
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.hand import pose_hand
+from handsynth.core.mirror import mirror_points
 
 
 @pytest.mark.parametrize("frozen", [False, True])

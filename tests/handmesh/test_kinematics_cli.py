@@ -26,7 +26,8 @@ from handmesh.run_folder import WEIGHTS, save_weights, write_run
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.hand import pose_hand
+from handsynth.core.mirror import mirror_points
 
 HAND = hand_of("toy")
 DRAWN = draw_feasible(HAND, 6, seed=1)

@@ -37,7 +37,8 @@ from handmesh.settings.mesh import TrainSpec
 from handmesh.sources import Video, camera_of, find_sources, read_image, read_K
 from handsynth.core.camera import intrinsics, project
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import mirror_points, pose_hand
+from handsynth.core.hand import pose_hand
+from handsynth.core.mirror import mirror_points
 from handsynth.core.toy import toy_hand
 
 HAND = toy_hand()

@@ -17,6 +17,7 @@ from handsynth.core.conventions import FINGER_JOINTS, FINGERTIP_TABLES, PARENTS
 from handsynth.core.errors import AssetError
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, check_metres, save_hand
+from handsynth.core.mirror import MIRROR_POINT, MIRROR_TURN
 from handsynth.core.poses import PoseBank
 
 LICENCE = "MANO: non-commercial research, education and art only, no redistribution, no training for commercial products"
@@ -30,8 +31,6 @@ _SHAPES = {
     "hands_coeffs": (-1, 45),
 }  # fmt: skip
 _FILES = tuple(f"MANO_{side}.{suffix}" for side in ("RIGHT", "LEFT") for suffix in ("pkl", "npz"))
-_MIRROR = np.array([-1.0, 1.0, 1.0])  # of a point, in the plane x = 0
-_MIRROR_TURN = np.array([1.0, -1.0, -1.0])  # of an axis-angle vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,20 +104,20 @@ def has_left_fault(arrays: ManoArrays) -> bool:
 
 def fix_left_fault(arrays: ManoArrays) -> ManoArrays:
     """The same arrays with x of `shapedirs` negated, so that a beta gives both hands the same shape."""
-    return replace(arrays, shapedirs=arrays.shapedirs * _MIRROR[:, None])
+    return replace(arrays, shapedirs=arrays.shapedirs * MIRROR_POINT[:, None])
 
 
 def mirror_arrays(arrays: ManoArrays) -> ManoArrays:
     """The other side's hand: every array mirrored in x = 0, faces wound the other way. Its own inverse."""
     # A mirrored rotation is M R M, so entry (a, b) of R - I keeps or changes its sign with both axes.
-    entry_sign = np.tile(np.outer(_MIRROR, _MIRROR).ravel(), 15)
-    turn_sign = np.tile(_MIRROR_TURN, 15)
+    entry_sign = np.tile(np.outer(MIRROR_POINT, MIRROR_POINT).ravel(), 15)
+    turn_sign = np.tile(MIRROR_TURN, 15)
     return replace(
         arrays,
         side="left" if arrays.side == "right" else "right",
-        v_template=arrays.v_template * _MIRROR,
-        shapedirs=arrays.shapedirs * _MIRROR[:, None],
-        posedirs=arrays.posedirs * _MIRROR[:, None] * entry_sign,
+        v_template=arrays.v_template * MIRROR_POINT,
+        shapedirs=arrays.shapedirs * MIRROR_POINT[:, None],
+        posedirs=arrays.posedirs * MIRROR_POINT[:, None] * entry_sign,
         f=arrays.f[:, [0, 2, 1]],
         hands_mean=arrays.hands_mean * turn_sign,
         hands_components=arrays.hands_components * turn_sign,

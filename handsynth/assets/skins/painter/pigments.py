@@ -6,6 +6,8 @@ an absorbance per colour channel.
 
 import numpy as np
 
+from handsynth.core.colour import bright_to_srgb_levels
+
 _SKIN_LAB = np.array([
     (88, 6, 11), (82, 7.5, 13.5), (76, 9, 16), (70, 10.5, 18.5), (63, 11.5, 20.5), (55, 12.5, 21.5), (46, 13, 21.5), (38, 13, 19.5),
     (30, 11.5, 16), (22, 9.5, 12.5),
@@ -38,11 +40,7 @@ def absorbance_to_srgb(absorbance: np.ndarray) -> np.ndarray:
     np.negative(linear, out=linear)
     np.exp(linear, out=linear)
     np.clip(linear, 0.0, 1.0, out=linear)
-    # Skin never reaches the straight foot of the sRGB curve (linear < 0.0031).
-    np.power(linear, np.float32(1 / 2.4), out=linear)
-    linear *= np.float32(255 * 1.055)
-    linear -= np.float32(255 * 0.055)
-    return linear
+    return bright_to_srgb_levels(linear)  # skin never reaches the curve's foot
 
 
 def lab_to_linear(lab: np.ndarray) -> np.ndarray:
