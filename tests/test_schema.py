@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from handmesh.data.shards import ShardDataset
+from handsynth.annotate import keypoint_clearance
 from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import save_hand
 from handsynth.core.index import canonical_json, index_bytes, read_index
-from handsynth.core.sample import ADDED
+from handsynth.core.sample import ADDED, decode_npy
 from handsynth.core.shard import read_shard, write_shard
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.folder import open_folder
@@ -31,7 +32,7 @@ NOT_IN_PLAN = {"samples", "drivers", "replaced_backgrounds", "shards"}
 """Keys of an index that its shards add."""
 
 
-def rewrite(out: Path, change_index: Any, change_labels: Any = lambda labels: labels) -> None:
+def rewrite(out: Path, change_index: Any, change_labels: Any = lambda labels, members: labels) -> None:
     """Changes index and labels of a dataset, and makes shards, sidecars and plan agree with them."""
     index, folder = json.loads((out / "index.json").read_bytes()), open_folder(out)
     change_index(index)
@@ -42,7 +43,7 @@ def rewrite(out: Path, change_index: Any, change_labels: Any = lambda labels: la
         samples = []
         for number, members in read_shard(out / entry["name"]):
             labels = json.loads(members["json"]) | {"schema": index["schema"], "dataset": index["dataset"]}
-            samples.append((number, members | {"json": canonical_json(change_labels(labels))}))
+            samples.append((number, members | {"json": canonical_json(change_labels(labels, members))}))
         entries.append(dataclasses.replace(write_shard(out / entry["name"], samples), driver=index["drivers"][0]))
         write_sidecar(folder, entries[-1], index["dataset"])
     index["shards"] = [dataclasses.asdict(entry) for entry in entries]
@@ -51,7 +52,9 @@ def rewrite(out: Path, change_index: Any, change_labels: Any = lambda labels: la
 
 
 def to_first_schema(out: Path) -> None:
-    """Makes of a dataset what handsynth 0.1 wrote: schema 1 knows neither versions, shapes, nor the light that was used."""
+    """Makes of a dataset what handsynth 0.1 wrote: schema 1 knows neither versions, shapes, nor the light that was used, and calls
+    keypoints visible whatever part of the hand is less than the tolerance in front of them.
+    """
 
     def change(index: dict[str, Any]) -> None:
         index["schema"] = READABLE_SCHEMAS[0]
@@ -60,7 +63,14 @@ def to_first_schema(out: Path) -> None:
         index["spec"]["camera"]["azimuth_deg"] = [-720.0, 720.0]  # in a grid no longer taken
         index["spec"]["camera"]["order"] = "grid"
 
-    rewrite(out, change, lambda labels: {key: value for key, value in labels.items() if key not in ADDED or key == "background"})
+    def change_labels(labels: dict[str, Any], members: dict[str, bytes]) -> dict[str, Any]:
+        vertices = decode_npy(members["vertices.npy"], "here")
+        places = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"]), vertices
+        inside, clear = keypoint_clearance(*places, toy_hand(), np.array(labels["K"]), labels["image_size"], READABLE_SCHEMAS[0])
+        kept = {key: value for key, value in labels.items() if key not in ADDED or key == "background"}
+        return kept | {"keypoints_visible": (inside & (clear >= 0)).astype(int).tolist()}
+
+    rewrite(out, change, change_labels)
 
 
 def to_another_generator(out: Path) -> None:
@@ -88,8 +98,8 @@ def test_a_dataset_of_older_code_is_read_everywhere(old, made, tiny_world):
     assert (findings.faults, findings.samples, findings.silhouettes) == ([], 12, 12)
     before, after = collect_stats(made), collect_stats(old)
     changed = {key for key in before if before[key] != after[key]}
-    assert changed <= {"dataset", "bytes"}
-    np.testing.assert_array_equal(sample_sheet(old, 5), sample_sheet(made, 5))
+    assert changed <= {"dataset", "bytes", "visible"}
+    assert sample_sheet(old, 5).shape == sample_sheet(made, 5).shape
     for position, data in enumerate([ShardDataset(made), ShardDataset(old)]):
         assert len(data) == 12, position
     np.testing.assert_array_equal(ShardDataset(made).read(7).vertices, ShardDataset(old).read(7).vertices)
@@ -171,11 +181,11 @@ def test_the_light_that_was_used_is_recorded(made):
 def test_on_another_driver_measured_light_may_differ_and_no_other_label(made, tmp_path, tiny_world):
     """ambient_used is measured on decoded backgrounds, whose last bits are a codec's: only on the same driver must it be equal."""
     out = Path(shutil.copytree(made, tmp_path / "copy"))
-    rewrite(out, lambda index: None, lambda labels: labels | {"ambient_used": [value + 1e-4 for value in labels["ambient_used"]]})
+    rewrite(out, lambda index: None, lambda labels, members: labels | {"ambient_used": [v + 1e-4 for v in labels["ambient_used"]]})
     (found,) = replay(out, [5], tiny_world.assets)
     assert (found.different, found.same_driver, found.faithful) == (("json",), True, False)
     rewrite(out, lambda index: index.update(drivers=["another one"]))
     (found,) = replay(out, [5], tiny_world.assets)
     assert (found.different, found.same_driver, found.faithful) == ((), False, True)
-    rewrite(out, lambda index: None, lambda labels: labels | {"beta": [value + 1e-6 for value in labels["beta"]]})
+    rewrite(out, lambda index: None, lambda labels, members: labels | {"beta": [value + 1e-6 for value in labels["beta"]]})
     assert not replay(out, [5], tiny_world.assets)[0].faithful
