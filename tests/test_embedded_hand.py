@@ -202,8 +202,8 @@ def test_shapes_are_hands(hand):
     assert 0.13 < lengths.min() < lengths.max() < 0.235
     normals, rest = face_normals(posed.vertices, hand.faces), face_normals(hand.v_template, hand.faces)
     assert ((normals * rest).sum(-1) > 0).mean() > 0.999
-    spread = np.sqrt((hand.shapedirs**2).sum(1).mean(0))
-    assert (np.diff(spread) < 1e-4).all()  # in falling order, as components are
+    deviation = np.sqrt((hand.shapedirs**2).sum(1).mean(0))
+    assert (np.diff(deviation) < 1e-4).all()  # in falling order, as components are
     for members in FINGER_JOINTS.values():
         for a, b in pairwise(members):
             bone = np.linalg.norm(posed.joints[:, a] - posed.joints[:, b], axis=1)

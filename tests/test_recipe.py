@@ -242,7 +242,7 @@ def test_draws_stay_inside_the_declared_ranges(name, toy):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shape_and_skin_are_standard_normal(name, toy):
-    """beta, alpha ~ N(0, 1): over 300 recipes mean and spread of all coefficients agree within five standard errors."""
+    """beta, alpha ~ N(0, 1): over 300 recipes mean and standard deviation of all coefficients agree within five standard errors."""
     recipes = spread(RecipeSampler(load_spec(name), toy), 300)
     for values in (np.array([r.beta for r in recipes]), np.array([r.alpha for r in recipes])):
         assert abs(values.mean()) < 5 / np.sqrt(values.size)

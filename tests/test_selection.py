@@ -59,7 +59,7 @@ def test_a_selection_of_a_huge_spec_costs_no_memory(selection):
 
 @pytest.mark.parametrize(("samples", "size"), [(1, 1), (100, 7), (57, 8), (64, 8), (64, 100)])
 def test_even_samples_slice_and_shard_like_a_list(samples, size):
-    """What is computed when asked for is the list that it stands for, whole, sliced, sliced again and in shards."""
+    """What is computed on request is the list that it stands for, whole, sliced, sliced again and in shards."""
     indices = Selection(samples=samples).indices(100)
     listed = [k * 100 // samples for k in range(samples)]
     assert list(indices) == listed

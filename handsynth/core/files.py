@@ -104,7 +104,7 @@ def _process_space() -> str:
     """
     try:
         parts = [os.uname().nodename, _BOOT_ID.read_text(encoding="ascii").strip(), str(os.stat(_PID_SPACE).st_ino)]
-    except OSError:  # without /proc nobody's life can be told: a name that no other fits
+    except OSError:  # without /proc nobody can be seen to live: a name that no other fits
         parts = [os.urandom(16).hex()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
