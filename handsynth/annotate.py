@@ -26,10 +26,12 @@ def front_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
         (..., P) depth along the axis [m], infinity where the pixel shows background, and (..., P) the face, there -1.
     """
     shape, count = pixels.shape[:-1], pixels.shape[-2]
-    xy = project(vertices, K).reshape(-1, vertices.shape[-2], 2)
-    pixels, z = pixels.reshape(-1, count, 2), vertices[..., 2].reshape(len(xy), -1)
+    pixels = pixels.reshape(-1, count, 2)
+    points = np.ascontiguousarray(np.moveaxis(vertices.reshape(len(pixels), -1, 3), -1, 1))  # (B, 3, V): long rows are quick
+    xy, z = K.reshape(-1, 3, 3) @ points, points[:, 2]
+    xy = xy[:, :2] / xy[:, 2:]
     hand, point, face = _candidates(xy, faces, pixels)
-    a, b, c = xy[hand, faces[face].T]
+    a, b, c = xy[hand, :, faces[face].T]
     p = pixels[hand, point] + 0.5
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
@@ -40,7 +42,7 @@ def front_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     # The last one written stays: the nearest, and of two as near the one of the lower number.
     order = np.lexsort((-face, inverse_depth))
     cell = (hand * count + point)[order]
-    depth, front = np.full(len(xy) * count, np.inf), np.full(len(xy) * count, -1)
+    depth, front = np.full(len(pixels) * count, np.inf), np.full(len(pixels) * count, -1)
     depth[cell], front[cell] = 1 / inverse_depth[order], face[order]
     return depth.reshape(shape), front.reshape(shape)
 
@@ -49,7 +51,7 @@ _FAR = 1 << 14  # no image is so large [px]
 
 
 def _candidates(xy: np.ndarray, faces: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(B, V, 2) [px], (F, 3), (B, P, 2) -> rows of hand, pixel and face: all whose bounds hold the pixel's centre, and no others.
+    """(B, 2, V) [px], (F, 3), (B, P, 2) -> rows of hand, pixel and face: all whose bounds hold the pixel's centre, and no others.
 
     The rows that a face spans are looked up in a table of how many of the hand's pixels lie above each row: few faces have any.
     """
@@ -59,16 +61,16 @@ def _candidates(xy: np.ndarray, faces: np.ndarray, pixels: np.ndarray) -> tuple[
     above = np.zeros((len(xy), most - least + 2), np.int32)  # [h, r]: how many pixels of hand h lie above row least + r
     np.add.at(above, (np.arange(len(xy))[:, None], rows - least + 1), 1)
     above = above.cumsum(1, dtype=np.int32) + np.int32(pixels.shape[1]) * np.arange(len(xy), dtype=np.int32)[:, None]
-    (left, right), (top, bottom) = (_spans(np.ascontiguousarray(xy[..., axis]), faces) for axis in (0, 1))
+    (left, right), (top, bottom) = (_spans(xy[:, axis], faces) for axis in (0, 1))
     start, stop = (np.take_along_axis(above, np.clip(row - least, 0, most - least + 1), 1).ravel() for row in (top, bottom + 1))
     some = np.flatnonzero(stop > start)
     number = (stop - start)[some]
     # A row for each of these faces and each pixel on its rows; pixels count through all hands, in order of their rows.
-    face = np.repeat(some, number)
-    pixel = np.arange(len(face)) + np.repeat(start[some] - np.cumsum(number) + number, number)
+    row = np.repeat(np.arange(len(some)), number)
+    pixel = np.arange(len(row)) + (start[some] - np.cumsum(number) + number)[row]
     column = np.take_along_axis(columns, order, 1).ravel()[pixel]
-    near = np.flatnonzero((np.repeat(left.ravel()[some], number) <= column) & (column <= np.repeat(right.ravel()[some], number)))
-    hand, face = np.divmod(face[near], len(faces))
+    near = np.flatnonzero((left.ravel()[some][row] <= column) & (column <= right.ravel()[some][row]))
+    hand, face = np.divmod(some[row[near]], len(faces))
     return hand, order.ravel()[pixel[near]], face
 
 

@@ -72,14 +72,14 @@ class Sensor:
         self._field = np.rint(NOISE_STEPS * noise).astype(np.int16)
 
     def develop(self, codes: np.ndarray, scale: Scale, choice: SensorChoice) -> np.ndarray:
-        """(H, W, 3) int16 codes, which are overwritten, in the scale that `scale_for` gives -> (H, W, 3) uint8 sRGB.
+        """(H, W, 3) int16 codes in the scale that `scale_for` gives -> (H, W, 3) uint8 sRGB.
 
         The noise is that of photons: its variance grows with the light. That is what a constant standard deviation of the
         light's square root gives (Anscombe 1948), and `choice.noise` is that: at mid grey it is the image's own, as a share of
         full scale, in white 0.88 and in deep shadow (byte 10) 1.3 times as much, and next to nothing in black.
         """
         gains = np.array(choice.gains, np.float32)
-        cv2.transform(codes, np.diag(gains if scale is LIGHT else np.sqrt(gains)), dst=codes)
+        codes = cv2.transform(codes, np.diag(gains if scale is LIGHT else np.sqrt(gains)))
         if choice.blur_px > 0:
             blur(codes, choice.blur_px)
         if choice.noise > 0:
