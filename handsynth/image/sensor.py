@@ -104,7 +104,7 @@ def scale_for(choice: SensorChoice) -> Scale:
 def noise_places(key: int, height: int, width: int) -> list[tuple[tuple[slice, slice], tuple[slice, slice], int]]:
     """Blocks of an image, each with the place of the noise field that it shows and its sign.
 
-    Keys choose places by a hash. Of two places and signs or more there are over 2^40, so that two of the 2^31 keys share a field as
+    Keys choose places by a hash. Of two places and signs or more there are over 2^37, so that two of the 2^31 keys share a field as
     good as never, whatever the image's size.
     """
     rows, columns = min(BLOCK[0], -(-height // 2)), min(BLOCK[1], width)
