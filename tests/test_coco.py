@@ -11,6 +11,7 @@ from tiny import handsynth
 from handsynth.assets.backgrounds import coco as module
 from handsynth.assets.backgrounds.open import open_backgrounds
 from handsynth.core.errors import AssetError, UsageError
+from handsynth.dataset.replay import Here, replay
 
 LICENCES = [
     {"url": "http://creativecommons.org/licenses/by-nc-sa/2.0/", "id": 1, "name": "Attribution-NonCommercial-ShareAlike License"},
@@ -345,6 +346,24 @@ def test_recipes_take_annotations_and_report_what_was_found(coco, tiny_world):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["index"] == 0
         assert (reported in done.stderr) if reported else done.stderr == ""
+
+
+def test_a_dataset_is_replayed_where_its_annotations_lie_elsewhere(coco, tiny_world, tmp_path):
+    """verify --replay and replay take --annotations, as they take --backgrounds; the digest decides, not the place."""
+    (coco / "annotations").rename(tmp_path / "labels")
+    annotations = str(tmp_path / "labels" / "instances_train2017.json")
+    spec = {"backgrounds": coco / "train2017", "annotations": annotations}
+    tiny_world.generate(tmp_path / "out", "0:4", **spec)
+    (tmp_path / "labels").rename(tmp_path / "moved")
+    with pytest.raises(AssetError, match=r"no COCO annotations at .*--annotations"):
+        replay(tmp_path / "out", [1], tiny_world.assets)
+    moved = tmp_path / "moved" / "instances_train2017.json"
+    assert replay(tmp_path / "out", [1], tiny_world.assets, Here(annotations=str(moved)))[0].faithful
+    done = handsynth("verify", tmp_path / "out", "--replay", 2, "--annotations", moved, "--assets", tiny_world.assets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = handsynth("replay", tmp_path / "out", 1, "--annotations", "none", "--assets", tiny_world.assets)
+    assert done.returncode == 2
+    assert "other assets (backgrounds)" in done.stderr
 
 
 def test_missing_annotations_say_what_to_get(coco, tmp_path):
