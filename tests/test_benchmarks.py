@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,6 +69,24 @@ def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
             float(value) > 0 for key, value in row.items() if "_ms_" in key or "_speed_" in key or key.endswith(("_s", "_MB"))
         )
     assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_an_older_commit_runs_in_turn_with_this_one(tiny_world: World, tmp_path: Path):
+    """`bench_against.py HEAD`: a row for each spec, the ratio of the two medians, and no worktree is left."""
+    command = [sys.executable, FOLDER / "bench_against.py", "HEAD", "--samples", "4", "--rounds", "1", "--out", tmp_path]
+    command += ["--hand", "toy", "--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.images]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("against-*.csv")
+    rows = rows_of(path)
+    assert [row["spec"] for row in rows] == ["angrender", "manorender"]
+    for row in rows:
+        older, this = float(row["older_cpu_ms_per_sample"]), float(row["cpu_ms_per_sample"])
+        assert min(older, this) > 0
+        assert float(row["ratio"]) == pytest.approx(this / older, rel=1e-3)
+        assert row["older"] == "HEAD"
+    listed = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, check=True, cwd=FOLDER)
+    assert str(tempfile.gettempdir()) + "/tmp" not in listed.stdout
 
 
 def test_loader_writes_table_and_figure(tiny_world: World, tmp_path: Path):
