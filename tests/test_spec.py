@@ -207,20 +207,21 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name)
 
 
 def test_relative_paths_mean_the_folder_of_the_file(tmp_path, monkeypatch):
-    """Wherever the command runs: hand, textures and backgrounds of a YAML file lie beside it; words and absolute paths stay."""
+    """Wherever the command runs: what a YAML file names lies beside it; words and absolute paths stay."""
     (tmp_path / "specs").mkdir()
     path = tmp_path / "specs" / "mine.yaml"
-    path.write_text("name: x\nsamples: 5\nhand: my/hand.npz\ntextures: ../skin.npz\nbackgrounds: images")
+    path.write_text("name: x\nsamples: 5\nhand: my/hand.npz\ntextures: ../skin.npz\nbackgrounds: images\nannotations: a.json")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for here, name in ((tmp_path, "specs/mine.yaml"), (tmp_path / "specs", "mine.yaml"), (Path("/"), str(path))):
         monkeypatch.chdir(here)
         spec = load_spec(name)
         assert (Path(spec.hand), Path(spec.backgrounds)) == (tmp_path / "specs/my/hand.npz", tmp_path / "specs/images")
         assert Path(spec.textures).resolve() == tmp_path / "skin.npz"
+        assert Path(spec.annotations) == tmp_path / "specs/a.json"
     path.write_text("name: x\nsamples: 5\nhand: mano\ntextures: html\nbackgrounds: ~/images")
-    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["mano", "html", str(tmp_path / "home/images")]
-    path.write_text("name: x\nsamples: 5\nbackgrounds: /data/images")
-    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images"]
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["mano", "html", str(tmp_path / "home/images"), "auto"]
+    path.write_text("name: x\nsamples: 5\nbackgrounds: /data/images\nannotations: none")
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images", "none"]
 
 
 def test_minus_zero_is_zero():
