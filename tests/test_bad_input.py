@@ -15,6 +15,7 @@ from tiny import World, dataset_bytes
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand
 from handsynth.core.index import canonical_json, read_index
+from handsynth.core.sample import decode_labels
 from handsynth.core.shard import read_shard, write_shard
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.generate import RunConfig
@@ -170,6 +171,16 @@ def test_a_stored_recipe_that_lies_never_ends_in_a_traceback(made, tiny_world, k
         sentence = "" if not found.faithful else "equal"
     assert "\n" not in sentence
     assert sentence != "equal" or key == "background.index"
+
+
+@pytest.mark.parametrize("value", [64.0, True, "64", "x" * 100_000, None, [64]])
+def test_an_image_size_that_is_no_whole_number_is_refused(made, value):
+    """64.0 equals the image's size, and is no size to make an array of; a long text is not repeated."""
+    index, (_, members) = read_index(made), next(iter(read_shard(made / "shard-000000.tar")))
+    labels = json.loads(members["json"]) | {"image_size": value}
+    with pytest.raises(HandsynthError, match=r"field image_size is .*, expected a whole number") as raised:
+        decode_labels({"json": canonical_json(labels)}, "sample", index)
+    assert len(str(raised.value)) < 150
 
 
 @pytest.mark.parametrize("key", ["camera", "pose", "bank_index"])

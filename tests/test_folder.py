@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,6 +227,15 @@ def test_secrets_of_an_address_are_never_shown(address, shown):
     """Users, passwords and queries are hidden; the rest of an address is shown as it is."""
     assert hide_secrets(f"see {address}: it is") == f"see {shown}: it is"
     assert "hunter2secret" not in str(HandsynthError(f"cannot open {address}"))
+
+
+def test_secrets_are_looked_for_in_time():
+    """A word of a million letters costs no more than as many short words, and an address beside it is found."""
+    start = time.process_time()
+    text = hide_secrets("x" * 1_000_000 + " s3://" + "k" * 1_000_000 + ":hunter2secret@bucket")
+    assert time.process_time() - start < 5
+    assert text == "x" * 1_000_000 + " s3://***@bucket"
+    assert hide_secrets("a-very-long-kind-of-address+s3://key:hunter2secret@b") == "a-very-long-kind-of-address+s3://***@b"
 
 
 def test_a_library_that_repeats_a_secret_is_not_passed_on(impatient):

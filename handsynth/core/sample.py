@@ -133,6 +133,8 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
                 value = np.empty(0)
             if value.shape != shape or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
                 raise HandsynthError(f"{where}: field {name} is not {shape} finite numbers")
+    if type(labels["image_size"]) is not int:  # 64.0 would equal the size of the image
+        raise HandsynthError(f"{where}: field image_size is {labels['image_size']!r:.40}, expected a whole number")
     if "background" in labels and not _is_background(labels["background"]):
         raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
     return labels

@@ -5,7 +5,8 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+# Of a longer kind the last letters are enough to find the address; without a bound a long word takes the square of its length.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s'\"<>]+")
 _SHORTEST = 6  # of a secret that is looked for by itself: shorter ones stand in other words
 _known: set[str] = set()
 
