@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from tiny import handsynth
 
-from handsynth.assets.backgrounds import coco as module
+from handsynth.assets.backgrounds import annotations as module
+from handsynth.assets.backgrounds.coco import CocoFolder
 from handsynth.assets.backgrounds.open import open_backgrounds
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.dataset.replay import Here, replay
@@ -386,5 +387,5 @@ def test_small_images_are_named(coco):
     write_annotations(coco, value)
     backgrounds = open_backgrounds(coco / "train2017")
     assert ids(backgrounds) == [34, 42, 49]
-    assert isinstance(backgrounds, module.CocoFolder)
+    assert isinstance(backgrounds, CocoFolder)
     assert backgrounds.skipped == {"000000000009.jpg": "64 x 20, needs 32 px"}
