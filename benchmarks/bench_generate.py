@@ -221,7 +221,7 @@ def main() -> None:
         from handsynth.render.pyrender_backend import PyrenderRenderer
 
         # One for all, because deleting any of pyrender's ends EGL for the process; its constructor knows what pyrender needs.
-        renderer = PyrenderRenderer(bench.generator.surface, bench.generator.spec.image_size)._renderer
+        renderer = PyrenderRenderer(bench.generator.spec.image_size)._renderer
         skins = [(bench.library.skin.name, bench, bench.library.skin)]
         if options.html:
             from html_release import write_html_release

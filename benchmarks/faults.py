@@ -263,7 +263,7 @@ def empty_image(bench: Bench, trials: int) -> Outcome:
             nonlocal drawn
             layers = render(self, views, passes)
             if drawn <= last < drawn + len(layers):
-                layers[last - drawn].mask[:] = False
+                layers[last - drawn].encoded[:] = 0
             drawn += len(layers)
             return layers
 

@@ -26,7 +26,7 @@ from handsynth.core.mirror import MIRROR, mirror_points, mirrored
 from handsynth.recipe.recipe import BackgroundChoice, Recipe, SensorChoice
 from handsynth.recipe.samplers import camera_matrices
 from handsynth.render.pyrender_backend import GL_FROM_CV
-from handsynth.render.surface import make_surface
+from handsynth.scene.layouts import hand_layout
 from handsynth.scene.texture import gutter_map
 
 JPEG_QUALITY = 95
@@ -44,7 +44,7 @@ class NaivePipeline:
         import pyrender
 
         self.library, self.size, self._renderer, self._pyrender = library, size, renderer, pyrender
-        self.surface = make_surface(library.hand, skin.uv, skin.uv_faces)
+        self.layout = hand_layout(library.hand, skin.uv, skin.uv_faces)
         self.backgrounds, self.side = backgrounds, skin.size
         self.texels = np.arange(skin.size**2) if whole_map else skin.texels
         shown = gutter_map(skin.texels, skin.size) if whole_map else slice(None)
@@ -118,13 +118,13 @@ class NaivePipeline:
 
     def _render(self, vertices: np.ndarray, texture: np.ndarray, K: np.ndarray, recipe: Recipe):
         """Colour and depth of one hand by pyrender's usual calls."""
-        pyrender, surface = self._pyrender, self.surface
+        pyrender, layout = self._pyrender, self.layout
         # Corners of the texture layout: trimesh wants one texture coordinate for each vertex.
         image = Image.fromarray(texture)
         material = trimesh.visual.material.PBRMaterial(baseColorTexture=image, metallicFactor=0.0, roughnessFactor=0.6)
-        visual = trimesh.visual.TextureVisuals(uv=surface.corner_uv * [1, -1] + [0, 1], material=material)
-        faces = surface.triangles[:, ::-1] if recipe.side == "left" else surface.triangles
-        mesh = trimesh.Trimesh(vertices[surface.corner_vertex] * GL_FROM_CV, faces, visual=visual, process=False)
+        visual = trimesh.visual.TextureVisuals(uv=layout.corner_uv * [1, -1] + [0, 1], material=material)
+        faces = layout.triangles[:, ::-1] if recipe.side == "left" else layout.triangles
+        mesh = trimesh.Trimesh(vertices[layout.corner_vertex] * GL_FROM_CV, faces, visual=visual, process=False)
         scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=np.array(recipe.ambient.color))
         scene.add(pyrender.Mesh.from_trimesh(mesh))
         for light in recipe.lights:

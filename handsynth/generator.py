@@ -18,10 +18,9 @@ from handsynth.profile import OFF, Profile
 from handsynth.recipe.recipe import BATCH, Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
 from handsynth.render.context import AUTO, find_device
-from handsynth.render.layers import Renderer, View
-from handsynth.render.spheres import make_spheres, sphere_centres
-from handsynth.render.surface import make_surface
-from handsynth.scene.pose import CameraHands, PoseStage
+from handsynth.render.layers import Renderer
+from handsynth.scene.assemble import SceneStage
+from handsynth.scene.pose import PoseStage
 from handsynth.scene.texture import TextureStage, texture_size
 
 
@@ -33,9 +32,9 @@ class Generator:
         self.spec, self.library = spec, library
         self.dataset = dataset_identity(spec, library.digests)
         skin = shrink_skin(library.skin, texture_size(library.skin.size, spec.image_size))
-        self.surface, self.spheres = make_surface(library.hand, skin.uv, skin.uv_faces), make_spheres(library.hand)
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
-        self.renderer = _make_renderer(spec, library, self.surface, skin.size, find_device(device))
+        self.scenes = SceneStage(self.poses, skin)
+        self.renderer = _make_renderer(spec, find_device(device))
         self.driver = f"{self.renderer.driver}; {codecs()}"
         """On equal ones, equal recipes give equal bytes: what draws, and what encodes."""
 
@@ -58,13 +57,14 @@ class Generator:
             hands = self.poses.pose(batch, size)
         with profile.stage("texture"):
             albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
+            arm_albedos = self.scenes.arm_albedos(batch, albedos)
         with profile.stage("background"):
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
         with profile.stage("render"):
-            layers = self.renderer.render_many(self._views(batch, hands, albedos, ambient), spec.passes)
+            layers = self.renderer.render_many(self.scenes.views(batch, hands, albedos, arm_albedos, ambient), spec.passes)
         for recipe, layer in zip(batch, layers, strict=True):
-            if not layer.mask.any():
+            if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand
                 raise HandsynthError(f"sample {recipe.index}: the renderer ({self.driver}) returned an empty image")
         with profile.stage("composite"):
             images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
@@ -81,25 +81,6 @@ class Generator:
         """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""
         image, used = read_usable(self.library.backgrounds, recipe.background.index)
         return crop_background(image, vars(recipe.background), self.spec.image_size), used
-
-    def _views(self, batch: Sequence[Recipe], hands: CameraHands, albedos: np.ndarray, ambient: np.ndarray) -> list[View]:
-        """The batch as a renderer takes it."""
-        spheres = sphere_centres(self.spheres, hands.joints, hands.vertices[:, self.library.hand.fingertips])
-        return [
-            View(
-                vertices=hands.vertices[row],
-                normals=hands.normals[row],
-                spheres=spheres[row],
-                albedo=albedos[row],
-                K=hands.K[row],
-                light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
-                light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
-                ambient=ambient[row],
-                up=np.array(recipe.ambient.up_cam),
-                is_left=bool(hands.is_left[row]),
-            )
-            for row, recipe in enumerate(batch)
-        ]
 
 
 def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> np.ndarray:
@@ -119,12 +100,12 @@ def library_of(spec: DatasetSpec, assets: Path) -> Library:
     return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives, spec.annotations)
 
 
-def _make_renderer(spec: DatasetSpec, library: Library, surface, texture_size: int, device: int) -> Renderer:
+def _make_renderer(spec: DatasetSpec, device: int) -> Renderer:
     """The backend that the spec names, on an EGL device."""
     if spec.renderer == "pyrender":
         from handsynth.render.pyrender_backend import PyrenderRenderer
 
-        return PyrenderRenderer(surface, spec.image_size, device)
+        return PyrenderRenderer(spec.image_size, device)
     from handsynth.render.gl import GlRenderer
 
-    return GlRenderer(library.hand, surface, texture_size, spec.image_size, device)
+    return GlRenderer(spec.image_size, device)

@@ -64,7 +64,8 @@ def stage(tiny_world) -> Stage:
     hands = generator.poses.pose(recipes, spec.image_size)
     albedos = generator.textures.albedos(np.array([r.alpha for r in recipes]))
     grey = np.full((spec.image_size, spec.image_size, 3), 128, np.uint8)
-    views = generator._views(recipes, hands, albedos, ambient_colors(recipes, [grey] * len(recipes)))
+    ambient = ambient_colors(recipes, [grey] * len(recipes))
+    views = generator.scenes.views(recipes, hands, albedos, generator.scenes.arm_albedos(recipes, albedos), ambient)
     return Stage(spec, library, generator, recipes, hands, views)
 
 
@@ -73,7 +74,7 @@ def pyrender_renderer(stage):
     """Kept for the whole run: deleting any of pyrender's renderers ends EGL for all."""
     from handsynth.render.pyrender_backend import PyrenderRenderer
 
-    return PyrenderRenderer(stage.generator.surface, stage.spec.image_size)
+    return PyrenderRenderer(stage.spec.image_size)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handsynth.render.surface import Surface
+from handsynth.render.layers import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +17,14 @@ class Raster:
     normal: np.ndarray  # (H, W, 3) unit, interpolated between vertices
 
 
-def rasterise(surface: Surface, vertices: np.ndarray, normals: np.ndarray, K: np.ndarray, size: int) -> Raster:
+def rasterise(layout: Layout, vertices: np.ndarray, normals: np.ndarray, K: np.ndarray, size: int) -> Raster:
     """Draws the closed surface into a square of `size` pixels; vertices (V, 3) in the camera frame [m], normals (V, 3)."""
-    corner = vertices[surface.corner_vertex].astype(np.float64)
+    corner = vertices[layout.corner_vertex].astype(np.float64)
     homogeneous = corner @ K.T
     xy, z = homogeneous[:, :2] / homogeneous[:, 2:], corner[:, 2]
-    attributes = np.concatenate([surface.corner_uv * [1, -1] + [0, 1], normals[surface.corner_vertex]], 1)
+    attributes = np.concatenate([layout.corner_uv * [1, -1] + [0, 1], normals[layout.corner_vertex]], 1)
     depth, parts, found = np.full((size, size), np.inf), np.zeros((size, size), np.uint8), np.zeros((size, size, 5))
-    for triangle, part in zip(surface.triangles, surface.triangle_part, strict=True):
+    for triangle, part in zip(layout.triangles, layout.triangle_part, strict=True):
         p = xy[triangle]
         (x0, y0), (x1, y1) = np.floor(p.min(0)).astype(int), np.ceil(p.max(0)).astype(int)
         columns, rows = np.arange(max(x0, 0), min(x1, size)), np.arange(max(y0, 0), min(y1, size))

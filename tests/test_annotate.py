@@ -1,11 +1,14 @@
 """Annotation: depth at pixels, visibility with hand-made occluders, and labels that follow from one another."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from handsynth.annotate import annotate, clearance, front_at_pixels, keypoint_clearance
+from handsynth.annotate import LATTICE, annotate, clearance, front_at_pixels, hand_and_arm, keypoint_clearance, visible_share
 from handsynth.core.camera import intrinsics, project
 from handsynth.core.conventions import (
+    ARM_PART,
     FINGER_JOINTS,
     FINGERS,
     KEYPOINT_NAMES,
@@ -17,6 +20,8 @@ from handsynth.core.conventions import (
 from handsynth.core.hand import keypoints_from_vertices, pose_hand
 from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.sample import FIELDS, field_shapes
+from handsynth.recipe.recipe import ArmChoice
+from handsynth.scene.arm import make_arm
 
 SIZE = 256
 K = intrinsics(400.0, (128.0, 128.0))
@@ -40,9 +45,10 @@ def test_front_at_pixels_is_what_the_passes_hold(stage):
     for row, view in enumerate(stage.views):
         found = stage.generator.renderer.render(view, ("depth", "parts"))
         keypoints = np.floor(project(stage.hands.keypoints[row], stage.hands.K[row]))
-        low, high = np.floor(project(view.vertices, view.K).min(0)), np.ceil(project(view.vertices, view.K).max(0))
+        (hand,) = view.meshes
+        low, high = np.floor(project(hand.vertices, view.K).min(0)), np.ceil(project(hand.vertices, view.K).max(0))
         pixels = np.concatenate([keypoints, rng.integers(low, high, (400, 2))]).astype(int)
-        depth, face = front_at_pixels(view.vertices.astype(np.float64), stage.closed_faces, view.K, pixels)
+        depth, face = front_at_pixels(hand.vertices.astype(np.float64), stage.closed_faces, view.K, pixels)
         column, line = pixels.T
         expected = found.depth[line, column].astype(float)
         # As inverse depth, background is 0 and nothing is infinite; 0.5 m and 50 um differ by 2e-4.
@@ -127,12 +133,13 @@ def parts_of_its_finger(keypoint: str) -> set[int]:
 
 @pytest.mark.parametrize("k", range(21))
 def test_another_part_in_front_hides_and_the_own_one_from_the_tolerance_on(k):
-    """A keypoint's own parts are its finger's, of the wrist and of each finger's first joint the palm too: they hide it when more
-    than the tolerance in front. Whatever else lies in front hides it, however thin."""
+    """A keypoint's own parts are its finger's, of the wrist and of each finger's first joint the palm too, of the wrist also the
+    forearm: they hide it when more than the tolerance in front. Whatever else lies in front hides it, however thin."""
     name, z = KEYPOINT_NAMES[k], 0.5
     own = parts_of_its_finger(name) | ({0} if name == "wrist" or name.endswith("1") else set())
+    own |= {ARM_PART - 1} if name == "wrist" else set()
     assert set(KEYPOINT_PARTS[k]) == own
-    for part in range(16):
+    for part in range(ARM_PART):
         free = VISIBLE_TOLERANCE_M if part in own else OCCLUDER_GAP_M
         for gap in (-0.1, 0.0, 0.0005, free - 1e-6):
             assert clearance(np.full(21, z), np.full(21, z - gap), np.full(21, part))[k] > 0
@@ -222,3 +229,97 @@ def test_visibility_is_neither_always_nor_never(labels):
     assert (share > 0.2).all()
     assert 0.5 < share.mean() < 0.98
     assert set(np.unique([found["keypoints_visible"] for found in labels])) == {0, 1}
+
+
+@pytest.fixture(scope="module")
+def armed(stage):
+    """The stage's hands with forearms, whose wrists bend in all directions; every fourth hand stays bare."""
+    rng, recipes = np.random.default_rng(2), []
+    for row, recipe in enumerate(stage.recipes):
+        flexion, deviation, twist = (rng.uniform(-1, 1, 3) * (60, 20, 80)).round(6).tolist()
+        choice = ArmChoice(flexion, deviation, twist, 1.0, 0, 0.5, 0.5, 0.5, 0.0)
+        recipes.append(dataclasses.replace(recipe, arm=choice if row % 4 else None))
+    return recipes, stage.generator.poses.pose(recipes, SIZE)
+
+
+@pytest.fixture(scope="module")
+def armed_labels(stage, armed):
+    recipes, hands = armed
+    return annotate(recipes, hands, stage.library.hand, SIZE, "identity", np.zeros((len(recipes), 3)), [{}] * len(recipes))
+
+
+def in_view(armed) -> list[int]:
+    """Rows of hands whose forearm lies before the camera."""
+    return [row for row, arm in enumerate(armed[1].arms) if arm is not None and arm[:, 2].min() > 0.05]
+
+
+def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
+    """Inverse depths are those of front_at_pixels, of the hand alone and, where it is nearer, of the forearm in
+    both sewn together without a cap. Left and right hands."""
+    hand, hands, rows = stage.library.hand, armed[1], in_view(armed)[:12]
+    arm = make_arm(hand)
+    vertices, arms, K = (
+        hands.vertices[rows].astype(np.float64),
+        np.array([hands.arms[row] for row in rows], np.float64),
+        hands.K[rows],
+    )
+    step = 5
+    pixels = np.stack(np.meshgrid(*[np.arange(0, SIZE, step)] * 2), -1).reshape(-1, 2)
+    found = [layer[:, ::step, ::step] for layer in hand_and_arm(vertices, arms, hand, K, hands.is_left[rows], SIZE)]
+    sewn = np.concatenate([hand.faces, arm.faces + hand.num_vertices])
+    both = np.concatenate([vertices, arms], 1)
+    for inverse, points, faces in ((found[0], vertices, hand.faces), (np.maximum(*found), both, sewn)):
+        depth, face = front_at_pixels(points, faces, K, np.broadcast_to(pixels, (len(rows), *pixels.shape)))
+        expected = np.where(np.isfinite(depth), 1 / depth, 0).reshape(inverse.shape)
+        assert (np.abs(inverse - expected) > 1e-4).mean() < 1e-4
+        assert (expected > 0).mean() > 0.05
+    of_arm = (face >= len(hand.faces)).reshape(inverse.shape)
+    assert (of_arm != (found[1] > found[0])).mean() < 1e-4
+    assert of_arm.mean() > 0.05
+    assert set(hands.is_left[rows]) == {True, False}
+
+
+@pytest.mark.parametrize("size", [48, 64, 200, 256])
+def test_the_visible_share_is_counted_on_the_stated_lattice(stage, armed, size):
+    """Every k-th pixel of every k-th row from k // 2 on, k = max(1, size // 64), by the slow test of what is in front."""
+    hand, hands, rows = stage.library.hand, armed[1], in_view(armed)[:6]
+    arm, step = make_arm(hand), max(1, size // LATTICE)
+    K = np.diag([size / SIZE, size / SIZE, 1]) @ hands.K[rows]
+    vertices, arms = hands.vertices[rows].astype(np.float64), np.array([hands.arms[row] for row in rows], np.float64)
+    shares = visible_share(vertices, arms, hand, K, hands.is_left[rows], size)
+    pixels = np.stack(np.meshgrid(*[np.arange(step // 2, size, step)] * 2), -1).reshape(-1, 2)
+    faces = np.concatenate([hand.faces, arm.faces + hand.num_vertices])
+    for row, share in enumerate(shares):
+        whole = np.isfinite(front_at_pixels(vertices[row], hand.closed_faces, K[row], pixels)[0])
+        _, face = front_at_pixels(np.concatenate([vertices[row], arms[row]]), faces, K[row], pixels)
+        seen = (face >= 0) & (face < len(hand.faces))
+        assert abs(share - (seen & whole).sum() / whole.sum()) < 2 / whole.sum()
+    assert shares.min() < 0.9
+
+
+def test_a_forearm_hides_and_never_reveals(stage, armed, armed_labels, labels):
+    """Whatever is visible with a forearm is visible without; some keypoints are hidden by it; bare hands keep their labels."""
+    hidden = 0
+    for row, (found, bare) in enumerate(zip(armed_labels, labels, strict=True)):
+        if armed[0][row].arm is None:
+            own = {"ambient_used", "background"}
+            assert {key: found[key] for key in found if key not in own} == {key: bare[key] for key in bare if key not in own}
+            assert (found["arm"], found["visible_share"]) == (None, 1.0)
+        elif row in in_view(armed):
+            with_arm, without = np.array(found["keypoints_visible"]), np.array(bare["keypoints_visible"])
+            assert (with_arm <= without).all()
+            hidden += (with_arm < without).sum()
+            choice = armed[0][row].arm
+            assert found["arm"] == {name: getattr(choice, name) for name in ("flexion_deg", "deviation_deg", "twist_deg")}
+            assert 0 <= found["visible_share"] <= 1
+            assert found["recipe"]["arm"] == vars(choice)
+    assert hidden > 5
+
+
+def test_labels_do_not_hang_on_who_else_has_a_forearm(stage, armed, armed_labels):
+    """Each sample alone has the labels that it has in a batch of hands with and without."""
+    recipes = armed[0]
+    for row in (0, 1, 5, 8):
+        alone = stage.generator.poses.pose(recipes[row : row + 1], SIZE)
+        (found,) = annotate(recipes[row : row + 1], alone, stage.library.hand, SIZE, "identity", np.zeros((1, 3)), [{}])
+        assert found == armed_labels[row]

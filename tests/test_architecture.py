@@ -176,8 +176,9 @@ VIOLATIONS = {
     "OpenCV in the core": ("handsynth/core/mesh.py", "import cv2", "numpy and nothing else"),
     "the trainer past the entrance": ("handmesh/data.py", "from handsynth.recipe import spec", "One entrance"),
     "a stage above its layer": ("handsynth/scene/pose.py", "from handsynth import generator", "Layers"),
-    "a stage beside its own": ("handsynth/scene/texture.py", "from handsynth.render import gl", "Layers"),
-    "a recipe in the renderer": ("handsynth/render/surface.py", "from handsynth.recipe import recipe", "Renderers see arrays"),
+    "a stage beside its own": ("handsynth/annotate.py", "from handsynth.image import crop", "Layers"),
+    "a renderer in a scene": ("handsynth/scene/texture.py", "from handsynth.render import gl", "no renderer"),
+    "a recipe in the renderer": ("handsynth/render/layers.py", "from handsynth.recipe import recipe", "Renderers see arrays"),
     "a module without a layer": ("handsynth/utils.py", "", "Layers"),
 }
 

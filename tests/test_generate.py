@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -14,14 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import World, dataset_bytes
+from tiny import World, dataset_bytes, odd_wrists
 from tiny import handsynth as run_handsynth
 
+from handsynth.assets.skins.skin import load_skin, save_skin
 from handsynth.core import files as files_module
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.files import temporary_name
+from handsynth.core.hand import save_hand
 from handsynth.core.index import canonical_json, read_index
-from handsynth.core.shard import shard_name
+from handsynth.core.shard import read_shard, shard_name
 from handsynth.dataset import generate as generate_module
 from handsynth.dataset.generate import RunConfig, ShardTask, make_shard, plan_shards
 from handsynth.dataset.selection import Selection
@@ -559,3 +562,47 @@ def test_nothing_of_how_it_is_run_is_in_the_plan(tiny_world, tmp_path):
     text = (out / PLAN).read_bytes() + (out / "index.json").read_bytes()
     assert not any(word in text for word in (b"jobs", b"nnodes", b"node_rank", b"overwrite"))
     assert canonical_json(json.loads((out / PLAN).read_bytes())) == (out / PLAN).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["closed", "two holes", "folded"])
+def test_a_hand_that_no_forearm_fits_is_made_without_and_said_once(tiny_world, tmp_path, capsys, kind):
+    """A spec that asks for forearms makes the bytes of one that does not, but for what names the spec, and says so in one line."""
+    hand = odd_wrists()[kind]
+    skin = dataclasses.replace(load_skin(tiny_world.folder / "skin.npz"), uv_faces=hand.uv_faces)
+    save_hand(tmp_path / "odd.npz", hand)
+    save_skin(tmp_path / "skin.npz", skin)
+    made = {}
+    for probability in (1.0, 0.0):
+        out = tmp_path / str(probability)
+        assets = {"hand": tmp_path / "odd.npz", "textures": tmp_path / "skin.npz"}
+        tiny_world.generate(out, passes="depth, parts, amodal", arm=f"{{probability: {probability}}}", **assets)
+        said = [line for line in capsys.readouterr().err.splitlines() if "forearm" in line]
+        assert said == (["the hand 'toy' has no open wrist that a forearm fits: it is made without"] if probability else [])
+        assert verify(out, tiny_world.assets).faults == []
+        made[probability] = [members for path in sorted(out.glob("*.tar")) for _, members in read_shard(path)]
+    for one, other in zip(made[1.0], made[0.0], strict=True):
+        labels, others = (json.loads(members["json"]) | {"dataset": ""} for members in (one, other))
+        assert labels == others
+        assert labels["arm"] is None
+        assert one | {"json": b""} == other | {"json": b""}
+
+
+def test_forearms_do_not_change_the_hands(tiny_world, tmp_path):
+    """With them and without: the same vertices, keypoints, boxes and silhouettes, and without them the bytes of a spec that never
+    heard of any."""
+    made = []
+    for number, changes in enumerate(({"arm": "{probability: 0.7}"}, {"arm": "{probability: 0.0, hair: [0.1, 0.2]}"}, {})):
+        out = tmp_path / str(number)
+        tiny_world.generate(out, passes="amodal", **changes)
+        made.append([members for path in sorted(out.glob("*.tar")) for _, members in read_shard(path)])
+    assert made[1] == made[2]
+    with_arm = 0
+    for one, other in zip(made[0], made[1], strict=True):
+        labels, bare = (json.loads(members["json"]) for members in (one, other))
+        same = set(bare) - {"dataset", "recipe", "arm", "visible_share", "keypoints_visible"}
+        assert {key: labels[key] for key in same} == {key: bare[key] for key in same}
+        assert one["vertices.npy"] == other["vertices.npy"]
+        if labels["arm"] is None:
+            assert one["jpg"] == other["jpg"]
+        with_arm += labels["arm"] is not None
+    assert 0 < with_arm < 12

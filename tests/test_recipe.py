@@ -7,10 +7,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tiny import odd_wrists
 
+from handsynth.annotate import visible_share
 from handsynth.assets.library import Library, open_library
 from handsynth.core.camera import project
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
@@ -23,9 +26,11 @@ from handsynth.core.rng import stream
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_poses
 from handsynth.recipe.proxy import HandProxy, segment_distance
-from handsynth.recipe.recipe import Recipe, recipe_from_dict
-from handsynth.recipe.samplers import SWAP_TRIES, UPRIGHT, RecipeSampler, blackbody_rgb
-from handsynth.recipe.spec import SHIPPED, load_spec
+from handsynth.recipe.recipe import ARM_VARIANTS, ArmChoice, Recipe, recipe_from_dict
+from handsynth.recipe.samplers import SWAP_TRIES, TWIST_LIMIT_DEG, UPRIGHT, RecipeSampler, blackbody_rgb, wrist_reach
+from handsynth.recipe.spec import SHIPPED, WRIST_LIMITS_DEG, ArmSpec, DatasetSpec, load_spec
+from handsynth.render.projection import NEAR_M
+from handsynth.scene.arm import make_arm
 from handsynth.scene.pose import PoseStage
 
 NOWHERE = Path("/nonexistent")
@@ -127,6 +132,7 @@ CHANGES = {
     "beta_std": (0.5, {"beta", "camera"}),
     "alpha_std": (0.5, {"alpha"}),
     "left_fraction": (1.0, {"side"}),
+    "arm": ({"flexion_std_deg": 12.0, "probability": 0.5, "hair": (0.0, 0.1)}, {"arm"}),
 }
 """Part of a spec, a change of it -> the fields of a recipe that may follow."""
 
@@ -142,6 +148,8 @@ def test_a_change_of_one_purpose_leaves_the_others_alone(part, toy):
     followed = {
         f.name for f in dataclasses.fields(Recipe) for a, b in zip(before, after, strict=True) if vars(a)[f.name] != vars(b)[f.name]
     }
+    if "camera" in may_change:  # a forearm that would hide the hand from it is drawn again
+        followed.discard("arm")
     assert followed == may_change
 
 
@@ -191,12 +199,28 @@ def _set(values: dict, path: str, value: object) -> None:
         ("pose.fingers", ["thumb"]),
         ("pose.fingers", {"tail": 3}),
         ("pose.bank_index", True),
+        ("arm", {}),
+        ("arm", True),
+        ("arm.flexion_deg", 91),
+        ("arm.deviation_deg", float("nan")),
+        ("arm.twist_deg", -181),
+        ("arm.girth", 1e9),
+        ("arm.girth", -1),
+        ("arm.variant", -1),
+        ("arm.variant", ARM_VARIANTS),
+        ("arm.variant", 1.5),
+        ("arm.hair", -0.1),
+        ("arm.veins", 1.1),
+        ("arm.mottling", "much"),
+        ("arm.tan", 51),
+        ("arm.colour", 1),
         ("__class__", "os.system"),
     ],
 )
 def test_a_hostile_recipe_is_refused_in_one_sentence(path, value, toy):
     """A stored recipe is input: values that no sampler draws are refused before they reach a renderer."""
     values = json.loads(as_bytes(RecipeSampler(load_spec("default"), toy).sample(0)))
+    assert "arm" in values
     assert recipe_from_dict(copy.deepcopy(values), "sample 0", 10)
     _set(values, path, value)
     with pytest.raises(HandsynthError, match="sample 0: ") as raised:
@@ -394,3 +418,98 @@ def test_a_black_body_reddens_as_it_cools():
     ratio = colours[:, 2] / colours[:, 0]
     assert (np.diff(ratio) > 0).all()
     assert abs(ratio[4] - 1) < 0.03
+
+
+def with_arms(**changes: Any) -> DatasetSpec:
+    """The default spec with other forearms; by default every hand has one."""
+    return dataclasses.replace(load_spec("default"), arm=dataclasses.replace(ArmSpec(), **{"probability": 1.0} | changes))
+
+
+def arms(spec: DatasetSpec, library: Library, count: int) -> list[ArmChoice]:
+    return [recipe.arm for recipe in spread(RecipeSampler(spec, library), count) if recipe.arm is not None]
+
+
+def test_without_arms_every_other_draw_is_as_it_was(library):
+    """A probability of 0 leaves no key behind, and what else a recipe holds has the same bytes with an arm and without."""
+    for with_arm, without in zip(*(spread(RecipeSampler(with_arms(probability=p), library), 60) for p in (0.9, 0.0)), strict=True):
+        assert "arm" not in without.to_dict()
+        assert as_bytes(dataclasses.replace(with_arm, arm=None)) == as_bytes(without)
+
+
+def test_the_probability_is_the_share_of_hands_with_a_forearm(toy):
+    """Within five standard errors; fewer than one hand in fifty is left without one because every posture would hide it."""
+    for probability in (0.2, 0.9):
+        share = len(arms(with_arms(probability=probability), toy, 600)) / 600
+        assert abs(share - probability) < 5 * np.sqrt(probability * (1 - probability) / 600) + 0.02
+    assert len(arms(with_arms(), toy, 600)) > 588
+
+
+def test_wrists_stay_within_the_limits_of_people(toy):
+    """However wide the distributions: inside the ellipse of the limits, up to near each of them; twists by 80 at most."""
+    wide = with_arms(flexion_std_deg=90.0, deviation_std_deg=90.0, twist_std_deg=90.0)
+    found = arms(wide, toy, 600)
+    assert max(wrist_reach(arm.flexion_deg, arm.deviation_deg) for arm in found) <= 1
+    for values, (low, high) in zip(
+        ([arm.flexion_deg for arm in found], [arm.deviation_deg for arm in found]), WRIST_LIMITS_DEG, strict=True
+    ):
+        assert low <= min(values) < 0.85 * low
+        assert 0.85 * high < max(values) <= high
+    assert max(abs(arm.twist_deg) for arm in found) == TWIST_LIMIT_DEG
+    assert [wrist_reach(*posture) for posture in ((70, 0), (-70, 0), (0, 20), (0, -30), (0, 0))] == [1, 1, 1, 1, 0]
+
+
+def test_forearms_follow_their_distributions(toy):
+    """Means and standard deviations of default's forearms, patterns and skins within their ranges, every pattern in use."""
+    spec = load_spec("default").arm
+    found = arms(with_arms(), toy, 500)
+    for name, mean, std in (
+        ("flexion_deg", spec.flexion_mean_deg, spec.flexion_std_deg),
+        ("deviation_deg", spec.deviation_mean_deg, spec.deviation_std_deg),
+        ("twist_deg", 0, spec.twist_std_deg),
+        ("girth", 1, spec.girth_std),
+        ("tan", 0, spec.tan_std),
+    ):
+        values = np.array([getattr(arm, name) for arm in found])
+        assert abs(values.mean() - mean) < 0.2 * std, name
+        assert 0.8 < values.std() / std < 1.15, name
+    for name in ("mottling", "veins", "hair"):
+        values = [getattr(arm, name) for arm in found]
+        low, high = getattr(spec, name)
+        assert low <= min(values) < low + 0.05
+        assert high - 0.05 < max(values) <= high
+    assert {arm.variant for arm in found} == set(range(ARM_VARIANTS))
+
+
+def test_wrists_bend_independently_of_the_camera(toy):
+    """Other cameras leave nine postures in ten as they were; only those behind whose forearm the hand would be hidden change."""
+    spec = with_arms()
+    other = dataclasses.replace(spec, camera=dataclasses.replace(spec.camera, roll_std_deg=10.0, elevation_deg=(-20.0, 90.0)))
+    pairs = list(zip(*(spread(RecipeSampler(s, toy), 300) for s in (spec, other)), strict=True))
+    assert np.mean([a.camera == b.camera for a, b in pairs]) == 0
+    assert np.mean([a.arm == b.arm for a, b in pairs]) > 0.9
+
+
+def test_no_forearm_holds_the_camera_or_hides_the_hand(library):
+    """The whole forearm lies before the near plane; of the hand's silhouette an eighth at least is seen, nearly always half."""
+    spec, hand = with_arms(), library.hand
+    recipes = [recipe for recipe in spread(RecipeSampler(spec, library), 400) if recipe.arm is not None]
+    shares = []
+    for start in range(0, len(recipes), 50):
+        hands = PoseStage(hand).pose(recipes[start : start + 50], spec.image_size)
+        posed = np.array(hands.arms)
+        assert posed[..., 2].min() > NEAR_M
+        shares.append(visible_share(hands.vertices, posed, hand, hands.K, hands.is_left, spec.image_size))
+    found = np.concatenate(shares)
+    assert found.min() > 0.125
+    assert (found > 0.5).mean() > 0.95
+    assert 0.02 < (found < 0.9).mean(), "some hands are hidden in part"
+
+
+@pytest.mark.parametrize("kind", ["closed", "two holes", "folded"])
+def test_a_hand_that_no_forearm_fits_has_none(toy, kind):
+    """Its recipes are those of a spec without arms: closed, with a second hole, or with a rim that folds back."""
+    hand = odd_wrists()[kind]
+    assert make_arm(hand) is None
+    library = dataclasses.replace(toy, hand=hand)
+    with_arm, without = (spread(RecipeSampler(with_arms(probability=p), library), 20) for p in (1.0, 0.0))
+    assert with_arm == without

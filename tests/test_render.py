@@ -76,9 +76,10 @@ def test_agrees_with_the_slow_twin(stage, k):
     """
     size, view = 96, stage.views[k]
     view = replace(view, K=resized(view.K, size / stage.spec.image_size))
-    small = GlRenderer(stage.library.hand, stage.generator.surface, len(view.albedo), size)
+    (hand,) = view.meshes
+    small = GlRenderer(size)
     found = small.render(view, NAMES)
-    slow = rasterise(stage.generator.surface, view.vertices, view.normals, view.K, size)
+    slow = rasterise(hand.layout, hand.vertices, hand.normals, view.K, size)
     assert (found.mask != (slow.depth > 0)).sum() <= 3
     both = found.mask & (slow.depth > 0)
     skin = both & ~cap_pixels(stage, slow)
@@ -94,8 +95,7 @@ def test_agrees_with_the_slow_twin(stage, k):
 
 def cap_pixels(stage, slow) -> np.ndarray:
     """Pixels that show the cap, whose shading normals are its own: all its corners have one texture coordinate."""
-    surface = stage.generator.surface
-    u, v = surface.corner_uv[-1]
+    u, v = stage.generator.scenes.bare.corner_uv[-1]
     return (np.abs(slow.uv - [u, 1 - v]) < 1e-6).all(-1)
 
 
@@ -149,23 +149,25 @@ def test_normals_face_the_camera(stage, layers):
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
     """A red dot painted on a black texture at a vertex's coordinates shows where K projects that vertex, if it is seen."""
-    surface, texture = stage.generator.surface, 1024
-    renderer = GlRenderer(stage.library.hand, surface, texture, stage.spec.image_size)
-    seams = np.bincount(surface.corner_vertex, minlength=stage.library.hand.num_vertices) > 1
+    layout, texture = stage.generator.scenes.bare, 1024
+    renderer = GlRenderer(stage.spec.image_size)
+    seams = np.bincount(layout.corner_vertex, minlength=stage.library.hand.num_vertices) > 1
     shown = 0
     for k in np.flatnonzero(stage.hands.is_left == (side == "left"))[:6]:
         view = stage.views[k]
         view = replace(view, light_directions=np.zeros((0, 3)), light_colors=np.zeros((0, 3)), ambient=np.ones(3))
-        depth = renderer.render(replace(view, albedo=np.zeros((texture, texture, 4), np.uint8)), ("depth",)).depth
-        xy = project(view.vertices.astype(float), view.K)
+        (hand,) = view.meshes
+        black = np.zeros((texture, texture, 4), np.uint8)
+        depth = renderer.render(replace(view, meshes=(replace(hand, albedo=black),)), ("depth",)).depth
+        xy = project(hand.vertices.astype(float), view.K)
         column, row = np.floor(xy).astype(int).T
-        seen = (np.abs(depth[row, column] - view.vertices[:, 2]) < 0.001) & (view.normals[:, 2] < -0.7) & ~seams
+        seen = (np.abs(depth[row, column] - hand.vertices[:, 2]) < 0.001) & (hand.normals[:, 2] < -0.7) & ~seams
         for vertex in np.flatnonzero(seen)[::8]:
-            corner = np.flatnonzero(surface.corner_vertex == vertex)[0]
-            u, v = np.floor(surface.corner_uv[corner] * texture).astype(int)
+            corner = np.flatnonzero(layout.corner_vertex == vertex)[0]
+            u, v = np.floor(layout.corner_uv[corner] * texture).astype(int)
             albedo = np.zeros((texture, texture, 4), np.uint8)
             albedo[v - 4 : v + 5, u - 4 : u + 5] = (255, 0, 0, 255)
-            encoded = renderer.render(replace(view, albedo=albedo)).encoded.astype(float)
+            encoded = renderer.render(replace(view, meshes=(replace(hand, albedo=albedo),))).encoded.astype(float)
             red = np.clip(encoded[..., 0] - encoded[..., 1] - 15, 0, None)  # the antialiasing filter spreads a small dot
             assert red.sum() > 0, f"vertex {vertex} does not show"
             rows, columns = np.nonzero(red)
@@ -178,16 +180,7 @@ def test_a_marked_vertex_lands_on_its_projected_pixel(stage, side):
 def test_a_left_hand_is_the_flipped_image(stage):
     """Hand, lights and camera mirrored give the image mirrored: winding, cap and textures hold for left hands too."""
     for view in (view for view in stage.views[:12] if not view.is_left):
-        flip = replace(
-            view,
-            vertices=mirror_points(view.vertices).astype(np.float32),
-            normals=mirror_points(view.normals).astype(np.float32),
-            spheres=mirror_points(view.spheres),
-            light_directions=mirror_points(view.light_directions),
-            up=mirror_points(view.up),
-            K=mirrored(view.K, stage.spec.image_size),
-            is_left=True,
-        )
+        flip = flipped(view, stage.spec.image_size)
         straight, mirror = (stage.generator.renderer.render(v) for v in (view, flip))
         assert iou(straight.mask, mirror.mask[:, ::-1]) > 0.999
         inside = ~dilated(~straight.mask, 2)
@@ -195,6 +188,23 @@ def test_a_left_hand_is_the_flipped_image(stage):
         # Relief comes from differences within blocks of 2 x 2 pixels, which the flip cuts otherwise.
         assert difference.mean() < 0.5
         assert np.percentile(difference, 99) <= 6
+
+
+def flipped(view: View, size: int) -> View:
+    """Everything in the view of a right hand, its lights and its camera mirrored."""
+    meshes = [
+        replace(mesh, **{name: mirror_points(getattr(mesh, name)).astype(np.float32) for name in ("vertices", "normals")})
+        for mesh in view.meshes
+    ]
+    return replace(
+        view,
+        meshes=tuple(meshes),
+        spheres=mirror_points(view.spheres),
+        light_directions=mirror_points(view.light_directions),
+        up=mirror_points(view.up),
+        K=mirrored(view.K, size),
+        is_left=True,
+    )
 
 
 def moved_by(view: View, dx: int, dy: int) -> View:
@@ -221,7 +231,7 @@ def test_a_hand_that_leaves_the_image_is_cut_off(stage, layers):
 
 def test_renderers_may_live_side_by_side(stage, layers, pyrender_renderer):
     """A second OpenGL renderer and pyrender at work leave the first one's images alone."""
-    second = GlRenderer(stage.library.hand, stage.generator.surface, len(stage.views[0].albedo), stage.spec.image_size)
+    second = GlRenderer(stage.spec.image_size)
     pyrender_renderer.render(stage.views[1])
     for renderer in (stage.generator.renderer, second):
         np.testing.assert_array_equal(renderer.render(stage.views[0]).encoded, layers[0].encoded)

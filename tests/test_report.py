@@ -115,6 +115,7 @@ def test_stats_count_what_is_there(made):
     assert sum(stats["sides"].values()) == 12
     assert stats["backgrounds"] == len({sample["recipe"]["background"]["index"] for sample in labels})
     assert stats["bank_poses"] == len({sample["recipe"]["pose"]["bank_index"] for sample in labels})
+    assert stats["arms"] == sum(sample["arm"] is not None for sample in labels)
     images = [(decode_jpeg(m["jpg"], ""), decode_png(m["mask.png"], "") > 0) for m in members]
     boxes = np.array([sample["bbox_xyxy"] for sample in labels])
     columns = {
@@ -124,6 +125,7 @@ def test_stats_count_what_is_there(made):
         "hand_px": (boxes[:, 2:] - boxes[:, :2]).max(1),
         "mask_share": [mask.sum() / 64**2 for _, mask in images],
         "visible": [sum(sample["keypoints_visible"]) / 21 for sample in labels],
+        "visible_share": [sample["visible_share"] for sample in labels],
         "hand_brightness": [image[mask].sum() / (3 * mask.sum()) for image, mask in images],
     }
     assert stats["quantiles_percent"] == [0, 5, 50, 95, 100]

@@ -238,7 +238,7 @@ def test_a_damaged_npy_is_one_sentence(data):
 
 
 def _labels() -> dict:
-    labels = {name: np.zeros(shape).tolist() for name, shape in field_shapes(SCHEMA, 10).items() if shape}
+    labels = {name: np.zeros(shape).tolist() for name, shape in field_shapes(SCHEMA, 10).items() if shape is not None}
     return labels | {
         "schema": SCHEMA,
         "index": 0,
@@ -247,6 +247,7 @@ def _labels() -> dict:
         "image_size": 64,
         "fingertip_table": "t",
         "background": {"name": "n", "licence": "l", "replaced": False},
+        "arm": None,
         "recipe": {},
     }
 
@@ -264,7 +265,19 @@ def test_labels_are_checked_field_by_field():
             good = _labels()[name]
             wrong += [3, [], {}, *(good | {key: 1.5} for key in good), good | {"coco_id": []}]
             wrong += [{k: v for k, v in good.items() if k != key} for key in good]
-        if shape:
+        if name == "arm":
+            good = {"flexion_deg": 1.5, "deviation_deg": -2, "twist_deg": 0.0}
+            assert decode_labels({"json": canonical_json(_labels() | {"arm": good})}, "sample", INDEX)["arm"] == good
+            wrong += [
+                3,
+                [],
+                {},
+                "none",
+                good | {"elbow": 1.0},
+                *(good | {key: value} for key in good for value in (None, "1", 181)),
+            ]
+            wrong += [{k: v for k, v in good.items() if k != key} for key in good] + [good | {"twist_deg": float("nan")}]
+        if shape is not None:
             wrong += [] if name in NULLABLE else [None]
             wrong += [[], "text", {}, [[1], [2, 3]], 10**400, np.full((*shape, 1), 0.0).tolist()]
             wrong += [np.full(shape, np.nan).tolist(), np.full(shape, "1").tolist()]

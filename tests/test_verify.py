@@ -27,7 +27,7 @@ from handsynth.dataset.silhouette import silhouette
 from handsynth.dataset.verify import MAX_FAULTS, verify
 from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_png
 
-PASSES = "depth, parts, normal, uv"
+PASSES = "depth, parts, normal, uv, amodal"
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "parts of three channels": (_image("parts.png", lambda parts: np.repeat(parts[..., None], 3, 2)), "pass parts has shape"),
     "parts with a hole": (_image("parts.png", _with_a_hole), "pass parts and the mask differ in 1 pixels"),
     "parts beyond the hand": (_image("parts.png", lambda parts: np.maximum(parts, 1)), "pass parts and the mask differ"),
-    "parts without a joint": (_image("parts.png", lambda parts: np.where(parts == 1, np.uint8(17), parts)), "17 is no part"),
+    "parts without a joint": (_image("parts.png", lambda parts: np.where(parts == 1, np.uint8(17), parts)), "17 is no part of a"),
     "parts all another finger's": (_image("parts.png", lambda parts: np.where(parts > 0, np.uint8(16), parts)), "and parts passes"),
     "normals with a hole": (_image("normal.png", _with_a_hole), "pass normal and the mask differ in 1 pixels"),
     "normals beyond the hand": (_image("normal.png", lambda n: np.maximum(n, 1)), "pass normal and the mask differ"),
@@ -238,6 +238,18 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "uv beyond the hand": (_image("uv.png", lambda uv: np.maximum(uv, 1)), "pass uv and the mask differ"),
     "uv half covered": (_image("uv.png", lambda uv: uv // np.array([1, 1, 2], np.uint16)), "third channel holds 32767"),
     "uv of 8 bits": (_image("uv.png", lambda uv: (uv >> 8).astype(np.uint8)), "pass uv has shape"),
+    "amodal with a hole": (_image("amodal.png", _with_a_hole), "pass amodal and the mask differ in 1 pixels"),
+    "amodal beyond the hand": (_image("amodal.png", np.ones_like), "pass amodal and the mask differ"),
+    "amodal grey": (_image("amodal.png", lambda amodal: amodal // 2), "it holds 127, not 0 and 255"),
+    "amodal of 16 bits": (_image("amodal.png", lambda amodal: amodal.astype(np.uint16)), "pass amodal has shape"),
+    "a share of a whole hand": (_set("visible_share", 0.999), "visible_share is 0.999, expected 1"),
+    "a share of nothing": (_set("visible_share", None), "visible_share is None, expected 1"),
+    "a share of text": (_set("visible_share", "1"), "field visible_share is not"),
+    "an arm of text": (_set("arm", "long"), "field arm is 'long'"),
+    "an arm without a twist": (_set("arm", {"flexion_deg": 0.0, "deviation_deg": 0.0}), "field arm is"),
+    "an arm out of range": (_set("arm", {"flexion_deg": 10**400, "deviation_deg": 0.0, "twist_deg": 0.0}), "field arm is"),
+    "an arm from nowhere": (_set("arm", {"flexion_deg": 0.0, "deviation_deg": 0.0, "twist_deg": 0.0}), "not that of the recipe"),
+    "a hostile recipe": (lambda l, m: l["recipe"].update(theta=[0]), "theta of the recipe is out of range"),
     "vertices scaled": (_vertices(lambda v: v * np.float32(1.001)), "fingertips are not the vertices"),
     "a vertex nudged": (_vertices(_nudged), "do not give the vertices"),
     "vertices of double precision": (_vertices(lambda v: v.astype(np.float64)), "finite float32"),
@@ -261,6 +273,119 @@ def test_edited_labels_are_caught_though_every_hash_agrees(out, faults, edit):
     found = faults()
     assert len(found) == 1
     assert found[0].startswith(f"{shard_name(1)}, sample 6: ") or found[0].startswith(f"{shard_name(1)}, sample 6, ")
+    assert message in found[0]
+
+
+@pytest.fixture(scope="module")
+def armed(tiny_world, tmp_path_factory) -> Path:
+    """Samples 0:12 of right and left hands with forearms, larger than the others, with every pass."""
+    out = tmp_path_factory.mktemp("armed") / "out"
+    tiny_world.generate(out, passes=PASSES, arm="{probability: 1.0}", image_size=128)
+    return out
+
+
+def test_a_sound_dataset_of_forearms_has_no_fault(armed, tiny_world):
+    """Masks, passes, shares and visibility are those of hand and forearm posed anew; of some hands a part is hidden."""
+    findings = verify(armed, tiny_world.assets, replays=5)
+    assert findings.faults == []
+    assert (findings.samples, findings.silhouettes, findings.replayed) == (12, 12, 5)
+    samples = [members for path in sorted(armed.glob("*.tar")) for _, members in read_shard(path)]
+    labels = [json.loads(members["json"]) for members in samples]
+    assert all(found["arm"] for found in labels)
+    assert {found["side"] for found in labels} == {"right", "left"}
+    assert min(found["visible_share"] for found in labels) < 0.98
+    assert any((decode_png(m["mask.png"], "") != decode_png(m["amodal.png"], "")).any() for m in samples)
+    assert all((decode_png(m["parts.png"], "") == 17).any() for m in samples)
+
+
+def _everywhere(name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
+    """Changes a pass where its sample's forearm is seen: `change` takes the pass and that part of the image."""
+
+    def apply(labels: dict, members: dict) -> None:
+        parts = decode_png(members["parts.png"], "") == 17
+        members[name] = encode_png(np.ascontiguousarray(change(decode_png(members[name], ""), parts)))
+
+    return apply
+
+
+def _cut_off(labels: dict, members: dict) -> None:
+    """A forearm that passes show before the hand alone."""
+    arm = (decode_png(members["parts.png"], "") == 17) & (decode_png(members["amodal.png"], "") == 0)
+    for name in ("depth.png", "parts.png", "normal.png"):
+        layer = decode_png(members[name], "").copy()
+        layer[arm] = 0
+        members[name] = encode_png(layer)
+
+
+def _bent(labels: dict, members: dict) -> None:
+    """Another posture, of which labels and recipe agree."""
+    for owner in (labels["arm"], labels["recipe"]["arm"]):
+        owner["flexion_deg"] = -owner["flexion_deg"] + 20.0
+
+
+def _with_a_corner(amodal: np.ndarray) -> np.ndarray:
+    grown = amodal.copy()
+    grown[:6, :6] = 255 - grown[:6, :6]
+    return grown
+
+
+def _amodal_as_mask(labels: dict, members: dict) -> None:
+    members["mask.png"] = members["amodal.png"]
+
+
+ARM_EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
+    "the arm is not named": (_set("arm", None), "differ in"),
+    "another angle": (lambda l, m: l["arm"].update(twist_deg=l["arm"]["twist_deg"] + 1), "arm is not that of the recipe"),
+    "another posture in both": (_bent, "do not cover the same pixels"),
+    "another girth": (lambda l, m: l["recipe"]["arm"].update(girth=1.9), "do not cover the same pixels"),
+    "another camera in the recipe": (lambda l, m: l["recipe"]["camera"].update(roll_deg=3.0), "recipe does not give the vertices"),
+    "the share off": (_set("visible_share", 0.25), "visible_share is 0.25, mask and amodal give"),
+    "the share a little off": (lambda l, m: l.update(visible_share=l["visible_share"] - 0.003), "hand and forearm give"),
+    "the share above 1": (_set("visible_share", 1.01), "visible_share is 1.01, expected 0 to 1"),
+    "the whole hand as the mask": (_amodal_as_mask, "leaves the depths of the vertices"),
+    "amodal as the mask": (lambda l, m: m.update({"amodal.png": m["mask.png"]}), "mask and amodal give 1.0000"),
+    "amodal grown": (_image("amodal.png", _with_a_corner), "pass amodal and projected vertices"),
+    "amodal without the mask": (_image("amodal.png", np.zeros_like), "pass amodal and the mask differ"),
+    "an arm of another part": (
+        _everywhere("parts.png", lambda parts, arm: np.where(arm, 16, parts).astype(np.uint8)), "16 beside the mask"
+    ),
+    "an arm of no part": (
+        _everywhere("parts.png", lambda parts, arm: np.where(arm, 18, parts).astype(np.uint8)), "18 beside the mask"
+    ),
+    "an arm on the hand": (
+        _image("parts.png", lambda parts: np.where(parts == 1, 17, parts).astype(np.uint8)), "17 is no part of a hand"
+    ),
+    "an arm in parts alone": (
+        _everywhere("depth.png", lambda depth, arm: np.where(arm, 0, depth).astype(np.uint16)), "cover different pixels"
+    ),
+    "an arm cut off in every pass": (_cut_off, "beside the mask and the projected forearm"),
+    "an arm too near": (
+        _everywhere("depth.png", lambda depth, arm: np.where(arm, depth - 30, depth).astype(np.uint16)), "is not the forearm's"
+    ),
+    "an arm with uv": (
+        _everywhere("uv.png", lambda uv, arm: np.where(arm[..., None], np.uint16(65535), uv)), "pass uv and the mask differ"
+    ),
+    "an arm with short normals": (
+        _everywhere("normal.png", lambda n, arm: np.where(arm[..., None], n // 2 + 64, n).astype(np.uint8)), "length of a normal"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", ARM_EDITS)
+def test_edited_forearms_are_caught_though_every_hash_agrees(armed, tmp_path, tiny_world, edit):
+    """Whatever labels and passes say of a forearm is held against its geometry, of the sample that it hides most."""
+    out = Path(shutil.copytree(armed, tmp_path / "copy"))
+    shares = {
+        (number, position): json.loads(members["json"])["visible_share"]
+        for number in range(3)
+        for position, (_, members) in enumerate(read_shard(armed / shard_name(number)))
+    }
+    number, position = min(shares, key=lambda place: shares[place])
+    change, message = ARM_EDITS[edit]
+    repack(out, change, number, position)
+    found = verify(out, tiny_world.assets).faults
+    assert len(found) == 1
+    assert found[0].startswith(f"{shard_name(number)}, sample {4 * number + position}: ")
     assert message in found[0]
 
 
@@ -354,7 +479,7 @@ def reencoded(jpg: bytes) -> bytes:
 
 def test_replay_finds_a_changed_image_and_a_changed_recipe(out, made, tiny_world):
     """A sample made again from its recipe equals the stored one in every member; an edited member is named."""
-    names = ("depth.png", "jpg", "json", "mask.png", "normal.png", "parts.png", "uv.png", "vertices.npy")
+    names = ("amodal.png", "depth.png", "jpg", "json", "mask.png", "normal.png", "parts.png", "uv.png", "vertices.npy")
     assert [r.equal for r in replay(made, [0, 6, 11], tiny_world.assets)] == [names] * 3
     repack(out, lambda labels, members: members.update(jpg=reencoded(members["jpg"])))
     (found,) = replay(out, [6], tiny_world.assets)

@@ -1,5 +1,6 @@
 """A tiny world for tests of generation: toy hand, a small skin, a few images and a small spec; nothing is painted or fetched."""
 
+import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 
 from handsynth.assets.skins.skin import SkinModel, save_skin
+from handsynth.core.hand import HandModel
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.selection import Selection
@@ -84,6 +86,23 @@ def make_world(folder: Path) -> World:
         cv2.imwrite(str(world.images / f"image{k}.png"), rng.integers(0, 256, (48 + 8 * k, 60, 3), np.uint8))
     world.spec_path.write_text(SPEC.format(textures=folder / "skin.npz", backgrounds=world.images, passes=""))
     return world
+
+
+def odd_wrists() -> dict[str, HandModel]:
+    """Toy hands that no forearm fits: without a hole, with two, and with a rim that folds back."""
+    hand = toy_hand()
+    rim, cap = hand.rim, hand.closed_faces[len(hand.faces) :]
+    faces = np.concatenate([hand.faces, cap])
+    corner_of = np.zeros(hand.num_vertices, int)
+    corner_of[hand.faces.ravel()] = hand.uv_faces.ravel()
+    uv_faces = np.concatenate([hand.uv_faces, corner_of[cap].astype(np.int32)])
+    folded = hand.v_template.copy()
+    folded[rim[[0, 1]]] = folded[rim[[1, 0]]]
+    return {
+        "closed": dataclasses.replace(hand, faces=faces, uv_faces=uv_faces),
+        "two holes": dataclasses.replace(hand, faces=hand.faces[:-1], uv_faces=hand.uv_faces[:-1]),
+        "folded": dataclasses.replace(hand, v_template=folded),
+    }
 
 
 def handsynth(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -270,10 +270,12 @@ def _members(src: Path, labels: FreihandLabels, image: int, trans: np.ndarray, i
         "keypoints_cam": labels.keypoints[k].round(_DECIMALS).tolist(),
         "keypoints_xy": xy.round(4).tolist(),
         "keypoints_visible": ((xy >= 0) & (xy < width)).all(1).astype(int).tolist(),
+        "visible_share": None,
         "bbox_xyxy": np.concatenate([outline.min(0), outline.max(0)]).round(4).tolist(),
         "fingertip_table": "freihand",
         "ambient_used": None,
         "background": {"name": f"FreiHAND {VERSIONS[version]}", "licence": LICENCE, "replaced": False},
+        "arm": None,
         "recipe": {"source": "FreiHAND v2", "original": k, "version": VERSIONS[version]},
     }
     return {

@@ -26,6 +26,9 @@ JOINT_LIMITS_DEG = (
 FIXED marks the axes that are no degree of freedom: of the 45 angles, 23 are left.
 """
 
+FOREARM_OF_HAND = 1.38
+"""Wrist to elbow over wrist to tip of the middle finger (NASA, Anthropometric Source Book, 1978: radiale-stylion, hand length)."""
+
 THUMB_ROLL_DEG = -45.0
 """Roll of the thumb's last flexion axis when the nail's sides are unknown [deg].
 

@@ -2,13 +2,13 @@
 
 from handsynth.core.errors import HandsynthError
 
-SCHEMA = "handsynth/2"
+SCHEMA = "handsynth/3"
 """Name and version of the sample schema that is written. CONVENTIONS.md says what each version changed."""
 
-READABLE_SCHEMAS = ("handsynth/1", SCHEMA)
+READABLE_SCHEMAS = ("handsynth/1", "handsynth/2", SCHEMA)
 """Schemas that are read, oldest first. Datasets of an older one are trained on, verified and shown, never continued or replayed."""
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Version of the code that makes samples: part of a dataset's identity, and recorded in its index.
 
 To be raised with every change after which an unchanged spec, on unchanged assets, gives another recipe, label or pixel: in
@@ -22,7 +22,7 @@ tests/test_golden.py fails when one of the three was forgotten.
 def check_schema(schema: object, where: str) -> None:
     """Raises HandsynthError when the schema of a dataset or of its labels, read at `where`, is none of READABLE_SCHEMAS."""
     if schema not in READABLE_SCHEMAS:
-        raise HandsynthError(f"{where}: schema is {schema!r:.60}, this version reads {' and '.join(READABLE_SCHEMAS)}")
+        raise HandsynthError(f"{where}: schema is {schema!r:.60}, this version reads {', '.join(READABLE_SCHEMAS)}")
 
 
 JOINT_NAMES = (
@@ -70,15 +70,19 @@ FINGERTIP_TABLES = {
 `freihand` is `lmb-freiburg/freihand:utils/mano_utils.py` and our default; a hand of another topology brings its own table.
 """
 
+ARM_PART = 17
+"""The forearm's value in the parts pass, after those of the 16 joints, each of which is its number plus one."""
+
 KEYPOINT_PARTS = (
-    (0,),
+    (0, ARM_PART - 1),
     (0, 13, 14, 15), (13, 14, 15), (13, 14, 15), (13, 14, 15),
     (0, 1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3),
     (0, 4, 5, 6), (4, 5, 6), (4, 5, 6), (4, 5, 6),
     (0, 10, 11, 12), (10, 11, 12), (10, 11, 12), (10, 11, 12),
     (0, 7, 8, 9), (7, 8, 9), (7, 8, 9), (7, 8, 9),
 )  # fmt: skip
-"""Parts (joints that move the surface) in whose flesh each keypoint lies: its finger's, of a finger's first the palm's too."""
+"""Parts (joints that move the surface) in whose flesh each keypoint lies: its finger's, of a finger's first the palm's too, of the
+wrist the palm and the forearm, which is the part after the joints."""
 
 VISIBLE_TOLERANCE_M = 0.02
 """A keypoint is visible when no surface of its own parts lies more than this in front of it [m].

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import re
 import sys
+import types
 import typing
 from typing import Any
 
@@ -18,7 +19,8 @@ _NAMES = {float: "a finite number", int: "a whole number", bool: "true or false"
 def build(cls: type[T], values: Any, where: str, error: type[HandsynthError], prefix: str = "") -> T:
     """Fills dataclass `cls` from a mapping. `where` names the source in messages, `error` is what is raised.
 
-    Understands nested dataclasses, tuples of fixed or any length, dictionaries with text keys, and the four plain types.
+    Understands nested dataclasses, tuples of fixed or any length, dictionaries with text keys, the four plain types, and each of
+    them or None.
     """
     if not isinstance(values, dict):
         raise error(f"{where}: {prefix.rstrip('.') or 'the whole'} must be a mapping of keys to values, found {values!r:.60}")
@@ -39,6 +41,8 @@ def build(cls: type[T], values: Any, where: str, error: type[HandsynthError], pr
 def _convert(hint: Any, value: Any, where: str, error: type[HandsynthError], key: str) -> Any:
     """One plain value as the type that the field declares."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _convert(arguments[0], value, where, error, key)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, where, error, key + ".")
     if origin is dict:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from handsynth.core.anatomy import FOREARM_OF_HAND
 from handsynth.core.arrays import read_typed
 from handsynth.core.conventions import KEYPOINT_SOURCE
 from handsynth.core.errors import AssetError
-from handsynth.core.mesh import boundary_loop, cap_fan
+from handsynth.core.mesh import boundary_loops, cap_fan
 from handsynth.core.rotation import rotvec_to_rotmat
 
 
@@ -95,18 +96,44 @@ class HandModel:
 
     @cached_property
     def rim(self) -> np.ndarray:
-        """(R,) vertices around the open wrist, in the order of the faces' own edges."""
-        return boundary_loop(self.faces)
+        """(R,) vertices around the open wrist, the largest hole, in the order of the faces' own edges; (0,) without a hole."""
+        return self._holes[0] if self._holes else np.empty(0, int)
+
+    @cached_property
+    def _holes(self) -> list[np.ndarray]:
+        return boundary_loops(self.faces)
+
+    @cached_property
+    def rim_turns(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(R,) angles of the rim's vertices about the wrist's axis, 0 at the palm's side and pi/2 at the thumb's, and (R,) steps
+        from each to the next [rad]; None when the rim does not go round once in one direction, or is not the only hole: then
+        no forearm fits it.
+        """
+        if len(self._holes) != 1:
+            return None
+        points = self.v_template[self.rim, 1:]
+        # Of a flat wrist, angles as an ellipse has them: stretched to a circle.
+        y, z = ((points - points.mean(0)) / np.ptp(points, axis=0)).T
+        angle = np.unwrap(np.arctan2(z, -y))
+        step = np.append(np.diff(angle), angle[0] - angle[-1])
+        step = (step + np.pi) % (2 * np.pi) - np.pi
+        once = abs(abs(step.sum()) - 2 * np.pi) < 1e-6 and bool((step * step.sum() > 0).all())
+        return (angle, step) if once else None
+
+    @cached_property
+    def forearm_length_m(self) -> float:
+        """Rim to elbow of the mean shape [m]."""
+        return FOREARM_OF_HAND * float(np.linalg.norm(self.rest_joints[0] - self.v_template[self.fingertips[2]]))
 
     @cached_property
     def closed_faces(self) -> np.ndarray:
-        """(F + R - 2, 3) int32 faces of the hand as it is drawn: the wrist is closed by a cap, which comes last."""
+        """(F + R - 2, 3) int32 faces of a hand without an arm as it is drawn: the wrist is closed by a cap, which comes last."""
         return np.concatenate([self.faces, self.rim[cap_fan(len(self.rim))]]).astype(np.int32)
 
     @cached_property
     def closed_parts(self) -> np.ndarray:
         """(F + R - 2,) `parts` of `closed_faces`; the cap belongs to the wrist."""
-        return np.concatenate([self.parts, np.zeros(len(self.rim) - 2, np.int32)])
+        return np.concatenate([self.parts, np.zeros(max(len(self.rim) - 2, 0), np.int32)])
 
 
 @dataclass(frozen=True)

@@ -28,19 +28,25 @@ def boundary_loop(faces: np.ndarray) -> np.ndarray:
 
     Raises ValueError when the mesh is closed or has more than one hole.
     """
+    loops = boundary_loops(faces)
+    if len(loops) != 1:
+        raise ValueError(f"the mesh has {len(loops)} holes, expected one" if loops else "the mesh is closed: it has no boundary")
+    return loops[0]
+
+
+def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
+    """(F, 3) faces -> the vertices around each hole, in the order of the faces' own edges; the longest loop first."""
     directed = {(int(a), int(b)) for f in faces for a, b in ((f[0], f[1]), (f[1], f[2]), (f[2], f[0]))}
     following = {a: b for a, b in directed if (b, a) not in directed}
-    if not following:
-        raise ValueError("the mesh is closed: it has no boundary")
-    start = min(following)
-    loop = [start]
-    while (nxt := following[loop[-1]]) != start:
-        loop.append(nxt)
-    if len(loop) != len(following):
-        raise ValueError(f"the mesh has more than one hole: {len(following)} boundary edges, {len(loop)} in the first loop")
-    return np.array(loop)
+    loops = []
+    while following:
+        loop = [min(following)]
+        while (nxt := following.pop(loop[-1], loop[0])) != loop[0]:
+            loop.append(nxt)
+        loops.append(np.array(loop))
+    return sorted(loops, key=len, reverse=True)
 
 
 def cap_fan(num_rim: int) -> np.ndarray:
     """(R - 2, 3) rows of a `boundary_loop` of R vertices: a fan that closes its hole, wound like the faces around it."""
-    return np.stack([np.zeros(num_rim - 2, int), np.arange(2, num_rim), np.arange(1, num_rim - 1)], 1)
+    return np.stack([np.zeros(max(num_rim - 2, 0), int), np.arange(2, num_rim), np.arange(1, num_rim - 1)], 1)

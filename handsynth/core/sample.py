@@ -33,6 +33,10 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
         (21,),
         "1 when in the image and not hidden by another part, or by its own beyond the tolerance, else 0",
     ),
+    "visible_share": (
+        (),
+        "share of the hand's silhouette in the image that nothing else hides, counted on a lattice of pixels; null in photos",
+    ),
     "bbox_xyxy": ((4,), "bounds of the projected vertices [px]"),
     "fingertip_table": (None, "name of the vertices that serve as fingertips"),
     "ambient_used": ((3,), "ambient light as rendered, after the background's tint: linear RGB times intensity; null in photos"),
@@ -40,14 +44,23 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
         None,
         "image behind the hand: name, licence, replaced (the drawn one could not be read), coco_id if any",
     ),
+    "arm": (
+        None,
+        "null, or the forearm's flexion_deg (positive towards the palm), deviation_deg (towards the thumb) and twist_deg",
+    ),
     "recipe": (None, "every decision behind the sample"),
 }
 """Keys of a sample's JSON: shape of the numbers (None: not an array) and meaning."""
 
-ADDED: dict[str, str] = {"ambient_used": "handsynth/2", "background": "handsynth/2"}
+ADDED: dict[str, str] = {
+    "ambient_used": "handsynth/2",
+    "background": "handsynth/2",
+    "visible_share": "handsynth/3",
+    "arm": "handsynth/3",
+}
 """Fields that came after the first schema: labels of an older one may lack them."""
 
-NULLABLE = {"ambient_used"}
+NULLABLE = {"ambient_used", "visible_share"}
 """Fields that may be null: what is not known of a photograph."""
 
 MEASURED = {"ambient_used"}
@@ -58,9 +71,10 @@ _FIRST_SHAPES = 10
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
-    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most",
+    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most, 17 = forearm",
     "normal": "8-bit RGB PNG, unit normal n of the camera frame as (n + 1) / 2, 0 = background",
     "uv": "16-bit RGB PNG, R = u, G = v (up) of 65535, B = 65535 on the hand and 0 elsewhere",
+    "amodal": "8-bit PNG, 255 where a pixel's centre is on the hand, whether it is hidden or not, else 0",
 }
 """Optional images of a sample and how they are encoded."""
 
@@ -71,9 +85,11 @@ class Sample:
 
     labels: dict[str, Any]
     image: np.ndarray  # (H, W, 3) uint8 sRGB
-    mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
+    mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand, and nothing hides it there
     vertices: np.ndarray  # (V, 3) float32, camera frame [m]
-    passes: dict[str, np.ndarray]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], the others as in their files
+    passes: dict[
+        str, np.ndarray
+    ]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], amodal bool, the others as in their files
 
     @property
     def index(self) -> int:
@@ -137,6 +153,8 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
         raise HandsynthError(f"{where}: field image_size is {labels['image_size']!r:.40}, expected a whole number")
     if "background" in labels and not _is_background(labels["background"]):
         raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
+    if labels.get("arm") is not None and not _is_arm(labels["arm"]):
+        raise HandsynthError(f"{where}: field arm is {labels['arm']!r:.60}, expected null or {', '.join(ARM_ANGLES)}")
     return labels
 
 
@@ -149,6 +167,17 @@ def field_shapes(schema: str, num_shapes: int) -> dict[str, tuple[int, ...] | No
         for name, (shape, _) in FIELDS.items()
         if READABLE_SCHEMAS.index(ADDED.get(name, READABLE_SCHEMAS[0])) <= age
     }
+
+
+ARM_ANGLES = ("flexion_deg", "deviation_deg", "twist_deg")
+"""What labels say of a forearm."""
+
+
+def _is_arm(value: Any) -> bool:
+    """Whether it has the three angles, each of half a turn at most."""
+    if not isinstance(value, dict) or set(value) != set(ARM_ANGLES):
+        return False
+    return all(type(angle) in (int, float) and abs(angle) <= 180 for angle in value.values())
 
 
 def _is_background(value: Any) -> bool:

@@ -101,6 +101,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     library = library_of(spec, assets)
     for note in library.backgrounds.notes:
         print(note, file=sys.stderr)
+    if spec.arm.probability > 0 and library.hand.rim_turns is None:
+        print(f"the hand {library.hand.name!r} has no open wrist that a forearm fits: it is made without", file=sys.stderr)
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,

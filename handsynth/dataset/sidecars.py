@@ -183,7 +183,7 @@ def conventions(passes: tuple[str, ...]) -> dict[str, Any]:
     return {
         "fields": {name: text for name, (_, text) in FIELDS.items()},
         "vertices.npy": "float32 (V, 3), camera frame [m]",
-        "mask.png": "8-bit PNG, 255 where the pixel's centre is on the hand, 0 elsewhere",
+        "mask.png": "8-bit PNG, 255 where the pixel's centre is on the hand and nothing hides it, 0 elsewhere",
         "passes": {name: PASSES[name] for name in passes},
         "joint_names": list(JOINT_NAMES),
         "keypoint_names": list(KEYPOINT_NAMES),

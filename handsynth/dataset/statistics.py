@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.conventions import ARM_PART, FINGER_JOINTS, FINGERS
 from handsynth.core.index import read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
@@ -18,6 +18,7 @@ from handsynth.recipe.spec import DatasetSpec, grid_axes
 
 _PART_COLORS = np.zeros((256, 3), np.uint8)
 _PART_COLORS[1] = (200, 180, 160)
+_PART_COLORS[ARM_PART] = (120, 110, 105)
 for _finger, _joints in FINGER_JOINTS.items():
     for _k, _joint in enumerate(_joints):
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
@@ -72,6 +73,8 @@ def _viewable(name: str, layer: np.ndarray) -> np.ndarray:
         return np.repeat(grey.astype(np.uint8)[..., None], 3, 2)
     if name == "parts":
         return _PART_COLORS[layer]
+    if name == "amodal":
+        return np.repeat(layer[..., None], 3, 2)
     return layer if layer.dtype == np.uint8 else (layer >> 8).astype(np.uint8)
 
 
@@ -130,16 +133,17 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
 
 
 def collect_stats(out: Path | str) -> dict[str, Any]:
-    """What a dataset holds, in numbers: views, sizes, visibility, brightness, poses, backgrounds. Reads every sample."""
+    """What a dataset holds, in numbers: views, sizes, visibility, forearms, brightness, poses, backgrounds. Reads every sample."""
     folder = open_folder(out)
     index = read_index(folder)
     columns: dict[str, list[float]] = {
-        k: [] for k in ("elevation_deg", "azimuth_deg", "distance_m", "hand_px", "mask_share", "visible")
+        k: [] for k in ("elevation_deg", "azimuth_deg", "distance_m", "hand_px", "mask_share", "visible", "visible_share")
     }
     sides: Counter[str] = Counter()
     poses: set[int] = set()
     backgrounds: set[int] = set()
     lightness: list[float] = []
+    arms = 0
     for entry in index["shards"]:
         for number, members in read_samples(folder, entry["name"]):
             where = f"{entry['name']}, sample {number}"
@@ -151,6 +155,9 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
             columns["hand_px"].append(max(box[2] - box[0], box[3] - box[1]))
             columns["mask_share"].append(float(mask.mean()))
             columns["visible"].append(float(np.mean(labels["keypoints_visible"])))
+            if labels.get("visible_share") is not None:  # not in older schemas
+                columns["visible_share"].append(labels["visible_share"])
+            arms += labels.get("arm") is not None
             lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
             sides[recipe.side] += 1
             poses.add(recipe.pose.bank_index)
@@ -164,6 +171,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
         "shards": len(index["shards"]),
         "bytes": sum(entry["bytes"] for entry in index["shards"]),
         "sides": dict(sides),
+        "arms": arms,
         "bank_poses": len(poses),
         "backgrounds": len(backgrounds),
         "quantiles_percent": list(quantiles),

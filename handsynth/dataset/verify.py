@@ -8,15 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.annotate import clearance, keypoint_clearance
+from handsynth.annotate import clearance, hand_and_arm, keypoint_clearance, visible_share
 from handsynth.core.camera import project, transform
-from handsynth.core.conventions import DEPTH_UNIT_M, JOINT_NAMES, OCCLUDER_GAP_M, READABLE_SCHEMAS, SCHEMA, VISIBLE_TOLERANCE_M
+from handsynth.core.conventions import (
+    ARM_PART,
+    DEPTH_UNIT_M,
+    JOINT_NAMES,
+    OCCLUDER_GAP_M,
+    READABLE_SCHEMAS,
+    SCHEMA,
+    VISIBLE_TOLERANCE_M,
+)
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
 from handsynth.core.index import read_index
 from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.named_hands import find_hand, open_hand
-from handsynth.core.sample import decode_labels, decode_npy
+from handsynth.core.sample import ARM_ANGLES, decode_labels, decode_npy
 from handsynth.core.shard import Members, read_shard, shard_name
 from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.replay import Here, replay
@@ -24,7 +32,9 @@ from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
 from handsynth.image.encode import decode_jpeg, decode_png
+from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
+from handsynth.scene.pose import PoseStage
 
 REPROJECTION_PX = 0.01
 """keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
@@ -37,6 +47,12 @@ SILHOUETTES = 256
 
 STRAY_PIXELS, STRAY_SHARE = 4, 0.002
 """So many pixels, and this share of the hand's, may differ between the two: OpenGL snaps vertices to 1/256 px."""
+
+ARM_DEPTH_M, ARM_DEPTH_SHARE = 0.001, 0.02
+"""So much may the depth of so many of a forearm's pixels be away from that of its geometry, where it is seen edge-on [m]."""
+
+SHARE_ERROR, SHARE_OF_PIXELS = 0.001, 0.05
+"""visible_share must be this near to what geometry gives, and to what mask and amodal have, which it counts on a lattice."""
 
 MAX_FAULTS = 100
 """After so many faults the search stops."""
@@ -74,6 +90,7 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
     findings = Findings()
     expected = _check_index(index, folder, findings)
     hand = _find_hand(index, folder, assets, here, findings)
+    poses = None if hand is None else PoseStage(hand)
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
     for number, entry in enumerate(index["shards"]):
@@ -82,10 +99,12 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
         wanted = expected[position : position + entry["count"]]
         for k, (where, members) in enumerate(_read_checked(folder, number, entry, wanted, findings)):
             try:
-                labels, mask, vertices = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
-                if hand is not None and (position + k) % stride == 0:
-                    _check_pose(labels, vertices, hand, where)
-                    _check_silhouette(vertices, hand, mask, labels, where)
+                read = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
+                if poses is not None and (position + k) % stride == 0:
+                    _check_pose(read.labels, read.vertices, poses.model, where)
+                    arm = _posed_arm(read, poses, where)
+                    _check_silhouette(read, poses.model, arm, where)
+                    _check_visibility(read, poses.model, arm, where)
                     findings.silhouettes += 1
                 findings.samples += 1
             except HandsynthError as error:
@@ -168,10 +187,23 @@ def _read_checked(
         findings.add(f"{name} holds other samples than its place in the dataset asks for (first missing: {missing})")
 
 
-def _check_sample(
-    members: Members, where: str, index: dict[str, Any], number: int
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Labels against geometry and pixels: returns labels, (H, W) bool mask and (V, 3) vertices. Raises HandsynthError."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A sample that was read."""
+
+    labels: dict[str, Any]
+    mask: np.ndarray  # (H, W) bool
+    vertices: np.ndarray  # (V, 3) float32
+    layers: dict[str, np.ndarray]  # passes, as they are stored
+
+    @property
+    def has_arm(self) -> bool:
+        """Whether its labels name a forearm."""
+        return self.labels.get("arm") is not None
+
+
+def _check_sample(members: Members, where: str, index: dict[str, Any], number: int) -> _Read:
+    """Labels against geometry and pixels. Raises HandsynthError."""
     labels = decode_labels(members, where, index)
     if labels["dataset"] != index["dataset"] or labels["index"] != number:
         raise HandsynthError(f"{where}: belongs to another dataset or is another sample ({labels['index']!r:.20})")
@@ -203,14 +235,32 @@ def _check_sample(
     if (visible & ((xy < 0) | (xy >= size)).any(1)).any():
         raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
     layers = {name: decode_png(members.get(f"{name}.png", b""), f"{where}, {name}") for name in index["spec"]["passes"]}
-    _check_passes(layers, mask > 0, vertices[:, 2], where)
+    read = _Read(labels, mask > 0, vertices, layers)
+    _check_passes(read, where)
+    if labels["schema"] == SCHEMA:
+        _check_arm_labels(read, where)
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
-    return labels, mask > 0, vertices
+    return read
+
+
+def _check_arm_labels(read: _Read, where: str) -> None:
+    """`arm` is that of the recipe, and visible_share agrees with mask and amodal; without an arm nothing hides the hand."""
+    labels, recipe = read.labels, recipe_from_dict(read.labels["recipe"], where, len(read.labels["beta"]))
+    if labels["arm"] != (recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}):
+        raise HandsynthError(f"{where}: arm is not that of the recipe")
+    share = labels["visible_share"]
+    if share is None or not 0 <= share <= 1 or (share != 1 and not read.has_arm):
+        raise HandsynthError(f"{where}: visible_share is {share!r:.20}, expected {'0 to 1' if read.has_arm else '1'}")
+    if "amodal" in read.layers:
+        pixels = read.mask.sum() / (read.layers["amodal"] > 0).sum()
+        if abs(pixels - share) > SHARE_OF_PIXELS:
+            raise HandsynthError(f"{where}: visible_share is {share}, mask and amodal give {pixels:.4f}")
 
 
 _PASS_TYPES: dict[str, tuple[type, tuple[int, ...]]] = {
     "depth": (np.uint16, ()), "parts": (np.uint8, ()), "normal": (np.uint8, (3,)), "uv": (np.uint16, (3,)),
+    "amodal": (np.uint8, ()),
 }  # fmt: skip
 """Type and channels of each pass."""
 
@@ -218,29 +268,33 @@ NORMAL_LENGTH = 0.02
 """Normals may be so much longer or shorter than 1: three components in steps of 2/255, rounded or cut off."""
 
 
-def _check_passes(layers: dict[str, np.ndarray], mask: np.ndarray, z: np.ndarray, where: str) -> None:
-    """Type and shape of each pass; that it covers the mask's pixels and no others; and that its values can be true.
-
-    Args:
-        layers: the passes by name.
-        mask: (H, W) bool.
-        z: (V,) depths of the vertices [m].
-        where: names the sample in errors.
+def _check_passes(read: _Read, where: str) -> None:
+    """Type and shape of each pass; that it covers the mask's pixels, and others only where an arm may be; and that its values can
+    be true.
     """
-    for name, layer in layers.items():
+    mask, z, seen = read.mask, read.vertices[:, 2], None
+    for name, layer in read.layers.items():
         dtype, channels = _PASS_TYPES[name]
         if layer.dtype != dtype or layer.shape != mask.shape + channels:
             raise HandsynthError(f"{where}: pass {name} has shape {layer.shape} and type {layer.dtype}")
         covered = layer.reshape(*mask.shape, -1).any(2)
-        if (covered != mask).any():
+        if ((covered != mask) & (mask | (not read.has_arm or name == "uv"))).any():
             raise HandsynthError(f"{where}: pass {name} and the mask differ in {(covered != mask).sum()} pixels")
+        if name in ("depth", "parts", "normal"):
+            other, seen = seen, (name, covered)
+            if other is not None and (other[1] != covered).any():
+                raise HandsynthError(f"{where}: passes {other[0]} and {name} cover different pixels")
         values, wrong = layer[mask], ""
         if name == "depth" and (values.min() < z.min() / DEPTH_UNIT_M - 1 or values.max() > z.max() / DEPTH_UNIT_M + 1):
             wrong = f"{values.min()}..{values.max()} leaves the depths of the vertices"
         if name == "parts" and values.max() > len(JOINT_NAMES):
-            wrong = f"{values.max()} is no part: there are {len(JOINT_NAMES)}"
+            wrong = f"{values.max()} is no part of a hand: it has {len(JOINT_NAMES)}"
+        if name == "parts" and (layer[covered & ~mask] != ARM_PART).any():
+            wrong = f"{layer[covered & ~mask].min()} beside the mask, where only the forearm's {ARM_PART} may be"
+        if name == "amodal" and (layer[covered] != 255).any():
+            wrong = f"it holds {layer[covered].min()}, not 0 and 255"
         if name == "normal":
-            length = np.linalg.norm(values / 127.5 - 1, axis=1)
+            length = np.linalg.norm(layer[covered] / 127.5 - 1, axis=1)
             if np.abs(length - 1).max() > NORMAL_LENGTH:
                 wrong = f"{length[np.abs(length - 1).argmax()]:.2f} is the length of a normal, not 1"
         if name == "uv" and (values[:, 2] != 65535).any():
@@ -298,14 +352,58 @@ def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, w
         raise HandsynthError(f"{where}: keypoints_cam are not those of the vertices")
 
 
-def _check_silhouette(vertices: np.ndarray, hand: HandModel, mask: np.ndarray, labels: dict[str, Any], where: str) -> None:
-    """The mask against the pixel centres that triangles cover, and visibility against the surface in front, computed anew."""
+def _posed_arm(read: _Read, poses: PoseStage, where: str) -> np.ndarray | None:
+    """(A, 3) the forearm that the recipe names, before the same camera; None for a bare wrist."""
+    if not read.has_arm:
+        return None
+    recipe = recipe_from_dict(read.labels["recipe"], where, poses.model.num_shapes)
+    again = poses.pose([recipe], read.labels["image_size"])
+    if np.abs(again.vertices[0] - read.vertices).max() > POSED_M:
+        raise HandsynthError(f"{where}: the recipe does not give the vertices, so that its forearm cannot be checked")
+    return again.arms[0]
+
+
+def _check_silhouette(read: _Read, hand: HandModel, arm: np.ndarray | None, where: str) -> None:
+    """The mask against the pixel centres that triangles cover, and what a forearm changes in the passes.
+
+    The mask is the hand's silhouette but for what the forearm hides; `amodal` is all of it; and beside the mask there is a forearm
+    where the passes show one, at its depth.
+    """
+    labels, mask, vertices = read.labels, read.mask, read.vertices.astype(np.float64)
     K, size = np.array(labels["K"]), labels["image_size"]
-    drawn = silhouette(project(vertices.astype(np.float64), K), hand.closed_faces, size)
-    if (drawn != mask).sum() > STRAY_PIXELS + STRAY_SHARE * drawn.sum():
-        raise HandsynthError(f"{where}: mask and projected vertices do not cover the same pixels ({(drawn != mask).sum()} differ)")
+
+    def compare(found: np.ndarray, drawn: np.ndarray, what: str) -> None:
+        if (drawn != found).sum() > STRAY_PIXELS + STRAY_SHARE * drawn.sum():
+            raise HandsynthError(f"{where}: {what} do not cover the same pixels ({(drawn != found).sum()} differ)")
+
+    if arm is None:
+        compare(mask, silhouette(project(vertices, K), hand.closed_faces, size), "mask and projected vertices")
+        return
+    one = vertices[None], arm[None].astype(np.float64), hand, K[None], np.array([labels["side"] == "left"]), size
+    (own,), (before,) = hand_and_arm(*one)
+    compare(mask, (own > 0) & (own >= before), "mask and what the forearm leaves of the projected vertices")
+    if "amodal" in read.layers:
+        compare(read.layers["amodal"] > 0, own > 0, "pass amodal and projected vertices")
+    for name in ("depth", "parts", "normal"):
+        if name in read.layers:
+            covered = read.layers[name].reshape(size, size, -1).any(2)
+            compare(covered & ~mask, before > own, f"pass {name} beside the mask and the projected forearm")
+    if "depth" in read.layers:
+        both = (read.layers["depth"] > 0) & ~mask & (before > own)
+        error = np.abs(read.layers["depth"][both] * DEPTH_UNIT_M - 1 / before[both])
+        if (error > ARM_DEPTH_M).sum() > STRAY_PIXELS + ARM_DEPTH_SHARE * both.sum():
+            raise HandsynthError(f"{where}: pass depth is not the forearm's ({(error > ARM_DEPTH_M).sum()} pixels differ)")
+    share = float(visible_share(*one)[0])
+    if abs(share - labels["visible_share"]) > SHARE_ERROR:
+        raise HandsynthError(f"{where}: visible_share is {labels['visible_share']}, hand and forearm give {share:.4f}")
+
+
+def _check_visibility(read: _Read, hand: HandModel, arm: np.ndarray | None, where: str) -> None:
+    """keypoints_visible against the surface in front of each keypoint, computed anew."""
+    labels = read.labels
     keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
-    inside, clear = keypoint_clearance(keypoints, xy, vertices, hand, K, size, labels["schema"])
+    K, size = np.array(labels["K"]), labels["image_size"]
+    inside, clear = keypoint_clearance(keypoints, xy, read.vertices, hand, K, size, labels["schema"], arm)
     visible = np.array(labels["keypoints_visible"], bool)
     wrong = np.flatnonzero((visible != (inside & (clear >= 0))) & (np.abs(clear) > 1e-6))
     if len(wrong):

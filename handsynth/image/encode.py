@@ -64,7 +64,9 @@ def encode_pass(name: str, layer: np.ndarray) -> bytes:
     """A rendered pass -> the PNG that core.sample.PASSES describes."""
     if name == "depth":
         layer = np.round(layer / np.float32(DEPTH_UNIT_M)).astype(np.uint16)
-    return encode_png(layer, PNG_FLAT if name == "parts" else PNG_SMOOTH)
+    if name == "amodal":
+        layer = layer.view(np.uint8) * np.uint8(255)
+    return encode_png(layer, PNG_FLAT if name in ("parts", "amodal") else PNG_SMOOTH)
 
 
 def encode_sample(sample: Sample) -> Members:

@@ -1,5 +1,7 @@
 """A light stand-in for the posed hand, quick enough to frame it and to see whether fingers collide while deciding."""
 
+import math
+
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
@@ -61,6 +63,43 @@ class HandProxy:
         pair = np.arange(len(_PAIRS))
         least = np.minimum(self.least_gap[donors[:, 0], pair], self.least_gap[donors[:, 1], pair])
         return bool((_gaps(self.chains[rows, np.arange(5)]) < least).any())
+
+
+FOREARM_RADII = np.array([1.0, 1.05, 1.15, 1.3, 1.45, 1.6, 1.7, 1.6, 1.4])
+"""Radii of the balls that stand for a forearm, evenly from wrist to elbow, over the wrist's own."""
+
+NEAREST_FOREARM_M = 0.1
+"""No part of a forearm comes nearer to the camera than this along its axis: it must neither hold it nor reach behind it [m]."""
+
+
+class ForearmProxy:
+    """Balls from wrist to elbow, for whether a forearm stands between camera and hand."""
+
+    def __init__(self, model: HandModel, root: np.ndarray) -> None:
+        """For hands whose root is turned by `root` (3, 3), template to world; of the mean shape."""
+        rim = model.v_template[model.rim]
+        self._root, self._wrist = root, model.rest_joints[0] + root @ (rim.mean(0) - model.rest_joints[0])
+        self._radius = FOREARM_RADII * float(np.ptp(rim, axis=0)[1:].mean() / 2)
+        self._place = np.linspace(0, model.forearm_length_m, len(FOREARM_RADII))[:, None]
+
+    def seen_share(self, points: np.ndarray, T_cam_world: np.ndarray, flexion: float, deviation: float) -> float:
+        """Share of `points` (N, 3) [m, world] that the forearm leaves to the camera; 0 where it comes too near to the camera.
+
+        Flexion and deviation of the wrist in radians, as in `scene.arm`.
+        """
+        bend = max(math.hypot(flexion, deviation), 1e-9)
+        out = math.sin(bend) / bend
+        balls = self._wrist + self._place * (self._root @ (math.cos(bend), -flexion * out, deviation * out))
+        rotation, shift = T_cam_world[:3, :3], T_cam_world[:3, 3]
+        seen, balls = points @ rotation.T + shift, balls @ rotation.T + shift
+        if (balls[:, 2] - self._radius).min() < NEAREST_FOREARM_M:
+            return 0.0
+        # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
+        squared = (seen * seen).sum(1)
+        t = balls @ seen.T / squared
+        beside = (balls * balls).sum(1)[:, None] - t * t * squared
+        hidden = (beside < (self._radius**2)[:, None]) & (t < 1)
+        return 1 - float(hidden.any(0).mean())
 
 
 def _phalanx_pairs() -> np.ndarray:

@@ -12,6 +12,9 @@ Vector = tuple[float, float, float]
 BATCH = 32
 """Samples that pass through the stages together: large enough for matrix products, small enough for the processor's cache."""
 
+ARM_VARIANTS = 6
+"""Patterns of each kind that a forearm's skin may choose from."""
+
 MAX_NUMBER = 1000.0
 """No angle, coefficient, place [m], gain or light of a stored recipe is larger: far above all that is drawn."""
 
@@ -79,6 +82,21 @@ class SensorChoice:
 
 
 @dataclass(frozen=True)
+class ArmChoice:
+    """The forearm and its skin; None in a recipe stands for a bare wrist (see scene.arm)."""
+
+    flexion_deg: float  # of the wrist, positive towards the palm
+    deviation_deg: float  # of the wrist, positive towards the thumb
+    twist_deg: float  # of the elbow against the wrist, about the forearm
+    girth: float  # growth of the sections over the mean forearm's, 1 is the mean
+    variant: int  # of the skin's patterns
+    mottling: float
+    veins: float
+    hair: float
+    tan: float  # hundredths of the tone that the forearm is darker than the hand
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One sample, decided. Angles in radians, lengths in metres, unless the name says otherwise."""
 
@@ -94,11 +112,14 @@ class Recipe:
     ambient: Ambient
     background: BackgroundChoice
     sensor: SensorChoice
+    arm: ArmChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `recipe_from_dict` is the inverse."""
+        """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
         parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background", "sensor")}
-        return vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
+        values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
+        del values["arm"]
+        return values | ({"arm": vars(self.arm)} if self.arm else {})
 
 
 def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
@@ -117,6 +138,14 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
         "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and 0 <= sensor.noise <= 1,
         "sensor.gains": min(sensor.gains) >= 0 and sensor.noise_key >= 0,
     }
+    if arm := recipe.arm:
+        sane |= {
+            "arm": max(abs(arm.flexion_deg), abs(arm.deviation_deg)) <= 90 and abs(arm.twist_deg) <= 180,
+            "arm.girth": 0 <= arm.girth <= 3,
+            "arm.variant": 0 <= arm.variant < ARM_VARIANTS,
+            "arm.tan": abs(arm.tan) <= 50,
+        }
+        sane |= {f"arm.{name}": 0 <= getattr(arm, name) <= 1 for name in ("mottling", "veins", "hair")}
     numbers = {"theta": recipe.theta, "beta": recipe.beta, "alpha": recipe.alpha, "trans": recipe.trans, "camera": camera.target}
     numbers |= {"sensor.gains": sensor.gains, "ambient": recipe.ambient.color + recipe.ambient.up_cam}
     numbers |= {f"light {k}": light.color + light.direction_cam for k, light in enumerate(recipe.lights)}

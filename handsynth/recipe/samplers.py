@@ -1,7 +1,7 @@
 """Samplers: from (spec, library, index) to every decision of one sample, and the distribution of each. Pure: no order, no clock."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,15 +14,44 @@ from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
-from handsynth.recipe.proxy import HandProxy
-from handsynth.recipe.recipe import BATCH, Ambient, BackgroundChoice, CameraChoice, Light, PoseChoice, Recipe, SensorChoice
-from handsynth.recipe.spec import BackgroundSpec, CameraSpec, DatasetSpec, LightSpec, PoseSpec, SensorSpec, grid_axes
+from handsynth.recipe.proxy import ForearmProxy, HandProxy
+from handsynth.recipe.recipe import (
+    ARM_VARIANTS,
+    BATCH,
+    Ambient,
+    ArmChoice,
+    BackgroundChoice,
+    CameraChoice,
+    Light,
+    PoseChoice,
+    Recipe,
+    SensorChoice,
+)
+from handsynth.recipe.spec import (
+    WRIST_LIMITS_DEG,
+    ArmSpec,
+    BackgroundSpec,
+    CameraSpec,
+    DatasetSpec,
+    LightSpec,
+    PoseSpec,
+    SensorSpec,
+    grid_axes,
+)
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
 """Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
 
 SWAP_TRIES = 32
 """Draws of swapped fingers before the unswapped pose is kept; about one draw in five collides."""
+
+ARM_TRIES, TWIST_LIMIT_DEG = 32, 80.0
+"""Draws of a wrist's posture before the hand is left without a forearm; and how far a forearm twists in either direction (as
+WRIST_LIMITS_DEG).
+"""
+
+LEAST_SEEN = 0.35
+"""Share of the hand's points that no forearm may take from the camera."""
 
 DECIMALS = 6
 """Decimals kept of every drawn number: what JSON stores is exactly what is used."""
@@ -39,6 +68,7 @@ class RecipeSampler:
         self.spec, self.library = spec, library
         self.proxy = HandProxy(library.hand, library.bank.theta)
         self.upright = rotmat_to_rotvec(UPRIGHT)
+        self.forearm = ForearmProxy(library.hand, UPRIGHT) if library.hand.rim_turns and spec.arm.probability > 0 else None
 
     def sample(self, index: int) -> Recipe:
         """The recipe of sample `index`, 0 <= index < spec.samples."""
@@ -81,6 +111,7 @@ class RecipeSampler:
         alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
         lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
         left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
+        camera = sample_camera(self._stream(index, "camera"), spec.camera, points, spec.image_size, index, FRAME_MARGIN_M)
         return Recipe(
             index=index,
             side="left" if left else "right",
@@ -89,12 +120,24 @@ class RecipeSampler:
             trans=(0.0, 0.0, 0.0),
             alpha=rounded(alpha),
             pose=hand.pose,
-            camera=sample_camera(self._stream(index, "camera"), spec.camera, points, spec.image_size, index, FRAME_MARGIN_M),
+            camera=camera,
             lights=lights,
             ambient=ambient,
             background=sample_background(self._stream(index, "background"), spec.background, len(library.backgrounds)),
             sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
+            arm=self._draw_arm(index, points, camera),
         )
+
+    def _draw_arm(self, index: int, points: np.ndarray, camera: CameraChoice) -> ArmChoice | None:
+        """The forearm of a hand whose surface is at `points` (N, 3) [m, world]."""
+        if self.forearm is None:
+            return None
+        forearm, T = self.forearm, camera_matrices(camera)[1]
+
+        def is_seen(flexion: float, deviation: float) -> bool:
+            return forearm.seen_share(points, T, flexion, deviation) >= LEAST_SEEN
+
+        return sample_arm(self._stream(index, "arm"), self.spec.arm, is_seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,3 +296,28 @@ def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
     noise = uniform(rng, spec.noise)
     gains = rounded_few(exposure * red, exposure, exposure * blue)
     return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)
+
+
+def sample_arm(rng: np.random.Generator, spec: ArmSpec, is_seen: Callable[[float, float], bool]) -> ArmChoice | None:
+    """A forearm, or none. `is_seen` takes a wrist's flexion and deviation [rad] and says whether the hand is then seen."""
+    if rng.random() >= spec.probability:
+        return None
+    mottling, veins, hair = (uniform(rng, limits) for limits in (spec.mottling, spec.veins, spec.hair))
+    variant, tan = int(rng.integers(ARM_VARIANTS)), round(float(np.clip(rng.normal(0, 1), -4, 4)) * spec.tan_std, DECIMALS)
+    girth = round(min(max(rng.normal(1, spec.girth_std), 0.3), 1.8), DECIMALS)
+    twist = round(min(max(rng.normal(0, spec.twist_std_deg), -TWIST_LIMIT_DEG), TWIST_LIMIT_DEG), DECIMALS)
+    for _ in range(ARM_TRIES):
+        flexion = round(rng.normal(spec.flexion_mean_deg, spec.flexion_std_deg), DECIMALS)
+        deviation = round(rng.normal(spec.deviation_mean_deg, spec.deviation_std_deg), DECIMALS)
+        if wrist_reach(flexion, deviation) <= 1 and is_seen(math.radians(flexion), math.radians(deviation)):
+            return ArmChoice(flexion + 0.0, deviation + 0.0, twist + 0.0, girth, variant, mottling, veins, hair, tan + 0.0)
+    return None
+
+
+def wrist_reach(flexion_deg: float, deviation_deg: float) -> float:
+    """How far a wrist goes towards its limits: 1 on the ellipse through the four of them, less inside."""
+    shares = (
+        value / (low if value < 0 else high)
+        for value, (low, high) in zip((flexion_deg, deviation_deg), WRIST_LIMITS_DEG, strict=True)
+    )
+    return math.hypot(*shares)

@@ -82,6 +82,32 @@ class SensorSpec:
 
 
 @dataclass(frozen=True)
+class ArmSpec:
+    """How often a hand has its forearm, how its wrist stands, and what the forearm looks like.
+
+    Wrists stay within an ellipse of WRIST_LIMITS_DEG, and are drawn independently of the camera, but for those behind whose forearm
+    the hand would be hidden: these are drawn again.
+    """
+
+    probability: float = 0.0  # 0 draws nothing: a bare wrist, as in the paper
+    flexion_mean_deg: float = -12.0  # positive towards the palm; in use and at rest wrists are a little extended
+    flexion_std_deg: float = 24.0
+    deviation_mean_deg: float = -5.0  # positive towards the thumb; the same wrists lean a little to the other side
+    deviation_std_deg: float = 10.0
+    twist_std_deg: float = 35.0  # of the elbow against the wrist: a forearm pronates and supinates by 80 degrees
+    girth_std: float = 0.2  # of the growth from wrist to elbow, 1 is the mean
+    mottling: Range = (0.2, 0.8)
+    veins: Range = (0.0, 0.7)
+    hair: Range = (0.0, 0.8)
+    tan_std: float = 3.0  # how much darker or lighter than the hand, in hundredths of its tone
+
+
+WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
+"""Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
+70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """A dataset: distributions, counts, sizes, assets. What is here, and only that, decides its bytes."""
 
@@ -106,6 +132,7 @@ class DatasetSpec:
     light: LightSpec = field(default_factory=LightSpec)
     background: BackgroundSpec = field(default_factory=BackgroundSpec)
     sensor: SensorSpec = field(default_factory=SensorSpec)
+    arm: ArmSpec = field(default_factory=ArmSpec)
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -227,6 +254,8 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
     """The identity that follows from what an index records of its dataset, of any readable schema."""
     keys = ("schema", "assets") if index["schema"] == READABLE_SCHEMAS[0] else ("schema", "assets", "generator_version")
     spec = {key: value for key, value in index["spec"].items() if key not in ASSET_NAMES}
+    if not spec.get("arm", {"probability": 0})["probability"]:
+        spec.pop("arm", None)  # what is never drawn decides nothing
     return hashlib.sha256(canonical_json({key: index[key] for key in keys} | {"spec": spec})).hexdigest()
 
 
@@ -240,7 +269,7 @@ def _check(spec: DatasetSpec) -> None:
                 value = getattr(value, part)
             raise UsageError(f"spec {spec.name}: {key} must be {what}, found {value!r:.60}")
 
-    for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor):
+    for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm):
         for f in dataclasses.fields(owner):
             value = getattr(owner, f.name)
             if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
@@ -293,6 +322,18 @@ def _check(spec: DatasetSpec) -> None:
     require(0 < spec.sensor.blur_px[0] and spec.sensor.blur_px[1] <= 20, "sensor.blur_px", "within 0 (excluded) and 20 pixels")
     require(0 <= spec.sensor.noise[0] and spec.sensor.noise[1] <= 0.5, "sensor.noise", "within 0 and 0.5")
     require(1 <= spec.sensor.jpeg_quality[0] and spec.sensor.jpeg_quality[1] <= 100, "sensor.jpeg_quality", "within 1 and 100")
+    arm, (flexion, deviation) = spec.arm, WRIST_LIMITS_DEG
+    require(0 <= arm.probability <= 1, "arm.probability", "between 0 and 1")
+    require(flexion[0] < arm.flexion_mean_deg < flexion[1], "arm.flexion_mean_deg", "between {:g} and {:g}".format(*flexion))
+    require(
+        deviation[0] < arm.deviation_mean_deg < deviation[1], "arm.deviation_mean_deg", "between {:g} and {:g}".format(*deviation)
+    )
+    for key in ("flexion_std_deg", "deviation_std_deg", "twist_std_deg"):
+        require(0 <= getattr(arm, key) <= 90, f"arm.{key}", "between 0 and 90")
+    require(0 <= arm.girth_std <= 0.5, "arm.girth_std", "between 0 and 0.5")
+    for key in ("mottling", "veins", "hair"):
+        require(0 <= getattr(arm, key)[0] and getattr(arm, key)[1] <= 1, f"arm.{key}", "within 0 and 1")
+    require(0 <= arm.tan_std <= 10, "arm.tan_std", "between 0 and 10")
     capacity = spec_capacity(spec)
     require(capacity is None or spec.samples == capacity, "samples", f"{capacity} ({_counts(spec)})")
 

@@ -1,6 +1,7 @@
 """The OpenGL renderer: moderngl on EGL; colour, coverage, mask and every pass from one draw at twice the resolution."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata, resources
 from typing import Any
 
@@ -9,12 +10,9 @@ import moderngl
 import numpy as np
 
 from handsynth.core.camera import projected_bounds
-from handsynth.core.hand import HandModel
 from handsynth.render.context import driver_name, make_context
-from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, View
-from handsynth.render.projection import clip_from_camera
-from handsynth.render.spheres import foreign_bits, make_spheres
-from handsynth.render.surface import Surface, corner_arrays
+from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, Layout, View
+from handsynth.render.projection import NEAR_M, clip_from_camera
 
 FINE = 2
 """Samples per pixel along each axis. They lie at pixel centres and half-way between: the sample at a centre decides mask and
@@ -25,37 +23,42 @@ WINDOW_STEPS = 16
 """Targets come in multiples of 1/16 of the image's side."""
 
 PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
-"""Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in hand.frag)."""
+"""Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in shaders)."""
+
+AMODAL = "amodal"
+"""The pass that needs none of those targets."""
+
+OWNER_TYPE = "f1"
+"""Type of the last target, where there are several meshes: number, from 1, of the mesh that a pixel shows; and as a second
+component, for the amodal mask, whether the first mesh covers the pixel, see _draw_whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Uploaded:
+    """A layout on the context."""
+
+    corners: moderngl.Buffer  # positions and normals, streamed
+    content: list[tuple[Any, ...]]  # buffers as a vertex array takes them
+    triangles: moderngl.Buffer
+    parts: moderngl.Texture
+    shaded_by: tuple[int, ...]  # the spheres that shade any corner
 
 
 class GlRenderer:
-    """Draws one hand model on one context. Vertices, texture and uniforms are streamed; everything else is uploaded once."""
+    """Draws meshes on one context. Vertices, textures and uniforms are streamed; layouts are uploaded once."""
 
-    def __init__(self, model: HandModel, surface: Surface, texture_size: int, image_size: int, device: int = 0) -> None:
-        """Makes the context (raises AssetError without one) and allocates every buffer."""
+    def __init__(self, image_size: int, device: int = 0) -> None:
+        """Makes the context; raises AssetError without one."""
         self._ctx = make_context(device)
         self.driver = f"handsynth's shaders {RENDER_VERSION}; moderngl {metadata.version('moderngl')}; {driver_name(self._ctx)}"
-        self._surface, self._size = surface, image_size
-        ctx, spheres = self._ctx, make_spheres(model)
-        self._corners = ctx.buffer(reserve=len(surface.corner_vertex) * 24, dynamic=True)
-        self._content = [
-            (self._corners, "3f 3f", "in_position", "in_normal"),
-            (ctx.buffer(np.ascontiguousarray(surface.corner_uv)), "2f", "in_uv"),
-            (ctx.buffer(foreign_bits(model, spheres, surface.corner_part)), "2u4", "in_foreign"),
-        ]
-        self._triangles = ctx.buffer(np.ascontiguousarray(surface.triangles))
-        self._spheres = np.empty((len(spheres.radius), 4), np.float32)
-        self._spheres[:, 3] = spheres.radius
-        self._draws: dict[tuple[int, bool], moderngl.VertexArray] = {}
-
-        self._albedo = ctx.texture((texture_size, texture_size), 4)
-        self._albedo.filter = (moderngl.LINEAR, moderngl.LINEAR)
-        self._parts = ctx.texture((len(surface.triangles), 1), 1, surface.triangle_part.tobytes(), alignment=1)
-        self._parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
-
-        self._targets: dict[tuple[int, int, bool], moderngl.Framebuffer] = {}
+        self._size = image_size
+        self._layouts: dict[Layout, _Uploaded] = {}
+        self._programs: dict[tuple[Any, ...], Any] = {}
+        self._draws: dict[tuple[Layout, tuple[Any, ...]], moderngl.VertexArray] = {}
+        self._albedos: dict[tuple[int, ...], moderngl.Texture] = {}
+        self._targets: dict[tuple[int, int, bool, int], moderngl.Framebuffer] = {}
         self._samples = np.empty((FINE * image_size) ** 2 * 4, np.uint8)  # read back into the same memory each time
-        ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        self._ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
         """Draws one view. See Renderer.render."""
@@ -63,11 +66,8 @@ class GlRenderer:
 
     def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:
         """Draws some views. Works beside other renderers in the process: OpenGL knows one current context."""
-        vertices = np.array([view.vertices for view in views])
-        normals = np.array([view.normals for view in views])
         K = np.array([view.K for view in views])
-        corners = corner_arrays(self._surface, vertices, normals, np.array([view.is_left for view in views]))
-        windows = self._windows(vertices, K)
+        corners, windows = self._place(views, K)
         # Sample k of a row lies at pixel position k / FINE + 1/2, so that sample FINE i is the centre of pixel i.
         fine = K.copy()
         fine[:, :2, 2] -= windows[:, :2]
@@ -78,30 +78,107 @@ class GlRenderer:
         with self._ctx:
             return [self._render(*one, passes) for one in zip(views, corners, windows.tolist(), columns, strict=True)]
 
+    def _place(self, views: Sequence[View], K: np.ndarray) -> tuple[list[list[np.ndarray]], np.ndarray]:
+        """Corners (C, 6) of each mesh of each view; and (B, 4) left, top, width and height [px] of targets that just hold a view.
+
+        Meshes of one layout are placed together.
+        """
+        corners: list[list[np.ndarray]] = [[] for _ in views]
+        bounds = np.tile([np.inf, np.inf, -np.inf, -np.inf], (len(views), 1))
+        alike: dict[Layout, list[tuple[int, int]]] = {}
+        for row, view in enumerate(views):
+            corners[row] = [np.empty(0)] * len(view.meshes)
+            for number, mesh in enumerate(view.meshes):
+                alike.setdefault(mesh.layout, []).append((row, number))
+        for layout, places in alike.items():
+            meshes = [views[row].meshes[number] for row, number in places]
+            rows = [row for row, _ in places]
+            vertices, normals = np.array([mesh.vertices for mesh in meshes]), np.array([mesh.normals for mesh in meshes])
+            arrays = corner_arrays(layout, vertices, normals, np.array([views[row].is_left for row in rows]))
+            for (row, number), array in zip(places, arrays, strict=True):
+                corners[row][number] = array
+            own = self._bounds(vertices, K[rows])
+            np.minimum.at(bounds[:, :2], rows, own[:, :2])
+            np.maximum.at(bounds[:, 2:], rows, own[:, 2:])
+        return corners, self._windows(bounds)
+
+    def _bounds(self, vertices: np.ndarray, K: np.ndarray) -> np.ndarray:
+        """(B, V, 3) [m], (B, 3, 3) -> (B, 4) left, top, right, bottom [px]; the image's, of what reaches behind the near plane."""
+        near = vertices[..., 2].min(1) < NEAR_M
+        if near.any():
+            vertices = np.where(near[:, None, None], np.float32(1), vertices)
+        bounds = projected_bounds(vertices, K)
+        bounds[near] = (0, 0, self._size, self._size)
+        return bounds
+
+    def _windows(self, bounds: np.ndarray) -> np.ndarray:
+        """(B, 4) left, top, right, bottom -> left, top, width and height [px]. Clearing, reading and filtering cost by area."""
+        size, step = self._size, max(1, self._size // WINDOW_STEPS)
+        first = np.clip(np.floor(bounds[:, :2]).astype(int) - 1, 0, size - 1)
+        last = np.clip(np.ceil(bounds[:, 2:]).astype(int) + 1, first + 1, size)
+        length = np.minimum(size, -(-(last - first) // step) * step)
+        return np.concatenate([np.minimum(first, size - length), length], 1)
+
     def _render(
-        self, view: View, corners: np.ndarray, window: tuple[int, int, int, int], clip: np.ndarray, passes: tuple[str, ...]
+        self, view: View, corners: list[np.ndarray], window: tuple[int, int, int, int], clip: np.ndarray, passes: tuple[str, ...]
     ) -> Layers:
-        """Draws one view on the current context; `corners` (C, 6), `window` see _windows, `clip` (4, 4) by columns."""
+        """Draws one view on the current context; `corners` and `window` see _place, `clip` (4, 4) by columns."""
         x, y, width, height = window
-        target = self._target(width, height, bool(passes))
-        self._corners.write(corners)
-        draw = self._draw(max(1, len(view.light_directions)), bool(passes))
-        self._set_uniforms(draw.program, view, clip)
-        self._albedo.write(view.albedo)
-        self._albedo.use(0)
-        self._parts.use(1)
+        shown = tuple(name for name in passes if name != AMODAL)
+        several = len(view.meshes) > 1
+        owners = several + (several and AMODAL in passes)  # components of the last target
+        target = self._target(width, height, bool(shown), owners)
         self._ctx.front_face = "ccw" if view.is_left else "cw"
         target.use()
         target.clear()
-        draw.render()
+        ready: set[int] = set()  # programs that have this view's uniforms
+        for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True), 1):
+            uploaded = self._upload(mesh.layout)
+            uploaded.corners.write(array)
+            draw = self._draw(mesh.layout, max(1, len(view.light_directions)), bool(shown), several)
+            program: Any = draw.program
+            if program.glo not in ready:
+                _set_uniforms(program, view, uploaded.shaded_by, clip)
+                ready.add(program.glo)
+            if several:
+                program["own"].value = (number / 255, 0.0)
+            texture = self._albedo(mesh.albedo.shape)
+            texture.write(mesh.albedo)
+            texture.use(0)
+            uploaded.parts.use(1)
+            draw.render()
 
-        samples = self._samples[: FINE * FINE * width * height * 4].reshape(FINE * height, FINE * width, 4)
-        target.read_into(samples, components=4)
         box = (slice(y, y + height), slice(x, x + width))
         encoded = np.zeros((self._size, self._size, 4), np.uint8)
+        samples = self._samples[: FINE * FINE * width * height * 4].reshape(FINE * height, FINE * width, 4)
+        target.read_into(samples, components=4)
         cv2.pyrDown(samples, encoded[box], borderType=cv2.BORDER_REPLICATE)
-        layers = {"mask": samples[::FINE, ::FINE, 3] > 0} | _read_passes(target, passes)
-        return Layers(encoded, window=box, **{name: self._placed(layer, box) for name, layer in layers.items()})
+        layers = {"mask": samples[::FINE, ::FINE, 3] > 0}
+        if several:
+            if owners > 1:
+                self._draw_whole(target, view, corners[0], bool(shown))
+            owner = _read(target, len(target.color_attachments) - 1, owners, OWNER_TYPE, np.uint8)
+            layers = {"mask": owner[..., 0] == 1, AMODAL: owner[..., -1] > 0}
+        layers |= _read_passes(target, shown, layers["mask"])
+        placed = {name: self._placed(layer, box) for name, layer in layers.items() if name == "mask" or name in passes}
+        if AMODAL in passes:
+            placed.setdefault(AMODAL, placed["mask"])
+        return Layers(encoded, window=box, **placed)
+
+    def _draw_whole(self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, with_passes: bool) -> None:
+        """Marks every pixel that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
+        layout = view.meshes[0].layout
+        draw = self._draw(layout, max(1, len(view.light_directions)), with_passes, True)
+        program: Any = draw.program
+        program["own"].value = (0.0, 1.0)
+        self._upload(layout).corners.write(corners)
+        nothing, everything = (False,) * 4, (True,) * 4
+        count = len(target.color_attachments)
+        target.color_mask = (*[nothing] * (count - 1), (False, True, False, False))  # type: ignore[assignment]  # its stub knows one
+        self._ctx.disable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        draw.render()
+        self._ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        target.color_mask = (everything,) * count  # type: ignore[assignment]
 
     def _placed(self, layer: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
         """A layer of the window in an image that is empty elsewhere."""
@@ -109,77 +186,124 @@ class GlRenderer:
         whole[window] = layer
         return whole
 
-    def _draw(self, lights: int, with_passes: bool) -> moderngl.VertexArray:
-        """The program for so many lights, made on first use, with its buffers."""
-        found = self._draws.get((lights, with_passes))
+    def _upload(self, layout: Layout) -> _Uploaded:
+        """The buffers of a layout, made on first use."""
+        found = self._layouts.get(layout)
         if found is None:
-            spheres = range(len(self._spheres))
-            defines = {"LIGHTS": lights, "SPHERES": len(spheres), "EACH_SPHERE(f)": " ".join(f"f({s})" for s in spheres)}
-            if with_passes:
-                defines["PASSES"] = ""
-            program: Any = self._ctx.program(_shader("hand.vert", defines), _shader("hand.frag", defines))
-            program["albedo"].value = 0
-            if with_passes:
-                program["triangle_part"].value = 1
-            found = self._draws[lights, with_passes] = self._ctx.vertex_array(program, self._content, self._triangles)
+            ctx = self._ctx
+            corners = ctx.buffer(reserve=len(layout.corner_vertex) * 24, dynamic=True)
+            parts = ctx.texture((len(layout.triangles), 1), 1, layout.triangle_part.tobytes(), alignment=1)
+            parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
+            content = [
+                (corners, "3f 3f", "in_position", "in_normal"),
+                (ctx.buffer(np.ascontiguousarray(layout.corner_uv)), "2f", "in_uv"),
+                (ctx.buffer(np.ascontiguousarray(layout.foreign)), "2u4", "in_foreign"),
+            ]
+            bits = np.bitwise_or.reduce(layout.foreign).astype("<u4").view(np.uint8)
+            shaded_by = tuple(np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist())
+            found = _Uploaded(corners, content, ctx.buffer(np.ascontiguousarray(layout.triangles)), parts, shaded_by)
+            self._layouts[layout] = found
         return found
 
-    def _target(self, width: int, height: int, with_passes: bool) -> moderngl.Framebuffer:
+    def _draw(self, layout: Layout, lights: int, with_passes: bool, several: bool) -> moderngl.VertexArray:
+        """The buffers of a layout before a program, made on first use."""
+        uploaded = self._upload(layout)
+        key = (layout.material, lights, uploaded.shaded_by, with_passes, several)
+        found = self._draws.get((layout, key))
+        if found is None:
+            if key not in self._programs:
+                self._programs[key] = self._program(*key)
+            found = self._ctx.vertex_array(self._programs[key], uploaded.content, uploaded.triangles)
+            self._draws[layout, key] = found
+        return found
+
+    def _program(self, material: str, lights: int, shaded_by: tuple[int, ...], with_passes: bool, several: bool) -> Any:
+        """The program of a material for so many lights, and these of a view's spheres."""
+        each = " ".join(f"f({number}, {s})" for number, s in enumerate(shaded_by))
+        defines: dict[str, Any] = {"LIGHTS": lights, "SPHERES": max(1, len(shaded_by)), "EACH_SPHERE(f)": each}
+        if with_passes:
+            defines["PASSES"] = ""
+        if several:
+            defines["OWNER"] = 1 + with_passes * len(PASS_TARGETS)
+        program: Any = self._ctx.program(_shader("mesh.vert", defines), _shader(f"{material}.frag", defines))
+        program["albedo"].value = 0
+        if with_passes:
+            program["triangle_part"].value = 1
+        return program
+
+    def _albedo(self, shape: tuple[int, ...]) -> moderngl.Texture:
+        """The texture that albedos of a shape are streamed to, made on first use."""
+        found = self._albedos.get(shape)
+        if found is None:
+            found = self._albedos[shape] = self._ctx.texture((shape[1], shape[0]), 4)
+            found.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        return found
+
+    def _target(self, width: int, height: int, with_passes: bool, owners: int) -> moderngl.Framebuffer:
         """The framebuffer for a window of so many pixels, made on first use."""
-        found = self._targets.get((width, height, with_passes))
+        found = self._targets.get((width, height, with_passes, owners))
         if found is None:
             samples = (FINE * width, FINE * height)
-            attachments: list[moderngl.Texture | moderngl.Renderbuffer] = [self._ctx.renderbuffer(samples, 4)]
-            if with_passes:
-                attachments += [self._ctx.renderbuffer(samples, n, dtype=dtype) for n, dtype in PASS_TARGETS]
+            kinds = [(4, "f1"), *PASS_TARGETS * with_passes, *[(owners, OWNER_TYPE)] * (owners > 0)]
+            attachments = [self._ctx.renderbuffer(samples, components, dtype=dtype) for components, dtype in kinds]
             found = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(samples))
-            self._targets[width, height, with_passes] = found
+            self._targets[width, height, with_passes, owners] = found
         return found
 
-    def _set_uniforms(self, program: Any, view: View, clip: np.ndarray) -> None:
-        """Camera, lights and shading spheres of one view."""
-        self._spheres[:, :3] = view.spheres
-        lights = np.zeros((2, max(1, len(view.light_directions)), 3), np.float32)
-        if len(view.light_directions):
-            lights[0], lights[1] = view.light_directions, view.light_colors
-        lights[1] /= HEADROOM
-        program["clip_from_camera"].write(clip)
-        program["spheres"].write(self._spheres)
-        program["light_directions"].write(lights[0])
-        program["light_colors"].write(lights[1])
-        program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
-        program["up"].write(np.asarray(view.up, np.float32))
 
-    def _windows(self, vertices: np.ndarray, K: np.ndarray) -> np.ndarray:
-        """(B, V, 3) [m], (B, 3, 3) -> (B, 4) left, top, width and height [px] of targets that just hold the hands.
+def corner_arrays(layout: Layout, vertices: np.ndarray, normals: np.ndarray, is_left: np.ndarray) -> np.ndarray:
+    """Positions and normals of the corners of B meshes: (B, V, 3) each, (B,) bool -> (B, C, 6) float32.
 
-        Clearing, reading and filtering cost by area.
-        """
-        size, step = self._size, max(1, self._size // WINDOW_STEPS)
-        bounds = projected_bounds(vertices, K)
-        first = np.clip(np.floor(bounds[:, :2]).astype(int) - 1, 0, size - 1)
-        last = np.clip(np.ceil(bounds[:, 2:]).astype(int) + 1, first + 1, size)
-        length = np.minimum(size, -(-(last - first) // step) * step)
-        return np.concatenate([np.minimum(first, size - length), length], 1)
+    A cap's corners share one normal, that of its plane, bulged a little.
+    """
+    corners = np.take(np.concatenate([vertices, normals], -1), layout.corner_vertex, 1, mode="clip")
+    if not len(layout.cap_rim):
+        return corners
+    rim = vertices[:, layout.cap_rim].astype(np.float64)
+    radial = rim - rim.mean(1, keepdims=True)
+    # Newell's normal of the rim's polygon: the sum of the cross products of neighbours.
+    products = np.roll(radial, -1, 1).swapaxes(1, 2) @ radial
+    normal = np.stack([products[:, i, j] - products[:, j, i] for i, j in ((1, 2), (2, 0), (0, 1))], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) * np.where(is_left, -1, 1)[:, None]
+    bulged = normal[:, None] + 0.6 * radial / np.linalg.norm(radial, axis=-1, keepdims=True)
+    corners[:, -len(layout.cap_rim) :, 3:] = bulged / np.linalg.norm(bulged, axis=-1, keepdims=True)
+    return corners
 
 
-def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Depth, parts, normals and texture coordinates at pixel centres."""
+def _set_uniforms(program: Any, view: View, shaded_by: tuple[int, ...], clip: np.ndarray) -> None:
+    """Camera, lights and the shading spheres `shaded_by` of one view."""
+    lights = np.zeros((2, max(1, len(view.light_directions)), 3), np.float32)
+    if len(view.light_directions):
+        lights[0], lights[1] = view.light_directions, view.light_colors
+    lights[1] /= HEADROOM
+    program["clip_from_camera"].write(clip)
+    if shaded_by:
+        spheres = np.empty((len(view.spheres), 4), np.float32)
+        spheres[:, :3], spheres[:, 3] = view.spheres, view.sphere_radius
+        program["spheres"].write(spheres if len(shaded_by) == len(spheres) else spheres[list(shaded_by)])
+    program["light_directions"].write(lights[0])
+    program["light_colors"].write(lights[1])
+    program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
+    program["up"].write(np.asarray(view.up, np.float32))
 
-    def read(attachment: int, dtype: Any) -> np.ndarray:
-        components, name = PASS_TARGETS[attachment - 1]
-        data = target.read(components=components, attachment=attachment, dtype=name, alignment=1)
-        return np.frombuffer(data, dtype).reshape(target.height, target.width, components)[::FINE, ::FINE]
 
+def _read(target: moderngl.Framebuffer, attachment: int, components: int, name: str, dtype: Any) -> np.ndarray:
+    """What an attachment holds at pixel centres."""
+    data = target.read(components=components, attachment=attachment, dtype=name, alignment=1)
+    return np.frombuffer(data, dtype).reshape(target.height, target.width, components)[::FINE, ::FINE]
+
+
+def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...], mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Depth, parts, normals and texture coordinates at pixel centres; these of the pixels of `mask` alone."""
     found: dict[str, np.ndarray] = {}
     if "depth" in passes:
-        found["depth"] = read(1, np.float32)[..., 0]
-    if "parts" in passes or "normal" in passes or "uv" in passes:
-        labels = read(3, np.uint8)
+        found["depth"] = _read(target, 1, *PASS_TARGETS[0], np.float32)[..., 0]
+    if "parts" in passes or "normal" in passes:
+        labels = _read(target, 3, *PASS_TARGETS[2], np.uint8)
         found["normal"], found["parts"] = labels[..., :3], labels[..., 3]
     if "uv" in passes:
-        on_hand = np.where(found["parts"] > 0, np.uint16(65535), np.uint16(0))
-        found["uv"] = np.concatenate([read(2, np.uint16), on_hand[..., None]], -1)
+        on_first = np.where(mask, np.uint16(65535), np.uint16(0))
+        found["uv"] = np.concatenate([_read(target, 2, *PASS_TARGETS[1], np.uint16), on_first[..., None]], -1)
     return {name: found[name] for name in passes}
 
 

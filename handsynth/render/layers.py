@@ -15,32 +15,58 @@ a replay then expects labels alone to agree."""
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """One hand before one camera. Camera frame (OpenCV), metres; colours in linear sRGB."""
+class Layout:
+    """What never changes of a kind of mesh: made once, and uploaded once by a renderer, which knows it by identity.
 
+    C corners (vertices split at texture seams), F triangles in drawing order.
+    """
+
+    corner_vertex: np.ndarray  # (C,) int32 vertex of each corner
+    corner_uv: np.ndarray  # (C, 2) float32 texture coordinates, v DOWN: row 0 of the texture is v = 0; they repeat beyond 0..1
+    foreign: np.ndarray  # (C, 2) uint32: bit s says that sphere s of the view shades the corner
+    triangles: np.ndarray  # (F, 3) int32 corners, counter-clockwise seen from outside
+    triangle_part: np.ndarray  # (F,) uint8 value in the parts pass
+    cap_rim: np.ndarray  # (R,) vertices around an opening that the last R corners and R - 2 triangles close; (0,) without a cap
+    material: str = "skin"  # the shader that it is drawn with
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """One thing before a camera. Camera frame (OpenCV), metres."""
+
+    layout: Layout
     vertices: np.ndarray  # (V, 3) float32
     normals: np.ndarray  # (V, 3) float32
-    spheres: np.ndarray  # (S, 3) centres of the shading spheres
-    albedo: np.ndarray  # (A, A, 4) uint8 sRGB texture, opaque, row 0 at the top
+    albedo: np.ndarray  # (h, w, 4) uint8 sRGB texture, opaque, row 0 at the top
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Some meshes before one camera. Camera frame (OpenCV), metres; colours in linear sRGB."""
+
+    meshes: tuple[Mesh, ...]  # the first is the one that is labelled; the image does not depend on the order
+    spheres: np.ndarray  # (S, 3) centres of the shading spheres of all meshes
+    sphere_radius: np.ndarray  # (S,)
     K: np.ndarray  # (3, 3) [px]
     light_directions: np.ndarray  # (L, 3) unit, towards the lights; L <= 3
     light_colors: np.ndarray  # (L, 3) times intensity
     ambient: np.ndarray  # (3,)
     up: np.ndarray  # (3,) unit
-    is_left: bool  # mirrored: the faces' winding is reversed
+    is_left: bool  # mirrored: the triangles' winding is reversed
 
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """A rendered hand, not yet on a background."""
+    """A rendered view, not yet on a background."""
 
     encoded: np.ndarray  # (H, W, 4) uint8: square root of linear colour / HEADROOM, times coverage; and coverage
-    mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand
+    mask: np.ndarray  # (H, W) bool, the pixel's centre shows the first mesh
     window: tuple[slice, slice]  # rows and columns beyond which everything is 0
-    depth: np.ndarray | None = None  # (H, W) float32 along the axis at pixel centres [m], 0 = background
+    amodal: np.ndarray | None = None  # (H, W) bool, the pixel's centre is on the first mesh, hidden or not, its inside included
+    depth: np.ndarray | None = None  # (H, W) float32 along the axis at pixel centres [m], of what is nearest, 0 = background
     parts: np.ndarray | None = None  # (H, W) uint8, 0 = background
     normal: np.ndarray | None = None  # (H, W, 3) uint8
-    uv: np.ndarray | None = None  # (H, W, 3) uint16
+    uv: np.ndarray | None = None  # (H, W, 3) uint16, of the first mesh alone
 
 
 class Renderer(Protocol):
@@ -50,7 +76,7 @@ class Renderer(Protocol):
     """What drew: backend, driver and version, for the dataset's index."""
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
-        """Draws one view, with the requested passes (names of core.sample.PASSES)."""
+        """Draws one view, with the requested passes (names of core.sample.PASSES, and "amodal")."""
         ...
 
     def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:

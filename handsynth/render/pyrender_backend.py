@@ -7,24 +7,26 @@ import numpy as np
 
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.render.context import INSTALL_HINT, prepare_environment
-from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, View
+from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, Mesh, View
 from handsynth.render.projection import FAR_M, NEAR_M
-from handsynth.render.surface import Surface
 
 GL_FROM_CV = np.array([1.0, -1.0, -1.0], np.float32)
 """OpenCV camera frame (y down, z forward) to OpenGL's (y up, z backward)."""
+
+ROUGHNESS = {"skin": 0.55}
+"""Of each material."""
 
 
 class PyrenderRenderer:
     """Draws with pyrender's OffscreenRenderer. Keep exactly one per process: deleting any ends EGL for all of them."""
 
-    def __init__(self, surface: Surface, image_size: int, device: int = 0) -> None:
+    def __init__(self, image_size: int, device: int = 0) -> None:
         """Makes the context on an EGL device. Raises AssetError without EGL."""
         prepare_environment()
         os.environ |= {"PYOPENGL_PLATFORM": "egl", "EGL_DEVICE_ID": str(device)}
         import pyrender
 
-        self._pyrender, self._surface, self._size = pyrender, surface, image_size
+        self._pyrender, self._size = pyrender, image_size
         try:
             self._renderer = pyrender.OffscreenRenderer(image_size, image_size)
         except Exception as error:
@@ -36,25 +38,14 @@ class PyrenderRenderer:
         return [self.render(view, passes) for view in views]
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
-        """Draws one view. See Renderer.render; of the passes, pyrender can draw depth."""
-        if set(passes) - {"depth"}:
+        """Draws one view. See Renderer.render; of the passes, pyrender can draw depth and amodal."""
+        if set(passes) - {"depth", "amodal"}:
             raise UsageError("the pyrender backend draws the depth pass only: use --renderer moderngl for the others")
-        pyrender, surface = self._pyrender, self._surface
+        pyrender = self._pyrender
         import trimesh
 
-        faces = surface.triangles[:, ::-1] if view.is_left else surface.triangles
-        texture = pyrender.Texture(source=np.ascontiguousarray(view.albedo[::-1, :, :3]), source_channels="RGB")
-        material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=0.55)
-        mesh = pyrender.Primitive(
-            positions=view.vertices[surface.corner_vertex] * GL_FROM_CV,
-            normals=view.normals[surface.corner_vertex] * GL_FROM_CV,
-            texcoord_0=surface.corner_uv * [1, -1] + [0, 1],
-            indices=faces,
-            material=material,
-            mode=pyrender.GLTF.TRIANGLES,
-        )
         scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=np.asarray(view.ambient))
-        node = scene.add(pyrender.Mesh([mesh]))
+        nodes = [scene.add(self._mesh(mesh, view.is_left)) for mesh in view.meshes]
         for direction, color in zip(view.light_directions * GL_FROM_CV, view.light_colors, strict=True):
             strength = float(np.max(color))
             light = pyrender.DirectionalLight(color=color / max(strength, 1e-6), intensity=np.pi * strength)
@@ -63,14 +54,42 @@ class PyrenderRenderer:
         scene.add(pyrender.IntrinsicsCamera(fx, fy, cx, cy, znear=NEAR_M, zfar=FAR_M))
         color, _ = self._renderer.render(scene, flags=pyrender.RenderFlags.RGBA)
         # Its antialiased depth belongs to the first of four samples; only drawn as a segmentation does it belong to the centre.
-        _, depth = self._renderer.render(scene, flags=pyrender.RenderFlags.SEG, seg_node_map={node: (255, 255, 255)})
+        owner, depth = self._segment(scene, nodes)
         # pyrender writes (linear colour)^(1/2.2), premultiplied: back to our encoding.
         coverage = color[..., 3:].astype(np.float32) / 255
         straight = color[..., :3] / 255 / np.maximum(coverage, 1 / 255)
         root = np.sqrt(np.clip(straight, 0, 1) ** 2.2 / HEADROOM) * coverage
         encoded = np.round(255 * np.concatenate([root, coverage], -1)).astype(np.uint8)
-        whole = slice(0, self._size)
-        return Layers(encoded, depth > 0, (whole, whole), depth=depth if "depth" in passes else None)
+        whole, mask = slice(0, self._size), owner == 1
+        found = {"depth": depth, "amodal": mask}
+        if "amodal" in passes and len(nodes) > 1:
+            for node in nodes[1:]:
+                scene.remove_node(node)
+            inside = scene.add(self._mesh(view.meshes[0], not view.is_left))  # so that an opening hides nothing
+            found["amodal"] = self._segment(scene, [nodes[0], inside])[0] > 0
+        return Layers(encoded, mask, (whole, whole), **{name: found[name] for name in passes})
+
+    def _mesh(self, mesh: Mesh, is_left: bool):
+        """A mesh as pyrender takes it."""
+        pyrender, layout = self._pyrender, mesh.layout
+        texture = pyrender.Texture(source=np.ascontiguousarray(mesh.albedo[::-1, :, :3]), source_channels="RGB")
+        roughness = ROUGHNESS[layout.material]
+        material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=roughness)
+        primitive = pyrender.Primitive(
+            positions=mesh.vertices[layout.corner_vertex] * GL_FROM_CV,
+            normals=mesh.normals[layout.corner_vertex] * GL_FROM_CV,
+            texcoord_0=layout.corner_uv * [1, -1] + [0, 1],
+            indices=layout.triangles[:, ::-1] if is_left else layout.triangles,
+            material=material,
+            mode=pyrender.GLTF.TRIANGLES,
+        )
+        return pyrender.Mesh([primitive])
+
+    def _segment(self, scene, nodes: list) -> tuple[np.ndarray, np.ndarray]:
+        """Number of the node, from 1, and depth [m] at pixel centres; 0 for background."""
+        numbers = {node: (number, number, number) for number, node in enumerate(nodes, 1)}
+        color, depth = self._renderer.render(scene, flags=self._pyrender.RenderFlags.SEG, seg_node_map=numbers)
+        return color[..., 0], depth
 
 
 def _gl_string() -> str:

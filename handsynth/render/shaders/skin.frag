@@ -21,6 +21,10 @@ layout(location = 1) out float distance_m; // depth [m]
 layout(location = 2) out vec2 texel;       // u, v
 layout(location = 3) out vec4 surface;     // normal as (n + 1) / 2, part / 255
 #endif
+#ifdef OWNER
+uniform vec2 own;                          // number of the mesh from 1, / 255; and whether its whole is drawn, see gl.py
+layout(location = OWNER) out vec2 owner;   // the same
+#endif
 
 // Light that skin carries past the terminator, by colour: (cosine + wrap) / (1 + wrap)^2, which keeps the energy.
 const vec3 WRAP = vec3(0.28, 0.12, 0.07);
@@ -53,5 +57,11 @@ void main() {
     distance_m = depth;
     texel = vec2(uv.x, 1.0 - uv.y);   // labels have v up
     surface = vec4(normal * (unit * 0.5) + 0.5, texelFetch(triangle_part, ivec2(gl_PrimitiveID, 0), 0).r);
+#ifdef OWNER
+    texel *= float(own.x < 1.5 / 255.0);  // of the first mesh alone
+#endif
+#endif
+#ifdef OWNER
+    owner = own;
 #endif
 }

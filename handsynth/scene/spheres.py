@@ -1,13 +1,20 @@
-"""The spheres that stand for the hand's flesh when other fingers shade it: where they are, how large, and whom they shade."""
+"""The spheres that stand for the flesh of hand and forearm when it shades other parts: where, how large, and whom they shade."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from handsynth.core.hand import HandModel
+from handsynth.scene.arm import Arm
 
 SPHERES_PER_BONE = ((0.35, 0.75), (0.3, 0.75), (0.5,))
 """Places of the shading spheres along metacarpals, first phalanges and the others, as shares of the bone."""
+
+ARM_SPHERES = (0.25, 0.55, 0.85)
+"""Places of the forearm's, as shares of its length."""
+
+ARM_JOINT = 0
+"""The forearm's spheres and surface count as the wrist's, so that shading is the same on both sides of the seam."""
 
 MAX_SPHERES = 64
 """Bits in a corner's set of foreign spheres."""
@@ -56,13 +63,21 @@ def sphere_centres(spheres: ShadingSpheres, joints: np.ndarray, tips: np.ndarray
     return a + spheres.bone_share[:, None] * (b - a)
 
 
-def foreign_bits(model: HandModel, spheres: ShadingSpheres, corner_part: np.ndarray) -> np.ndarray:
-    """(C,) part of each corner -> (C, 2) uint32: bit s says that sphere s belongs neither to that part nor to a neighbour."""
+def arm_spheres(arm: Arm, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, A, 3) posed forearms -> (B, N, 3) centres of their shading spheres and (B, N) radii, same frame and unit."""
+    rows = np.array([np.abs(arm.places - share * arm.length_m).argmin() for share in ARM_SPHERES])
+    rings = vertices[:, len(arm.rim) : -1].reshape(len(vertices), len(arm.places), -1, 3)[:, rows].astype(np.float64)
+    centres = rings.mean(2)
+    return centres, 0.95 * np.linalg.norm(rings - centres[:, :, None], axis=-1).min(2)
+
+
+def foreign_bits(model: HandModel, sphere_part: np.ndarray, corner_part: np.ndarray) -> np.ndarray:
+    """(S,) and (C,) parts -> (C, 2) uint32: bit s says that sphere s belongs neither to the corner's part nor to a neighbour."""
     related = np.eye(model.num_joints, dtype=bool)
     for j, parent in enumerate(model.parents):
         if parent >= 0:
             related[j, parent] = related[parent, j] = True
-    foreign = ~related[corner_part][:, spheres.bone_start]  # (C, S)
+    foreign = ~related[corner_part][:, sphere_part]  # (C, S)
     padded = np.zeros((len(foreign), MAX_SPHERES), bool)
     padded[:, : foreign.shape[1]] = foreign
     return np.packbits(padded, axis=1, bitorder="little").view("<u4").astype(np.uint32)

@@ -1,7 +1,8 @@
 #version 330 core
-// Places a corner of the hand and gathers, per corner, how much of the sky and of each light other fingers hide.
-// gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(0) f(1) ...; it defines PASSES when passes are drawn.
-// Mesa's CPU driver fetches a uniform anew for each pixel, but a flat input once a triangle: lights reach hand.frag as inputs.
+// Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
+// gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
+// shades the mesh; it defines PASSES when passes are drawn, and OWNER when there are several meshes. Mesa's CPU driver fetches
+// a uniform anew for each pixel, but a flat input once a triangle: lights reach the fragment shader as inputs.
 
 uniform mat4 clip_from_camera;
 uniform vec4 spheres[SPHERES];            // centre [m, camera frame], radius [m]
@@ -13,13 +14,13 @@ uniform vec3 up;                          // unit vector, camera frame
 in vec3 in_position;   // [m, camera frame]
 in vec3 in_normal;
 in vec2 in_uv;
-in uvec2 in_foreign;   // bit s is set when sphere s belongs to another part of the hand than this corner
+in uvec2 in_foreign;   // bit s is set when sphere s shades this corner: it belongs to another part of the body
 
 out vec3 normal;
 out vec2 uv;
 out vec3 view;         // unit vector to the camera
 out vec2 sky;          // ambient light that arrives here: on rough skin, and mirrored
-out float lit[LIGHTS]; // share of each light that other fingers let pass
+out float lit[LIGHTS]; // share of each light that other flesh lets pass
 out float normal_light[LIGHTS];  // dot products with the lights: linear between corners, as the vectors are
 out float view_light[LIGHTS];
 flat out vec3 lamp[LIGHTS];
@@ -52,7 +53,7 @@ void main() {
     uv = in_uv;
     float open = 1.0, passing[LIGHTS];
     for (int k = 0; k < LIGHTS; ++k) passing[k] = 1.0;
-#define HIDE(s) hide(spheres[s], (s < 32 ? in_foreign.x : in_foreign.y) >> (s & 31), open, passing);
+#define HIDE(k, s) hide(spheres[k], (s < 32 ? in_foreign.x : in_foreign.y) >> (s & 31), open, passing);
     EACH_SPHERE(HIDE)
     float above = 0.5 + 0.5 * dot(in_normal, up);
     sky = open * vec2(mix(0.55, 1.15, above), 0.6);

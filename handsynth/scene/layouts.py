@@ -1,0 +1,83 @@
+"""Hand and forearm as a renderer draws them: corners split at texture seams, triangles in drawing order, the wrist's cap."""
+
+import numpy as np
+import scipy.sparse.csgraph
+
+from handsynth.core.conventions import ARM_PART
+from handsynth.core.hand import HandModel
+from handsynth.core.mesh import cap_fan
+from handsynth.render.layers import Layout
+from handsynth.scene.arm import Arm
+from handsynth.scene.arm_skin import ALONG
+from handsynth.scene.spheres import ARM_JOINT, ARM_SPHERES, foreign_bits, make_spheres
+
+
+def hand_layout(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray, with_arm: bool = False) -> Layout:
+    """A hand whose wrist a cap closes, or that is open where a forearm follows.
+
+    Args:
+        model: the hand.
+        uv: (T, 2) texture coordinates, v up.
+        uv_faces: (F, 3) rows of `uv`, aligned with `model.faces`.
+        with_arm: whether a forearm follows, whose spheres then shade the fingers.
+    """
+    corner_vertex, corner_uv, triangles, parts = _split(model.faces, uv, uv_faces, model.parts)
+    cap_rim = np.zeros(0, np.intp) if with_arm else model.rim
+    if len(cap_rim):  # a hand without a hole has none
+        fan = cap_fan(len(cap_rim))
+        # One texture coordinate for the whole cap: a fan across the atlas would cross foreign islands.
+        at_rim = corner_uv[np.flatnonzero(corner_vertex == cap_rim[0])[0]]
+        triangles = np.concatenate([triangles, fan + len(corner_vertex)])
+        parts = np.concatenate([parts, np.zeros(len(fan), int)])
+        corner_vertex = np.concatenate([corner_vertex, cap_rim])
+        corner_uv = np.concatenate([corner_uv, np.tile(at_rim, (len(cap_rim), 1))])
+    return Layout(
+        corner_vertex=corner_vertex.astype(np.int32),
+        corner_uv=corner_uv.astype(np.float32),
+        foreign=foreign_bits(model, _sphere_parts(model, with_arm), model.weights.argmax(1)[corner_vertex]),
+        triangles=triangles.astype(np.int32),
+        triangle_part=(parts + 1).astype(np.uint8),
+        cap_rim=cap_rim,
+    )
+
+
+def arm_layout(model: HandModel, arm: Arm) -> Layout:
+    """The forearm of a hand; its texture is arm_skin's."""
+    uv = arm.uv * [1, -1] + [0, 1]  # v up, as hands have it
+    corner_vertex, corner_uv, triangles, _ = _split(arm.faces, uv, arm.uv_faces, np.zeros(len(arm.faces), int))
+    # Rows of the texture are places from the wrist on, the first lies at the rim: between rows 0 and ALONG nothing repeats.
+    corner_uv[:, 1] = np.minimum(corner_uv[:, 1] + 0.5 / ALONG, 1 - 0.5 / ALONG)
+    return Layout(
+        corner_vertex=corner_vertex.astype(np.int32),
+        corner_uv=corner_uv.astype(np.float32),
+        foreign=foreign_bits(model, _sphere_parts(model, True), np.full(len(corner_vertex), ARM_JOINT)),
+        triangles=triangles.astype(np.int32),
+        triangle_part=np.full(len(triangles), ARM_PART, np.uint8),
+        cap_rim=np.zeros(0, np.intp),
+    )
+
+
+def _sphere_parts(model: HandModel, with_arm: bool) -> np.ndarray:
+    """(S,) joint of each of a view's shading spheres: the hand's, then the forearm's."""
+    hand = make_spheres(model).bone_start
+    return np.concatenate([hand, np.full(len(ARM_SPHERES), ARM_JOINT)]) if with_arm else hand
+
+
+def _split(
+    faces: np.ndarray, uv: np.ndarray, uv_faces: np.ndarray, parts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices (C,) and texture coordinates (C, 2), v down, of corners; triangles of them (F, 3), and their parts (F,)."""
+    pairs = np.stack([faces.ravel(), uv_faces.ravel()], 1)
+    corners, triangles = np.unique(pairs, axis=0, return_inverse=True)
+    corners, triangles, parts = _in_drawing_order(corners, triangles.reshape(-1, 3), parts)
+    return corners[:, 0], uv[corners[:, 1]] * [1, -1] + [0, 1], triangles, parts
+
+
+def _in_drawing_order(corners: np.ndarray, triangles: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Corners, triangles and their parts, neighbours next to each other: drivers keep few shaded corners at a time."""
+    a, b = triangles.ravel(), np.roll(triangles, 1, 1).ravel()
+    graph = scipy.sparse.csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(len(corners),) * 2)
+    order = scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=True)
+    triangles = np.argsort(order)[triangles]
+    first = np.argsort(triangles.min(1), kind="stable")
+    return corners[order], triangles[first], parts[first]
