@@ -1,0 +1,52 @@
+"""Nail varnish: a layer of colour on the nail plates of a hand's albedo."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from handsynth.assets.skins.painter.frames import hand_frames
+from handsynth.assets.skins.painter.nails import nail_masks
+from handsynth.assets.skins.painter.noise import rough_noise
+from handsynth.assets.skins.painter.surface import rasterise_surface
+from handsynth.assets.skins.skin import SkinModel
+from handsynth.core.hand import HandModel
+from handsynth.recipe.wear import VarnishChoice
+from handsynth.scene.texture import gutter_map
+
+SEED = 20_261_209
+
+FREE_EDGE = (238, 234, 226)
+"""What French nails have at their ends."""
+
+
+class Varnish:
+    """Paints the nails of one hand in one texture layout."""
+
+    def __init__(self, model: HandModel, skin: SkinModel) -> None:
+        """Finds the nails; a hand whose fingers are too thin for nails has none, and nothing is painted."""
+        surface = rasterise_surface(replace(model, uv=skin.uv.astype(np.float64), uv_faces=skin.uv_faces), skin.size)
+        masks = nail_masks(hand_frames(model, surface))
+        chips = rough_noise(surface.position, 0.0035, np.random.default_rng(SEED)) + 1.2 * masks.free_edge
+        fields = np.zeros((3, skin.size * skin.size))
+        fields[:, surface.texels] = masks.plate, masks.free_edge, np.clip(0.25 * chips + 0.5, 0, 1)
+        # Texels outside the charts show their nearest used one, here as in TextureStage.
+        fields = fields[:, skin.texels[gutter_map(skin.texels, skin.size)]]
+        self._texels = np.flatnonzero(fields[0] > 1 / 512)
+        self._plate, self._edge, self._chips = np.rint(fields[:, self._texels] * 256).astype(np.int32)
+
+    def paint(self, albedo: np.ndarray, choice: VarnishChoice) -> None:
+        """Lays the varnish upon a (size, size, 4) uint8 albedo, in place."""
+        cover = self._plate * round(256 * choice.opacity) >> 8
+        if choice.worn:
+            left = round(256 * (1.25 - 0.6 * choice.worn))  # what chips reach this level of is gone
+            cover = cover * np.clip((left - self._chips) * 8, 0, 256) >> 8
+        flat = albedo.reshape(-1, 4)
+        colours = _mixed(flat[self._texels, :3].astype(np.int32), choice.colour, cover)
+        if choice.style == "french":
+            colours = _mixed(colours, FREE_EDGE, self._edge * 15 >> 4)
+        flat[self._texels, :3] = colours
+
+
+def _mixed(colours: np.ndarray, paint: tuple[int, int, int], cover: np.ndarray) -> np.ndarray:
+    """(N, 3) colours moved to `paint` by (N,) shares in 1/256."""
+    return colours + ((np.array(paint, np.int32) - colours) * cover[:, None] >> 8)
