@@ -119,7 +119,7 @@ def _maker(
     from handsynth.core.shard import write_shard
     from handsynth.recipe.spec import load_spec
 
-    # Asked of the tree: where a module is missing there, an editable installation would find that of the other tree.
+    # Looked up in the tree: where a module is missing there, an editable installation would find that of the other tree.
     if (tree / "handsynth" / "generator.py").exists():
         from handsynth.dataset.generate import make_members
         from handsynth.generator import Generator, library_of

@@ -576,8 +576,8 @@ def test_a_hand_that_no_forearm_fits_is_made_without_and_said_once(tiny_world, t
         out = tmp_path / str(probability)
         assets = {"hand": tmp_path / "odd.npz", "textures": tmp_path / "skin.npz"}
         tiny_world.generate(out, passes="depth, parts, amodal", arm=f"{{probability: {probability}}}", **assets)
-        said = [line for line in capsys.readouterr().err.splitlines() if "forearm" in line]
-        assert said == (["the hand 'toy' has no open wrist that a forearm fits: it is made without"] if probability else [])
+        notes = [line for line in capsys.readouterr().err.splitlines() if "forearm" in line]
+        assert notes == (["the hand 'toy' has no open wrist that a forearm fits: it is made without"] if probability else [])
         assert verify(out, tiny_world.assets).faults == []
         made[probability] = [members for path in sorted(out.glob("*.tar")) for _, members in read_shard(path)]
     for one, other in zip(made[1.0], made[0.0], strict=True):
