@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -132,6 +133,10 @@ def _client(scheduler: str) -> Iterator[Any]:
     except ImportError:
         raise AssetError("--backend dask needs the library distributed: pip install 'handsynth[farm]'") from None
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    # A client that failed before this one and is collected while this one starts locks both up for ever (distributed's LoopRunner).
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
     try:
         client = Client(**where, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
@@ -140,6 +145,9 @@ def _client(scheduler: str) -> Iterator[Any]:
             f"no Dask scheduler answers at {scheduler} ({reason:.120}): start one with `dask scheduler`, its workers with "
             "`dask worker ADDRESS --nthreads 1`, and give --scheduler that address"
         ) from None
+    finally:
+        if collects:
+            gc.enable()
     with client:
         threads = client.nthreads()
         if not threads:
