@@ -1,6 +1,8 @@
 """What tests share: their own cache and no assets of the user's, a tiny world, one renderer of each kind, two datasets."""
 
 import os
+import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ ALL_PASSES = tuple(PASSES)
 
 def pytest_configure() -> None:
     """Before any test: painted skins are kept from run to run, and what the user has prepared or set is not seen."""
+    # What runs in the background of a script ignores Ctrl-C, and so would every process that tests start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("HANDSYNTH_CACHE", str(BUILD / "test-cache"))
     os.environ["HANDSYNTH_ASSETS"] = str(BUILD / "no-assets")
     os.environ["MUJOCO_GL"] = "disable"  # nothing is drawn with it, and its EGL asks for a newer PyOpenGL than pyrender's
