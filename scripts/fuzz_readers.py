@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from image_files import animation, tiff
 from licensed_files import python2_pickle
+from photo_labels import photos_content, predictions_content
 from PIL import Image
 from test_coco import content as coco_content
 from tiny import World, make_world
@@ -344,6 +345,21 @@ def read_mesh(data: bytes, folder: Path) -> None:
     assert np.isfinite(read_mesh(folder / "hand.ply")).all()
 
 
+def read_photographs(data: bytes, folder: Path) -> None:
+    """Labelled photographs, and where the bytes are a list, another method's predictions for good ones."""
+    from handmesh.data.photos import read_photos
+    from handmesh.evaluation.photo_scores import group_rows, read_predictions
+
+    (folder / "photos.json").write_bytes(data)
+    (folder / "good.json").write_text(json.dumps(photos_content()))
+    if data.lstrip()[:1] == b"[":
+        photos = read_photos(folder / "good.json")
+        group_rows(photos, {"other": read_predictions(folder / "photos.json", photos)})
+        return
+    for photo in read_photos(folder / "photos.json"):
+        assert photo.file.resolve().is_relative_to(folder.resolve())
+
+
 def _coco_images(folder: Path) -> None:
     """The images that the annotations list, somewhere in a folder."""
     (folder / "images" / "train2017").mkdir(parents=True)
@@ -542,6 +558,7 @@ def make_readers() -> dict[str, Reader]:
             read_coco,
             _coco_images,
         ),
+        Reader("photos", lambda rng: json_bytes(rng, rng.choice([photos_content(), predictions_content()])), read_photographs),
         Reader("spec", any_of(of(specs), yaml_values), read_spec),
         Reader("recipe", lambda rng: json_bytes(rng, rng.choice(recipes)), read_recipe),
         Reader("shard", any_of(of([shard]), lambda rng: _tar(rng, shard), lambda rng: _tar(rng, shard)), read_shard, _beside),

@@ -29,6 +29,7 @@ def test_every_reader_reads_or_refuses():
         "video",
         "mesh",
         "coco",
+        "photos",
         "spec",
         "recipe",
         "shard",

@@ -27,8 +27,15 @@ def nets(
 def evaluate(
     run: RunArg,
     data: Annotated[
-        list[str], typer.Option(metavar="SHARDS", help="folder or address to evaluate on; may be repeated", show_default=False)
-    ],
+        list[str] | None,
+        typer.Option(metavar="SHARDS", help="folder or address to evaluate on; may be repeated", show_default=False),
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="labelled photographs instead: COCO-style JSON beside its images")
+    ] = None,
+    predictions: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]FILE", help="another method's keypoints of the photographs; may be repeated")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
     batch: BatchOpt = 32,
     workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,
@@ -45,11 +52,17 @@ def evaluate(
     from handmesh.evaluation.report import metrics_table, write_report
     from handmesh.kinematics.mesh_angles import make_solver
     from handmesh.run_folder import load_run
+    from handsynth.core.errors import UsageError
     from handsynth.core.files import check_out_folder
 
+    if bool(data) == bool(photos) or (predictions and not photos):
+        raise UsageError("evaluate takes --data SHARDS, or --photos FILE with or without --predictions FILE")
     where = pick_device(device)
     opened = load_run(run, where)
-    parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data]
+    if photos:
+        _evaluate_photos(opened, photos, predictions or [], out or run / f"evaluation-{photos.stem}", where, as_json)
+        return
+    parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data or []]
     solver = make_solver(opened.hand, ik_run, None) if kinematics or ik_run else None
     folder = out or default_folder(run, parts)
     check_out_folder(folder)
@@ -63,6 +76,29 @@ def evaluate(
         typer.echo(metrics_table(found.summary["groups"]))
         typer.echo(f"\nErrors are {x:.2f} (x), {y:.2f} (y) and {z:.2f} (z) times the net's own standard deviations")
         typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
+
+
+def _evaluate_photos(run: Any, photos: Path, predictions: list[str], out: Path, device: Any, as_json: bool) -> None:
+    """`evaluate --photos`: a `run_folder.Run` on labelled photographs, beside other methods' keypoints."""
+    from handmesh.data.photos import read_photos
+    from handmesh.estimation.estimate import Estimator
+    from handmesh.estimation.photos import estimate_photos, found_of, photos_table, write_photos_report
+    from handmesh.evaluation.photo_scores import group_rows, read_predictions
+    from handsynth.core.files import check_out_folder
+
+    hands = read_photos(photos)
+    others = [text.rpartition("=") for text in predictions]
+    read = {name or Path(file).stem: read_predictions(Path(file), hands) for name, _, file in others}
+    check_out_folder(out)
+    views, estimates = estimate_photos(Estimator(run.net, run.hand, run.spec.side, device), hands)
+    methods: dict[str, Any] = {run.spec.net: found_of(views, estimates), **read}
+    rows = group_rows(hands, methods)
+    write_photos_report(out, hands, methods, rows, views, estimates, run.hand.faces)
+    if as_json:
+        print_json({"run": str(run.folder), "photos": str(photos), "groups": rows, "out": str(out)})
+    else:
+        typer.echo(photos_table(rows))
+        typer.echo(f"\n{out}: figures by group, errors of each hand, overlays (worst first)")
 
 
 def predict(

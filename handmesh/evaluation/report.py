@@ -67,8 +67,8 @@ def write_report(
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_file(out / "metrics.json", json.dumps(summary, indent=1).encode() + b"\n")
-        write_file(out / "metrics.csv", _csv([list(rows[0]), *lines]))
-        write_file(out / "errors.csv", _csv([list(per_hand), *zip(*columns, strict=True)]))
+        write_file(out / "metrics.csv", csv_bytes([list(rows[0]), *lines]))
+        write_file(out / "errors.csv", csv_bytes([list(per_hand), *zip(*columns, strict=True)]))
         plot_pck(out / "pck.png", evaluated, title)
         for kind, name in _PLOTS.items():
             plot_groups(out / name, rows, kind, title)
@@ -80,7 +80,8 @@ def _cell(metric: str, value: float) -> str:
     return f"{value:.2f}" if metric.endswith("_mm") else f"{value:.3f}"
 
 
-def _csv(lines: Sequence[Sequence[Any]]) -> bytes:
+def csv_bytes(lines: Sequence[Sequence[Any]]) -> bytes:
+    """Rows of cells as a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode()
