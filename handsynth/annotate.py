@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from handsynth.core.camera import project, projected_bounds
-from handsynth.core.conventions import ARM_PART, KEYPOINT_PARTS, OCCLUDER_GAP_M, READABLE_SCHEMAS, SCHEMA, VISIBLE_TOLERANCE_M
+from handsynth.core.conventions import (
+    ARM_PART,
+    CLOTHING_PART,
+    KEYPOINT_PARTS,
+    OCCLUDER_GAP_M,
+    READABLE_SCHEMAS,
+    SCHEMA,
+    VISIBLE_TOLERANCE_M,
+)
 from handsynth.core.hand import HandModel
 from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.sample import ARM_ANGLES
@@ -94,7 +102,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-_MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), ARM_PART), OCCLUDER_GAP_M)
+_MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), CLOTHING_PART), OCCLUDER_GAP_M)
 """[k, p]: how far a surface of part p may lie in front of keypoint k without hiding it [m]."""
 for _keypoint, _parts in enumerate(KEYPOINT_PARTS):
     _MAY_STAND_IN_FRONT[_keypoint, _parts] = VISIBLE_TOLERANCE_M

@@ -16,7 +16,7 @@ from tiny import odd_wrists
 from handsynth.annotate import visible_share
 from handsynth.assets.library import Library, open_library
 from handsynth.core.camera import project
-from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.conventions import CLOTHING, FINGER_JOINTS, FINGERS, WORN_ON_FOREARM
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import load_hand
 from handsynth.core.index import canonical_json
@@ -28,7 +28,9 @@ from handsynth.core.toy import toy_poses
 from handsynth.recipe.proxy import HandProxy, segment_distance
 from handsynth.recipe.recipe import ARM_VARIANTS, ArmChoice, Recipe, recipe_from_dict
 from handsynth.recipe.samplers import SWAP_TRIES, TWIST_LIMIT_DEG, UPRIGHT, RecipeSampler, blackbody_rgb, wrist_reach
-from handsynth.recipe.spec import SHIPPED, WRIST_LIMITS_DEG, ArmSpec, DatasetSpec, load_spec
+from handsynth.recipe.spec import SHIPPED, WRIST_LIMITS_DEG, ArmSpec, DatasetSpec, WearSpec, load_spec
+from handsynth.recipe.wardrobe import sample_glove
+from handsynth.recipe.wear import VARIANTS, Worn
 from handsynth.render.projection import NEAR_M
 from handsynth.scene.arm import make_arm
 from handsynth.scene.pose import PoseStage
@@ -132,7 +134,11 @@ CHANGES = {
     "beta_std": (0.5, {"beta", "camera"}),
     "alpha_std": (0.5, {"alpha"}),
     "left_fraction": (1.0, {"side"}),
-    "arm": ({"flexion_std_deg": 12.0, "probability": 0.5, "hair": (0.0, 0.1)}, {"arm"}),
+    "arm": (
+        {"flexion_std_deg": 12.0, "probability": 0.5, "hair": (0.0, 0.1)},
+        {"arm", "worn"},
+    ),  # what goes on a forearm goes with it
+    "wear": ({"sleeve": 0.9, "rings": 0.0, "varnish": 0.5}, {"worn"}),
 }
 """Part of a spec, a change of it -> the fields of a recipe that may follow."""
 
@@ -149,7 +155,7 @@ def test_a_change_of_one_purpose_leaves_the_others_alone(part, toy):
         f.name for f in dataclasses.fields(Recipe) for a, b in zip(before, after, strict=True) if vars(a)[f.name] != vars(b)[f.name]
     }
     if "camera" in may_change:  # a forearm that would hide the hand from it is drawn again
-        followed.discard("arm")
+        followed -= {"arm", "worn"}
     assert followed == may_change
 
 
@@ -163,8 +169,11 @@ def test_json_and_back_is_the_same_recipe(name, toy):
 def _set(values: dict, path: str, value: object) -> None:
     *owners, leaf = path.split(".")
     for owner in owners:
-        values = values[owner]
-    values[leaf] = value
+        values = values[int(owner)] if isinstance(values, list) else values[owner]
+    if isinstance(values, list):
+        values[int(leaf) : int(leaf) + 1] = [values[0] if value == "the same again" else value]
+    else:
+        values[leaf] = value
 
 
 @pytest.mark.parametrize(
@@ -214,13 +223,45 @@ def _set(values: dict, path: str, value: object) -> None:
         ("arm.mottling", "much"),
         ("arm.tan", 51),
         ("arm.colour", 1),
+        ("arm", None),
+        ("worn", {}),
+        ("worn", True),
+        ("worn.hat", {}),
+        ("worn.sleeve", {}),
+        ("worn.sleeve.garment", "toga"),
+        ("worn.sleeve.hem", "../../hem"),
+        ("worn.sleeve.cuff_m", 0.5),
+        ("worn.sleeve.cuff_m", float("nan")),
+        ("worn.sleeve.folds", VARIANTS),
+        ("worn.sleeve.folds", -1),
+        ("worn.sleeve.folds", 10**400),
+        ("worn.sleeve.period_m", 0),
+        ("worn.sleeve.colour", [256, 0, 0]),
+        ("worn.sleeve.colour", [0.5, 0, 0]),
+        ("worn.sleeve.second", [0, 0]),
+        ("worn.watch.strap", "rope"),
+        ("worn.watch.style", 4),
+        ("worn.watch.radius_m", 0),
+        ("worn.watch.hour", 12.5),
+        ("worn.bracelet.kind", ["beads"]),
+        ("worn.bracelet.tilt_rad", 1e9),
+        ("worn.rings", {}),
+        ("worn.rings.0", None),
+        ("worn.rings.0.finger", "toe"),
+        ("worn.rings.0.stone_m", -0.001),
+        ("worn.rings.1", "the same again"),
+        ("worn.varnish.opacity", 1.5),
+        ("worn.glove.grain", 1.0),
+        ("worn.glove.reach", -0.1),
         ("__class__", "os.system"),
     ],
 )
 def test_a_hostile_recipe_is_refused_in_one_sentence(path, value, toy):
     """A stored recipe is input: values that no sampler draws are refused before they reach a renderer."""
-    values = json.loads(as_bytes(RecipeSampler(load_spec("default"), toy).sample(0)))
-    assert "arm" in values
+    values = json.loads(as_bytes(RecipeSampler(with_arms(), toy).sample(0)))
+    everything = (RecipeSampler(with_wear(glove=0), toy).sample(index).to_dict() for index in range(100))
+    dressed = next(found["worn"] for found in everything if len(found["worn"]) == 5 and len(found["worn"]["rings"]) == 1)
+    values["worn"] = json.loads(json.dumps(dressed | {"glove": vars(sample_glove(np.random.default_rng(0)))}))
     assert recipe_from_dict(copy.deepcopy(values), "sample 0", 10)
     _set(values, path, value)
     with pytest.raises(HandsynthError, match="sample 0: ") as raised:
@@ -421,8 +462,15 @@ def test_a_black_body_reddens_as_it_cools():
 
 
 def with_arms(**changes: Any) -> DatasetSpec:
-    """The default spec with other forearms; by default every hand has one."""
-    return dataclasses.replace(load_spec("default"), arm=dataclasses.replace(ArmSpec(), **{"probability": 1.0} | changes))
+    """The default spec with other forearms, on which nothing is worn; by default every hand has one."""
+    arm = dataclasses.replace(ArmSpec(), **{"probability": 1.0} | changes)
+    return dataclasses.replace(load_spec("default"), arm=arm, wear=WearSpec())
+
+
+def with_wear(**changes: float) -> DatasetSpec:
+    """The default spec whose hands wear other things; by default everything that they can."""
+    wear = WearSpec(**dict.fromkeys(CLOTHING, 1.0) | changes)
+    return dataclasses.replace(load_spec("default"), wear=wear)
 
 
 def arms(spec: DatasetSpec, library: Library, count: int) -> list[ArmChoice]:
@@ -513,3 +561,71 @@ def test_a_hand_that_no_forearm_fits_has_none(toy, kind):
     library = dataclasses.replace(toy, hand=hand)
     with_arm, without = (spread(RecipeSampler(with_arms(probability=p), library), 20) for p in (1.0, 0.0))
     assert with_arm == without
+
+
+def worn(spec: DatasetSpec, library: Library, count: int) -> list[Worn]:
+    return [recipe.worn or Worn() for recipe in spread(RecipeSampler(spec, library), count)]
+
+
+def test_who_wears_nothing_has_the_recipe_of_a_spec_without_clothing(library):
+    """A probability of 0 leaves no key behind, and what else a recipe holds has the same bytes with clothing and without."""
+    specs = with_wear(), dataclasses.replace(with_wear(), wear=WearSpec())
+    for dressed, bare in zip(*(spread(RecipeSampler(spec, library), 60) for spec in specs), strict=True):
+        assert dressed.worn is not None
+        assert "worn" not in bare.to_dict()
+        assert as_bytes(dataclasses.replace(dressed, worn=None)) == as_bytes(bare)
+
+
+@pytest.mark.parametrize("name", CLOTHING)
+def test_one_thing_less_leaves_the_others_as_they_were(name, toy):
+    """Each has a stream of its own. Only where two things meet does one give way: watch and bracelet move along the forearm or are
+    hidden, rings are hidden by a glove, and come back without it."""
+    moved = {"sleeve": ("watch", "bracelet"), "glove": ("watch", "bracelet", "rings"), "watch": ("bracelet",)}.get(name, ())
+    free = 0
+    for every, less in zip(worn(with_wear(), toy, 80), worn(with_wear(**{name: 0.0}), toy, 80), strict=True):
+        assert not getattr(less, name)
+        for other in set(CLOTHING) - {name}:
+            one, two = getattr(every, other), getattr(less, other)
+            if one == two:
+                free += 1
+            elif other == "rings":
+                assert other in moved
+                assert set(one) < set(two)
+            else:
+                assert other in moved
+                assert one is None or two is None or dataclasses.replace(one, place_m=two.place_m) == two
+    assert free > 150
+
+
+def test_the_probabilities_are_the_shares_of_hands_that_wear_each_thing(toy):
+    """Within five standard errors, of hands with a forearm where it takes one; a sleeve may hide a watch or a bracelet."""
+    spec = load_spec("default")
+    recipes = spread(RecipeSampler(spec, toy), 1200)
+    with_arm = [recipe for recipe in recipes if recipe.arm is not None]
+    for name, probability in vars(spec.wear).items():
+        own = with_arm if name in WORN_ON_FOREARM else recipes
+        share = np.mean([recipe.worn is not None and bool(getattr(recipe.worn, name)) for recipe in own])
+        error = 5 * np.sqrt(probability * (1 - probability) / len(own))
+        assert share < probability + error, name
+        assert share > (0.5 if name in ("watch", "bracelet") else 0.95) * probability - error, name
+
+
+@pytest.mark.parametrize("kind", ["closed", "two holes", "folded"])
+def test_a_hand_without_a_forearm_wears_what_takes_none(toy, kind):
+    """On it nobody puts a sleeve, watch or bracelet; rings, varnish and gloves are those that it has anyway."""
+    library = dataclasses.replace(toy, hand=odd_wrists()[kind])
+    for without, bare in zip(
+        worn(with_wear(), library, 40), worn(with_wear(sleeve=0, watch=0, bracelet=0), library, 40), strict=True
+    ):
+        assert without == bare
+        assert without.varnish is not None
+        assert without.glove is not None
+        assert not any(getattr(without, name) for name in WORN_ON_FOREARM)
+
+
+def test_clothing_without_a_forearm_is_refused(toy):
+    """A stored recipe with a sleeve and no forearm could not be drawn."""
+    recipe = next(recipe for recipe in spread(RecipeSampler(with_wear(), toy), 20) if recipe.worn and recipe.worn.sleeve)
+    values = json.loads(as_bytes(dataclasses.replace(recipe, arm=None)))
+    with pytest.raises(HandsynthError, match=r"sample 0: worn\.sleeve of the recipe takes a forearm"):
+        recipe_from_dict(values, "sample 0", 10)

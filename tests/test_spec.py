@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handsynth.core.conventions import GENERATOR_VERSION
+from handsynth.core.conventions import CLOTHING, GENERATOR_VERSION
 from handsynth.core.errors import UsageError
 from handsynth.recipe import spec as spec_module
 from handsynth.recipe.spec import (
@@ -166,6 +166,14 @@ def test_an_unknown_spec_names_the_known_ones():
         ("name: x\nsamples: 1\narm: {veins: [0.5, 0.1]}", "veins must go from the lower to the higher"),
         ("name: x\nsamples: 1\narm: {girth_std: 1}", "arm.girth_std must be between 0 and 0.5"),
         ("name: x\nsamples: 1\narm: true", "arm must be a mapping"),
+        ("name: x\nsamples: 1\nwear: {rings: 1.5}", "wear.rings must be between 0 and 1, found 1.5"),
+        ("name: x\nsamples: 1\nwear: {varnish: -0.1}", "wear.varnish must be between 0 and 1"),
+        ("name: x\nsamples: 1\nwear: {glove: .inf}", "wear.glove must be a finite number"),
+        ("name: x\nsamples: 1\nwear: {ring: 0.5}", "unknown key 'wear.ring'.*did you mean wear.rings"),
+        ("name: x\nsamples: 1\nwear: often", "wear must be a mapping"),
+        ("name: x\nsamples: 1\nwear: {sleeve: 1}", "wear.sleeve takes a forearm: set arm.probability above 0, or wear.sleeve to 0"),
+        ("name: x\nsamples: 1\nwear: {watch: 0.5}", "wear.watch takes a forearm"),
+        ("name: x\nsamples: 1\narm: {probability: 0}\nwear: {bracelet: 1}", "wear.bracelet takes a forearm"),
         ("name: x\nsamples: 1\nseed: -1", "seed must be a whole number from 0"),
         ("name: x\nsamples: 1\nname: y", "'name' stands there twice"),
         ("name: x\nsamples: 1\ncamera: {offset: 0}\ncamera: {fill: [0.5, 0.6]}", "'camera' stands there twice"),
@@ -298,6 +306,20 @@ def test_a_forearm_that_is_never_drawn_is_no_part_of_the_identity(name):
     values = {key: value for key, value in json.loads(json.dumps(spec_to_dict(spec))).items() if key != "arm"}
     index = {"schema": spec_module.SCHEMA, "generator_version": spec_module.GENERATOR_VERSION, "assets": ASSETS, "spec": values}
     assert recorded_identity(index) == dataset_identity(spec, ASSETS)
+
+
+@pytest.mark.parametrize("name", ["manorender", "angrender"])
+def test_clothing_that_no_one_wears_is_no_part_of_the_identity(name):
+    """The paper's hands are bare, and an index without `wear` means the same; each probability of its own is part of it."""
+    spec = load_spec(name)
+    assert not any(vars(spec.wear).values())
+    assert set(vars(load_spec("default").wear)) == set(CLOTHING)
+    assert all(probability > 0 for probability in vars(load_spec("default").wear).values())
+    values = {key: value for key, value in json.loads(json.dumps(spec_to_dict(spec))).items() if key != "wear"}
+    index = {"schema": spec_module.SCHEMA, "generator_version": spec_module.GENERATOR_VERSION, "assets": ASSETS, "spec": values}
+    assert recorded_identity(index) == dataset_identity(spec, ASSETS)
+    worn = [dataclasses.replace(spec, wear=dataclasses.replace(spec.wear, **{key: 1e-6})) for key in ("rings", "varnish", "glove")]
+    assert len({dataset_identity(other, ASSETS) for other in (spec, *worn)}) == 4
 
 
 def test_identity_changes_with_assets_and_not_with_paths():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from functools import lru_cache
 
@@ -11,15 +12,15 @@ from scipy.spatial import cKDTree
 
 from handsynth.assets.skins.painter.surface import rasterise_surface
 from handsynth.assets.skins.skin import SkinModel, layout_fits
-from handsynth.core.conventions import FINGERS
+from handsynth.core.conventions import CLOTHING, FINGERS
 from handsynth.core.errors import HandsynthError
 from handsynth.core.fields import build
 from handsynth.core.hand import HandModel, PosedHand, load_hand, pose_hand
 from handsynth.core.locations import EMBEDDED_HAND
 from handsynth.core.toy import toy_hand, toy_poses
-from handsynth.recipe.wear import (
+from handsynth.recipe.spec import WearSpec, load_spec
+from handsynth.recipe.wardrobe import (
     GARMENTS,
-    PROBABILITIES,
     beside_sleeve,
     beside_watch,
     sample_bracelet,
@@ -28,7 +29,9 @@ from handsynth.recipe.wear import (
     sample_sleeve,
     sample_varnish,
     sample_watch,
+    sample_worn,
 )
+from handsynth.recipe.wear import Worn, out_of_range
 from handsynth.scene.arm import MAX_DEVIATION, MAX_FLEXION, POLE_M, Arm, ArmShape, PosedArms, make_arm, pose_arms
 from handsynth.scene.arm_skin import ALONG
 from handsynth.scene.arm_skin import AROUND as ARM_AROUND
@@ -135,7 +138,7 @@ def test_a_choice_survives_json_and_comes_back_the_same(kind):
 
 
 def test_frequencies_are_probabilities_and_shares():
-    assert all(0 < p < 1 for p in PROBABILITIES.values())
+    assert all(0 < probability < 1 for probability in vars(load_spec("default").wear).values())
     assert sum(garment.share for garment in GARMENTS.values()) == pytest.approx(1)
     drawn = [sample_sleeve(np.random.default_rng(k), LENGTH).garment for k in range(2000)]
     for name, garment in GARMENTS.items():
@@ -171,6 +174,51 @@ def test_rings_of_one_hand_are_on_fingers_of_their_own():
         fingers = [ring.finger for ring in sample_rings(np.random.default_rng(seed))]
         assert 1 <= len(fingers) <= 3
         assert len(set(fingers)) == len(fingers) <= len(set(FINGERS))
+
+
+def dressed(seed: int, **changes: float) -> Worn:
+    """What someone wears who puts on everything, or some of it."""
+    spec = WearSpec(**dict.fromkeys(CLOTHING, 1.0) | changes)
+    return sample_worn(spec, lambda name: np.random.default_rng([seed, CLOTHING.index(name)]), LENGTH) or Worn()
+
+
+@pytest.mark.parametrize("without", [(), ("sleeve",), ("glove",), ("glove", "sleeve")])
+def test_what_is_worn_together_never_meets(without):
+    """Watch and bracelet have room beside each other, between the glove's cuff and the sleeve's; no ring is below a glove."""
+    together = 0
+    for seed in range(300):
+        worn = dressed(seed, **dict.fromkeys(without, 0.0))
+        spans = [] if worn.glove is None else [(-1.0, worn.glove.cuff_m)]
+        if worn.watch is not None:
+            spans.append((worn.watch.place_m - worn.watch.radius_m, worn.watch.place_m + worn.watch.radius_m))
+        if worn.bracelet is not None:
+            spans.append((worn.bracelet.place_m - worn.bracelet.width_m / 2, worn.bracelet.place_m + worn.bracelet.width_m / 2))
+        if worn.sleeve is not None and (worn.watch or worn.bracelet):
+            spans.append((worn.sleeve.cuff_m, 1.0))
+        spans.sort()
+        assert all(stop < start for (_, stop), (start, _) in itertools.pairwise(spans)), (seed, spans)
+        assert worn.glove is None or all(ring.share > worn.glove.reach for ring in worn.rings)
+        together += worn.watch is not None and worn.bracelet is not None
+    assert together > 0 or "glove" not in without
+
+
+def test_everything_that_is_drawn_may_be_stored():
+    """The limits of stored recipes refuse nothing that samplers draw, and every limit has a value near its drawn ones."""
+    for seed in range(1000):
+        assert list(out_of_range(dressed(seed))) == []
+        assert list(out_of_range(dressed(seed, sleeve=0.0, glove=0.0))) == []
+
+
+def test_labels_name_what_is_worn():
+    assert dressed(0, sleeve=0, glove=0).clothing == ["bracelet", "rings", "varnish", "watch"]
+    assert dressed(0, **dict.fromkeys(set(CLOTHING) - {"rings"}, 0.0)).clothing == ["rings"]
+    assert Worn().clothing == []
+    assert list(CLOTHING) == sorted(CLOTHING)
+    assert (
+        set(CLOTHING)
+        == {field.name for field in dataclasses.fields(Worn)}
+        == {field.name for field in dataclasses.fields(WearSpec)}
+    )
 
 
 # Surfaces

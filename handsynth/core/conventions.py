@@ -73,8 +73,20 @@ FINGERTIP_TABLES = {
 ARM_PART = 17
 """The forearm's value in the parts pass, after those of the 16 joints, each of which is its number plus one."""
 
+CLOTHING_PART = 18
+"""The value in the parts pass of whatever is worn and has a surface of its own: sleeve, watch, bracelet, rings."""
+
+CLOTHING = ("bracelet", "glove", "rings", "sleeve", "varnish", "watch")
+"""What may be worn, by its name in specs, recipes and labels."""
+
+WORN_ON_FOREARM = ("sleeve", "watch", "bracelet")
+"""What takes a forearm to be worn on."""
+
+TEXTURE_CLOTHING = ("glove", "varnish")
+"""What is a layer of the hand's own texture: it is part of the hand in mask and passes. The others are CLOTHING_PART."""
+
 KEYPOINT_PARTS = (
-    (0, ARM_PART - 1),
+    (0, ARM_PART - 1, CLOTHING_PART - 1),
     (0, 13, 14, 15), (13, 14, 15), (13, 14, 15), (13, 14, 15),
     (0, 1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3),
     (0, 4, 5, 6), (4, 5, 6), (4, 5, 6), (4, 5, 6),
@@ -82,7 +94,7 @@ KEYPOINT_PARTS = (
     (0, 7, 8, 9), (7, 8, 9), (7, 8, 9), (7, 8, 9),
 )  # fmt: skip
 """Parts (joints that move the surface) in whose flesh each keypoint lies: its finger's, of a finger's first the palm's too, of the
-wrist the palm and the forearm, which is the part after the joints."""
+wrist the palm and the forearm, which is the part after the joints, and what is worn on it, the part after that."""
 
 VISIBLE_TOLERANCE_M = 0.02
 """A keypoint is visible when no surface of its own parts lies more than this in front of it [m].

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from handsynth.core.conventions import FINGERS
+from handsynth.core.conventions import FINGERS, WORN_ON_FOREARM
 from handsynth.core.errors import HandsynthError
 from handsynth.core.fields import build
+from handsynth.recipe.wear import Worn, out_of_range
 
 Vector = tuple[float, float, float]
 
@@ -113,13 +114,14 @@ class Recipe:
     background: BackgroundChoice
     sensor: SensorChoice
     arm: ArmChoice | None = None
+    worn: Worn | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
         parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background", "sensor")}
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
-        del values["arm"]
-        return values | ({"arm": vars(self.arm)} if self.arm else {})
+        del values["arm"], values["worn"]
+        return values | ({"arm": vars(self.arm)} if self.arm else {}) | ({"worn": self.worn.to_dict()} if self.worn else {})
 
 
 def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
@@ -146,6 +148,11 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
             "arm.tan": abs(arm.tan) <= 50,
         }
         sane |= {f"arm.{name}": 0 <= getattr(arm, name) <= 1 for name in ("mottling", "veins", "hair")}
+    if worn := recipe.worn:
+        sane |= {"worn": bool(worn.clothing)} | {f"worn.{key}": False for key in out_of_range(worn)}
+        for name in WORN_ON_FOREARM:
+            if getattr(worn, name) is not None and recipe.arm is None:
+                raise HandsynthError(f"{where}: worn.{name} of the recipe takes a forearm, and the recipe has none")
     numbers = {"theta": recipe.theta, "beta": recipe.beta, "alpha": recipe.alpha, "trans": recipe.trans, "camera": camera.target}
     numbers |= {"sensor.gains": sensor.gains, "ambient": recipe.ambient.color + recipe.ambient.up_cam}
     numbers |= {f"light {k}": light.color + light.direction_cam for k, light in enumerate(recipe.lights)}

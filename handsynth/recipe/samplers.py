@@ -14,6 +14,7 @@ from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
+from handsynth.recipe.draws import DECIMALS, rounded, rounded_few, uniform
 from handsynth.recipe.proxy import ForearmProxy, HandProxy
 from handsynth.recipe.recipe import (
     ARM_VARIANTS,
@@ -38,6 +39,8 @@ from handsynth.recipe.spec import (
     SensorSpec,
     grid_axes,
 )
+from handsynth.recipe.wardrobe import sample_worn
+from handsynth.recipe.wear import Worn
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
 """Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
@@ -52,9 +55,6 @@ WRIST_LIMITS_DEG).
 
 LEAST_SEEN = 0.35
 """Share of the hand's points that no forearm may take from the camera."""
-
-DECIMALS = 6
-"""Decimals kept of every drawn number: what JSON stores is exactly what is used."""
 
 FRAME_MARGIN_M = 0.008
 """Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the image."""
@@ -112,6 +112,7 @@ class RecipeSampler:
         lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
         left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
         camera = sample_camera(self._stream(index, "camera"), spec.camera, points, spec.image_size, index, FRAME_MARGIN_M)
+        arm = self._draw_arm(index, points, camera)
         return Recipe(
             index=index,
             side="left" if left else "right",
@@ -125,7 +126,8 @@ class RecipeSampler:
             ambient=ambient,
             background=sample_background(self._stream(index, "background"), spec.background, len(library.backgrounds)),
             sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
-            arm=self._draw_arm(index, points, camera),
+            arm=arm,
+            worn=self._draw_worn(index, arm is not None),
         )
 
     def _draw_arm(self, index: int, points: np.ndarray, camera: CameraChoice) -> ArmChoice | None:
@@ -139,6 +141,11 @@ class RecipeSampler:
 
         return sample_arm(self._stream(index, "arm"), self.spec.arm, is_seen)
 
+    def _draw_worn(self, index: int, has_arm: bool) -> Worn | None:
+        """What a hand wears."""
+        length = self.library.hand.forearm_length_m if has_arm else None
+        return sample_worn(self.spec.wear, lambda name: self._stream(index, name), length)
+
 
 @dataclass(frozen=True, eq=False)
 class _Hand:
@@ -148,21 +155,6 @@ class _Hand:
     pose: PoseChoice
     theta: np.ndarray  # (16, 3) [rad]
     beta: np.ndarray  # (S,)
-
-
-def rounded(values: np.ndarray) -> Any:
-    """Tuple of plain floats with DECIMALS decimals; -0.0 becomes 0.0."""
-    return tuple((np.round(values, DECIMALS) + 0.0).ravel().tolist())
-
-
-def rounded_few(*values: float) -> Any:
-    """The same for a few numbers, for which numpy's calls take longer than the numbers."""
-    return tuple([round(value, DECIMALS) + 0.0 for value in values])
-
-
-def uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    """One rounded draw between two limits."""
-    return round(float(rng.uniform(*limits)), DECIMALS)
 
 
 def sample_pose(rng: np.random.Generator, spec: PoseSpec, proxy: HandProxy, bank_size: int, index: int, draw: int) -> PoseChoice:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHEMA
+from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHEMA, WORN_ON_FOREARM
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 from handsynth.core.index import canonical_json
@@ -102,6 +102,18 @@ class ArmSpec:
     tan_std: float = 3.0  # how much darker or lighter than the hand, in hundredths of its tone
 
 
+@dataclass(frozen=True)
+class WearSpec:
+    """How often a hand wears each thing, independently of the others. What goes on a forearm is worn by hands that have one."""
+
+    sleeve: float = 0.0
+    watch: float = 0.0
+    bracelet: float = 0.0
+    rings: float = 0.0  # at least one
+    varnish: float = 0.0
+    glove: float = 0.0
+
+
 WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
 """Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
 70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
@@ -133,6 +145,7 @@ class DatasetSpec:
     background: BackgroundSpec = field(default_factory=BackgroundSpec)
     sensor: SensorSpec = field(default_factory=SensorSpec)
     arm: ArmSpec = field(default_factory=ArmSpec)
+    wear: WearSpec = field(default_factory=WearSpec)
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -256,6 +269,8 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
     spec = {key: value for key, value in index["spec"].items() if key not in ASSET_NAMES}
     if not spec.get("arm", {"probability": 0})["probability"]:
         spec.pop("arm", None)  # what is never drawn decides nothing
+    if not any(spec.get("wear", {}).values()):
+        spec.pop("wear", None)
     return hashlib.sha256(canonical_json({key: index[key] for key in keys} | {"spec": spec})).hexdigest()
 
 
@@ -334,6 +349,11 @@ def _check(spec: DatasetSpec) -> None:
     for key in ("mottling", "veins", "hair"):
         require(0 <= getattr(arm, key)[0] and getattr(arm, key)[1] <= 1, f"arm.{key}", "within 0 and 1")
     require(0 <= arm.tan_std <= 10, "arm.tan_std", "between 0 and 10")
+    for key, probability in vars(spec.wear).items():
+        require(0 <= probability <= 1, f"wear.{key}", "between 0 and 1")
+    for key in WORN_ON_FOREARM:
+        if getattr(spec.wear, key) > 0 and arm.probability == 0:
+            raise UsageError(f"spec {spec.name}: wear.{key} takes a forearm: set arm.probability above 0, or wear.{key} to 0")
     capacity = spec_capacity(spec)
     require(capacity is None or spec.samples == capacity, "samples", f"{capacity} ({_counts(spec)})")
 
