@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from handsynth.annotate import LATTICE, annotate, clearance, front_at_pixels, hand_and_arm, keypoint_clearance, visible_share
+from handsynth.annotate import annotate
 from handsynth.core.camera import intrinsics, project
 from handsynth.core.conventions import (
     ARM_PART,
+    CLOTHING_PART,
     FINGER_JOINTS,
     FINGERS,
     KEYPOINT_NAMES,
@@ -22,6 +23,7 @@ from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.sample import FIELDS, field_shapes
 from handsynth.recipe.recipe import ArmChoice
 from handsynth.scene.arm import make_arm
+from handsynth.visibility import LATTICE, clearance, front_at_pixels, fronts, keypoint_clearance, visible_share
 
 SIZE = 256
 K = intrinsics(400.0, (128.0, 128.0))
@@ -137,9 +139,9 @@ def test_another_part_in_front_hides_and_the_own_one_from_the_tolerance_on(k):
     forearm: they hide it when more than the tolerance in front. Whatever else lies in front hides it, however thin."""
     name, z = KEYPOINT_NAMES[k], 0.5
     own = parts_of_its_finger(name) | ({0} if name == "wrist" or name.endswith("1") else set())
-    own |= {ARM_PART - 1} if name == "wrist" else set()
+    own |= {ARM_PART - 1, CLOTHING_PART - 1} if name == "wrist" else set()
     assert set(KEYPOINT_PARTS[k]) == own
-    for part in range(ARM_PART):
+    for part in range(CLOTHING_PART):
         free = VISIBLE_TOLERANCE_M if part in own else OCCLUDER_GAP_M
         for gap in (-0.1, 0.0, 0.0005, free - 1e-6):
             assert clearance(np.full(21, z), np.full(21, z - gap), np.full(21, part))[k] > 0
@@ -265,7 +267,7 @@ def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
     )
     step = 5
     pixels = np.stack(np.meshgrid(*[np.arange(0, SIZE, step)] * 2), -1).reshape(-1, 2)
-    found = [layer[:, ::step, ::step] for layer in hand_and_arm(vertices, arms, hand, K, hands.is_left[rows], SIZE)]
+    found = [layer[:, ::step, ::step] for layer in fronts(vertices, arms, hand, K, hands.is_left[rows], SIZE)[:2]]
     sewn = np.concatenate([hand.faces, arm.faces + hand.num_vertices])
     both = np.concatenate([vertices, arms], 1)
     for inverse, points, faces in ((found[0], vertices, hand.faces), (np.maximum(*found), both, sewn)):
@@ -323,3 +325,109 @@ def test_labels_do_not_hang_on_who_else_has_a_forearm(stage, armed, armed_labels
         alone = stage.generator.poses.pose(recipes[row : row + 1], SIZE)
         (found,) = annotate(recipes[row : row + 1], alone, stage.library.hand, SIZE, "identity", np.zeros((1, 3)), [{}])
         assert found == armed_labels[row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+    """A stand-in for clothing: a flat box before a hand."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
+BOX_FACES = np.array(
+    [
+        [0, 1, 2], [0, 2, 3], [7, 6, 5], [7, 5, 4], [0, 4, 5], [0, 5, 1],
+        [1, 5, 6], [1, 6, 2], [2, 6, 7], [2, 7, 3], [3, 7, 4], [3, 4, 0],
+    ]
+)[:, ::-1]  # fmt: skip
+"""Of a box whose corners are `wall` near, then far: seen from the camera its outside is in front."""
+
+
+def board(z: float, x: tuple[float, float], y: tuple[float, float], is_left: bool, depth: float = 0.002) -> Board:
+    """A box across the optical axis, wound as a hand is: of a left one mirrored, so the other way around."""
+    corners = np.concatenate([wall(z, x, y), wall(z + depth, x, y)])
+    if is_left:
+        corners = corners[[1, 0, 3, 2, 5, 4, 7, 6]]
+    return Board(corners.astype(np.float32), BOX_FACES)
+
+
+def boards(stage, gap: float) -> list[tuple[Board, ...]]:
+    """Before the middle finger's second joint of every second hand, nearer than all of it by `gap`; hands have none, one or two."""
+    worn: list[tuple[Board, ...]] = []
+    for row in range(len(stage.recipes)):
+        x, y, z = stage.hands.keypoints[row, 10]
+        z, side = stage.hands.vertices[row, :, 2].min() - gap, 0.012
+        x, y = x / stage.hands.keypoints[row, 10, 2] * z, y / stage.hands.keypoints[row, 10, 2] * z
+        one = board(z, (x - side, x + side), (y - side, y + side), bool(stage.hands.is_left[row]))
+        far = board(3.0, (x - 5, x + 5), (y - 5, y + 5), bool(stage.hands.is_left[row]))
+        worn.append(((), (one,), (), (far, one))[row % 4])
+    return worn
+
+
+def annotated(stage, recipes, hands, worn=()):
+    count = len(recipes)
+    return annotate(recipes, hands, stage.library.hand, SIZE, "identity", np.zeros((count, 3)), [{}] * count, worn)
+
+
+def test_what_is_worn_hides_what_is_behind_it_and_never_reveals(stage, armed):
+    """Before hands with and without forearms: the joint behind is hidden, the share falls; what lies behind the hand is nothing."""
+    for recipes, hands in ((stage.recipes, stage.hands), armed):
+        worn = boards(stage, 0.01)
+        bare, dressed = annotated(stage, recipes, hands), annotated(stage, recipes, hands, worn)
+        for row, (one, other) in enumerate(zip(bare, dressed, strict=True)):
+            if not worn[row]:
+                assert one == other
+                continue
+            assert other["keypoints_visible"][10] == 0
+            assert (np.array(other["keypoints_visible"]) <= np.array(one["keypoints_visible"])).all()
+            assert other["visible_share"] <= one["visible_share"]
+            same = set(one) - {"keypoints_visible", "visible_share"}
+            assert {key: other[key] for key in same} == {key: one[key] for key in same}
+        assert np.mean([one["visible_share"] - other["visible_share"] for one, other in zip(bare, dressed, strict=True)]) > 0.02
+        behind = [tuple(board(3.0, (-9, 9), (-9, 9), bool(left)) for _ in range(2)) for left in hands.is_left]
+        assert annotated(stage, recipes, hands, behind) == bare
+
+
+def test_labels_do_not_hang_on_what_others_wear(stage):
+    worn = boards(stage, 0.01)
+    together = annotated(stage, stage.recipes, stage.hands, worn)
+    for row in (0, 1, 3, 7):
+        recipes = stage.recipes[row : row + 1]
+        hands = stage.generator.poses.pose(recipes, SIZE)
+        assert annotated(stage, recipes, hands, worn[row : row + 1]) == [together[row]]
+
+
+@pytest.mark.parametrize("with_arm", [False, True])
+def test_fronts_and_shares_see_what_is_worn(stage, armed, with_arm):
+    """Every pixel of the clothing alone, and the share of the hand that it leaves, are those of rays against every face."""
+    hand, rows = stage.library.hand, [row for row in in_view(armed) if row % 4 in (1, 3)][:6]
+    hands = armed[1] if with_arm else stage.hands
+    worn = [boards(stage, 0.01)[row] for row in rows]
+    arms = np.array([hands.arms[row] for row in rows], np.float64) if with_arm else None
+    one = hands.vertices[rows].astype(np.float64), arms, hand, hands.K[rows], hands.is_left[rows], SIZE, worn
+    own, arm, clothing = fronts(*one)
+    pixels = np.stack(np.meshgrid(*[np.arange(SIZE)] * 2), -1).reshape(-1, 2)
+    for k, surfaces in enumerate(worn):
+        depth = np.min([front_at_pixels(s.vertices.astype(float), s.faces, hands.K[rows[k]], pixels)[0] for s in surfaces], 0)
+        np.testing.assert_allclose(clothing[k].ravel(), np.where(np.isfinite(depth), 1 / depth, 0), atol=1e-4)
+    step = SIZE // LATTICE
+    hand_alone = fronts(*one[:1], None, *one[2:])[0]
+    hand_alone, own, before = (
+        layer[:, step // 2 :: step, step // 2 :: step] for layer in (hand_alone, own, np.maximum(arm, clothing))
+    )
+    seen, whole = ((own > 0) & (own >= before)).sum((1, 2)), (hand_alone > 0).sum((1, 2))
+    np.testing.assert_allclose(visible_share(*one), seen / whole, atol=0.003)
+
+
+@pytest.mark.parametrize("k", range(21))
+def test_clothing_hides_as_the_forearm_does(stage, k):
+    """A surface before a keypoint hides it from 1 mm on, before the wrist from 20 mm on; the nearest surface decides."""
+    keypoints = np.tile([0.0, 0.0, 0.6], (21, 1))
+    xy, far = np.full((21, 2), 128.0), stage.library.hand.v_template + np.array([0, 0, 5.0])
+    limit = VISIBLE_TOLERANCE_M if KEYPOINT_NAMES[k] == "wrist" else OCCLUDER_GAP_M
+    for gap in (limit - 1e-5, limit + 1e-5):
+        worn = [(board(0.6 - gap, (-1, 1), (-1, 1), False),)]
+        inside, clear = keypoint_clearance(keypoints, xy, far, stage.library.hand, K, SIZE, worn=worn)
+        assert inside.all()
+        assert (clear[k] >= 0) == (gap < limit)

@@ -575,15 +575,18 @@ def test_a_hand_that_no_forearm_fits_is_made_without_and_said_once(tiny_world, t
     for probability in (1.0, 0.0):
         out = tmp_path / str(probability)
         assets = {"hand": tmp_path / "odd.npz", "textures": tmp_path / "skin.npz"}
-        tiny_world.generate(out, passes="depth, parts, amodal", arm=f"{{probability: {probability}}}", **assets)
+        wear = "{sleeve: 0.5, watch: 1.0, varnish: 0.5}" if probability else "{varnish: 0.5}"
+        tiny_world.generate(out, passes="depth, parts, amodal", arm=f"{{probability: {probability}}}", wear=wear, **assets)
         notes = [line for line in capsys.readouterr().err.splitlines() if "forearm" in line]
-        assert notes == (["the hand 'toy' has no open wrist that a forearm fits: it is made without"] if probability else [])
+        note = "the hand 'toy' has no open wrist that a forearm fits: it is made without, and without sleeve, and without watch"
+        assert notes == ([note] if probability else [])
         assert verify(out, tiny_world.assets).faults == []
         made[probability] = [members for path in sorted(out.glob("*.tar")) for _, members in read_shard(path)]
     for one, other in zip(made[1.0], made[0.0], strict=True):
         labels, others = (json.loads(members["json"]) | {"dataset": ""} for members in (one, other))
         assert labels == others
         assert labels["arm"] is None
+        assert set(labels["clothing"]) <= {"varnish"}
         assert one | {"json": b""} == other | {"json": b""}
 
 

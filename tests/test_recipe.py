@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from tiny import odd_wrists
 
-from handsynth.annotate import visible_share
 from handsynth.assets.library import Library, open_library
 from handsynth.core.camera import project
 from handsynth.core.conventions import CLOTHING, FINGER_JOINTS, FINGERS, WORN_ON_FOREARM
@@ -34,6 +33,7 @@ from handsynth.recipe.wear import VARIANTS, Worn
 from handsynth.render.projection import NEAR_M
 from handsynth.scene.arm import make_arm
 from handsynth.scene.pose import PoseStage
+from handsynth.visibility import visible_share
 
 NOWHERE = Path("/nonexistent")
 

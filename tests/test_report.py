@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny import World
 
+from handsynth.core.conventions import CLOTHING
 from handsynth.core.errors import UsageError
 from handsynth.core.index import read_index
 from handsynth.core.sample import Sample
@@ -115,6 +116,7 @@ def test_stats_count_what_is_there(made):
     assert sum(stats["sides"].values()) == 12
     assert stats["backgrounds"] == len({sample["recipe"]["background"]["index"] for sample in labels})
     assert stats["bank_poses"] == len({sample["recipe"]["pose"]["bank_index"] for sample in labels})
+    assert stats["clothing"] == dict.fromkeys(CLOTHING, 0)
     assert stats["arms"] == sum(sample["arm"] is not None for sample in labels)
     images = [(decode_jpeg(m["jpg"], ""), decode_png(m["mask.png"], "") > 0) for m in members]
     boxes = np.array([sample["bbox_xyxy"] for sample in labels])
@@ -136,6 +138,18 @@ def test_stats_count_what_is_there(made):
         expected = [low, fifth, (ordered[5] + ordered[6]) / 2, last_fifth, high]
         np.testing.assert_allclose(stats[name], expected, atol=1e-3, err_msg=name)
     assert 0 < stats["mask_share"][0] < stats["mask_share"][-1] < 1
+
+
+def test_stats_count_what_is_worn(tiny_world, tmp_path):
+    """How many hands wear each thing, whatever else they wear."""
+    tiny_world.generate(tmp_path / "out", arm="{probability: 0.8}", wear="{sleeve: 0.7, rings: 0.5, varnish: 1.0}")
+    labels = [json.loads(m["json"]) for path in sorted((tmp_path / "out").glob("*.tar")) for _, m in read_shard(path)]
+    counts = collect_stats(tmp_path / "out")["clothing"]
+    assert counts == {name: sum(name in sample["clothing"] for sample in labels) for name in CLOTHING}
+    assert counts["varnish"] == 12
+    assert 0 < counts["rings"] < 12
+    assert 0 < counts["sleeve"] <= collect_stats(tmp_path / "out")["arms"]
+    assert counts["watch"] == counts["bracelet"] == counts["glove"] == 0
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf"])

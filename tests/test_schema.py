@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from handmesh.data.shards import ShardDataset
-from handsynth.annotate import keypoint_clearance
 from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import save_hand
@@ -26,6 +25,7 @@ from handsynth.dataset.sidecars import PLAN, SIDECAR_DIR, write_sidecar
 from handsynth.dataset.statistics import collect_stats, sample_sheet
 from handsynth.dataset.verify import verify
 from handsynth.recipe.spec import recorded_identity
+from handsynth.visibility import keypoint_clearance
 
 PASSES = "depth, parts"
 NOT_IN_PLAN = {"samples", "drivers", "replaced_backgrounds", "shards"}

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from tiny import dataset_bytes
 
-from handsynth.annotate import front_at_pixels
 from handsynth.core.camera import project
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand
@@ -26,6 +25,7 @@ from handsynth.dataset.sidecars import SIDECAR_DIR
 from handsynth.dataset.silhouette import silhouette
 from handsynth.dataset.verify import MAX_FAULTS, verify
 from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_png
+from handsynth.visibility import front_at_pixels
 
 PASSES = "depth, parts, normal, uv, amodal"
 
@@ -249,6 +249,12 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "an arm without a twist": (_set("arm", {"flexion_deg": 0.0, "deviation_deg": 0.0}), "field arm is"),
     "an arm out of range": (_set("arm", {"flexion_deg": 10**400, "deviation_deg": 0.0, "twist_deg": 0.0}), "field arm is"),
     "an arm from nowhere": (_set("arm", {"flexion_deg": 0.0, "deviation_deg": 0.0, "twist_deg": 0.0}), "not that of the recipe"),
+    "clothing of text": (_set("clothing", "rings"), "field clothing is 'rings'"),
+    "clothing that is not known": (_set("clothing", ["hat"]), "field clothing is ['hat'], expected names among bracelet"),
+    "clothing twice": (_set("clothing", ["rings", "rings"]), "field clothing is"),
+    "clothing out of order": (_set("clothing", ["watch", "bracelet"]), "field clothing is"),
+    "clothing from nowhere": (_set("clothing", ["rings"]), "clothing is ['rings'], not that of the recipe"),
+    "clothing of a photograph": (_set("clothing", None), "clothing is None, not that of the recipe"),
     "a hostile recipe": (lambda l, m: l["recipe"].update(theta=[0]), "theta of the recipe is out of range"),
     "vertices scaled": (_vertices(lambda v: v * np.float32(1.001)), "fingertips are not the vertices"),
     "a vertex nudged": (_vertices(_nudged), "do not give the vertices"),
@@ -340,7 +346,7 @@ ARM_EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "another girth": (lambda l, m: l["recipe"]["arm"].update(girth=1.9), "do not cover the same pixels"),
     "another camera in the recipe": (lambda l, m: l["recipe"]["camera"].update(roll_deg=3.0), "recipe does not give the vertices"),
     "the share off": (_set("visible_share", 0.25), "visible_share is 0.25, mask and amodal give"),
-    "the share a little off": (lambda l, m: l.update(visible_share=l["visible_share"] - 0.003), "hand and forearm give"),
+    "the share a little off": (lambda l, m: l.update(visible_share=l["visible_share"] - 0.003), "geometry gives"),
     "the share above 1": (_set("visible_share", 1.01), "visible_share is 1.01, expected 0 to 1"),
     "the whole hand as the mask": (_amodal_as_mask, "leaves the depths of the vertices"),
     "amodal as the mask": (lambda l, m: m.update({"amodal.png": m["mask.png"]}), "mask and amodal give 1.0000"),
@@ -358,9 +364,9 @@ ARM_EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "an arm in parts alone": (
         _everywhere("depth.png", lambda depth, arm: np.where(arm, 0, depth).astype(np.uint16)), "cover different pixels"
     ),
-    "an arm cut off in every pass": (_cut_off, "beside the mask and the projected forearm"),
+    "an arm cut off in every pass": (_cut_off, "beside the mask and the projected forearm and clothing"),
     "an arm too near": (
-        _everywhere("depth.png", lambda depth, arm: np.where(arm, depth - 30, depth).astype(np.uint16)), "is not the forearm's"
+        _everywhere("depth.png", lambda depth, arm: np.where(arm, depth - 30, depth).astype(np.uint16)), "is not that of forearm"
     ),
     "an arm with uv": (
         _everywhere("uv.png", lambda uv, arm: np.where(arm[..., None], np.uint16(65535), uv)), "pass uv and the mask differ"

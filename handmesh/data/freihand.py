@@ -276,6 +276,7 @@ def _members(src: Path, labels: FreihandLabels, image: int, trans: np.ndarray, i
         "ambient_used": None,
         "background": {"name": f"FreiHAND {VERSIONS[version]}", "licence": LICENCE, "replaced": False},
         "arm": None,
+        "clothing": None,
         "recipe": {"source": "FreiHAND v2", "original": k, "version": VERSIONS[version]},
     }
     return {

@@ -105,7 +105,7 @@ def _here(hand: str | None, textures: str | None, backgrounds: str | None, annot
 
 
 def stats(out: OutArg, as_json: JsonOpt = False) -> None:
-    """What a dataset holds: views, sizes, visibility, brightness, poses, backgrounds."""
+    """What a dataset holds: views, sizes, visibility, forearms, clothing, brightness, poses, backgrounds."""
     from handsynth.dataset.statistics import collect_stats
 
     found = collect_stats(out)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.core.conventions import READABLE_SCHEMAS, check_schema
+from handsynth.core.conventions import CLOTHING, READABLE_SCHEMAS, check_schema
 from handsynth.core.errors import HandsynthError
 from handsynth.core.shard import Members
 
@@ -48,6 +48,7 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
         None,
         "null, or the forearm's flexion_deg (positive towards the palm), deviation_deg (towards the thumb) and twist_deg",
     ),
+    "clothing": (None, "names of what is worn, in the order of CLOTHING; null in photos"),
     "recipe": (None, "every decision behind the sample"),
 }
 """Keys of a sample's JSON: shape of the numbers (None: not an array) and meaning."""
@@ -57,6 +58,7 @@ ADDED: dict[str, str] = {
     "background": "handsynth/2",
     "visible_share": "handsynth/3",
     "arm": "handsynth/3",
+    "clothing": "handsynth/3",
 }
 """Fields that came after the first schema: labels of an older one may lack them."""
 
@@ -71,7 +73,7 @@ _FIRST_SHAPES = 10
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
-    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most, 17 = forearm",
+    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most, 17 = forearm, 18 = clothing",
     "normal": "8-bit RGB PNG, unit normal n of the camera frame as (n + 1) / 2, 0 = background",
     "uv": "16-bit RGB PNG, R = u, G = v (up) of 65535, B = 65535 on the hand and 0 elsewhere",
     "amodal": "8-bit PNG, 255 where a pixel's centre is on the hand, whether it is hidden or not, else 0",
@@ -155,6 +157,10 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
         raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
     if labels.get("arm") is not None and not _is_arm(labels["arm"]):
         raise HandsynthError(f"{where}: field arm is {labels['arm']!r:.60}, expected null or {', '.join(ARM_ANGLES)}")
+    if labels.get("clothing") is not None and not _is_clothing(labels["clothing"]):
+        raise HandsynthError(
+            f"{where}: field clothing is {labels['clothing']!r:.60}, expected names among {', '.join(CLOTHING)}, in order"
+        )
     return labels
 
 
@@ -178,6 +184,11 @@ def _is_arm(value: Any) -> bool:
     if not isinstance(value, dict) or set(value) != set(ARM_ANGLES):
         return False
     return all(type(angle) in (int, float) and abs(angle) <= 180 for angle in value.values())
+
+
+def _is_clothing(value: Any) -> bool:
+    """Whether it is a list of some of the names, each once and in order."""
+    return isinstance(value, list) and value == [name for name in CLOTHING if name in value]
 
 
 def _is_background(value: Any) -> bool:

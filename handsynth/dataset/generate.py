@@ -14,7 +14,7 @@ from typing import Any
 import threadpoolctl
 
 import handsynth
-from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA
+from handsynth.core.conventions import GENERATOR_VERSION, SCHEMA, WORN_ON_FOREARM
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.index import canonical_json
 from handsynth.core.sample import Sample
@@ -102,7 +102,8 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     for note in library.backgrounds.notes:
         print(note, file=sys.stderr)
     if spec.arm.probability > 0 and library.hand.rim_turns is None:
-        print(f"the hand {library.hand.name!r} has no open wrist that a forearm fits: it is made without", file=sys.stderr)
+        besides = "".join(f", and without {name}" for name in WORN_ON_FOREARM if getattr(spec.wear, name) > 0)
+        print(f"the hand {library.hand.name!r} has no open wrist that a forearm fits: it is made without{besides}", file=sys.stderr)
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,

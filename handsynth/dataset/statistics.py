@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.core.conventions import ARM_PART, FINGER_JOINTS, FINGERS
+from handsynth.core.conventions import ARM_PART, CLOTHING, CLOTHING_PART, FINGER_JOINTS, FINGERS
 from handsynth.core.index import read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
@@ -18,7 +18,7 @@ from handsynth.recipe.spec import DatasetSpec, grid_axes
 
 _PART_COLORS = np.zeros((256, 3), np.uint8)
 _PART_COLORS[1] = (200, 180, 160)
-_PART_COLORS[ARM_PART] = (120, 110, 105)
+_PART_COLORS[ARM_PART], _PART_COLORS[CLOTHING_PART] = (120, 110, 105), (70, 90, 150)
 for _finger, _joints in FINGER_JOINTS.items():
     for _k, _joint in enumerate(_joints):
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
@@ -133,7 +133,10 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
 
 
 def collect_stats(out: Path | str) -> dict[str, Any]:
-    """What a dataset holds, in numbers: views, sizes, visibility, forearms, brightness, poses, backgrounds. Reads every sample."""
+    """What a dataset holds, in numbers: views, sizes, visibility, forearms, clothing, brightness, poses, backgrounds.
+
+    Reads every sample.
+    """
     folder = open_folder(out)
     index = read_index(folder)
     columns: dict[str, list[float]] = {
@@ -143,6 +146,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     poses: set[int] = set()
     backgrounds: set[int] = set()
     lightness: list[float] = []
+    clothing: Counter[str] = Counter()
     arms = 0
     for entry in index["shards"]:
         for number, members in read_samples(folder, entry["name"]):
@@ -158,6 +162,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
             if labels.get("visible_share") is not None:  # not in older schemas
                 columns["visible_share"].append(labels["visible_share"])
             arms += labels.get("arm") is not None
+            clothing.update(labels.get("clothing") or ())
             lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
             sides[recipe.side] += 1
             poses.add(recipe.pose.bank_index)
@@ -172,6 +177,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
         "bytes": sum(entry["bytes"] for entry in index["shards"]),
         "sides": dict(sides),
         "arms": arms,
+        "clothing": {name: clothing[name] for name in CLOTHING},
         "bank_poses": len(poses),
         "backgrounds": len(backgrounds),
         "quantiles_percent": list(quantiles),

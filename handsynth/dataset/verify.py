@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.annotate import clearance, hand_and_arm, keypoint_clearance, visible_share
 from handsynth.core.camera import project, transform
 from handsynth.core.conventions import (
     ARM_PART,
+    CLOTHING_PART,
     DEPTH_UNIT_M,
     JOINT_NAMES,
     OCCLUDER_GAP_M,
     READABLE_SCHEMAS,
     SCHEMA,
+    TEXTURE_CLOTHING,
     VISIBLE_TOLERANCE_M,
 )
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
@@ -35,6 +36,7 @@ from handsynth.image.encode import decode_jpeg, decode_png
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
 from handsynth.scene.pose import PoseStage
+from handsynth.visibility import Surface, clearance, fronts, keypoint_clearance, visible_share
 
 REPROJECTION_PX = 0.01
 """keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
@@ -48,8 +50,9 @@ SILHOUETTES = 256
 STRAY_PIXELS, STRAY_SHARE = 4, 0.002
 """So many pixels, and this share of the hand's, may differ between the two: OpenGL snaps vertices to 1/256 px."""
 
-ARM_DEPTH_M, ARM_DEPTH_SHARE = 0.001, 0.02
-"""So much may the depth of so many of a forearm's pixels be away from that of its geometry, where it is seen edge-on [m]."""
+OTHER_DEPTH_M, OTHER_DEPTH_SHARE = 0.001, 0.02
+"""So much may the depth of so many pixels of forearm and clothing be away from that of their geometry, where they are seen edge-on
+[m]."""
 
 SHARE_ERROR, SHARE_OF_PIXELS = 0.001, 0.05
 """visible_share must be this near to what geometry gives, and to what mask and amodal have, which it counts on a lattice."""
@@ -102,9 +105,9 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
                 read = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
                 if poses is not None and (position + k) % stride == 0:
                     _check_pose(read.labels, read.vertices, poses.model, where)
-                    arm = _posed_arm(read, poses, where)
-                    _check_silhouette(read, poses.model, arm, where)
-                    _check_visibility(read, poses.model, arm, where)
+                    others = _pose_others(read, poses, where)
+                    _check_silhouette(read, poses.model, others, where)
+                    _check_visibility(read, poses.model, others, where)
                     findings.silhouettes += 1
                 findings.samples += 1
             except HandsynthError as error:
@@ -201,6 +204,16 @@ class _Read:
         """Whether its labels name a forearm."""
         return self.labels.get("arm") is not None
 
+    @property
+    def has_clothing(self) -> bool:
+        """Whether its labels name clothing with a surface of its own."""
+        return bool(set(self.labels.get("clothing") or ()) - set(TEXTURE_CLOTHING))
+
+    @property
+    def others(self) -> list[int]:
+        """Values of the parts pass beside those of the hand."""
+        return [ARM_PART] * self.has_arm + [CLOTHING_PART] * self.has_clothing
+
 
 def _check_sample(members: Members, where: str, index: dict[str, Any], number: int) -> _Read:
     """Labels against geometry and pixels. Raises HandsynthError."""
@@ -238,20 +251,22 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     read = _Read(labels, mask > 0, vertices, layers)
     _check_passes(read, where)
     if labels["schema"] == SCHEMA:
-        _check_arm_labels(read, where)
+        _check_against_recipe(read, where)
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
     return read
 
 
-def _check_arm_labels(read: _Read, where: str) -> None:
-    """`arm` is that of the recipe, and visible_share agrees with mask and amodal; without an arm nothing hides the hand."""
+def _check_against_recipe(read: _Read, where: str) -> None:
+    """`arm` and `clothing` are those of the recipe, and visible_share agrees with mask and amodal; nothing hides a bare hand."""
     labels, recipe = read.labels, recipe_from_dict(read.labels["recipe"], where, len(read.labels["beta"]))
     if labels["arm"] != (recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}):
         raise HandsynthError(f"{where}: arm is not that of the recipe")
+    if labels["clothing"] != (recipe.worn.clothing if recipe.worn else []):
+        raise HandsynthError(f"{where}: clothing is {labels['clothing']!r:.60}, not that of the recipe")
     share = labels["visible_share"]
-    if share is None or not 0 <= share <= 1 or (share != 1 and not read.has_arm):
-        raise HandsynthError(f"{where}: visible_share is {share!r:.20}, expected {'0 to 1' if read.has_arm else '1'}")
+    if share is None or not 0 <= share <= 1 or (share != 1 and not read.others):
+        raise HandsynthError(f"{where}: visible_share is {share!r:.20}, expected {'0 to 1' if read.others else '1'}")
     if "amodal" in read.layers:
         pixels = read.mask.sum() / (read.layers["amodal"] > 0).sum()
         if abs(pixels - share) > SHARE_OF_PIXELS:
@@ -269,8 +284,8 @@ NORMAL_LENGTH = 0.02
 
 
 def _check_passes(read: _Read, where: str) -> None:
-    """Type and shape of each pass; that it covers the mask's pixels, and others only where an arm may be; and that its values can
-    be true.
+    """Type and shape of each pass; that it covers the mask's pixels, and others only where forearm or clothing may be; and that its
+    values can be true.
     """
     mask, z, seen = read.mask, read.vertices[:, 2], None
     for name, layer in read.layers.items():
@@ -278,7 +293,7 @@ def _check_passes(read: _Read, where: str) -> None:
         if layer.dtype != dtype or layer.shape != mask.shape + channels:
             raise HandsynthError(f"{where}: pass {name} has shape {layer.shape} and type {layer.dtype}")
         covered = layer.reshape(*mask.shape, -1).any(2)
-        if ((covered != mask) & (mask | (not read.has_arm or name == "uv"))).any():
+        if ((covered != mask) & (mask | (not read.others or name == "uv"))).any():
             raise HandsynthError(f"{where}: pass {name} and the mask differ in {(covered != mask).sum()} pixels")
         if name in ("depth", "parts", "normal"):
             other, seen = seen, (name, covered)
@@ -289,8 +304,10 @@ def _check_passes(read: _Read, where: str) -> None:
             wrong = f"{values.min()}..{values.max()} leaves the depths of the vertices"
         if name == "parts" and values.max() > len(JOINT_NAMES):
             wrong = f"{values.max()} is no part of a hand: it has {len(JOINT_NAMES)}"
-        if name == "parts" and (layer[covered & ~mask] != ARM_PART).any():
-            wrong = f"{layer[covered & ~mask].min()} beside the mask, where only the forearm's {ARM_PART} may be"
+        beside = layer[covered & ~mask]
+        if name == "parts" and not np.isin(beside, read.others).all():
+            value = beside[~np.isin(beside, read.others)][0]
+            wrong = f"{value} beside the mask, where only {' and '.join(map(str, read.others))} may be"
         if name == "amodal" and (layer[covered] != 255).any():
             wrong = f"it holds {layer[covered].min()}, not 0 and 255"
         if name == "normal":
@@ -352,22 +369,33 @@ def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, w
         raise HandsynthError(f"{where}: keypoints_cam are not those of the vertices")
 
 
-def _posed_arm(read: _Read, poses: PoseStage, where: str) -> np.ndarray | None:
-    """(A, 3) the forearm that the recipe names, before the same camera; None for a bare wrist."""
-    if not read.has_arm:
-        return None
+@dataclass(frozen=True, eq=False)
+class _Others:
+    """What stands beside a hand before its camera."""
+
+    arm: np.ndarray | None = None  # (A, 3) float32 the forearm
+    worn: Sequence[Surface] = ()
+
+    def __bool__(self) -> bool:
+        return self.arm is not None or bool(self.worn)
+
+
+def _pose_others(read: _Read, poses: PoseStage, where: str) -> _Others:
+    """The forearm and the clothing that the recipe names, before the same camera."""
+    if not read.others:
+        return _Others()
     recipe = recipe_from_dict(read.labels["recipe"], where, poses.model.num_shapes)
     again = poses.pose([recipe], read.labels["image_size"])
     if np.abs(again.vertices[0] - read.vertices).max() > POSED_M:
-        raise HandsynthError(f"{where}: the recipe does not give the vertices, so that its forearm cannot be checked")
-    return again.arms[0]
+        raise HandsynthError(f"{where}: the recipe does not give the vertices, so that forearm and clothing cannot be checked")
+    return _Others(again.arms[0])
 
 
-def _check_silhouette(read: _Read, hand: HandModel, arm: np.ndarray | None, where: str) -> None:
-    """The mask against the pixel centres that triangles cover, and what a forearm changes in the passes.
+def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str) -> None:
+    """The mask against the pixel centres that triangles cover, and what forearm and clothing change in the passes.
 
-    The mask is the hand's silhouette but for what the forearm hides; `amodal` is all of it; and beside the mask there is a forearm
-    where the passes show one, at its depth.
+    The mask is the hand's silhouette but for what they hide; `amodal` is all of it; and beside the mask there are forearm and
+    clothing where the passes show them, at their depth.
     """
     labels, mask, vertices = read.labels, read.mask, read.vertices.astype(np.float64)
     K, size = np.array(labels["K"]), labels["image_size"]
@@ -376,34 +404,42 @@ def _check_silhouette(read: _Read, hand: HandModel, arm: np.ndarray | None, wher
         if (drawn != found).sum() > STRAY_PIXELS + STRAY_SHARE * drawn.sum():
             raise HandsynthError(f"{where}: {what} do not cover the same pixels ({(drawn != found).sum()} differ)")
 
-    if arm is None:
+    if not others:
         compare(mask, silhouette(project(vertices, K), hand.closed_faces, size), "mask and projected vertices")
         return
-    one = vertices[None], arm[None].astype(np.float64), hand, K[None], np.array([labels["side"] == "left"]), size
-    (own,), (before,) = hand_and_arm(*one)
-    compare(mask, (own > 0) & (own >= before), "mask and what the forearm leaves of the projected vertices")
+    arms = None if others.arm is None else others.arm[None].astype(np.float64)
+    one = vertices[None], arms, hand, K[None], np.array([labels["side"] == "left"]), size, [others.worn]
+    (own,), (arm,), (clothing,) = fronts(*one)
+    before = np.maximum(arm, clothing)
+    compare(mask, (own > 0) & (own >= before), "mask and what forearm and clothing leave of the projected vertices")
     if "amodal" in read.layers:
         compare(read.layers["amodal"] > 0, own > 0, "pass amodal and projected vertices")
     for name in ("depth", "parts", "normal"):
         if name in read.layers:
             covered = read.layers[name].reshape(size, size, -1).any(2)
-            compare(covered & ~mask, before > own, f"pass {name} beside the mask and the projected forearm")
+            compare(covered & ~mask, before > own, f"pass {name} beside the mask and the projected forearm and clothing")
+    if "parts" in read.layers:
+        compare(read.layers["parts"] == ARM_PART, arm > np.maximum(own, clothing), "pass parts and the projected forearm")
+        compare(read.layers["parts"] == CLOTHING_PART, clothing > np.maximum(own, arm), "pass parts and the projected clothing")
     if "depth" in read.layers:
         both = (read.layers["depth"] > 0) & ~mask & (before > own)
         error = np.abs(read.layers["depth"][both] * DEPTH_UNIT_M - 1 / before[both])
-        if (error > ARM_DEPTH_M).sum() > STRAY_PIXELS + ARM_DEPTH_SHARE * both.sum():
-            raise HandsynthError(f"{where}: pass depth is not the forearm's ({(error > ARM_DEPTH_M).sum()} pixels differ)")
+        if (error > OTHER_DEPTH_M).sum() > STRAY_PIXELS + OTHER_DEPTH_SHARE * both.sum():
+            raise HandsynthError(
+                f"{where}: pass depth is not that of forearm and clothing ({(error > OTHER_DEPTH_M).sum()} pixels differ)"
+            )
     share = float(visible_share(*one)[0])
     if abs(share - labels["visible_share"]) > SHARE_ERROR:
-        raise HandsynthError(f"{where}: visible_share is {labels['visible_share']}, hand and forearm give {share:.4f}")
+        raise HandsynthError(f"{where}: visible_share is {labels['visible_share']}, geometry gives {share:.4f}")
 
 
-def _check_visibility(read: _Read, hand: HandModel, arm: np.ndarray | None, where: str) -> None:
+def _check_visibility(read: _Read, hand: HandModel, others: _Others, where: str) -> None:
     """keypoints_visible against the surface in front of each keypoint, computed anew."""
     labels = read.labels
     keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
     K, size = np.array(labels["K"]), labels["image_size"]
-    inside, clear = keypoint_clearance(keypoints, xy, read.vertices, hand, K, size, labels["schema"], arm)
+    one = keypoints, xy, read.vertices, hand, K, size, labels["schema"], others.arm, [others.worn]
+    inside, clear = keypoint_clearance(*one)
     visible = np.array(labels["keypoints_visible"], bool)
     wrong = np.flatnonzero((visible != (inside & (clear >= 0))) & (np.abs(clear) > 1e-6))
     if len(wrong):
