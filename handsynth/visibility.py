@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from handsynth.core.camera import project
 from handsynth.core.conventions import (
     ARM_PART,
     CLOTHING_PART,
@@ -18,6 +17,7 @@ from handsynth.core.conventions import (
 )
 from handsynth.core.hand import HandModel
 from handsynth.scene.arm import Arm, make_arm
+from handsynth.scene.lattice import Lattice
 
 
 class Surface(Protocol):
@@ -228,10 +228,17 @@ def visible_share(
     """
     step = max(1, size // LATTICE)
     # Closed by its cap, the hand shows its outside in front, which is half of its faces; the cap itself lies within the arm.
-    hand = _front_on_lattice(vertices, model.closed_faces, K, is_left, size, step)
-    before = np.maximum(*_before_hand(vertices, arms, model, K, is_left, size, worn, step))
-    whole = (hand > 0).sum((1, 2))
-    return np.where(whole > 0, ((hand > 0) & (hand >= before)).sum((1, 2)) / np.maximum(whole, 1), 1.0)
+    hand = Lattice(vertices, model.closed_faces, K, size, step, is_left)
+    whole = hand.covered()
+    # Depths decide where something else is too, which is a small part of either.
+    both, before = np.zeros_like(whole), np.zeros(whole.shape, np.float32)
+    for _, rows, other in _before_hand(arms, model, K, is_left, size, worn, step):
+        shared = whole[rows] & other.covered()
+        for row, mask, near in zip(rows, shared, other.front(shared), strict=True):
+            both[row] |= mask
+            np.maximum(before[row], near, out=before[row])
+    hidden, count = (hand.front(both) < before).sum((1, 2)), whole.sum((1, 2))
+    return np.where(count > 0, (count - hidden) / np.maximum(count, 1), 1.0)
 
 
 def fronts(
@@ -249,33 +256,22 @@ def fronts(
     """
     # Of the forearm, which the hand closes, what is in front is its outside; through its open wrist, the hand shows its inside.
     faces = model.faces if arms is not None else model.closed_faces
-    return (
-        _front_on_lattice(vertices, faces, K, None, size, 1),
-        *_before_hand(vertices, arms, model, K, is_left, size, worn, 1),
-    )
+    hand = Lattice(vertices, faces, K, size, 1).front()
+    found = {ARM_PART: np.zeros_like(hand), CLOTHING_PART: np.zeros_like(hand)}
+    for part, rows, other in _before_hand(arms, model, K, is_left, size, worn, 1):
+        for row, near in zip(rows, other.front(), strict=True):
+            np.maximum(found[part][row], near, out=found[part][row])
+    return hand, found[ARM_PART], found[CLOTHING_PART]
 
 
 def _before_hand(
-    vertices: np.ndarray,
-    arms: np.ndarray | None,
-    model: HandModel,
-    K: np.ndarray,
-    is_left: np.ndarray,
-    size: int,
-    worn: Worn,
-    step: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse depths of forearms and of clothing, each alone, on a lattice."""
-    count = len(range(step // 2, size, step))
-    arm = clothing = np.zeros((len(vertices), count, count), np.float32)
+    arms: np.ndarray | None, model: HandModel, K: np.ndarray, is_left: np.ndarray, size: int, worn: Worn, step: int
+) -> Iterator[tuple[int, np.ndarray, Lattice]]:
+    """Forearms and what is worn, on a lattice: value in the parts pass, the hands that have it, and it."""
     if arms is not None:
-        arm = _front_on_lattice(arms, _arm_of(model).faces, K, is_left, size, step)
-    if any(worn):
-        clothing = np.zeros_like(arm)
+        yield ARM_PART, np.arange(len(arms)), Lattice(arms, _arm_of(model).faces, K, size, step, is_left)
     for rows, surfaces, faces in _alike(worn):
-        for row, own in zip(rows, _front_on_lattice(surfaces, faces, K[rows], is_left[rows], size, step), strict=True):
-            np.maximum(clothing[row], own, out=clothing[row])
-    return arm, clothing
+        yield CLOTHING_PART, rows, Lattice(surfaces, faces, K[rows], size, step, is_left[rows])
 
 
 def _arm_of(model: HandModel) -> Arm:
@@ -283,49 +279,3 @@ def _arm_of(model: HandModel) -> Arm:
     arm = make_arm(model)
     assert arm is not None  # it was posed
     return arm
-
-
-def _front_on_lattice(
-    vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, is_left: np.ndarray | None, size: int, step: int
-) -> np.ndarray:
-    """The inverse depth of the nearest face at every `step`-th pixel: all pixels of B images at once.
-
-    With `is_left`, of the nearest face that shows the camera its outside. In single precision, which is four decimals of a pixel;
-    the reference is `front_at_pixels`.
-    """
-    count = len(range(step // 2, size, step))
-    z = np.maximum(vertices[..., 2], 1e-3)
-    place = (project(np.concatenate([vertices[..., :2], z[..., None]], -1), K) - 0.5 - step // 2) / step
-    place = np.clip(place, -_FAR, _FAR).astype(np.float32)  # point (r, c) of the lattice is at (c, r)
-    x, y = (np.take(np.ascontiguousarray(place[..., axis]), faces.T, 1) for axis in (0, 1))  # (B, 3, F)
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    left, top = (np.maximum(np.ceil(values.min(1)), 0).astype(np.int32) for values in (x, y))
-    width, height = (
-        np.minimum(np.floor(values.max(1)), count - 1).astype(np.int32) - first + 1 for values, first in ((x, left), (y, top))
-    )
-    drawn = (width > 0) & (height > 0) & (area != 0)
-    if is_left is not None:
-        drawn &= (area > 0) == is_left[:, None]  # y is down: what is wound counter-clockwise has a negative area
-    some = np.flatnonzero(drawn)
-    sample, face = np.divmod(some, len(faces))
-    left, top, width, height, area = (values.ravel()[some] for values in (left, top, width, height, area))
-    # Shares of the corners at a point (c, r) from the bounds' first, and the inverse depth that follows: linear in both.
-    x, y = x[sample, :, face] - left[:, None].astype(np.float32), y[sample, :, face] - top[:, None].astype(np.float32)
-    (xa, xb), (ya, yb) = ((values[:, [1, 2, 0]], values[:, [2, 0, 1]]) for values in (x, y))
-    nearness = (1 / z[sample[:, None], faces[face]]).astype(np.float32)
-    linear = []
-    for shares in (xa * yb - xb * ya, ya - yb, xb - xa):
-        shares /= area[:, None]
-        linear.append(np.concatenate([shares, (shares * nearness).sum(1, keepdims=True)], 1))
-    # A row for each of these faces and each point of the lattice in its bounds.
-    number = width * height
-    own = np.repeat(np.arange(len(some)), number)
-    row, column = np.divmod(np.arange(len(own)) - np.repeat(np.cumsum(number) - number, number), width[own])
-    at = linear[0][own]
-    at += linear[1][own] * column[:, None].astype(np.float32)
-    at += linear[2][own] * row[:, None].astype(np.float32)
-    inside = np.flatnonzero((at[:, 0] >= 0) & (at[:, 1] >= 0) & (at[:, 2] >= 0))
-    own, row, column = own[inside], row[inside], column[inside]
-    front = np.zeros(len(vertices) * count * count, np.float32)
-    np.maximum.at(front, (sample[own] * count + top[own] + row) * count + left[own] + column, at[inside, 3])
-    return front.reshape(-1, count, count)

@@ -23,6 +23,7 @@ from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.sample import FIELDS, field_shapes
 from handsynth.recipe.recipe import ArmChoice
 from handsynth.scene.arm import make_arm
+from handsynth.scene.lattice import Lattice
 from handsynth.visibility import LATTICE, clearance, front_at_pixels, fronts, keypoint_clearance, visible_share
 
 SIZE = 256
@@ -431,3 +432,18 @@ def test_clothing_hides_as_the_forearm_does(stage, k):
         inside, clear = keypoint_clearance(keypoints, xy, far, stage.library.hand, K, SIZE, worn=worn)
         assert inside.all()
         assert (clear[k] >= 0) == (gap < limit)
+
+
+def test_what_winds_around_a_point_covers_it(stage, armed):
+    """The shortcut of visible_share, by edges, covers the points at which the slow look at every face finds something; where depths
+    are looked for in part, they are those of the whole. Left and right hands, hands and forearms.
+    """
+    hand, hands, rows = stage.library.hand, armed[1], in_view(armed)[:12]
+    arms, K, is_left = np.array([hands.arms[row] for row in rows], np.float64), hands.K[rows], hands.is_left[rows]
+    for vertices, faces in ((hands.vertices[rows], hand.closed_faces), (arms, make_arm(hand).faces)):
+        lattice = Lattice(vertices.astype(np.float64), faces, K, SIZE, 2, is_left)
+        whole, some = lattice.front(), np.random.default_rng(4).random((len(rows), SIZE // 2, SIZE // 2)) < 0.01
+        assert (lattice.covered() != (whole > 0)).mean() < 1e-5
+        assert 0.02 < (whole > 0).mean() < 0.6
+        np.testing.assert_array_equal(lattice.front(some), np.where(some, whole, 0))
+        assert not lattice.front(np.zeros_like(some)).any()

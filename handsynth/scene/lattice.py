@@ -1,0 +1,141 @@
+"""What meshes cover, and how near they are, at the centres of every k-th pixel of every k-th row: many images at once."""
+
+from functools import lru_cache
+
+import numpy as np
+
+_FAR = 1 << 14  # no image is so large [px]
+
+
+@lru_cache(maxsize=8)
+def _edges(faces: bytes) -> np.ndarray:
+    """(E, 4) first and last vertex of each edge, the face that runs along it and the one that runs against it; -1 for none.
+
+    `faces` are those of (F, 3) int32.
+    """
+    triangles = np.frombuffer(faces, np.int32).reshape(-1, 3).tolist()
+    edges: list[list[int]] = []
+    waiting: dict[tuple[int, int], list[int]] = {}  # (first, last) -> edges that no face runs against yet
+    for face, (a, b, c) in enumerate(triangles):
+        for first, last in ((a, b), (b, c), (c, a)):
+            if waiting.get((last, first)):
+                edges[waiting[last, first].pop()][3] = face
+            else:
+                waiting.setdefault((first, last), []).append(len(edges))
+                edges.append([first, last, face, -1])
+    return np.array(edges, np.intp).reshape(-1, 4)
+
+
+class Lattice:
+    """Meshes of equal faces before such pixels, each before a camera of its own.
+
+    In single precision, which is four decimals of a pixel; the reference is `front_at_pixels`. Arrays have a row for each
+    vertex or face, and the batch along it: long rows are quick.
+    """
+
+    def __init__(
+        self, vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int, step: int, is_left: np.ndarray | None = None
+    ) -> None:
+        """Of (B, V, 3) vertices in the camera frame [m], (F, 3) faces, (B, 3, 3) cameras of images of a side [px].
+
+        With `is_left` (B,) bool, faces count that show the camera their outside, without it all.
+        """
+        self._faces, self._count = faces, len(range(step // 2, size, step))
+        X, Y, z = np.ascontiguousarray(vertices.T)  # (V, B) each
+        z = np.maximum(z, 1e-3)
+        self._nearness = (1 / z).astype(np.float32)
+        # Point (r, c) of the lattice is at (c, r).
+        self._x, self._y = (
+            np.clip(((K[:, k, 0] * X + K[:, k, 1] * Y) / z + K[:, k, 2] - 0.5 - step // 2) / step, -_FAR, _FAR).astype(np.float32)
+            for k in (0, 1)
+        )
+        (xa, xb, xc), (ya, yb, yc) = ([np.take(values, faces[:, k], 0) for k in range(3)] for values in (self._x, self._y))
+        self._area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)  # twice the areas, (F, B)
+        if is_left is None:
+            self._shown = self._area != 0
+        else:  # y is down: what is wound counter-clockwise has a negative area
+            self._shown = (self._area > 0) == is_left
+            self._shown &= self._area != 0
+
+    def covered(self) -> np.ndarray:
+        """(B, N, N) bool: points before which a face that counts lies.
+
+        Edges between two such faces need no look: the others wind around a point as often as such faces cover it.
+        """
+        edges = _edges(np.ascontiguousarray(self._faces, np.int32).tobytes())
+        shown = np.concatenate([self._shown, np.zeros((1, self._shown.shape[1]), bool)])  # row -1: no face
+        along = shown[edges[:, 2]]
+        some = np.flatnonzero(along != shown[edges[:, 3]])
+        edge, batch = np.divmod(some, shown.shape[1])
+        turn = np.where(along.ravel()[some], 1, -1).astype(np.int8)
+        (xa, ya), (xb, yb) = (
+            (self._x[rows, batch].astype(np.float64), self._y[rows, batch].astype(np.float64)) for rows in edges[edge, :2].T
+        )
+        # Rows that an edge crosses hold their upper end, not their lower one, so that each is crossed as often down as up.
+        first, last = np.ceil(np.minimum(ya, yb)), np.ceil(np.maximum(ya, yb))
+        first, last = (np.clip(value, 0, self._count).astype(np.intp) for value in (first, last))
+        turn *= np.where(yb > ya, 1, -1).astype(np.int8)
+        number = last - first
+        own = np.repeat(np.arange(len(edge)), number)
+        row = np.arange(len(own)) - np.repeat(np.cumsum(number) - number - first, number)
+        x = xa[own] + (row - ya[own]) * ((xb - xa) / np.where(number > 0, yb - ya, 1))[own]
+        column = np.clip(np.ceil(x), 0, self._count).astype(np.intp)
+        steps = np.zeros((shown.shape[1], self._count, self._count + 1), np.int8)
+        np.add.at(steps, (batch[own], row, column), turn[own])
+        return np.cumsum(steps[..., :-1], 2, dtype=np.int8) != 0
+
+    def front(self, where: np.ndarray | None = None) -> np.ndarray:
+        """(B, N, N) the inverse depth of the nearest face that counts, 0 for none; with `where`, a mask, 0 elsewhere too."""
+        count, batch, shown = self._count, self._x.shape[1], self._shown
+        # Left, top, right and bottom of what matters of each image.
+        limits = np.tile(np.array([[0], [0], [count - 1], [count - 1]], np.float32), batch)
+        if where is not None:
+            for axis in (0, 1):
+                holds = np.any(where, 1 + axis)  # columns, or rows, with such a point
+                limits[axis], limits[2 + axis] = holds.argmax(1), count - 1 - holds[:, ::-1].argmax(1)
+            shown = shown & np.any(where, (1, 2))
+        some = np.flatnonzero(shown)
+        face, sample = np.divmod(some, batch)
+        # Places of the corners in (V, B).
+        corner = np.ascontiguousarray((self._faces[face] * batch + sample[:, None]).T)  # (3, n)
+        x, y = np.take(self._x.ravel(), corner), np.take(self._y.ravel(), corner)
+        left, top = (np.ceil(values.min(0)) for values in (x, y))
+        right, bottom = (np.floor(values.max(0)) for values in (x, y))
+        least_x, least_y, most_x, most_y = limits[:, sample]
+        left, top, right, bottom = (
+            np.minimum(np.maximum(a, b), c).astype(np.int32)  # of what lies outside, the last is before the first
+            for a, b, c in (
+                (left, least_x, most_x + 1),
+                (top, least_y, most_y + 1),
+                (right, least_x - 1, most_x),
+                (bottom, least_y - 1, most_y),
+            )
+        )
+        drawn = np.flatnonzero((right >= left) & (bottom >= top))
+        x, y, corner = (values[:, drawn] for values in (x, y, corner))
+        sample, left, top, right, bottom = (values[drawn] for values in (sample, left, top, right, bottom))
+        area = np.take(self._area.ravel(), some[drawn])
+        # Shares of the corners at a point (c, r) from the bounds' first, and the inverse depth that follows: linear in both.
+        x, y = x - left.astype(np.float32), y - top.astype(np.float32)
+        (xa, xb), (ya, yb) = ((values[[1, 2, 0]], values[[2, 0, 1]]) for values in (x, y))
+        nearness = np.take(self._nearness.ravel(), corner)
+        linear = []
+        for shares in (xa * yb - xb * ya, ya - yb, xb - xa):
+            shares /= area
+            linear.append(np.concatenate([shares, (shares * nearness).sum(0, keepdims=True)]).T.copy())  # (n, 4)
+        # A row for each of these faces and each point of the lattice in its bounds.
+        width, height = right - left + 1, bottom - top + 1
+        number = width * height
+        own = np.repeat(np.arange(len(number)), number)
+        row, column = np.divmod(np.arange(len(own)) - np.repeat(np.cumsum(number) - number, number), width[own])
+        cell = (sample[own] * count + top[own] + row) * count + left[own] + column
+        if where is not None:
+            matters = np.flatnonzero(where.ravel()[cell])
+            own, row, column, cell = own[matters], row[matters], column[matters], cell[matters]
+        at = linear[0][own]
+        at += linear[1][own] * column[:, None].astype(np.float32)
+        at += linear[2][own] * row[:, None].astype(np.float32)
+        inside = np.flatnonzero((at[:, 0] >= 0) & (at[:, 1] >= 0) & (at[:, 2] >= 0))
+        front = np.zeros(batch * count * count, np.float32)
+        np.maximum.at(front, cell[inside], at[inside, 3])
+        return front.reshape(batch, count, count)
