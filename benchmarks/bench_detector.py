@@ -11,9 +11,12 @@ and json alone; it imports nothing of handsynth:
 The hand's size is the longer side of `bbox_xyxy`; an image's error is the mean distance of the 21 landmarks, divided by that
 size, over images in which a hand was found. Nothing shows the detector which hand to look for: what it finds elsewhere in
 the image counts as found, with the large error that it has.
+
+`--variants out/variants` reads what detector_variants.py made instead, and gives one row to each thing that was switched on alone.
 """
 
 import argparse
+import csv
 import io
 import itertools
 import json
@@ -26,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from common import print_table, provenance, results_path, write_csv
+from detector_variants import LIKE, VARIANTS, folder_of
 from PIL import Image
 
 BANDS: dict[str, list[float]] = {
@@ -154,28 +158,58 @@ def flat(sample: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def examined(dataset: Path, detector: Detector, limit: int | None = None) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The samples of a dataset, or its first so many, and what is to be said of it beside them."""
+    found = [examine(members, detector) for members in itertools.islice(read_samples(dataset), limit)]
+    index_path = dataset / "index.json"
+    index = json.loads(index_path.read_text(encoding="utf-8")) if index_path.exists() else {}
+    about = {"spec": index.get("name", dataset.name), "dataset": index.get("dataset", "unfinished")[:16]}
+    return found, {"detector": detector.name} | about
+
+
+def variant_rows(root: Path, path: Path, detector: Detector, limit: int | None = None) -> None:
+    """A row for each variant of `root`, added to the CSV at `path` as it is found; those that stand there already are kept."""
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    for name, changes in VARIANTS.items():
+        folder = folder_of(root, name)
+        if not (folder / "index.json").exists() or any(row["variant"] == name for row in rows):
+            continue
+        found, about = examined(folder, detector, limit)
+        whole = {key: value for key, value in summary("all", "", found).items() if key not in ("group", "band")}
+        made = "; ".join(f"{key}: {LIKE}'s" if value is None else f"{key}: {value}" for key, value in changes.items())
+        rows.append({"variant": name, "changes": made} | whole | provenance(**about))
+        write_csv(path, rows, {})
+        print_table(name, [{"variant": name} | whole])
+    if not rows:
+        sys.exit(f"{root} holds no variant: make them with `python benchmarks/detector_variants.py {root}`")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run a hand-landmark detector over finished datasets.")
-    parser.add_argument("datasets", nargs="+", type=Path, help="folders made by `handsynth generate`")
+    parser.add_argument("datasets", nargs="*", type=Path, help="folders made by `handsynth generate`")
+    parser.add_argument("--variants", type=Path, help="folder made by detector_variants.py: a row for each of its datasets")
     parser.add_argument("--samples", type=int, help="look at the first so many of each dataset only")
     parser.add_argument("--per-sample", type=Path, help="folder for one more CSV of each dataset: a row for each sample")
     parser.add_argument("--out", type=Path, help="folder of the CSV files (benchmarks/results)")
     options = parser.parse_args()
+    if not options.datasets and not options.variants:
+        parser.error("give folders made by `handsynth generate`, or --variants FOLDER")
     detector = Detector()
-    for dataset in options.datasets:
-        found = []
-        for number, members in enumerate(read_samples(dataset)):
-            if number == options.samples:
-                break
-            found.append(examine(members, detector))
-        index_path = dataset / "index.json"
-        index = json.loads(index_path.read_text(encoding="utf-8")) if index_path.exists() else {}
-        name = index.get("name", dataset.name)
-        origin = provenance(detector=detector.name, spec=name, dataset=index.get("dataset", "unfinished")[:16])
-        rows = by_band(found) + by_keypoint(found)
-        print_table(f"{dataset} ({name}): {detector.name}", rows)
+
+    def place(name: str) -> Path:
         path = results_path(f"detector_{name}")
-        write_csv((options.out / path.name) if options.out else path, rows, origin)
+        return (options.out / path.name) if options.out else path
+
+    if options.variants:
+        variant_rows(options.variants, place("variants"), detector, options.samples)
+    for dataset in options.datasets:
+        found, about = examined(dataset, detector, options.samples)
+        rows = by_band(found) + by_keypoint(found)
+        print_table(f"{dataset} ({about['spec']}): {detector.name}", rows)
+        write_csv(place(about["spec"]), rows, provenance(**about))
         if options.per_sample:
             write_csv(options.per_sample / f"{dataset.name}.csv", [flat(s) for s in found], {})
 
