@@ -10,7 +10,7 @@ from handsynth.assets.backgrounds.open import read_usable
 from handsynth.assets.library import Library, open_library
 from handsynth.assets.skins.skin import shrink_skin
 from handsynth.core.errors import HandsynthError
-from handsynth.core.sample import Sample
+from handsynth.core.sample import PASSES, SCENE, Sample
 from handsynth.image.composite import CompositeStage, mean_light
 from handsynth.image.crop import crop_background
 from handsynth.image.encode import codecs
@@ -22,6 +22,7 @@ from handsynth.render.layers import Renderer
 from handsynth.scene.assemble import SceneStage
 from handsynth.scene.pose import PoseStage
 from handsynth.scene.texture import TextureStage, texture_size
+from handsynth.visibility import beside_hand
 
 
 class Generator:
@@ -53,6 +54,7 @@ class Generator:
 
     def _make_batch(self, batch: Sequence[Recipe], profile: Profile) -> list[Sample]:
         spec, library, size = self.spec, self.library, self.spec.image_size
+        rendered = tuple(name for name in spec.passes if name in PASSES)
         with profile.stage("pose"):
             hands = self.poses.pose(batch, size)
         with profile.stage("texture"):
@@ -62,7 +64,7 @@ class Generator:
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
         with profile.stage("render"):
-            layers = self.renderer.render_many(self.scenes.views(batch, hands, albedos, arm_albedos, ambient), spec.passes)
+            layers = self.renderer.render_many(self.scenes.views(batch, hands, albedos, arm_albedos, ambient), rendered)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand
                 raise HandsynthError(f"sample {recipe.index}: the renderer ({self.driver}) returned an empty image")
@@ -74,8 +76,12 @@ class Generator:
                 for recipe, number in zip(batch, used, strict=True)
             ]
             labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds)
-        passes = [{name: getattr(layer, name) for name in spec.passes} for layer in layers]
-        return [Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row]) for row in range(len(batch))]
+        passes = [{name: getattr(layer, name) for name in rendered} for layer in layers]
+        scenes = [beside_hand(library.hand, arm) if SCENE in spec.passes else None for arm in hands.arms]
+        return [
+            Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row], scenes[row])
+            for row in range(len(batch))
+        ]
 
     def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
         """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""

@@ -48,6 +48,27 @@ def _alike(worn: Worn) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         yield np.array(rows), np.array(vertices, np.float64), faces
 
 
+def beside_hand(model: HandModel, arm: np.ndarray | None, worn: Sequence[Surface] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """What stands beside a hand, as one mesh: the pass `scene`.
+
+    Args:
+        model: the hand.
+        arm: (A, 3) its forearm, camera frame [m]; None for a bare wrist.
+        worn: what it wears.
+
+    Returns:
+        (N, 3) float32 vertices [m]; and (F, 4) int32: three of them, and the value in the parts pass.
+    """
+    meshes = [] if arm is None else [(arm, _arm_of(model).faces, ARM_PART)]
+    meshes += [(surface.vertices, surface.faces, CLOTHING_PART) for surface in worn]
+    vertices, faces, start = [np.zeros((0, 3), np.float32)], [np.zeros((0, 4), np.int32)], 0
+    for points, corners, part in meshes:
+        vertices.append(points.astype(np.float32))
+        faces.append(np.concatenate([corners + start, np.full((len(corners), 1), part)], 1).astype(np.int32))
+        start += len(points)
+    return np.concatenate(vertices), np.concatenate(faces)
+
+
 def front_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest surface behind the centres of some pixels: what depth and parts images hold there.
 

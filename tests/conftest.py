@@ -1,6 +1,7 @@
 """What tests share: their own cache and no assets of the user's, a tiny world, one renderer of each kind, two datasets."""
 
 import os
+import re
 import signal
 import threading
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from tiny import handsynth as run_handsynth
 from handsynth.assets.library import Library
 from handsynth.core.hand import save_hand
 from handsynth.core.locations import EMBEDDED
-from handsynth.core.sample import PASSES
+from handsynth.core.sample import OTHER_PASSES, PASSES
 from handsynth.core.toy import toy_hand
 from handsynth.generator import Generator, ambient_colors, library_of
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.samplers import RecipeSampler
-from handsynth.recipe.spec import DatasetSpec
+from handsynth.recipe.spec import DatasetSpec, spec_text
 from handsynth.render.layers import View
 from handsynth.scene.pose import CameraHands
 
@@ -90,10 +91,12 @@ class Dataset:
     hand_file: Path
 
 
-def _make(world: World, name: str, hand_file: Path, samples: int, *options: object) -> Dataset:
-    out = world.folder / name
+def _make(world: World, name: str, hand_file: Path, samples: int, size: int, *options: object) -> Dataset:
+    """Of `default`, but for the size of its images, with every pass and the mesh beside the hand."""
+    out, spec = world.folder / name, world.folder / f"{name}.yaml"
+    spec.write_text(re.sub("image_size: .*", f"image_size: {size}", spec_text("default")))
     made = run_handsynth(
-        "generate", "default", out, "--samples", samples, "--shard-size", 16, "--passes", ",".join(ALL_PASSES),
+        "generate", spec, out, "--samples", samples, "--shard-size", 16, "--passes", ",".join((*ALL_PASSES, *OTHER_PASSES)),
         "--backgrounds", world.images, "--assets", world.assets, *options,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
@@ -105,10 +108,10 @@ def toy_dataset(tiny_world) -> Dataset:
     """48 samples of the toy hand with every pass, in three shards."""
     hand_file = tiny_world.folder / "toy.npz"
     save_hand(hand_file, toy_hand())
-    return _make(tiny_world, "toy", hand_file, 48, "--hand", "toy", "--textures", tiny_world.folder / "skin.npz")
+    return _make(tiny_world, "toy", hand_file, 48, 256, "--hand", "toy", "--textures", tiny_world.folder / "skin.npz")
 
 
 @pytest.fixture(scope="session")
 def embedded_dataset(tiny_world) -> Dataset:
-    """40 samples of the embedded hand in its painted skin."""
-    return _make(tiny_world, "embedded", EMBEDDED / "hand.npz", 40, "--hand", "embedded", "--textures", "embedded")
+    """200 samples of the embedded hand in its painted skin, 160 px wide."""
+    return _make(tiny_world, "embedded", EMBEDDED / "hand.npz", 200, 160, "--hand", "embedded", "--textures", "embedded")

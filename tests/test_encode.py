@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handsynth.core.conventions import DEPTH_UNIT_M, SCHEMA
+from handsynth.core.conventions import ARM_PART, DEPTH_UNIT_M, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import PASSES, decode_labels, decode_npy
+from handsynth.generator import Generator
 from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_pass, encode_png, encode_sample
+from handsynth.recipe.recipe import ArmChoice
 from handsynth.recipe.spec import SHIPPED, load_spec
+from handsynth.scene.arm import make_arm
 
 
 @pytest.fixture
@@ -105,6 +108,23 @@ def test_a_sample_comes_back_from_its_members(stage):
             if name == "amodal":
                 expected = expected * np.uint8(255)
             np.testing.assert_array_equal(decode_png(members[f"{name}.png"], ""), expected)
+
+
+def test_what_stands_beside_the_hand_comes_back_as_one_mesh(stage):
+    """`scene` gives two arrays that numpy reads without unpickling; bare hands have empty ones, and without it there are none."""
+    arm = ArmChoice(20.0, 5.0, 10.0, 1.0, 0, 0.5, 0.5, 0.5, 0.0)
+    recipes = [replace(stage.recipes[0], arm=arm), stage.recipes[1]]
+    generator = Generator(replace(stage.spec, passes=("depth", "scene")), stage.library)
+    with_arm, bare = generator.make_samples(recipes)
+    names = ["jpg", "mask.png", "json", "vertices.npy", "depth.png", "scene.vertices.npy", "scene.faces.npy"]
+    for sample, count in ((with_arm, len(make_arm(stage.library.hand).faces)), (bare, 0)):
+        members = encode_sample(sample)
+        assert list(members) == names
+        vertices, faces = (np.load(io.BytesIO(members[name]), allow_pickle=False) for name in names[-2:])
+        assert (vertices.dtype, vertices.shape[1]) == (np.float32, 3)
+        assert (faces.dtype, faces.shape) == (np.int32, (count, 4))
+        assert (faces[:, 3] == ARM_PART).all()
+    assert "scene.faces.npy" not in encode_sample(next(stage.generator.make_samples(recipes[:1])))
 
 
 def test_stages_yield_arrays(stage):

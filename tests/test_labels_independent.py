@@ -1,10 +1,8 @@
 """Labels hold without our code: read with tarfile, json, numpy and Pillow, drawn anew by pyrender, and nothing else.
 
-Nothing of handsynth is imported here. Each check also runs on labels made wrong on purpose, and must notice.
-
-Nine hands in ten have forearms, whose shape only the generator knows: labels hold three angles of it, no vertices. Of a forearm,
-what can be checked is checked: it is there for those hands alone, begins at the wrist, hides the hand where it lies in front of it
-and nowhere else. That its pixels and depths are those of the forearm that the recipe names is what `handsynth verify` checks.
+Nothing of handsynth is imported here. Hand, forearm and clothing are drawn from `vertices.npy`, the faces of the hand's file, and
+the pass `scene`; that `scene` is what the recipe names is what `handsynth verify` checks. Each check also runs on labels made wrong
+on purpose, and must notice.
 """
 
 import io
@@ -20,11 +18,12 @@ from PIL import Image
 
 PROJECTION_PX = 0.01
 LEAST_IOU = 0.99
-FOREARM = 17
+LEAST_PARTS = 0.99
+FOREARM = 17  # in parts; what is more is clothing
 SHARE = 0.03  # visible_share is counted on a lattice of pixels
 DEPTH_M = 0.0005
 GREY_LEVEL_M = 1e-4  # of the depth pass
-POSED = 32
+SAMPLES = {"toy": 48, "embedded": 200}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +35,9 @@ class Read:
     vertices: np.ndarray  # (V, 3) camera frame [m]
     mask: np.ndarray  # (H, W) bool, what is seen of the hand
     depth: np.ndarray  # (H, W) [m], 0 = background
-    parts: np.ndarray  # (H, W) 1 + joint that moves the surface most, 17 = forearm, 0 = background
+    parts: np.ndarray  # (H, W) 1 + joint that moves the surface most, 17 = forearm, 18 = clothing, 0 = background
     amodal: np.ndarray  # (H, W) bool, the whole hand
+    beside: tuple[np.ndarray, np.ndarray]  # (N, 3) [m] and (F, 4): what is drawn beside the hand; the last column is its part
 
     @property
     def K(self) -> np.ndarray:
@@ -46,18 +46,39 @@ class Read:
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """A whole dataset, and the faces of its hand."""
+    """A whole dataset, and the surface of its hand."""
 
+    name: str
     index: dict
     samples: list[Read]
     faces: np.ndarray
+    parts: np.ndarray  # (F,) as in the parts pass
+    cap: np.ndarray  # (R - 2, 3) a fan over the open wrist
+
+    def meshes(self, sample: Read) -> list[tuple[np.ndarray, np.ndarray, int]]:
+        """Everything before the camera: vertices, faces and part."""
+        vertices, faces = sample.beside
+        found = [(sample.vertices, self.faces[self.parts == part], int(part)) for part in np.unique(self.parts)]
+        found += [(vertices, faces[faces[:, 3] == part, :3], int(part)) for part in np.unique(faces[:, 3])]
+        return found if has_arm(sample) else [*found, (sample.vertices, self.cap, 1)]
 
 
 def image(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def read_dataset(folder: Path, hand_file: Path) -> Whole:
+def fan_over_hole(faces: np.ndarray) -> np.ndarray:
+    """(R - 2, 3) faces over the one hole of a mesh."""
+    edges = {(int(f[k]), int(f[(k + 1) % 3])) for f in faces for k in range(3)}
+    following = {a: b for a, b in edges if (b, a) not in edges}
+    rim = [next(iter(following))]
+    while following[rim[-1]] != rim[0]:
+        rim.append(following[rim[-1]])
+    assert len(rim) == len(following)
+    return np.array([(rim[0], rim[k + 1], rim[k]) for k in range(1, len(rim) - 1)])
+
+
+def read_dataset(name: str, folder: Path, hand_file: Path) -> Whole:
     index = json.loads((folder / "index.json").read_text())
     samples = []
     for shard in index["shards"]:
@@ -70,23 +91,26 @@ def read_dataset(folder: Path, hand_file: Path) -> Whole:
             vertices = np.load(io.BytesIO(found["vertices.npy"]))
             depth = image(found["depth.png"]) * index["conventions"]["depth_unit_m"]
             layers = image(found["mask.png"]) > 0, depth, image(found["parts.png"]), image(found["amodal.png"]) > 0
-            samples.append(Read(key, json.loads(found["json"]), vertices.astype(float), *layers))
-    return Whole(index, samples, np.load(hand_file)["faces"])
+            beside = tuple(np.load(io.BytesIO(found[f"scene.{name}.npy"])) for name in ("vertices", "faces"))
+            samples.append(Read(key, json.loads(found["json"]), vertices.astype(float), *layers, beside))
+    hand = np.load(hand_file)
+    faces = hand["faces"]
+    return Whole(name, index, samples, faces, hand["weights"][faces].sum(1).argmax(1) + 1, fan_over_hole(faces))
 
 
 @pytest.fixture(scope="module", params=["toy", "embedded"])
 def whole(request) -> Whole:
     made = request.getfixturevalue(f"{request.param}_dataset")
-    return read_dataset(made.folder, made.hand_file)
+    return read_dataset(request.param, made.folder, made.hand_file)
 
 
 @pytest.fixture(scope="module")
 def draw(pyrender_renderer):
-    """(vertices, faces, K, size) -> (size, size) depth at pixel centres, 0 = background.
+    """([(vertices, faces, part), ...], K, size) -> (size, size) parts and depth [m] at pixel centres, 0 = background.
 
-    The wrist is open, so both sides of every face are drawn. pyrender's images have four samples in a pixel, of which
-    its depth takes the first; drawn as a segmentation they have one, in the middle. (The fixture `pyrender_renderer` is
-    there so that no renderer is deleted while another works.)
+    Both sides of every face are drawn. pyrender's images have four samples in a pixel, of which its depth takes the first; drawn as
+    a segmentation they have one, in the middle. (The fixture `pyrender_renderer` is there so that no renderer is deleted while
+    another works.)
     """
     os.environ["PYOPENGL_PLATFORM"] = "egl"
     import pyrender
@@ -94,16 +118,19 @@ def draw(pyrender_renderer):
     renderer = pyrender.OffscreenRenderer(64, 64)
     KEPT.append(renderer)
 
-    def depth_of(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: int, inside: bool = True) -> np.ndarray:
+    def drawn(meshes: list, K: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         renderer.viewport_width = renderer.viewport_height = size
-        both = np.concatenate([faces, faces[:, ::-1]]) if inside else faces
-        opengl = (vertices * [1, -1, -1]).astype(np.float32)  # y up, z backward
-        scene = pyrender.Scene()
-        node = scene.add(pyrender.Mesh([pyrender.Primitive(positions=opengl, indices=both, mode=pyrender.GLTF.TRIANGLES)]))
+        scene, colors = pyrender.Scene(), {}
+        for vertices, faces, part in meshes:
+            opengl = (vertices * [1, -1, -1]).astype(np.float32)  # y up, z backward
+            both = np.concatenate([faces, faces[:, ::-1]])
+            primitive = pyrender.Primitive(positions=opengl, indices=both, mode=pyrender.GLTF.TRIANGLES)
+            colors[scene.add(pyrender.Mesh([primitive]))] = (part, part, part)
         scene.add(pyrender.IntrinsicsCamera(K[0, 0], K[1, 1], K[0, 2], K[1, 2], znear=0.05, zfar=15))
-        return renderer.render(scene, flags=pyrender.RenderFlags.SEG, seg_node_map={node: (255, 255, 255)})[1]
+        color, depth = renderer.render(scene, flags=pyrender.RenderFlags.SEG, seg_node_map=colors)
+        return np.where(depth > 0, color[..., 0], 0), depth
 
-    return depth_of
+    return drawn
 
 
 KEPT: list = []
@@ -157,10 +184,11 @@ def visibility_agrees(sample: Read, index: dict) -> bool:
 
 
 def test_the_dataset_is_large_enough(whole):
-    """At least 32 samples, right and left hands, every index once."""
-    assert len(whole.samples) == whole.index["samples"] >= POSED
+    """200 samples of the embedded hand; right and left hands, with forearms and without, every index once."""
+    assert len(whole.samples) == whole.index["samples"] == SAMPLES[whole.name]
     assert {sample.labels["side"] for sample in whole.samples} == {"right", "left"}
     assert len({sample.labels["index"] for sample in whole.samples}) == len(whole.samples)
+    assert 0.7 < np.mean([has_arm(sample) for sample in whole.samples]) < 1
 
 
 def test_points_project_onto_their_labels(whole):
@@ -175,21 +203,34 @@ def test_boxes_bound_the_projected_vertices(whole):
         assert box_bounds(sample), sample.key
 
 
-def test_masks_and_depths_are_those_of_an_independent_rendering(whole, draw):
-    """On every sample the IoU of amodal is at least 0.99, of a bare hand's mask too, and depth within 0.5 mm at the median.
-
-    Depths are compared where the independent rendering shows the skin's outside: through the open wrist it sees the inside,
-    where ours shows the cap, and from straight below that can be most of the image.
+def test_masks_parts_and_depths_are_those_of_an_independent_rendering(whole, draw):
+    """On every sample, hand, forearm and clothing drawn together: the IoU of mask and of amodal is at least 0.99, depth is right
+    within 0.5 mm at the median, and parts on 99 % of the pixels that are more than one pixel from a border of any two.
     """
     for sample in whole.samples:
-        depth = draw(sample.vertices, whole.faces, sample.K, sample.labels["image_size"])
-        assert iou(sample.amodal, depth > 0) >= LEAST_IOU, sample.key
-        assert has_arm(sample) or iou(sample.mask, depth > 0) >= LEAST_IOU, sample.key
-        outward = whole.faces[:, ::-1] if sample.labels["side"] == "left" else whole.faces
-        outside = draw(sample.vertices, outward, sample.K, sample.labels["image_size"], inside=False)
-        both = sample.mask & (outside > 0) & (outside == depth)
-        assert both.any(), sample.key
-        assert np.median(np.abs(sample.depth - depth)[both]) < DEPTH_M, sample.key
+        size = sample.labels["image_size"]
+        parts, depth = draw(whole.meshes(sample), sample.K, size)
+        alone = draw([(sample.vertices, whole.faces, 1)], sample.K, size)[0]
+        assert iou(sample.amodal, alone > 0) >= LEAST_IOU, sample.key
+        assert mask_agrees(sample, parts), sample.key
+        assert depth_agrees(sample, depth), sample.key
+        assert parts_agree(sample, parts), sample.key
+
+
+def mask_agrees(sample: Read, parts: np.ndarray) -> bool:
+    return iou(sample.mask, (parts > 0) & (parts < FOREARM)) >= LEAST_IOU
+
+
+def depth_agrees(sample: Read, depth: np.ndarray) -> bool:
+    both = (sample.depth > 0) & (depth > 0)
+    return iou(sample.depth > 0, depth > 0) >= LEAST_IOU and np.median(np.abs(sample.depth - depth)[both]) < DEPTH_M
+
+
+def parts_agree(sample: Read, parts: np.ndarray) -> bool:
+    padded = np.pad(parts, 1, mode="edge")
+    around = [padded[r : r + len(parts), c : c + len(parts)] for r in range(3) for c in range(3)]
+    inner = np.all([one == parts for one in around], 0) & (parts > 0)
+    return inner.sum() > 100 and np.mean((sample.parts == parts)[inner]) >= LEAST_PARTS
 
 
 def has_arm(sample: Read) -> bool:
@@ -197,45 +238,36 @@ def has_arm(sample: Read) -> bool:
 
 
 def layers_agree(sample: Read) -> bool:
-    """The mask is what parts show of the hand, within amodal; the rest of what depth shows is forearm, of hands that have one."""
-    hand, forearm = (sample.parts > 0) & (sample.parts < FOREARM), sample.parts == FOREARM
-    if (hand != sample.mask).any() or ((sample.depth > 0) != (hand | forearm)).any():
+    """The mask is what parts show of the hand, within amodal; the rest of what depth shows is what `scene` has beside it."""
+    hand, other = (sample.parts > 0) & (sample.parts < FOREARM), sample.parts >= FOREARM
+    if (hand != sample.mask).any() or ((sample.depth > 0) != (hand | other)).any():
         return False
-    if not has_arm(sample):
-        return not forearm.any() and (sample.amodal == sample.mask).all()
-    return not (sample.mask & ~sample.amodal).any() and (forearm[sample.amodal & ~sample.mask]).all()
-
-
-def forearm_hides_what_it_is_before(sample: Read, alone: np.ndarray) -> bool:
-    """Where a hand is hidden, something nearer than the hand drawn `alone` is seen, on 99 % of those pixels at least."""
-    drawn = sample.amodal & (alone > 0)
-    hidden = drawn & ~sample.mask
-    return not hidden.any() or np.mean((sample.depth - alone)[hidden] <= DEPTH_M) >= 0.99
+    if not set(np.unique(sample.parts[other])) <= set(np.unique(sample.beside[1][:, 3])):
+        return False
+    return not (sample.mask & ~sample.amodal).any() and (other[sample.amodal & ~sample.mask]).all()
 
 
 def share_agrees(sample: Read) -> bool:
-    """visible_share is what mask and amodal say; 1 without a forearm."""
+    """visible_share is what mask and amodal say; 1 where nothing is beside the hand."""
     share = sample.labels["visible_share"]
-    return abs(share - sample.mask.sum() / sample.amodal.sum()) <= SHARE and (has_arm(sample) or share == 1)
+    return abs(share - sample.mask.sum() / sample.amodal.sum()) <= SHARE and (len(sample.beside[1]) > 0 or share == 1)
 
 
-def test_forearms_are_seen_where_they_are_and_hide_what_lies_behind(whole, draw):
-    """On every sample; most hands have one, and of some a tenth or more is hidden."""
+def test_layers_agree_with_each_other_and_with_what_is_seen_of_the_hand(whole):
+    """On every sample; of some hands a tenth or more is hidden."""
     for sample in whole.samples:
         assert layers_agree(sample), sample.key
         assert share_agrees(sample), sample.key
-        alone = draw(sample.vertices, whole.faces, sample.K, sample.labels["image_size"])
-        assert forearm_hides_what_it_is_before(sample, alone), sample.key
-    assert 0.7 < np.mean([has_arm(sample) for sample in whole.samples]) < 1
+        assert has_arm(sample) == (FOREARM in sample.beside[1][:, 3]), sample.key
     assert min(sample.labels["visible_share"] for sample in whole.samples) < 0.9
 
 
 def test_masks_are_those_of_a_finer_rendering(whole, draw):
     """Drawn five times as large, more than half of a pixel is hand where the mask says so: IoU at least 0.99 again."""
     fine = 5
-    for sample in whole.samples[::4]:
+    for sample in whole.samples[::8]:
         size = sample.labels["image_size"]
-        depth = draw(sample.vertices, whole.faces, np.diag([fine, fine, 1]) @ sample.K, fine * size)
+        depth = draw([(sample.vertices, whole.faces, 1)], np.diag([fine, fine, 1]) @ sample.K, fine * size)[1]
         share = (depth > 0).reshape(size, fine, size, fine).mean((1, 3))
         assert iou(sample.amodal, share > 0.5) >= LEAST_IOU, sample.key
 
@@ -269,9 +301,10 @@ def test_every_check_notices_a_fault(whole, draw):
     assert not visibility_agrees(flat, index), "everything is the thumb's"
     inverted = [1 - v for v in labels["keypoints_visible"]]
     assert not visibility_agrees(replace(sample, labels=labels | {"keypoints_visible": inverted}), index)
-    depth = draw(sample.vertices, whole.faces, sample.K, labels["image_size"])
-    assert iou(np.roll(sample.mask, 1, 1), depth > 0) < LEAST_IOU
-    assert np.median(np.abs(sample.depth + 0.001 - depth)[sample.mask & (depth > 0)]) > DEPTH_M
+    parts, depth = draw(whole.meshes(sample), sample.K, labels["image_size"])
+    assert not mask_agrees(replace(sample, mask=np.roll(sample.mask, 1, 1)), parts)
+    assert not depth_agrees(replace(sample, depth=sample.depth + 0.001 * (sample.depth > 0)), depth)
+    assert not parts_agree(replace(sample, parts=np.where(sample.parts == 1, 2, sample.parts)), parts)
 
 
 def test_every_check_of_forearms_notices_a_fault(whole, draw):
@@ -281,6 +314,10 @@ def test_every_check_of_forearms_notices_a_fault(whole, draw):
     assert not layers_agree(replace(sample, mask=sample.amodal))
     assert not layers_agree(replace(sample, amodal=sample.mask & (np.arange(len(sample.mask)) % 2 > 0)))
     assert not layers_agree(replace(sample, parts=np.minimum(sample.parts, 16)))
-    assert not layers_agree(replace(sample, labels=sample.labels | {"arm": None}))
-    alone = draw(sample.vertices, whole.faces, sample.K, sample.labels["image_size"])
-    assert not forearm_hides_what_it_is_before(replace(sample, depth=sample.depth + 0.3), alone)
+    vertices, faces = sample.beside
+    assert not layers_agree(replace(sample, beside=(vertices, faces[:0])))
+    # With a forearm elsewhere, everything is drawn with it, and passes no longer agree.
+    moved = replace(sample, beside=(vertices + np.float32([0.01, 0, -0.01]), faces))
+    parts, depth = draw(whole.meshes(moved), sample.K, len(sample.mask))
+    assert not mask_agrees(sample, parts)
+    assert not (depth_agrees(sample, depth) and parts_agree(sample, parts))

@@ -7,9 +7,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from handsynth.core.sample import PASSES
+from handsynth.core.sample import PASSES, SCENE_FACES, SCENE_VERTICES
 
-MEMBERS = {"jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES)}
+MEMBERS = {"jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES), SCENE_VERTICES, SCENE_FACES}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from tiny import World
 from handsynth.core.conventions import CLOTHING
 from handsynth.core.errors import UsageError
 from handsynth.core.index import read_index
-from handsynth.core.sample import Sample
+from handsynth.core.sample import OTHER_PASSES, Sample
+from handsynth.core.sample import PASSES as ALL_IMAGES
 from handsynth.core.shard import read_shard
 from handsynth.dataset.draw import draw_labels
 from handsynth.dataset.plan import estimate, plot_plan
@@ -197,7 +198,7 @@ def test_estimates_grow_with_what_is_asked():
     assert two["bytes_estimate"] == 2 * one["bytes_estimate"]
     larger = estimate(dataclasses.replace(spec, image_size=512), Selection(samples=1000))
     assert larger["bytes_estimate"] > 2 * one["bytes_estimate"]
-    for name in ("depth", "parts", "normal", "uv"):
+    for name in (*ALL_IMAGES, *OTHER_PASSES):
         more = estimate(dataclasses.replace(spec, passes=(name,)), Selection(samples=1000))
         assert more["bytes_estimate"] > one["bytes_estimate"]
         assert more["core_hours_estimate"] > 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import random
 import shutil
@@ -286,7 +287,7 @@ def test_edited_labels_are_caught_though_every_hash_agrees(out, faults, edit):
 def armed(tiny_world, tmp_path_factory) -> Path:
     """Samples 0:12 of right and left hands with forearms, larger than the others, with every pass."""
     out = tmp_path_factory.mktemp("armed") / "out"
-    tiny_world.generate(out, passes=PASSES, arm="{probability: 1.0}", image_size=128)
+    tiny_world.generate(out, passes=PASSES + ", scene", arm="{probability: 1.0}", image_size=128)
     return out
 
 
@@ -327,6 +328,20 @@ def _bent(labels: dict, members: dict) -> None:
     """Another posture, of which labels and recipe agree."""
     for owner in (labels["arm"], labels["recipe"]["arm"]):
         owner["flexion_deg"] = -owner["flexion_deg"] + 20.0
+
+
+def _scene(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
+    """Changes one of the arrays that hold the mesh beside the hand."""
+    member = f"scene.{name}.npy"
+    return lambda labels, members: members.update(
+        {member: encode_npy(np.ascontiguousarray(change(decode_npy(members[member], ""))))}
+    )
+
+
+def _pickled(labels: dict, members: dict) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{}], object), allow_pickle=True)
+    members["scene.faces.npy"] = buffer.getvalue()
 
 
 def _with_a_corner(amodal: np.ndarray) -> np.ndarray:
@@ -371,6 +386,16 @@ ARM_EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "an arm with uv": (
         _everywhere("uv.png", lambda uv, arm: np.where(arm[..., None], np.uint16(65535), uv)), "pass uv and the mask differ"
     ),
+    "no mesh": (lambda l, m: m.pop("scene.faces.npy"), "scene.faces.npy: the .npy is damaged"),
+    "a mesh that runs code": (_pickled, "scene.faces.npy: the .npy is damaged"),
+    "another mesh": (_scene("vertices", lambda v: v + np.float32(1e-4)), "are not forearm and clothing of the recipe"),
+    "a mesh of another part": (_scene("faces", lambda f: f + np.int32([0, 0, 0, 1])), "are not forearm and clothing of the recipe"),
+    "a mesh with a hole": (_scene("faces", lambda f: f[:-1]), "are not forearm and clothing of the recipe"),
+    "a mesh without end": (_scene("faces", lambda f: f + np.int32([1, 0, 0, 0]) * 9999), "names vertices that"),
+    "a mesh before its start": (_scene("faces", lambda f: f - np.int32(1)), "names vertices that"),
+    "a mesh that is nowhere": (_scene("vertices", lambda v: v * np.float32(np.nan)), "not a list of finite"),
+    "a mesh in double precision": (_scene("vertices", lambda v: v.astype(float)), "not a list of finite"),
+    "a mesh of triangles alone": (_scene("faces", lambda f: f[:, :3]), "not a list of four int32"),
     "an arm with short normals": (
         _everywhere("normal.png", lambda n, arm: np.where(arm[..., None], n // 2 + 64, n).astype(np.uint8)), "length of a normal"
     ),
@@ -391,7 +416,7 @@ def test_edited_forearms_are_caught_though_every_hash_agrees(armed, tmp_path, ti
     repack(out, change, number, position)
     found = verify(out, tiny_world.assets).faults
     assert len(found) == 1
-    assert found[0].startswith(f"{shard_name(number)}, sample {4 * number + position}: ")
+    assert found[0].startswith(f"{shard_name(number)}, sample {4 * number + position}")
     assert message in found[0]
 
 

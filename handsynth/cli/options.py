@@ -19,7 +19,7 @@ SamplesOpt = Annotated[int | None, typer.Option("--samples", help="this many sam
 IndicesOpt = Annotated[str | None, typer.Option("--indices", help="A:B or A:B:STEP of the spec's samples")]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="another seed than the spec's")]
 ShardSizeOpt = Annotated[int | None, typer.Option("--shard-size", help="samples in a shard")]
-PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv: more images of each sample")]
+PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv,amodal,scene: more of each sample")]
 HandOpt = Annotated[str | None, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")]
 BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of images, COCO or any; or: scenes")]
 AnnotationsOpt = Annotated[

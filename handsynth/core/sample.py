@@ -80,6 +80,14 @@ PASSES: dict[str, str] = {
 }
 """Optional images of a sample and how they are encoded."""
 
+SCENE = "scene"
+SCENE_VERTICES, SCENE_FACES = "scene.vertices.npy", "scene.faces.npy"
+OTHER_PASSES: dict[str, str] = {
+    SCENE: f"what is drawn beside the hand, as one mesh: {SCENE_VERTICES}, float32 (N, 3), camera frame [m]; {SCENE_FACES}, int32 "
+    "(F, 4), three rows of these, counter-clockwise seen from outside (of a left hand clockwise), and the value in parts",
+}
+"""What may be asked for like a pass and is no image; members of a sample."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -92,6 +100,7 @@ class Sample:
     passes: dict[
         str, np.ndarray
     ]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], amodal bool, the others as in their files
+    scene: tuple[np.ndarray, np.ndarray] | None = None  # (N, 3) float32 and (F, 4) int32 as of OTHER_PASSES, where asked for
 
     @property
     def index(self) -> int:

@@ -8,19 +8,23 @@ import numpy as np
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import pose_hand
 from handsynth.core.rotation import rotmat_to_rotvec
+from handsynth.core.sample import PASSES, SCENE
 from handsynth.dataset.selection import Selection, Shards
 from handsynth.dataset.statistics import plot_cameras
 from handsynth.generator import library_of
 from handsynth.recipe.samplers import UPRIGHT
 from handsynth.recipe.spec import DatasetSpec
 
-BYTES_PER_PIXEL = {"image": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57}
+BYTES_PER_PIXEL = {"image": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57, "amodal": 0.02}
 """Size of encoded images, measured on 256 samples of manorender at 256 x 256."""
 
 BYTES_PER_SAMPLE = 18_200
 """JSON, mask, vertices and tar headers of one sample of a 778-vertex hand."""
 
-SECONDS_PER_SAMPLE = {"image": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006}
+BYTES_OF_SCENE = 34_000
+"""The mesh of a forearm."""
+
+SECONDS_PER_SAMPLE = {"image": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006, "amodal": 0.001}
 """On one core of an AMD EPYC (Zen 3) without a GPU, at 256 x 256; `benchmarks/bench_generate.py` measures yours."""
 
 
@@ -29,8 +33,9 @@ def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
     indices = selection.indices(spec.samples)
     samples = len(indices)
     pixels = spec.image_size**2
-    layers = ("image", *spec.passes)
-    size = samples * (BYTES_PER_SAMPLE + pixels * sum(BYTES_PER_PIXEL[name] for name in layers))
+    layers = ("image", *(name for name in spec.passes if name in PASSES))
+    each = BYTES_PER_SAMPLE + BYTES_OF_SCENE * (SCENE in spec.passes)
+    size = samples * (each + pixels * sum(BYTES_PER_PIXEL[name] for name in layers))
     seconds = samples * pixels / 256**2 * sum(SECONDS_PER_SAMPLE[name] for name in layers)
     return {
         "name": spec.name,

@@ -25,7 +25,7 @@ from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
 from handsynth.core.index import read_index
 from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.named_hands import find_hand, open_hand
-from handsynth.core.sample import ARM_ANGLES, decode_labels, decode_npy
+from handsynth.core.sample import ARM_ANGLES, SCENE, SCENE_FACES, SCENE_VERTICES, decode_labels, decode_npy
 from handsynth.core.shard import Members, read_shard, shard_name
 from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.replay import Here, replay
@@ -36,7 +36,7 @@ from handsynth.image.encode import decode_jpeg, decode_png
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
 from handsynth.scene.pose import PoseStage
-from handsynth.visibility import Surface, clearance, fronts, keypoint_clearance, visible_share
+from handsynth.visibility import Surface, beside_hand, clearance, fronts, keypoint_clearance, visible_share
 
 REPROJECTION_PX = 0.01
 """keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
@@ -108,6 +108,8 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
                     others = _pose_others(read, poses, where)
                     _check_silhouette(read, poses.model, others, where)
                     _check_visibility(read, poses.model, others, where)
+                    if read.scene is not None:
+                        _check_scene(read, poses.model, others, where)
                     findings.silhouettes += 1
                 findings.samples += 1
             except HandsynthError as error:
@@ -198,6 +200,7 @@ class _Read:
     mask: np.ndarray  # (H, W) bool
     vertices: np.ndarray  # (V, 3) float32
     layers: dict[str, np.ndarray]  # passes, as they are stored
+    scene: tuple[np.ndarray, np.ndarray] | None  # (N, 3) and (F, 4), where the dataset has them
 
     @property
     def has_arm(self) -> bool:
@@ -247,14 +250,36 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     visible = np.array(labels["keypoints_visible"], bool)
     if (visible & ((xy < 0) | (xy >= size)).any(1)).any():
         raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
-    layers = {name: decode_png(members.get(f"{name}.png", b""), f"{where}, {name}") for name in index["spec"]["passes"]}
-    read = _Read(labels, mask > 0, vertices, layers)
+    passes = [name for name in index["spec"]["passes"] if name != SCENE]
+    layers = {name: decode_png(members.get(f"{name}.png", b""), f"{where}, {name}") for name in passes}
+    scene = _read_scene(members, where) if SCENE in index["spec"]["passes"] else None
+    read = _Read(labels, mask > 0, vertices, layers, scene)
     _check_passes(read, where)
     if labels["schema"] == SCHEMA:
         _check_against_recipe(read, where)
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
     return read
+
+
+def _read_scene(members: Members, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The mesh of what stands beside the hand, whose faces name vertices that are there. Raises HandsynthError."""
+    vertices, faces = (decode_npy(members.get(name, b""), f"{where}, {name}") for name in (SCENE_VERTICES, SCENE_FACES))
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype != np.float32 or not np.isfinite(vertices).all():
+        raise HandsynthError(f"{where}: {SCENE_VERTICES} is not a list of finite float32 points")
+    if faces.ndim != 2 or faces.shape[1] != 4 or faces.dtype != np.int32:
+        raise HandsynthError(f"{where}: {SCENE_FACES} is not a list of four int32 each")
+    if len(faces) and (faces[:, :3].min() < 0 or faces[:, :3].max() >= len(vertices)):
+        raise HandsynthError(f"{where}: {SCENE_FACES} names vertices that {SCENE_VERTICES} does not have")
+    return vertices, faces
+
+
+def _check_scene(read: _Read, hand: HandModel, others: "_Others", where: str) -> None:
+    """`scene` is the mesh of what the recipe names."""
+    assert read.scene is not None
+    (vertices, faces), (points, corners) = read.scene, beside_hand(hand, others.arm, others.worn)
+    if not np.array_equal(faces, corners) or vertices.shape != points.shape or (np.abs(vertices - points) > POSED_M).any():
+        raise HandsynthError(f"{where}: {SCENE_VERTICES} and {SCENE_FACES} are not forearm and clothing of the recipe")
 
 
 def _check_against_recipe(read: _Read, where: str) -> None:

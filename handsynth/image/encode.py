@@ -10,7 +10,7 @@ import simplejpeg
 from handsynth.core.conventions import DEPTH_UNIT_M
 from handsynth.core.errors import HandsynthError
 from handsynth.core.index import canonical_json
-from handsynth.core.sample import Sample, encode_npy
+from handsynth.core.sample import SCENE_FACES, SCENE_VERTICES, Sample, encode_npy
 from handsynth.core.shard import Members
 
 _PNG_RUNS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
@@ -83,5 +83,6 @@ def encode_samples(samples: Sequence[Sample]) -> list[Members]:
     return [
         {"jpg": jpg, "mask.png": mask, "json": label, "vertices.npy": points}
         | {f"{name}.png": encode_pass(name, layer) for name, layer in sample.passes.items()}
+        | ({SCENE_VERTICES: encode_npy(sample.scene[0]), SCENE_FACES: encode_npy(sample.scene[1])} if sample.scene else {})
         for sample, jpg, mask, label, points in zip(samples, jpgs, masks, labels, vertices, strict=True)
     ]

@@ -17,7 +17,7 @@ from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHE
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 from handsynth.core.index import canonical_json
-from handsynth.core.sample import PASSES
+from handsynth.core.sample import OTHER_PASSES, PASSES
 
 Range = tuple[float, float]
 """Least and greatest value of a uniform draw."""
@@ -298,7 +298,7 @@ def _check(spec: DatasetSpec) -> None:
     require(0 <= spec.beta_std <= 5, "beta_std", "between 0 and 5")
     require(0 <= spec.alpha_std <= 5, "alpha_std", "between 0 and 5")
     require(spec.renderer in ("moderngl", "pyrender"), "renderer", "moderngl or pyrender")
-    require(set(spec.passes) <= set(PASSES), "passes", f"among {', '.join(PASSES)}")
+    require(set(spec.passes) <= {*PASSES, *OTHER_PASSES}, "passes", f"among {', '.join((*PASSES, *OTHER_PASSES))}")
     require(len(set(spec.passes)) == len(spec.passes), "passes", "free of repetitions")
     require(spec.pose.order in ("bank", "random"), "pose.order", "bank or random")
     require(spec.pose.bank_poses > 0, "pose.bank_poses", "positive")
