@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ from handsynth.recipe.wardrobe import (
     sample_watch,
     sample_worn,
 )
-from handsynth.recipe.wear import Worn, out_of_range
+from handsynth.recipe.wear import LIMITS, WORDS, Worn, out_of_range
 from handsynth.scene.arm import MAX_DEVIATION, MAX_FLEXION, POLE_M, Arm, ArmShape, PosedArms, make_arm, pose_arms
 from handsynth.scene.arm_skin import ALONG
 from handsynth.scene.arm_skin import AROUND as ARM_AROUND
@@ -219,6 +221,39 @@ def test_labels_name_what_is_worn():
         == {field.name for field in dataclasses.fields(Worn)}
         == {field.name for field in dataclasses.fields(WearSpec)}
     )
+
+
+def extreme(choice: Any, pick: Callable[[str], int]) -> Any:
+    """The same kind of thing at the ends of what a stored recipe may hold: `pick` says which end of each value."""
+    changes: dict[str, Any] = {}
+    for key, value in vars(choice).items():
+        if isinstance(value, tuple):
+            changes[key] = (0, 255, 0) if pick(key) else (255, 0, 255)
+        elif isinstance(value, str):
+            changes[key] = WORDS[type(choice), key][-pick(key)]
+        else:
+            changes[key] = LIMITS[type(choice), key][pick(key)]
+    return dataclasses.replace(choice, **changes)
+
+
+def test_whatever_a_stored_recipe_holds_can_be_made(arms):
+    """At the ends of all limits, together and mixed, surfaces are finite and near the forearm, and textures are made."""
+    rng, hand = np.random.default_rng(12), arms.hand
+    flat = pose_hand(hand, np.zeros((COUNT, hand.num_joints, 3)), np.zeros((COUNT, hand.num_shapes)))
+    ends: list[Callable[[str], int]] = [lambda key: 0, lambda key: 1] + [lambda key: int(rng.integers(2))] * (COUNT - 2)
+    made = {kind: [extreme(SAMPLERS[kind](rng), pick) for pick in ends] for kind in SAMPLERS}
+    sleeves, watches, bracelets, rings = Sleeves(arms.arm), Watches(arms.arm), Bracelets(arms.arm), FingerRings(hand)
+    for maker, kind, points in (
+        (sleeves, "sleeve", sleeves.vertices(made["sleeve"], arms.shapes, arms.posed)),
+        (watches, "watch", watches.vertices(made["watch"], arms.posed)),
+        (bracelets, "bracelet", bracelets.vertices(made["bracelet"], arms.posed)),
+        (rings, "ring", rings.vertices(made["ring"], flat.vertices, flat.joints)),
+    ):
+        assert np.isfinite(points).all(), kind
+        assert np.abs(points).max() < 1, kind
+        assert all(maker.albedo(choice).dtype == np.uint8 for choice in made[kind]), kind
+    worn = [Worn(*things[:3], (things[3],), *things[4:]) for things in zip(*made.values(), strict=True)]
+    assert all(list(out_of_range(things)) == [] for things in worn)
 
 
 # Surfaces

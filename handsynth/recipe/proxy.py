@@ -82,23 +82,32 @@ class ForearmProxy:
         self._radius = FOREARM_RADII * float(np.ptp(rim, axis=0)[1:].mean() / 2)
         self._place = np.linspace(0, model.forearm_length_m, len(FOREARM_RADII))[:, None]
 
-    def seen_share(self, points: np.ndarray, T_cam_world: np.ndarray, flexion: float, deviation: float) -> float:
+    def seen_share(
+        self,
+        points: np.ndarray,
+        T_cam_world: np.ndarray,
+        flexion: float,
+        deviation: float,
+        cuff_m: float = 0.0,
+        cloth_m: float = 0.0,
+    ) -> float:
         """Share of `points` (N, 3) [m, world] that the forearm leaves to the camera; 0 where it comes too near to the camera.
 
-        Flexion and deviation of the wrist in radians, as in `scene.arm`.
+        Flexion and deviation of the wrist in radians, as in `scene.arm`. Beyond `cuff_m` from the wrist it is thicker by `cloth_m`.
         """
+        radius = self._radius + cloth_m * (self._place[:, 0] >= cuff_m)
         bend = max(math.hypot(flexion, deviation), 1e-9)
         out = math.sin(bend) / bend
         balls = self._wrist + self._place * (self._root @ (math.cos(bend), -flexion * out, deviation * out))
         rotation, shift = T_cam_world[:3, :3], T_cam_world[:3, 3]
         seen, balls = points @ rotation.T + shift, balls @ rotation.T + shift
-        if (balls[:, 2] - self._radius).min() < NEAREST_FOREARM_M:
+        if (balls[:, 2] - radius).min() < NEAREST_FOREARM_M:
             return 0.0
         # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
         squared = (seen * seen).sum(1)
         t = balls @ seen.T / squared
         beside = (balls * balls).sum(1)[:, None] - t * t * squared
-        hidden = (beside < (self._radius**2)[:, None]) & (t < 1)
+        hidden = (beside < (radius**2)[:, None]) & (t < 1)
         return 1 - float(hidden.any(0).mean())
 
 

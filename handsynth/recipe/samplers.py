@@ -40,7 +40,7 @@ from handsynth.recipe.spec import (
     grid_axes,
 )
 from handsynth.recipe.wardrobe import sample_worn
-from handsynth.recipe.wear import Worn
+from handsynth.recipe.wear import SleeveChoice, Worn
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
 """Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
@@ -54,7 +54,10 @@ WRIST_LIMITS_DEG).
 """
 
 LEAST_SEEN = 0.35
-"""Share of the hand's points that no forearm may take from the camera."""
+"""Share of the hand's points that no forearm, and no sleeve on it, may take from the camera."""
+
+CLOTH_GAP_M = 0.003
+"""How much further than by its own measures a sleeve is away from the arm, about [m]."""
 
 FRAME_MARGIN_M = 0.008
 """Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the image."""
@@ -127,7 +130,7 @@ class RecipeSampler:
             background=sample_background(self._stream(index, "background"), spec.background, len(library.backgrounds)),
             sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
             arm=arm,
-            worn=self._draw_worn(index, arm is not None),
+            worn=self._draw_worn(index, points, camera, arm),
         )
 
     def _draw_arm(self, index: int, points: np.ndarray, camera: CameraChoice) -> ArmChoice | None:
@@ -141,10 +144,18 @@ class RecipeSampler:
 
         return sample_arm(self._stream(index, "arm"), self.spec.arm, is_seen)
 
-    def _draw_worn(self, index: int, has_arm: bool) -> Worn | None:
-        """What a hand wears."""
-        length = self.library.hand.forearm_length_m if has_arm else None
-        return sample_worn(self.spec.wear, lambda name: self._stream(index, name), length)
+    def _draw_worn(self, index: int, points: np.ndarray, camera: CameraChoice, arm: ArmChoice | None) -> Worn | None:
+        """What a hand wears whose surface is at `points` (N, 3) [m, world]; no sleeve that hides it."""
+        forearm, length = self.forearm, self.library.hand.forearm_length_m if arm is not None else None
+
+        def is_seen(sleeve: SleeveChoice) -> bool:
+            assert forearm is not None
+            assert arm is not None
+            cloth = CLOTH_GAP_M + sleeve.ease_m + sleeve.thickness_m + sleeve.fold_m
+            posture = math.radians(arm.flexion_deg), math.radians(arm.deviation_deg)
+            return forearm.seen_share(points, camera_matrices(camera)[1], *posture, sleeve.cuff_m, cloth) >= LEAST_SEEN
+
+        return sample_worn(self.spec.wear, lambda name: self._stream(index, name), length, is_seen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,12 @@ VARNISH_COLOURS: Palette = (
 )  # fmt: skip
 
 
-def sample_worn(spec: WearSpec, stream: Callable[[str], np.random.Generator], forearm_m: float | None) -> Worn | None:
+def sample_worn(
+    spec: WearSpec,
+    stream: Callable[[str], np.random.Generator],
+    forearm_m: float | None,
+    is_seen: Callable[[SleeveChoice], bool] = lambda sleeve: True,
+) -> Worn | None:
     """What one hand wears; None for nothing.
 
     Each thing has a stream of its own, from which it is drawn whatever else is worn. What meets is then moved apart, or left out
@@ -143,6 +148,7 @@ def sample_worn(spec: WearSpec, stream: Callable[[str], np.random.Generator], fo
         spec: how often.
         stream: a thing's name -> its random stream.
         forearm_m: length of the forearm from rim to elbow [m]; None for a hand without one.
+        is_seen: whether the hand is seen behind a sleeve, which is left off otherwise.
     """
 
     def drawn(name: str, sample: Callable[[np.random.Generator], Choice]) -> Choice | None:
@@ -155,6 +161,8 @@ def sample_worn(spec: WearSpec, stream: Callable[[str], np.random.Generator], fo
     sleeve = drawn("sleeve", lambda rng: sample_sleeve(rng, forearm_m or 0.0))
     watch, bracelet, rings = drawn("watch", sample_watch), drawn("bracelet", sample_bracelet), drawn("rings", sample_rings) or ()
     varnish, glove = drawn("varnish", sample_varnish), drawn("glove", sample_glove)
+    if sleeve is not None and not is_seen(sleeve):
+        sleeve = None
     if sleeve is not None:
         watch, bracelet = watch and beside_sleeve(sleeve, watch), bracelet and beside_sleeve(sleeve, bracelet)
     if glove is not None:  # it is worn over them

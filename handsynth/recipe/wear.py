@@ -127,7 +127,7 @@ class Worn:
 HEMS = ("stitched", "ribbed", "shirt", "rolled")
 """Ends of sleeves: a plain seam, a knit cuff, a shirt's stiff one, and a rolled up one."""
 
-_WORDS: dict[tuple[type, str], tuple[str, ...]] = {
+WORDS: dict[tuple[type, str], tuple[str, ...]] = {
     (SleeveChoice, "garment"): ("shirt", "jersey", "sweater", "hoodie", "jacket"),
     (SleeveChoice, "hem"): HEMS,
     (SleeveChoice, "pattern"): ("plain", "melange", "stripes", "bands", "checks", "denim", "knit"),
@@ -141,7 +141,7 @@ _WORDS: dict[tuple[type, str], tuple[str, ...]] = {
 }
 """What a stored recipe may name."""
 
-_LIMITS: dict[tuple[type, str], tuple[float, float]] = {
+LIMITS: dict[tuple[type, str], tuple[float, float]] = {
     (SleeveChoice, "cuff_m"): (0, LONGEST_CUFF_M),
     (SleeveChoice, "ease_m"): (0, 0.03),
     (SleeveChoice, "thickness_m"): (0, 0.01),
@@ -184,9 +184,9 @@ def out_of_range(worn: Worn) -> Iterator[str]:
             if isinstance(value, tuple):
                 good = all(0 <= level <= 255 for level in value)
             elif isinstance(value, str):
-                good = value in _WORDS[type(choice), key]
+                good = value in WORDS[type(choice), key]
             else:
-                low, high = _LIMITS[type(choice), key]
+                low, high = LIMITS[type(choice), key]
                 good = low <= value <= high
             if not good:
                 yield f"{name}.{key}"
