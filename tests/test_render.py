@@ -6,15 +6,17 @@ from itertools import combinations
 import cv2
 import numpy as np
 import pytest
+import trimesh
 from rasteriser import rasterise
 
 from handsynth.core.camera import project, resized, unproject
 from handsynth.core.errors import UsageError
+from handsynth.core.harmonics import light_on
 from handsynth.core.mesh import vertex_normals
 from handsynth.core.mirror import mirror_points, mirrored
 from handsynth.core.sample import PASSES
 from handsynth.render.gl import GlRenderer
-from handsynth.render.layers import View
+from handsynth.render.layers import HEADROOM, Layers, Layout, Mesh, View
 
 LEAST_IOU = 0.99
 DEPTH_M = 0.0005
@@ -252,3 +254,74 @@ def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
     """Of a closed surface; positive when faces are counter-clockwise seen from outside."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     return (a * np.cross(b, c)).sum() / 6
+
+
+@pytest.fixture(scope="module")
+def ball(stage) -> View:
+    """A white ball of 0.1 m before the camera of a view, without a lamp."""
+    mesh = trimesh.creation.icosphere(4, 0.05)
+    count, faces = len(mesh.vertices), mesh.faces.astype(np.int32)
+    far, white = np.ones((count, 2), np.uint32), np.full((4, 4, 4), 255, np.uint8)
+    layout = Layout(
+        np.arange(count, dtype=np.int32),
+        np.zeros((count, 2), np.float32),
+        far,
+        faces,
+        np.ones(len(faces), np.uint8),
+        np.zeros(0, int),
+    )
+    normals = mesh.vertices.astype(np.float32) / np.float32(0.05)
+    place = mesh.vertices.astype(np.float32) + np.array([0, 0, 0.6], np.float32)
+    nothing, K = np.zeros((0, 3)), np.array([[1100.0, 0, 128], [0, 1100, 128], [0, 0, 1]])
+    spheres = np.full((33, 3), 1e3), np.full(33, 1e-3)  # far away
+    return View((Mesh(layout, place, normals, white),), *spheres, K, nothing, nothing, np.ones(3), np.zeros(3), False)
+
+
+def a_sky(seed: int, size: float) -> np.ndarray:
+    """(9, 3) with another bright side for each colour."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.uniform(0.5, 0.8, (1, 3)), rng.normal(0, size, (8, 3))])
+
+
+def light_of(layers: Layers, inside: np.ndarray) -> np.ndarray:
+    return np.square(layers.encoded[inside][:, :3] / 255) * HEADROOM
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sky_lights_each_pixel_by_its_normal(stage, ball, seed):
+    """The image is what core.harmonics says of the pixels' normals, and the mirrored share that skin has of it."""
+    sky = a_sky(seed, 0.3)
+    found = stage.generator.renderer.render(replace(ball, sky=sky), ("normal", "depth"))
+    inside = ~dilated(~found.mask, 3)
+    row, column = np.nonzero(inside)
+    point = unproject(np.stack([column + 0.5, row + 0.5], -1), found.depth[inside].astype(float), ball.K)
+    normal = (point - [0, 0, 0.6]) / np.linalg.norm(point - [0, 0, 0.6], axis=1, keepdims=True)
+    grazing = 1 + (normal * point).sum(1, keepdims=True) / np.linalg.norm(point, axis=1, keepdims=True)
+    expected = np.minimum(light_on(sky, normal) * (1 + 0.6 * (0.028 + 0.486 * grazing**5)), HEADROOM)
+    assert np.abs(light_of(found, inside) - expected).max() < 0.03
+    assert expected.std() > 0.1
+
+
+def test_a_sky_of_one_colour_is_the_ambient_light(stage, ball):
+    """Orders 0 and 1 along `up` are the plain ambient light but for its shine; order 0 alone is the same in all directions."""
+    up, color = np.array([0.0, -0.8, 0.6]), np.array([0.5, 0.6, 0.7])
+    sky = np.zeros((9, 3))
+    sky[0], sky[1:4] = 0.85 * color, 0.3 * up[:, None] * color
+    render = stage.generator.renderer.render
+    plain, harmonic = render(replace(ball, ambient=color, up=up)), render(replace(ball, sky=sky))
+    inside = ~dilated(~plain.mask, 8)
+    assert np.abs(light_of(plain, inside) - light_of(harmonic, inside)).max() < 0.015
+    sky[1:4] = 0
+    assert np.ptp(render(replace(ball, sky=sky)).encoded[inside], axis=0).max() <= 2
+
+
+def test_both_renderers_show_a_sky(ball, stage, pyrender_renderer):
+    """pyrender has its orders 0 and 1: the bright side is the same one, and as bright."""
+    color = np.array([0.6, 0.5, 0.4])
+    for side in ([0.6, 0, -0.2], [-0.6, 0.1, 0], [0, -0.5, -0.3], [0, 0.5, -0.1]):
+        sky = np.concatenate([color[None], np.outer(side, color), np.zeros((5, 3))])
+        ours, theirs = (r.render(replace(ball, sky=sky)) for r in (stage.generator.renderer, pyrender_renderer))
+        inside = ~dilated(~ours.mask, 12)
+        a, b = (light_of(layers, inside) for layers in (ours, theirs))
+        assert np.corrcoef(a.sum(1), b.sum(1))[0, 1] > 0.8
+        np.testing.assert_allclose(a.mean(0), b.mean(0), rtol=0.15)

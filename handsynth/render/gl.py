@@ -135,7 +135,7 @@ class GlRenderer:
         for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True), 1):
             uploaded = self._upload(mesh.layout)
             uploaded.corners.write(array)
-            draw = self._draw(mesh.layout, max(1, len(view.light_directions)), bool(shown), several)
+            draw = self._draw(mesh.layout, view, bool(shown), several)
             program: Any = draw.program
             if program.glo not in ready:
                 _set_uniforms(program, view, uploaded.shaded_by, clip)
@@ -168,7 +168,7 @@ class GlRenderer:
     def _draw_whole(self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, with_passes: bool) -> None:
         """Marks every pixel that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
         layout = view.meshes[0].layout
-        draw = self._draw(layout, max(1, len(view.light_directions)), with_passes, True)
+        draw = self._draw(layout, view, with_passes, True)
         program: Any = draw.program
         program["own"].value = (0.0, 1.0)
         self._upload(layout).corners.write(corners)
@@ -205,10 +205,11 @@ class GlRenderer:
             self._layouts[layout] = found
         return found
 
-    def _draw(self, layout: Layout, lights: int, with_passes: bool, several: bool) -> moderngl.VertexArray:
-        """The buffers of a layout before a program, made on first use."""
+    def _draw(self, layout: Layout, view: View, with_passes: bool, several: bool) -> moderngl.VertexArray:
+        """The buffers of a layout before the program that draws it in a view, made on first use."""
         uploaded = self._upload(layout)
-        key = (layout.material, lights, uploaded.shaded_by, with_passes, several)
+        lights, has_sky = max(1, len(view.light_directions)), view.sky is not None
+        key = (layout.material, lights, has_sky, uploaded.shaded_by, with_passes, several)
         found = self._draws.get((layout, key))
         if found is None:
             if key not in self._programs:
@@ -217,10 +218,15 @@ class GlRenderer:
             self._draws[layout, key] = found
         return found
 
-    def _program(self, material: str, lights: int, shaded_by: tuple[int, ...], with_passes: bool, several: bool) -> Any:
-        """The program of a material for so many lights, and these of a view's spheres."""
+    def _program(
+        self, material: str, lights: int, has_sky: bool, shaded_by: tuple[int, ...], with_passes: bool, several: bool
+    ) -> Any:
+        """The program of a material for so many lights, with or without a sky, and these of a view's spheres."""
         each = " ".join(f"f({number}, {s})" for number, s in enumerate(shaded_by))
         defines: dict[str, Any] = {"LIGHTS": lights, "SPHERES": max(1, len(shaded_by)), "EACH_SPHERE(f)": each}
+        defines["AMBIENT"] = "smooth" if has_sky else "flat"
+        if has_sky:
+            defines["SKY"] = ""
         if with_passes:
             defines["PASSES"] = ""
         if several:
@@ -283,8 +289,11 @@ def _set_uniforms(program: Any, view: View, shaded_by: tuple[int, ...], clip: np
         program["spheres"].write(spheres if len(shaded_by) == len(spheres) else spheres[list(shaded_by)])
     program["light_directions"].write(lights[0])
     program["light_colors"].write(lights[1])
-    program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
-    program["up"].write(np.asarray(view.up, np.float32))
+    if view.sky is not None:
+        program["sky_light"].write((view.sky / HEADROOM).astype(np.float32))
+    else:
+        program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
+        program["up"].write(np.asarray(view.up, np.float32))
 
 
 def _read(target: moderngl.Framebuffer, attachment: int, components: int, name: str, dtype: Any) -> np.ndarray:

@@ -50,9 +50,10 @@ class View:
     K: np.ndarray  # (3, 3) [px]
     light_directions: np.ndarray  # (L, 3) unit, towards the lights; L <= 3
     light_colors: np.ndarray  # (L, 3) times intensity
-    ambient: np.ndarray  # (3,)
+    ambient: np.ndarray  # (3,) light from everywhere, a little more from `up`; where there is a sky, that takes its place
     up: np.ndarray  # (3,) unit
     is_left: bool  # mirrored: the triangles' winding is reversed
+    sky: np.ndarray | None = None  # (9, 3) ambient light by direction, see core.harmonics
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from handsynth.core.errors import AssetError, UsageError
+from handsynth.core.harmonics import split
 from handsynth.render.context import INSTALL_HINT, prepare_environment
 from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, Mesh, View
 from handsynth.render.projection import FAR_M, NEAR_M
@@ -44,9 +45,13 @@ class PyrenderRenderer:
         pyrender = self._pyrender
         import trimesh
 
-        scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=np.asarray(view.ambient))
+        ambient, directions, colors = np.asarray(view.ambient), view.light_directions, view.light_colors
+        if view.sky is not None:  # of which pyrender can show orders 0 and 1
+            ambient, *lamp = split(view.sky)
+            directions, colors = np.vstack([directions, lamp[0]]), np.vstack([colors, lamp[1]])
+        scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=ambient)
         nodes = [scene.add(self._mesh(mesh, view.is_left)) for mesh in view.meshes]
-        for direction, color in zip(view.light_directions * GL_FROM_CV, view.light_colors, strict=True):
+        for direction, color in zip(directions * GL_FROM_CV, colors, strict=True):
             strength = float(np.max(color))
             light = pyrender.DirectionalLight(color=color / max(strength, 1e-6), intensity=np.pi * strength)
             scene.add(light, pose=trimesh.geometry.align_vectors([0, 0, 1], direction))

@@ -1,15 +1,20 @@
 #version 330 core
 // Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
 // gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
-// shades the mesh; it defines PASSES when passes are drawn, and OWNER when there are several meshes. Mesa's CPU driver fetches
+// shades the mesh; it defines PASSES when passes are drawn, OWNER when there are several meshes, and SKY when ambient light comes as
+// spherical harmonics: then it differs from corner to corner, and AMBIENT, how it is passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches
 // a uniform anew for each pixel, but a flat input once a triangle: lights reach the fragment shader as inputs.
 
 uniform mat4 clip_from_camera;
 uniform vec4 spheres[SPHERES];            // centre [m, camera frame], radius [m]
 uniform vec3 light_directions[LIGHTS];
 uniform vec3 light_colors[LIGHTS];        // as shares of the brightest light that is encoded
+#ifdef SKY
+uniform vec3 sky_light[9];                // likewise, see core/harmonics.py
+#else
 uniform vec3 ambient_color;               // likewise
 uniform vec3 up;                          // unit vector, camera frame
+#endif
 
 in vec3 in_position;   // [m, camera frame]
 in vec3 in_normal;
@@ -24,7 +29,7 @@ out float lit[LIGHTS]; // share of each light that other flesh lets pass
 out float normal_light[LIGHTS];  // dot products with the lights: linear between corners, as the vectors are
 out float view_light[LIGHTS];
 flat out vec3 lamp[LIGHTS];
-flat out vec3 ambient;
+AMBIENT out vec3 ambient;
 #ifdef PASSES
 out float depth;
 #endif
@@ -55,15 +60,24 @@ void main() {
     for (int k = 0; k < LIGHTS; ++k) passing[k] = 1.0;
 #define HIDE(k, s) hide(spheres[k], (s < 32 ? in_foreign.x : in_foreign.y) >> (s & 31), open, passing);
     EACH_SPHERE(HIDE)
+#ifdef SKY
+    vec3 n = in_normal;
+    ambient = sky_light[0] + sky_light[1] * n.x + sky_light[2] * n.y + sky_light[3] * n.z + sky_light[4] * (n.x * n.y)
+        + sky_light[5] * (n.y * n.z) + sky_light[6] * (n.x * n.z) + sky_light[7] * (3.0 * n.z * n.z - 1.0)
+        + sky_light[8] * (n.x * n.x - n.y * n.y);
+    ambient = max(ambient, 0.0);
+    sky = open * vec2(1.0, 0.6);
+#else
+    ambient = ambient_color;
     float above = 0.5 + 0.5 * dot(in_normal, up);
     sky = open * vec2(mix(0.55, 1.15, above), 0.6);
+#endif
     for (int k = 0; k < LIGHTS; ++k) {
         lit[k] = passing[k];
         normal_light[k] = dot(in_normal, light_directions[k]);
         view_light[k] = dot(view, light_directions[k]);
         lamp[k] = light_colors[k];
     }
-    ambient = ambient_color;
 #ifdef PASSES
     depth = in_position.z;
 #endif

@@ -11,7 +11,7 @@ in float lit[LIGHTS];
 in float normal_light[LIGHTS];
 in float view_light[LIGHTS];
 flat in vec3 lamp[LIGHTS];
-flat in vec3 ambient;
+AMBIENT in vec3 ambient;
 
 layout(location = 0) out vec4 encoded;     // square root of linear colour, and coverage
 #ifdef PASSES
