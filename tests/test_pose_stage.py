@@ -11,7 +11,8 @@ from handsynth.core.hand import keypoints_from_vertices, pose_hand
 from handsynth.core.mesh import vertex_normals
 from handsynth.core.mirror import MIRROR, mirror_points
 from handsynth.recipe.samplers import camera_matrices
-from handsynth.scene.pose import PoseStage, _faces_around, _normal_sums, _unit_rows, to_label_grid
+from handsynth.scene.normals import faces_around, normal_sums, unit_rows
+from handsynth.scene.pose import PoseStage, to_label_grid
 
 SIZE = 256
 
@@ -27,7 +28,7 @@ def test_fast_normals_are_the_slow_ones(stage):
     """The sparse product gives core.mesh.vertex_normals, to rounding, on random surfaces."""
     hand = stage.library.hand
     vertices = hand.v_template + np.random.default_rng(0).normal(0, 0.002, (4, hand.num_vertices, 3))
-    fast = _unit_rows(_normal_sums(vertices, hand.faces, _faces_around(hand.faces, hand.num_vertices)))
+    fast = unit_rows(normal_sums(vertices, hand.faces, faces_around(hand.faces, hand.num_vertices)))
     np.testing.assert_allclose(fast, vertex_normals(vertices, hand.faces), atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(fast, axis=-1), 1, atol=1e-12)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from handsynth.core.camera import projected_bounds
 from handsynth.render.context import driver_name, make_context
-from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, Layout, View
+from handsynth.render.layers import CLOTH, HEADROOM, LACQUER, RENDER_VERSION, Layers, Layout, View
 from handsynth.render.projection import NEAR_M, clip_from_camera
 
 FINE = 2
@@ -26,11 +26,17 @@ PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
 """Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in shaders)."""
 
 AMODAL = "amodal"
-"""The pass that needs none of those targets."""
+"""The pass that needs none of those targets, but where there are several meshes one of its own, the last: see _draw_whole."""
 
-OWNER_TYPE = "f1"
-"""Type of the last target, where there are several meshes: number, from 1, of the mesh that a pixel shows; and as a second
-component, for the amodal mask, whether the first mesh covers the pixel, see _draw_whole."""
+BLUE, ALPHA = 2, 3
+
+MATERIALS: dict[str, tuple[str, ...]] = {
+    "skin": ("SKIN",),
+    "layered skin": ("SKIN", "FINISHED"),
+    "cloth": (),
+    "finished": ("FINISHED",),
+}
+"""What surface.frag is told of each material of a layout."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +61,8 @@ class GlRenderer:
         self._layouts: dict[Layout, _Uploaded] = {}
         self._programs: dict[tuple[Any, ...], Any] = {}
         self._draws: dict[tuple[Layout, tuple[Any, ...]], moderngl.VertexArray] = {}
-        self._albedos: dict[tuple[int, ...], moderngl.Texture] = {}
-        self._targets: dict[tuple[int, int, bool, int], moderngl.Framebuffer] = {}
+        self._albedos: dict[tuple[Layout, tuple[int, ...]], moderngl.Texture] = {}
+        self._targets: dict[tuple[int, int, bool, bool], moderngl.Framebuffer] = {}
         self._samples = np.empty((FINE * image_size) ** 2 * 4, np.uint8)  # read back into the same memory each time
         self._ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
@@ -126,23 +132,23 @@ class GlRenderer:
         x, y, width, height = window
         shown = tuple(name for name in passes if name != AMODAL)
         several = len(view.meshes) > 1
-        owners = several + (several and AMODAL in passes)  # components of the last target
-        target = self._target(width, height, bool(shown), owners)
+        with_whole = several and AMODAL in passes
+        target = self._target(width, height, bool(shown), with_whole)
         self._ctx.front_face = "ccw" if view.is_left else "cw"
         target.use()
         target.clear()
+        if with_whole:
+            _let_through(target, whole=False)
         ready: set[int] = set()  # programs that have this view's uniforms
-        for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True), 1):
+        for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True)):
             uploaded = self._upload(mesh.layout)
             uploaded.corners.write(array)
-            draw = self._draw(mesh.layout, view, bool(shown), several)
+            draw = self._draw(mesh.layout, view, bool(shown), int(number == 0) if several else None, with_whole)
             program: Any = draw.program
             if program.glo not in ready:
                 _set_uniforms(program, view, uploaded.shaded_by, clip)
                 ready.add(program.glo)
-            if several:
-                program["own"].value = (number / 255, 0.0)
-            texture = self._albedo(mesh.albedo.shape)
+            texture = self._albedo(mesh.layout, mesh.albedo.shape)
             texture.write(mesh.albedo)
             texture.use(0)
             uploaded.parts.use(1)
@@ -153,32 +159,28 @@ class GlRenderer:
         samples = self._samples[: FINE * FINE * width * height * 4].reshape(FINE * height, FINE * width, 4)
         target.read_into(samples, components=4)
         cv2.pyrDown(samples, encoded[box], borderType=cv2.BORDER_REPLICATE)
-        layers = {"mask": samples[::FINE, ::FINE, 3] > 0}
-        if several:
-            if owners > 1:
-                self._draw_whole(target, view, corners[0], bool(shown))
-            owner = _read(target, len(target.color_attachments) - 1, owners, OWNER_TYPE, np.uint8)
-            layers = {"mask": owner[..., 0] == 1, AMODAL: owner[..., -1] > 0}
-        layers |= _read_passes(target, shown, layers["mask"])
-        placed = {name: self._placed(layer, box) for name, layer in layers.items() if name == "mask" or name in passes}
+        centres = samples[::FINE, ::FINE]
+        mask = (centres[..., BLUE] & 1) > 0 if several else centres[..., ALPHA] > 0
+        layers = {"mask": mask} | _read_passes(target, shown, mask)
+        if with_whole:
+            layers[AMODAL] = self._draw_whole(target, view, corners[0], bool(shown))
+        placed = {name: self._placed(layer, box) for name, layer in layers.items()}
         if AMODAL in passes:
             placed.setdefault(AMODAL, placed["mask"])
         return Layers(encoded, window=box, **placed)
 
-    def _draw_whole(self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, with_passes: bool) -> None:
-        """Marks every pixel that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
+    def _draw_whole(self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, with_passes: bool) -> np.ndarray:
+        """Every pixel that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
         layout = view.meshes[0].layout
-        draw = self._draw(layout, view, with_passes, True)
-        program: Any = draw.program
-        program["own"].value = (0.0, 1.0)
+        draw = self._draw(layout, view, with_passes, 1, True)
         self._upload(layout).corners.write(corners)
-        nothing, everything = (False,) * 4, (True,) * 4
-        count = len(target.color_attachments)
-        target.color_mask = (*[nothing] * (count - 1), (False, True, False, False))  # type: ignore[assignment]  # its stub knows one
+        _let_through(target, whole=True)
         self._ctx.disable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         draw.render()
         self._ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-        target.color_mask = (everything,) * count  # type: ignore[assignment]
+        last = len(target.color_attachments) - 1
+        _let_through(target)
+        return _read(target, last, 1, "f1", np.uint8)[..., 0] > 0
 
     def _placed(self, layer: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
         """A layer of the window in an image that is empty elsewhere."""
@@ -205,11 +207,11 @@ class GlRenderer:
             self._layouts[layout] = found
         return found
 
-    def _draw(self, layout: Layout, view: View, with_passes: bool, several: bool) -> moderngl.VertexArray:
-        """The buffers of a layout before the program that draws it in a view, made on first use."""
+    def _draw(self, layout: Layout, view: View, with_passes: bool, own: int | None, with_whole: bool) -> moderngl.VertexArray:
+        """The buffers of a layout before the program that draws it in a view, made on first use. `own`: see _program."""
         uploaded = self._upload(layout)
         lights, has_sky = max(1, len(view.light_directions)), view.sky is not None
-        key = (layout.material, lights, has_sky, uploaded.shaded_by, with_passes, several)
+        key = (layout.material, lights, has_sky, uploaded.shaded_by, with_passes, own, with_whole)
         found = self._draws.get((layout, key))
         if found is None:
             if key not in self._programs:
@@ -219,42 +221,64 @@ class GlRenderer:
         return found
 
     def _program(
-        self, material: str, lights: int, has_sky: bool, shaded_by: tuple[int, ...], with_passes: bool, several: bool
+        self,
+        material: str,
+        lights: int,
+        has_sky: bool,
+        shaded_by: tuple[int, ...],
+        with_passes: bool,
+        own: int | None,
+        with_whole: bool,
     ) -> Any:
-        """The program of a material for so many lights, with or without a sky, and these of a view's spheres."""
+        """The program of a material for so many lights, with or without a sky, and these of a view's spheres.
+
+        `own`: 1 for the first of several meshes, 0 for another, None for one that is alone.
+        """
         each = " ".join(f"f({number}, {s})" for number, s in enumerate(shaded_by))
         defines: dict[str, Any] = {"LIGHTS": lights, "SPHERES": max(1, len(shaded_by)), "EACH_SPHERE(f)": each}
+        defines |= dict.fromkeys(MATERIALS[material], "") | {"CLOTH": CLOTH / 255, "LACQUER": LACQUER / 255}
         defines["AMBIENT"] = "smooth" if has_sky else "flat"
         if has_sky:
             defines["SKY"] = ""
         if with_passes:
             defines["PASSES"] = ""
-        if several:
-            defines["OWNER"] = 1 + with_passes * len(PASS_TARGETS)
-        program: Any = self._ctx.program(_shader("mesh.vert", defines), _shader(f"{material}.frag", defines))
+        if own is not None:
+            defines["OWN"] = float(own)
+        if with_whole:
+            defines["WHOLE"] = 1 + with_passes * len(PASS_TARGETS)
+        program: Any = self._ctx.program(_shader("mesh.vert", defines), _shader("surface.frag", defines))
         program["albedo"].value = 0
         if with_passes:
             program["triangle_part"].value = 1
         return program
 
-    def _albedo(self, shape: tuple[int, ...]) -> moderngl.Texture:
-        """The texture that albedos of a shape are streamed to, made on first use."""
-        found = self._albedos.get(shape)
+    def _albedo(self, layout: Layout, shape: tuple[int, ...]) -> moderngl.Texture:
+        """The texture that a layout's albedos of a shape are streamed to, made on first use.
+
+        None is written twice in a view: that would make the driver draw at once what it has gathered.
+        """
+        found = self._albedos.get((layout, shape))
         if found is None:
-            found = self._albedos[shape] = self._ctx.texture((shape[1], shape[0]), 4)
+            found = self._albedos[layout, shape] = self._ctx.texture((shape[1], shape[0]), 4)
             found.filter = (moderngl.LINEAR, moderngl.LINEAR)
         return found
 
-    def _target(self, width: int, height: int, with_passes: bool, owners: int) -> moderngl.Framebuffer:
+    def _target(self, width: int, height: int, with_passes: bool, with_whole: bool) -> moderngl.Framebuffer:
         """The framebuffer for a window of so many pixels, made on first use."""
-        found = self._targets.get((width, height, with_passes, owners))
+        found = self._targets.get((width, height, with_passes, with_whole))
         if found is None:
             samples = (FINE * width, FINE * height)
-            kinds = [(4, "f1"), *PASS_TARGETS * with_passes, *[(owners, OWNER_TYPE)] * (owners > 0)]
+            kinds = [(4, "f1"), *PASS_TARGETS * with_passes, *[(1, "f1")] * with_whole]
             attachments = [self._ctx.renderbuffer(samples, components, dtype=dtype) for components, dtype in kinds]
             found = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(samples))
-            self._targets[width, height, with_passes, owners] = found
+            self._targets[width, height, with_passes, with_whole] = found
         return found
+
+
+def _let_through(target: moderngl.Framebuffer, whole: bool | None = None) -> None:
+    """What draws write: all but the last attachment, or that one alone, or everything."""
+    rest, last = (whole is not True,) * 4, (whole is not False,) * 4
+    target.color_mask = (*[rest] * (len(target.color_attachments) - 1), last)  # type: ignore[assignment]  # its stub knows one
 
 
 def corner_arrays(layout: Layout, vertices: np.ndarray, normals: np.ndarray, is_left: np.ndarray) -> np.ndarray:

@@ -13,6 +13,10 @@ RENDER_VERSION = 4
 """Goes up with each change that moves a pixel: of shaders, textures' size, compositing or sensor. It is part of the driver's name:
 a replay then expects labels alone to agree."""
 
+METAL, LACQUER, PLASTIC, LEATHER, CLOTH, SKIN = 0, 64, 112, 160, 208, 255
+"""What the alpha of a texel says of its finish, in the materials "finished" and "layered skin": the less, the smoother. Glass and
+nail varnish are lacquer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -27,7 +31,7 @@ class Layout:
     triangles: np.ndarray  # (F, 3) int32 corners, counter-clockwise seen from outside
     triangle_part: np.ndarray  # (F,) uint8 value in the parts pass
     cap_rim: np.ndarray  # (R,) vertices around an opening that the last R corners and R - 2 triangles close; (0,) without a cap
-    material: str = "skin"  # the shader that it is drawn with
+    material: str = "skin"  # or "layered skin", "cloth", "finished": see `Mesh.albedo`
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +41,15 @@ class Mesh:
     layout: Layout
     vertices: np.ndarray  # (V, 3) float32
     normals: np.ndarray  # (V, 3) float32
-    albedo: np.ndarray  # (h, w, 4) uint8 sRGB texture, opaque, row 0 at the top
+    albedo: np.ndarray  # (h, w, 4) uint8 sRGB texture, row 0 at the top; alpha is the finish, where the material knows any
 
 
 @dataclass(frozen=True, eq=False)
 class View:
     """Some meshes before one camera. Camera frame (OpenCV), metres; colours in linear sRGB."""
 
-    meshes: tuple[Mesh, ...]  # the first is the one that is labelled; the image does not depend on the order
+    meshes: tuple[Mesh, ...]  # the first is the one that is labelled, and no other has its layout; the image does not
+    # depend on the order, but for the lowest bit of blue
     spheres: np.ndarray  # (S, 3) centres of the shading spheres of all meshes
     sphere_radius: np.ndarray  # (S,)
     K: np.ndarray  # (3, 3) [px]

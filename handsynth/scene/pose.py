@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 
 from handsynth.core.conventions import LABEL_GRID_M
 from handsynth.core.errors import UsageError
@@ -13,7 +12,8 @@ from handsynth.core.mirror import MIRROR, mirror_points, mirrored
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.samplers import camera_matrices
-from handsynth.scene.arm import ArmShape, make_arm, pose_arms
+from handsynth.scene.arm import ArmShape, PosedArms, make_arm, pose_arms
+from handsynth.scene.normals import faces_around, normal_sums, unit_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class CameraHands:
     is_left: np.ndarray  # (B,) bool
     arms: tuple[np.ndarray | None, ...]  # (A, 3) float32 on the label grid: forearms, whose first vertices are the rim's
     arm_normals: tuple[np.ndarray | None, ...]  # (A, 3) float32 unit; at the rim those of hand and forearm sewn together
+    posed_arms: PosedArms | None  # of the samples that have one, in their order, with their axes; not mirrored yet
 
 
 class PoseStage:
@@ -37,8 +38,8 @@ class PoseStage:
     def __init__(self, model: HandModel) -> None:
         """Prepares the forearm, and the sparse sums that turn face normals into vertex normals."""
         self.model, self.arm = model, make_arm(model)
-        self._around = _faces_around(model.faces, model.num_vertices)
-        self._around_arm = None if self.arm is None else _faces_around(self.arm.faces, int(self.arm.faces.max()) + 1)
+        self._around = faces_around(model.faces, model.num_vertices)
+        self._around_arm = None if self.arm is None else faces_around(self.arm.faces, int(self.arm.faces.max()) + 1)
 
     def pose(self, recipes: Sequence[Recipe], image_size: int) -> CameraHands:
         """B recipes -> B hands in the camera frame. Raises UsageError when a forearm is requested that the hand cannot have."""
@@ -47,13 +48,15 @@ class PoseStage:
         K, T = (np.stack(m) for m in zip(*(camera_matrices(r.camera) for r in recipes), strict=True))
         rotation, shift = np.swapaxes(T[:, :3, :3], 1, 2), T[:, None, :3, 3]
         vertices, joints = world.vertices @ rotation + shift, world.joints @ rotation + shift
-        sums = _normal_sums(vertices, self.model.faces, self._around)
+        sums = normal_sums(vertices, self.model.faces, self._around)
         with_arm = [row for row, recipe in enumerate(recipes) if recipe.arm is not None]
         arms = arm_normals = np.empty((0, 0, 3))
+        posed_arms = None
         if with_arm:
-            arms = self._pose_arms(recipes, with_arm, vertices, rotation.swapaxes(1, 2) @ rotvec_to_rotmat(theta[:, 0]))
+            posed_arms = self._pose_arms(recipes, with_arm, vertices, rotation.swapaxes(1, 2) @ rotvec_to_rotmat(theta[:, 0]))
+            arms = posed_arms.vertices.copy()
             arm_normals = self._sew(sums, arms, with_arm)
-        normals = _unit_rows(sums)
+        normals = unit_rows(sums)
 
         is_left = np.array([r.side == "left" for r in recipes])
         if is_left.any():
@@ -71,58 +74,34 @@ class PoseStage:
         return CameraHands(
             vertices, normals.astype(np.float32), joints, keypoints, K, T, is_left,
             arms=_at(with_arm, arms, len(recipes)), arm_normals=_at(with_arm, arm_normals.astype(np.float32), len(recipes)),
+            posed_arms=posed_arms,
         )  # fmt: skip
 
-    def _pose_arms(self, recipes: Sequence[Recipe], rows: list[int], vertices: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """(N, A, 3) forearms of the recipes `rows`, which have one; `rotation` (B, 3, 3) turns the hand's frame to that of
-        `vertices`.
-        """
+    def _pose_arms(self, recipes: Sequence[Recipe], rows: list[int], vertices: np.ndarray, rotation: np.ndarray) -> PosedArms:
+        """N forearms of the recipes `rows`, which have one; `rotation` (B, 3, 3) turns the hand's frame to that of `vertices`."""
         if self.arm is None:
             raise UsageError(f"the hand model {self.model.name!r} has no open wrist that a forearm fits: set arm.probability to 0")
-        shapes = []
-        for choice in (recipes[row].arm for row in rows):
-            assert choice is not None
-            flexion, deviation, twist = np.deg2rad([choice.flexion_deg, choice.deviation_deg, choice.twist_deg]).tolist()
-            shapes.append(ArmShape(flexion, deviation, twist, choice.girth))
-        return pose_arms(self.arm, vertices[rows][:, self.arm.rim], rotation[rows], shapes).vertices
+        shapes = [arm_shape(recipes[row]) for row in rows]
+        return pose_arms(self.arm, vertices[rows][:, self.arm.rim], rotation[rows], shapes)
 
     def _sew(self, sums: np.ndarray, arms: np.ndarray, rows: list[int]) -> np.ndarray:
         """Adds the forearms' faces to the hands' `sums` (3, V, B) at the rim, in place -> (N, A, 3) normals of the forearms."""
         assert self.arm is not None
         assert self._around_arm is not None
-        own = _normal_sums(arms, self.arm.faces, self._around_arm)
+        own = normal_sums(arms, self.arm.faces, self._around_arm)
         count = len(self.arm.rim)
         place = np.ix_(np.arange(3), self.arm.rim, np.array(rows))
         own[:, :count] += sums[place]
         sums[place] = own[:, :count]
-        return _unit_rows(own)
+        return unit_rows(own)
 
 
-def _faces_around(faces: np.ndarray, num_vertices: int) -> scipy.sparse.csr_matrix:
-    """(V, F) 1 where a face has a vertex."""
-    rows, columns = faces.ravel(), np.repeat(np.arange(len(faces)), 3)
-    return scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(num_vertices, len(faces)))
-
-
-def _normal_sums(vertices: np.ndarray, faces: np.ndarray, around: scipy.sparse.csr_matrix) -> np.ndarray:
-    """(B, V, 3) -> (3, V, B) sums of the normals of the faces around each vertex, each as long as twice the face's area.
-
-    One coordinate after the other, and the batch along rows: long rows are what numpy and the sparse product are quick at.
-    """
-    a, b, c = (np.ascontiguousarray(vertices.T)[:, faces[:, k]] for k in range(3))  # (3, F, B) each
-    b -= a
-    c -= a
-    sums = np.empty((3, vertices.shape[1], len(vertices)))
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        sums[k] = around @ (b[i] * c[j] - b[j] * c[i])
-    return sums
-
-
-def _unit_rows(sums: np.ndarray) -> np.ndarray:
-    """(3, V, B) -> (B, V, 3) of length 1."""
-    length = np.sqrt((sums * sums).sum(0))
-    return np.ascontiguousarray((sums / np.where(length > 0, length, 1.0)).T)
+def arm_shape(recipe: Recipe) -> ArmShape:
+    """The forearm of a recipe that has one."""
+    choice = recipe.arm
+    assert choice is not None
+    flexion, deviation, twist = np.deg2rad([choice.flexion_deg, choice.deviation_deg, choice.twist_deg]).tolist()
+    return ArmShape(flexion, deviation, twist, choice.girth)
 
 
 def _at(rows: list[int], arrays: np.ndarray, count: int) -> tuple[np.ndarray | None, ...]:

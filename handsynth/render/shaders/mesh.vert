@@ -1,8 +1,8 @@
 #version 330 core
 // Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
 // gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
-// shades the mesh; it defines PASSES when passes are drawn, OWNER when there are several meshes, and SKY when ambient light comes as
-// spherical harmonics: then it differs from corner to corner, and AMBIENT, how it is passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches
+// shades the mesh; PASSES when passes are drawn; FINISHED for surfaces that mirror; and SKY when ambient light comes as spherical
+// harmonics: then it differs from corner to corner, and AMBIENT, how it is passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches
 // a uniform anew for each pixel, but a flat input once a triangle: lights reach the fragment shader as inputs.
 
 uniform mat4 clip_from_camera;
@@ -30,6 +30,9 @@ out float normal_light[LIGHTS];  // dot products with the lights: linear between
 out float view_light[LIGHTS];
 flat out vec3 lamp[LIGHTS];
 AMBIENT out vec3 ambient;
+#ifdef FINISHED
+flat out vec3 zenith;  // where most of it comes from
+#endif
 #ifdef PASSES
 out float depth;
 #endif
@@ -78,6 +81,15 @@ void main() {
         view_light[k] = dot(view, light_directions[k]);
         lamp[k] = light_colors[k];
     }
+#ifdef FINISHED
+#ifdef SKY
+    const vec3 grey = vec3(1.0 / 3.0);
+    zenith = vec3(dot(sky_light[1], grey), dot(sky_light[2], grey), dot(sky_light[3], grey));
+    zenith *= inversesqrt(max(dot(zenith, zenith), 1e-8));
+#else
+    zenith = up;
+#endif
+#endif
 #ifdef PASSES
     depth = in_position.z;
 #endif

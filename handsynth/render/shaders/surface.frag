@@ -1,0 +1,136 @@
+#version 330 core
+// Surfaces in linear light, by what gl.py defines:
+//   SKIN       wrapped diffuse whose red reaches past the terminator, and a soft highlight with Fresnel;
+//   FINISHED   texels say by their alpha how they shine, from cloth to metal; with SKIN, opaque ones are skin;
+//   neither    cloth: no highlight, and a little light that its fibres catch along the outline.
+
+uniform sampler2D albedo;                  // sRGB, and with FINISHED the finish, see render/layers.py
+
+in vec3 normal;
+in vec2 uv;
+in vec3 view;
+in vec2 sky;
+in float lit[LIGHTS];
+in float normal_light[LIGHTS];
+in float view_light[LIGHTS];
+flat in vec3 lamp[LIGHTS];
+AMBIENT in vec3 ambient;
+#ifdef FINISHED
+flat in vec3 zenith;
+#endif
+
+layout(location = 0) out vec4 encoded;     // square root of linear colour, and coverage
+#ifdef PASSES
+in float depth;
+uniform sampler2D triangle_part;           // (F, 1): part of each triangle / 255
+layout(location = 1) out float distance_m; // depth [m]
+layout(location = 2) out vec2 texel;       // u, v of the first mesh
+layout(location = 3) out vec4 surface;     // normal as (n + 1) / 2, part / 255
+#endif
+#ifdef WHOLE
+layout(location = WHOLE) out float whole;  // 1; gl.py lets it through when it draws the whole of the first mesh
+#endif
+
+// Light that skin carries past the terminator, by colour: (cosine + wrap) / (1 + wrap)^2, which keeps the energy.
+const vec3 WRAP = vec3(0.28, 0.12, 0.07);
+const vec3 WRAP_SCALE = 1.0 / ((1.0 + WRAP) * (1.0 + WRAP)), WRAP_SHIFT = WRAP * WRAP_SCALE;
+const float F0 = 0.028;                    // reflectance of skin at normal incidence (index of refraction 1.4)
+
+// sRGB to linear, within 0.2 % of the standard's curve (Chapman's polynomial).
+vec3 to_linear(vec3 c) { return c * (c * (c * 0.305306011 + 0.682171111) + 0.012522878); }
+
+vec3 diffuse(float cosine) { return max(cosine * WRAP_SCALE + WRAP_SHIFT, 0.0); }
+
+#ifdef SKIN
+vec3 skin(vec3 color) {
+    float unit = inversesqrt(dot(normal, normal));
+    float facing = dot(normal, view) * unit;
+    float grazing = 1.0 - clamp(facing, 0.0, 1.0);
+    float grazing2 = grazing * grazing;
+    float fresnel = F0 + (0.5 - 0.5 * F0) * grazing2 * grazing2 * grazing;
+
+    vec3 light = ambient * (color * sky.x + fresnel * sky.y);
+    for (int k = 0; k < LIGHTS; ++k) {
+        float cosine = normal_light[k] * unit;
+        // Two lobes about the mirrored view: oil on the skin and its rough relief (Phong, exponents 10 and 3, normalised).
+        float spread = max(2.0 * facing * cosine - view_light[k], 0.0), s2 = spread * spread, s4 = s2 * s2;
+        float gloss = fresnel * (2.7 * s4 * s4 + 1.05 * spread) * s2 * clamp(cosine * 4.0, 0.0, 1.0);
+        light += lamp[k] * lit[k] * (color * diffuse(cosine) + gloss);
+    }
+    return light;
+}
+#else
+vec3 cloth(vec3 color) {
+    float unit = inversesqrt(dot(normal, normal));
+    float grazing = 1.0 - clamp(dot(normal, view) * unit, 0.0, 1.0);
+    float fibres = 1.0 + 0.35 * grazing * grazing * grazing;
+    vec3 light = ambient * sky.x;
+    for (int k = 0; k < LIGHTS; ++k) light += lamp[k] * (lit[k] * max(normal_light[k] * unit * 0.92 + 0.04, 0.0));
+    return light * color * fibres;
+}
+#endif
+
+#ifdef FINISHED
+// Leather to metal by what shines: 0 for cloth, 1/3 leather, 2/3 plastic, 1 lacquer, glass and metal.
+vec3 finished(vec3 color, float shine, float metal) {
+    float unit = inversesqrt(dot(normal, normal));
+    float facing = dot(normal, view) * unit;
+    float grazing = 1.0 - clamp(facing, 0.0, 1.0), grazing2 = grazing * grazing;
+    float rise = grazing2 * grazing2 * grazing;
+    vec3 mirrored = mix(vec3(0.04), color, metal);
+    mirrored += (1.0 - mirrored) * (rise * (0.2 + 0.6 * shine));
+    vec3 own = color * (1.0 - 0.85 * metal);
+    // What a surface mirrors is a bright sky over dark ground: the smoother it is, the sharper the horizon.
+    float high = 2.0 * facing * dot(normal, zenith) * unit - dot(view, zenith);
+    float width = mix(1.2, 0.25, shine);
+    float around = sky.y * mix(0.45, 1.9, smoothstep(-width, width, high + 0.1)) * (0.35 + 0.65 * shine);
+    vec3 light = ambient * (own * sky.x + mirrored * around);
+    float sharp = shine * shine;
+    for (int k = 0; k < LIGHTS; ++k) {
+        float cosine = normal_light[k] * unit;
+        // Lobes of Phong's exponents 8 and 48, normalised.
+        float spread = max(2.0 * facing * cosine - view_light[k], 0.0), s2 = spread * spread, s4 = s2 * s2, s8 = s4 * s4;
+        float s16 = s8 * s8;
+        float gloss = (2.4 * (1.0 - sharp) * s8 + 16.0 * sharp * s16 * s16 * s16) * shine * clamp(cosine * 4.0, 0.0, 1.0);
+        light += lamp[k] * lit[k] * (own * max(cosine * 0.92 + 0.04, 0.0) + mirrored * gloss);
+    }
+    return light;
+}
+#endif
+
+void main() {
+#ifdef FINISHED
+    vec4 found = textureLod(albedo, uv, 0.0);
+    vec3 color = to_linear(found.rgb);
+    float shine = clamp((CLOTH - found.a) / (CLOTH - LACQUER), 0.0, 1.0), metal = clamp(1.0 - found.a / LACQUER, 0.0, 1.0);
+    vec3 light = finished(color, shine, metal);
+#ifdef SKIN
+    light = mix(light, skin(color), clamp((found.a - CLOTH) / (1.0 - CLOTH), 0.0, 1.0));
+#endif
+#else
+    vec3 color = to_linear(textureLod(albedo, uv, 0.0).rgb);  // there is one level
+#ifdef SKIN
+    vec3 light = skin(color);
+#else
+    vec3 light = cloth(color);
+#endif
+#endif
+    encoded = vec4(sqrt(clamp(light, 0.0, 1.0)), 1.0);
+#ifdef OWN
+    // Where there are several meshes, the lowest bit of blue says whether a sample is the first one's: a target of its own for
+    // that would take a tenth of the time.
+    encoded.b = (2.0 * floor(min(encoded.b * 127.5 + 0.5 - 0.5 * OWN, 127.0)) + OWN) / 255.0;
+#endif
+#ifdef PASSES
+    distance_m = depth;
+#ifdef OWN
+    texel = OWN * vec2(uv.x, 1.0 - uv.y);
+#else
+    texel = vec2(uv.x, 1.0 - uv.y);   // labels have v up
+#endif
+    surface = vec4(normal * (inversesqrt(dot(normal, normal)) * 0.5) + 0.5, texelFetch(triangle_part, ivec2(gl_PrimitiveID, 0), 0).r);
+#endif
+#ifdef WHOLE
+    whole = 1.0;
+#endif
+}
