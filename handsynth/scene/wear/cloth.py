@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from handsynth.recipe.wear import VARIANTS, SleeveChoice
+from handsynth.render.layers import CLOTH
 from handsynth.scene.arm import POLE_M
 from handsynth.scene.wear import folds
 
@@ -22,10 +23,13 @@ UNIT = 8000
 WALES, COURSE = 32, 72
 """Columns of a knit around, and the length of one of its rows [1 / UNIT m]."""
 
-LEVELS, SHARES = 224, 32
-"""Steps of brightness (of 2) and of a second colour's share (of 8) that a texture tells apart."""
+LEVELS, SHARES = 112, 16
+"""Steps of brightness (of 4) and of a second colour's share (of 16) that a texture tells apart."""
+
+_LIGHT = (np.arange(LEVELS, dtype=np.float32) * 4 + 2) / 256
 
 _COLUMNS = np.arange(SIZE, dtype=np.int16)
+_TWILL = np.where((_COLUMNS + np.arange(3)[:, None]) % 3 == 0, 270, 250).astype(np.int16)
 
 
 @lru_cache(maxsize=1)
@@ -56,9 +60,9 @@ def _fold_shades() -> np.ndarray:
     return np.rint(np.where(fields > 0, fields, 0.4 * fields) * 256).astype(np.int16)
 
 
-def words(colours: np.ndarray) -> np.ndarray:
-    """(..., 3) colours, clipped to 0..255 -> (...) uint32: the four bytes of each texel."""
-    texels = np.full((*colours.shape[:-1], 4), 255, np.uint8)
+def words(colours: np.ndarray, finish: int = CLOTH) -> np.ndarray:
+    """(..., 3) colours, clipped to 0..255 -> (...) uint32: the four bytes of each texel, the finish as alpha (see render.layers)."""
+    texels = np.full((*colours.shape[:-1], 4), finish, np.uint8)
     texels[..., :3] = np.clip(colours, 0, 255)
     return texels.view(np.uint32)[..., 0]
 
@@ -85,18 +89,21 @@ def sleeve_albedo(choice: SleeveChoice, length_m: float, wall: float) -> np.ndar
     # Round the elbow's end everything runs into one point: plain there.
     end = int(np.searchsorted(-along, -(along[0] - round(0.05 * UNIT))))
     fade = np.clip((along[:end] - along[end]) * 256 // 320, 0, 256).astype(np.int32)[:, None]
-    for field, mean in ((shade, 256), (share, int(share.mean()))):
+    for field, mean in ((shade, 256), *(() if share is None else ((share, int(share.mean())),))):
         field[:end] += ((mean - field[:end]) * fade >> 8).astype(np.int16)
 
-    first, second = (np.array(c, np.int32) for c in (choice.colour, choice.second))
-    mixed = first + ((second - first) * np.arange(0, 257, 256 // SHARES)[:, None] >> 8)
-    table = words(mixed[:, None] * np.arange(0, 2 * LEVELS, 2)[:, None] >> 8)  # (SHARES + 1, LEVELS)
+    first, second = (np.array(c, np.int16) for c in (choice.colour, choice.second))
+    shares = SHARES + 1 if share is not None else 1
+    mixed = (first + ((second - first) * np.arange(0, 257, 256 // SHARES)[:shares, None] >> 8)).astype(np.float32)
+    table = words(mixed[:, None] * _LIGHT[:, None])  # (shares, LEVELS)
     image = np.empty((SIZE, SIZE), np.uint32)
-    index = np.clip(share >> 3, 0, SHARES) * np.int16(LEVELS) + np.clip(shade >> 1, 0, LEVELS - 1)
+    index = np.clip(shade >> 2, 0, LEVELS - 1, out=shade)
+    if share is not None:
+        index += np.clip(share >> 4, 0, SHARES) * np.int16(LEVELS)
     np.take(table.reshape(-1), index, out=image[rows:], mode="clip")
     # The inside: darker the deeper one looks, and plainer.
     depth = np.linspace(70, 190, rows).astype(np.int16)[:, None] + (noise[:rows] >> 4)
-    image[:rows] = table[0][depth >> 1]
+    image[:rows] = table[0][depth >> 2]
     return image.view(np.uint8).reshape(SIZE, SIZE, 4)
 
 
@@ -112,32 +119,31 @@ def _along(choice: SleeveChoice, length_m: float, rows: int) -> np.ndarray:
     return np.rint(way * UNIT).astype(np.int32)
 
 
-def _pattern(choice: SleeveChoice, along: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, SIZE) int16 brightness (256 is the colour's own) and share of the second colour (256 is all)."""
+def _pattern(choice: SleeveChoice, along: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """(rows, SIZE) int16 brightness (256 is the colour's own) and share of the second colour (256 is all; None: nowhere any)."""
     period = max(8, round(choice.period_m * UNIT))
     shade = 256 + (noise >> 3)
-    none = np.zeros_like(noise)
     if choice.pattern == "melange":  # fibres of both colours, spun together: short streaks along the sleeve
         return shade, np.clip(60 + (noise + np.roll(noise, 1, 0) + np.roll(noise, 2, 0) >> 2), 0, 160)
     if choice.pattern == "bands":
-        return shade, none + _wave(along, 2 * period)[:, None]
+        return shade, np.repeat(_wave(along, 2 * period)[:, None], SIZE, 1)
     if choice.pattern == "stripes":
         count = 32 if choice.period_m < 0.010 else 16  # whole texels, or widths would differ
-        return shade, none + (_wave(_COLUMNS * count, SIZE, 1, 4) * np.int16(3) >> 2)
+        return shade, np.tile(_wave(_COLUMNS * count, SIZE, 1, 4) * np.int16(3) >> 2, (len(along), 1))
     if choice.pattern == "checks":
         count = 8 if choice.period_m < 0.032 else 4
         thin = _wave(_COLUMNS * count + SIZE // 4, SIZE, 1, 24) | _wave(along + period // 4, period, 1, 24)[:, None]
         return shade - (thin >> 3) - (thin >> 5), (_wave(_COLUMNS * count, SIZE) + _wave(along, period)[:, None] >> 4) * np.int16(7)
     if choice.pattern == "denim":
-        twill = np.where((_COLUMNS + np.arange(len(along))[:, None]) % 3 == 0, 14, -6).astype(np.int16)
-        return 256 + twill + (noise >> 4), np.clip(26 + (noise + np.roll(noise, 1, 0) + np.roll(noise, 3, 0) >> 2), 0, 110)
+        twill = np.tile(_TWILL, (-(-len(along) // 3), 1))[: len(along)]
+        return twill + (noise >> 4), np.clip(26 + (noise + np.roll(noise, 1, 0) + np.roll(noise, 3, 0) >> 2), 0, 110)
     if choice.pattern == "knit":
         wale = _COLUMNS % (SIZE // WALES)
-        groove = np.array([-46, 6, 16, 6], np.int16)[wale]
-        course = along * 8 // COURSE % 8
-        slant = np.array([12, 6, 0, -8, -14, -8, 0, 6], np.int16)[(course[:, None] + np.where(wale < 2, 0, 4)) % 8]
-        return 256 + groove + slant + (noise >> 4), none
-    return shade, none
+        groove = np.array([210, 262, 272, 262], np.int16)[wale]
+        slants = np.array([12, 6, 0, -8, -14, -8, 0, 6], np.int16)
+        slant = slants[(np.arange(8)[:, None] + np.where(wale < 2, 0, 4)) % 8][along * 8 // COURSE % 8]
+        return groove + slant + (noise >> 4), None
+    return shade, None
 
 
 def _wave(place: np.ndarray, period: int, share: int = 8, of: int = 16) -> np.ndarray:
@@ -156,14 +162,15 @@ def _fold_dark(choice: SleeveChoice, along: np.ndarray) -> np.ndarray:
     return np.concatenate([field[:, shift:], field[:, :shift]], 1) * factor >> 7
 
 
-def _add_hem(choice: SleeveChoice, along: np.ndarray, shade: np.ndarray, share: np.ndarray) -> None:
+def _add_hem(choice: SleeveChoice, along: np.ndarray, shade: np.ndarray, share: np.ndarray | None) -> None:
     """Seams, ribs, a button, and the dark line where two layers of cloth meet; in place."""
     hem = round(choice.hem_m * UNIT)
     first = int(np.searchsorted(-along, -hem))  # the hem's first row
     shade[along < 10] -= 26
     if choice.hem == "ribbed":
         shade[first:] = 252 + np.array([-52, 4, 22, 4], np.int16)[_COLUMNS % 4]
-        share[first:] = 0
+        if share is not None:
+            share[first:] = 0
         shade[_line(along, hem, 14)] -= 46
     elif choice.hem == "rolled":
         shade[_line(along, hem, 16)] -= 80

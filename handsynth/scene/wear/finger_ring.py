@@ -8,6 +8,7 @@ import scipy.sparse.csgraph
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.hand import HandModel
 from handsynth.recipe.wear import RingChoice
+from handsynth.render.layers import LACQUER, METAL
 from handsynth.scene.wear.tube import Layout, Sewing
 
 AROUND, PROFILE = 40, 6
@@ -75,7 +76,7 @@ class FingerRings:
         y, z = (away * palm[:, None, None]).sum(-1), (away * side[:, None, None]).sum(-1)
         radius = np.sqrt(y * y + z * z)
         # The oval that just clears the skin: points of the skin keep their angle, or nearly so.
-        oval = radius[:, 1] @ self._oval
+        oval = np.matmul(radius[:, 1, None], self._oval)[:, 0]  # hand by hand: the same in any batch
         oval = oval + (radius.max(1) - oval).max(1, keepdims=True) - SINK_M
 
         cos, sin = np.cos(self._angle), np.sin(self._angle)
@@ -103,19 +104,14 @@ class FingerRings:
     @staticmethod
     def albedo(choice: RingChoice) -> np.ndarray:
         """(16, 16, 4) uint8 sRGB: metal below, the stone above."""
-        image = np.full((16, 16, 4), 255, np.uint8)
-        image[8:, :, :3] = choice.colour
+        image = np.full((16, 16, 4), LACQUER, np.uint8)
+        image[8:] = (*choice.colour, METAL)
         image[:8, :, :3] = choice.stone
         facets = np.arange(16)[None] % 4 < 2
         image[2:6, :, :3] = np.where(
             facets[..., None], np.minimum(np.array(choice.stone) + 24, 255), np.array(choice.stone) * 3 // 4
         )
         return image
-
-    @staticmethod
-    def material(choice: RingChoice) -> str:
-        """Metal."""
-        return "metal"
 
 
 def _sections(model: HandModel, finger: str) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -9,13 +9,13 @@ from handsynth.scene.arm import ELBOW, MAX_FLEXION, POLE_M, Arm, ArmShape, Posed
 from handsynth.scene.wear import cloth, folds
 from handsynth.scene.wear.tube import ArmSections, Layout, Sewing, loop_uv
 
-AROUND, OUTER = 32, 34
+AROUND, OUTER = 24, 27
 """Vertices of a ring, and rings of the outer wall from cuff to elbow."""
 
 CROWDING = 1.35
 """Rings lie at shares (k / OUTER) ** CROWDING of the length: close at the cuff, where folds are close."""
 
-WALL = (8, 6, 4, 3, 2, 1, 0)
+WALL = (6, 4, 2, 1, 0)
 """Outer rings at whose places the inner wall's rings lie, from deep inside to the cuff's edge."""
 
 CLEAR_M, CLEAR_BENT_M = 0.0018, 0.0009
@@ -144,11 +144,6 @@ class Sleeves:
     def albedo(self, choice: SleeveChoice) -> np.ndarray:
         """(cloth.SIZE, cloth.SIZE, 4) uint8 sRGB; the cuff is at the bottom, the inner wall at the top."""
         return cloth.sleeve_albedo(choice, self._arm.length_m + POLE_M, WALL_ROWS)
-
-    @staticmethod
-    def material(choice: SleeveChoice) -> str:
-        """Cloth."""
-        return "cloth"
 
 
 HEM_EASE = {"stitched": 1.0, "ribbed": 0.06, "shirt": 0.75, "rolled": 0.5}

@@ -11,6 +11,7 @@ from handsynth.assets.skins.painter.surface import rasterise_surface
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.core.hand import HandModel
 from handsynth.recipe.wear import VarnishChoice
+from handsynth.render.layers import LACQUER, SKIN
 from handsynth.scene.texture import gutter_map
 
 SEED = 20_261_209
@@ -35,16 +36,18 @@ class Varnish:
         self._plate, self._edge, self._chips = np.rint(fields[:, self._texels] * 256).astype(np.int32)
 
     def paint(self, albedo: np.ndarray, choice: VarnishChoice) -> None:
-        """Lays the varnish upon a (size, size, 4) uint8 albedo, in place."""
-        cover = self._plate * round(256 * choice.opacity) >> 8
+        """Lays the varnish upon a (size, size, 4) uint8 albedo of skin, in place; its alpha is the finish, see render.layers."""
+        layer = self._plate
         if choice.worn:
             left = round(256 * (1.25 - 0.6 * choice.worn))  # what chips reach this level of is gone
-            cover = cover * np.clip((left - self._chips) * 8, 0, 256) >> 8
+            layer = layer * np.clip((left - self._chips) * 8, 0, 256) >> 8
+        cover = layer * round(256 * choice.opacity) >> 8
         flat = albedo.reshape(-1, 4)
         colours = _mixed(flat[self._texels, :3].astype(np.int32), choice.colour, cover)
         if choice.style == "french":
             colours = _mixed(colours, FREE_EDGE, self._edge * 15 >> 4)
         flat[self._texels, :3] = colours
+        flat[self._texels, 3] = SKIN + ((LACQUER - SKIN) * layer >> 8)  # however thin it is, it shines
 
 
 def _mixed(colours: np.ndarray, paint: tuple[int, int, int], cover: np.ndarray) -> np.ndarray:

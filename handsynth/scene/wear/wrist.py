@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from handsynth.recipe.wear import BraceletChoice, WatchChoice
+from handsynth.render.layers import CLOTH, LACQUER, LEATHER, METAL, PLASTIC
 from handsynth.scene.arm import Arm, PosedArms, smooth
 from handsynth.scene.wear.cloth import words
 from handsynth.scene.wear.tube import ArmSections, Layout, Sections, Sewing, disc_uv
@@ -26,6 +27,9 @@ BENDS = {"band": 1.0, "bangle": 0.0, "cord": 1.0, "beads": 0.6}
 
 STRAP_M = {"leather": 0.0024, "rubber": 0.0030, "metal": 0.0030, "fabric": 0.0016}
 """Thickness of straps."""
+
+STRAP_FINISH = {"leather": LEATHER, "rubber": PLASTIC, "metal": METAL, "fabric": CLOTH}
+BRACELET_FINISH = {"band": LEATHER, "bangle": METAL, "cord": CLOTH, "beads": PLASTIC}
 
 SIZE = 128
 """Width of a watch's texture [px]: the strap in its lowest quarter, the case's side above it, the dial in the upper half."""
@@ -108,11 +112,6 @@ class Watches:
         """(SIZE, SIZE, 4) uint8 sRGB."""
         return _paint_watch(choice)
 
-    @staticmethod
-    def material(choice: WatchChoice) -> str:
-        """That of its strap: metal shows as such, and dials lie below glass."""
-        return {"leather": "leather", "rubber": "plastic", "metal": "metal", "fabric": "cloth"}[choice.strap]
-
 
 def _along(sections: Sections) -> np.ndarray:
     """(B, M, N, 3) what the surface's points have along the axis beyond their section's centre."""
@@ -143,17 +142,18 @@ def _watch_layout() -> Layout:
 
 def _paint_watch(choice: WatchChoice) -> np.ndarray:
     """Strap at the bottom, the case's side above it, the dial and plain metal at the top."""
+    finish = STRAP_FINISH[choice.strap]
     strap, case = np.array(choice.strap_colour, np.int32), np.array(choice.case_colour, np.int32)
     levels = np.arange(384)[:, None]
     rows, half = round(SIZE * _STRAP_V), SIZE // 2
     image = np.empty((SIZE, SIZE), np.uint32)
-    image[SIZE - rows :] = words(strap * levels >> 8)[_strap_shade(choice.strap)]
+    image[SIZE - rows :] = words(strap * levels >> 8, finish)[_strap_shade(choice.strap)]
     if choice.strap == "fabric":  # a stripe along its middle
-        image[SIZE - rows // 2 - 4 : SIZE - rows // 2 + 4] = words(strap // 2 + 90)
+        image[SIZE - rows // 2 - 4 : SIZE - rows // 2 + 4] = words(strap // 2 + 90, finish)
     brushed = 244 + (_streaks() >> 2)
-    image[half : SIZE - rows] = words(case * levels >> 8)[brushed]
+    image[half : SIZE - rows] = words(case * levels >> 8, METAL)[brushed]
     bezel = case if choice.style != 3 else case // 3
-    image[:half, half:] = words(bezel * levels >> 8)[brushed[half:]]
+    image[:half, half:] = words(bezel * levels >> 8, METAL)[brushed[half:]]
     image[:half, :half] = _dial(choice, half)
     return image.view(np.uint8).reshape(SIZE, SIZE, 4)
 
@@ -188,7 +188,7 @@ def _strap_shade(strap: str) -> np.ndarray:
 
 
 def _dial(choice: WatchChoice, size: int) -> np.ndarray:
-    """(size, size) words: face, marks and hands; 12 lies to the left, away from the thumb's side on a wrist's back."""
+    """(size, size) words: face, marks and hands below glass; 12 lies to the left, away from the thumb's side on a wrist's back."""
     face, cover, x, y = _dial_marks(choice.style, size)
     ground = np.array(choice.dial_colour, np.int32)
     ink = np.array((150, 200, 190) if choice.style == 3 else (236, 236, 230) if ground.sum() < 380 else (34, 34, 38), np.int32)
@@ -200,7 +200,7 @@ def _dial(choice: WatchChoice, size: int) -> np.ndarray:
             line = np.clip((half - np.abs(x * dy - y * dx)) * (128 * size) + 128, 0, 256) * ((along > -0.12) & (along < length))
             cover = np.maximum(cover, line.astype(np.int16))
     mixed = ground + ((ink - ground) * np.arange(0, 257, 8)[:, None] >> 8)
-    return words(mixed[:, None] * np.arange(0, 288, 2)[:, None] >> 8)[cover >> 3, face >> 1]
+    return words(mixed[:, None] * np.arange(0, 288, 2)[:, None] >> 8, LACQUER)[cover >> 3, face >> 1]
 
 
 @lru_cache(maxsize=8)
@@ -255,7 +255,7 @@ class Bracelets:
         part = np.clip(shift / reach, -1, 1)
         low, mid, high = (sections.radius[:, k] for k in range(3))
         radius = np.maximum(np.maximum(low, high), mid) + np.maximum(np.where(part > 0, high - mid, low - mid) * np.abs(part), 0)
-        stiff = radius @ self._stiff
+        stiff = np.matmul(radius[:, None], self._stiff)[:, 0]  # arm by arm: the same in any batch
         stiff = stiff + (radius - stiff).max(1, keepdims=True)
         bends = np.array([BENDS[c.kind] for c in choices])[:, None]
         radius = bends * radius + (1 - bends) * stiff + CLEAR_M + slack * (1 + np.cos(self._angle - hang)) + thick / 2
@@ -293,11 +293,6 @@ class Bracelets:
             shade = 248 + soft * 2 - np.where((column % 8 < 2), 40, 0)
         else:
             shade = 250 + soft
-        image = np.full((BRACELET_AROUND, 16, 4), 255, np.uint8)
+        image = np.full((BRACELET_AROUND, 16, 4), BRACELET_FINISH[choice.kind], np.uint8)
         image[..., :3] = np.clip(colour * shade[..., None] >> 8, 0, 255)
         return image
-
-    @staticmethod
-    def material(choice: BraceletChoice) -> str:
-        """By its kind."""
-        return {"band": "leather", "bangle": "metal", "cord": "cloth", "beads": "plastic"}[choice.kind]
