@@ -57,6 +57,7 @@ class Generator:
         rendered = tuple(name for name in spec.passes if name in PASSES)
         with profile.stage("pose"):
             hands = self.poses.pose(batch, size)
+            worn = self.scenes.dress.worn(batch, hands)
         with profile.stage("texture"):
             albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
             arm_albedos = self.scenes.arm_albedos(batch, albedos)
@@ -64,7 +65,7 @@ class Generator:
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
         with profile.stage("render"):
-            layers = self.renderer.render_many(self.scenes.views(batch, hands, albedos, arm_albedos, ambient), rendered)
+            layers = self.renderer.render_many(self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn), rendered)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand
                 raise HandsynthError(f"sample {recipe.index}: the renderer ({self.driver}) returned an empty image")

@@ -34,6 +34,7 @@ from handsynth.recipe.wardrobe import (
     sample_worn,
 )
 from handsynth.recipe.wear import LIMITS, WORDS, Worn, out_of_range
+from handsynth.render.layers import CLOTH, LACQUER, LEATHER, METAL, PLASTIC, SKIN
 from handsynth.scene.arm import MAX_DEVIATION, MAX_FLEXION, POLE_M, Arm, ArmShape, PosedArms, make_arm, pose_arms
 from handsynth.scene.arm_skin import ALONG
 from handsynth.scene.arm_skin import AROUND as ARM_AROUND
@@ -45,7 +46,7 @@ from handsynth.scene.wear.sleeve import Sleeves
 from handsynth.scene.wear.varnish import Varnish
 from handsynth.scene.wear.wrist import Bracelets, Watches
 
-MATERIALS = {"skin", "cloth", "leather", "plastic", "metal"}
+FINISHES = {METAL, LACQUER, PLASTIC, LEATHER, CLOTH}
 LENGTH = 0.25
 SAMPLERS = {
     "sleeve": lambda rng: sample_sleeve(rng, LENGTH),
@@ -477,7 +478,9 @@ def painters(arms: Arms):
     }
 
 
-def test_textures_are_small_and_opaque_and_materials_known(arms):
+def test_textures_are_small_and_say_how_they_shine(arms):
+    """Every texel has a finish that shaders know; gold and steel, glass, leather and cloth have their own."""
+    seen = set()
     for kind, made in painters(arms).items():
         for seed in range(40):
             choice = SAMPLERS[kind](np.random.default_rng(seed))
@@ -485,9 +488,11 @@ def test_textures_are_small_and_opaque_and_materials_known(arms):
             assert image.dtype == np.uint8
             assert max(image.shape[:2]) <= 128
             assert image.shape[2] == 4
-            assert (image[..., 3] == 255).all()
+            assert set(np.unique(image[..., 3]).tolist()) <= FINISHES
             assert np.array_equal(made.albedo(choice), image)
-            assert made.material(choice) in MATERIALS
+            seen |= {(kind, int(finish)) for finish in np.unique(image[..., 3])}
+    assert {finish for kind, finish in seen if kind == "sleeve"} == {CLOTH}
+    assert {("ring", METAL), ("ring", LACQUER), ("watch", LEATHER), ("watch", LACQUER), ("bracelet", PLASTIC)} <= seen
 
 
 @pytest.mark.parametrize("pattern", ["plain", "melange", "stripes", "bands", "checks", "denim", "knit"])
@@ -530,10 +535,17 @@ def test_textures_are_the_same_on_every_machine():
         digest.update(cloth.sleeve_albedo(SAMPLERS["sleeve"](np.random.default_rng(seed)), LENGTH, 1 / 16).tobytes())
         digest.update(Watches.albedo(SAMPLERS["watch"](np.random.default_rng(seed))).tobytes())
         digest.update(Bracelets.albedo(SAMPLERS["bracelet"](np.random.default_rng(seed))).tobytes())
-    assert digest.hexdigest()[:16] == "ea8017b1c5a22d4a"
+    assert digest.hexdigest()[:16] == "e1942525f22c3e10"
 
 
 # Nails
+
+
+def skin_albedo(rows: int, columns: int | None = None) -> np.ndarray:
+    """One grey, with the finish of skin."""
+    albedo = np.full((rows, columns or rows, 4), 150, np.uint8)
+    albedo[..., 3] = SKIN
+    return albedo
 
 
 @lru_cache(maxsize=1)
@@ -550,14 +562,16 @@ def varnish() -> tuple[Varnish, SkinModel]:
 def test_varnish_is_on_nails_alone():
     """On the last bone of every finger, on its back: at most three hundredths of the skin, and the rest keeps its bytes."""
     painter, skin = varnish()
-    albedo = np.full((skin.size, skin.size, 4), 150, np.uint8)
+    albedo = skin_albedo(skin.size)
     choice = dataclasses.replace(
         sample_varnish(np.random.default_rng(0)), style="plain", colour=(200, 20, 40), opacity=1.0, worn=0.0
     )
     painter.paint(albedo, choice)
-    changed = (albedo != 150).any(-1).reshape(-1)
+    changed = (albedo[..., :3] != 150).any(-1).reshape(-1)
     assert 0.003 < changed[skin.texels].mean() < 0.03
-    assert (albedo[..., 3] == 150).all()
+    shining = (albedo[..., 3] != SKIN).reshape(-1)
+    assert not (shining & ~changed).any()
+    assert (albedo[..., 3].reshape(-1)[changed] < CLOTH).mean() > 0.5
     hand = HANDS["embedded"]()
     surface = rasterise_surface(hand, skin.size)
     joints = surface.weights[changed[surface.texels]].argmax(1)
@@ -575,7 +589,7 @@ def test_worn_and_french_varnish_leave_the_ends():
     for name, choice in {
         "whole": whole, "worn": dataclasses.replace(whole, worn=1.0), "french": dataclasses.replace(whole, style="french"),
     }.items():  # fmt: skip
-        images[name] = np.full((skin.size, skin.size, 4), 150, np.uint8)
+        images[name] = skin_albedo(skin.size)
         painter.paint(images[name], choice)
     painted = {name: (image[..., 0] > 175).sum() for name, image in images.items()}
     assert 0.2 * painted["whole"] < painted["worn"] < 0.95 * painted["whole"]
@@ -589,9 +603,9 @@ def test_a_hand_without_room_for_nails_keeps_its_albedo():
     texels = rasterise_surface(hand, 64).texels
     flat = np.full((len(texels), 3), 150, np.float32)
     skin = SkinModel("flat", "none", 64, flat, flat[None] * 0, texels, hand.uv.astype(np.float32), hand.uv_faces)
-    albedo = np.full((64, 64, 4), 150, np.uint8)
+    albedo = skin_albedo(64)
     Varnish(hand, skin).paint(albedo, sample_varnish(np.random.default_rng(1)))
-    assert (albedo != 150).any(-1).mean() < 0.05
+    assert (albedo[..., :3] != 150).any(-1).mean() < 0.05
 
 
 def test_gloves_cover_palm_and_wrist_and_leave_the_fingers():
@@ -602,7 +616,7 @@ def test_gloves_cover_palm_and_wrist_and_leave_the_fingers():
     made = Gloves(hand, skin, arm)
     surface = rasterise_surface(hand, skin.size)
     choice = dataclasses.replace(sample_glove(np.random.default_rng(0)), reach=0.6, cuff_m=0.05, colour=(20, 90, 30))
-    albedo, below = np.full((skin.size, skin.size, 4), 150, np.uint8), np.full((ALONG, ARM_AROUND, 4), 150, np.uint8)
+    albedo, below = skin_albedo(skin.size), skin_albedo(ALONG, ARM_AROUND)
     made.paint(albedo, below, choice)
     changed = (albedo[..., :3] != 150).any(-1).reshape(-1)[surface.texels]
     joint = surface.weights.argmax(1)
@@ -612,6 +626,6 @@ def test_gloves_cover_palm_and_wrist_and_leave_the_fingers():
     covered = round(0.05 / (arm.length_m + POLE_M) * ALONG)
     assert rows[: covered - 1].all()
     assert not rows[covered + 1 :].any()
-    again = np.full_like(albedo, 150)
+    again = skin_albedo(skin.size)
     made.paint(again, below.copy(), choice)
     assert np.array_equal(again, albedo)

@@ -33,7 +33,7 @@ BLUE, ALPHA = 2, 3
 MATERIALS: dict[str, tuple[str, ...]] = {
     "skin": ("SKIN",),
     "layered skin": ("SKIN", "FINISHED"),
-    "cloth": (),
+    "cloth": ("MATT",),
     "finished": ("FINISHED",),
 }
 """What surface.frag is told of each material of a layout."""
@@ -203,6 +203,8 @@ class GlRenderer:
             ]
             bits = np.bitwise_or.reduce(layout.foreign).astype("<u4").view(np.uint8)
             shaded_by = tuple(np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist())
+            if shaded_by and 2 * len(shaded_by) > shaded_by[-1] + 1:
+                shaded_by = tuple(range(shaded_by[-1] + 1))  # bits decide all the same; so layouts share programs
             found = _Uploaded(corners, content, ctx.buffer(np.ascontiguousarray(layout.triangles)), parts, shaded_by)
             self._layouts[layout] = found
         return found

@@ -8,14 +8,20 @@ import numpy as np
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.harmonics import split
 from handsynth.render.context import INSTALL_HINT, prepare_environment
-from handsynth.render.layers import HEADROOM, RENDER_VERSION, Layers, Mesh, View
+from handsynth.render.layers import CLOTH, HEADROOM, LACQUER, LEATHER, METAL, PLASTIC, RENDER_VERSION, SKIN, Layers, Mesh, View
 from handsynth.render.projection import FAR_M, NEAR_M
 
 GL_FROM_CV = np.array([1.0, -1.0, -1.0], np.float32)
 """OpenCV camera frame (y down, z forward) to OpenGL's (y up, z backward)."""
 
-ROUGHNESS = {"skin": 0.55}
-"""Of each material."""
+ROUGHNESS = {"skin": 0.55, "cloth": 1.0}
+"""Of each material that has one."""
+
+_KNOWN = np.array([METAL, LACQUER, PLASTIC, LEATHER, CLOTH, SKIN])
+FINISHES = np.zeros((256, 3), np.uint8)
+"""Of each finish, what glTF has in the green and blue of a texture: roughness and metalness."""
+FINISHES[:, 1] = np.rint(255 * np.interp(np.arange(256), _KNOWN, [0.3, 0.15, 0.35, 0.6, 1.0, ROUGHNESS["skin"]]))
+FINISHES[:, 2] = np.rint(255 * np.interp(np.arange(256), _KNOWN[:2], [1.0, 0.0]))
 
 
 class PyrenderRenderer:
@@ -78,8 +84,12 @@ class PyrenderRenderer:
         """A mesh as pyrender takes it."""
         pyrender, layout = self._pyrender, mesh.layout
         texture = pyrender.Texture(source=np.ascontiguousarray(mesh.albedo[::-1, :, :3]), source_channels="RGB")
-        roughness = ROUGHNESS[layout.material]
-        material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=roughness)
+        if layout.material in ROUGHNESS:
+            look = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS[layout.material]}
+        else:
+            finish = FINISHES[mesh.albedo[::-1, :, 3]]
+            look = {"metallicRoughnessTexture": pyrender.Texture(source=finish, source_channels="RGB")}
+        material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, **look)
         primitive = pyrender.Primitive(
             positions=mesh.vertices[layout.corner_vertex] * GL_FROM_CV,
             normals=mesh.normals[layout.corner_vertex] * GL_FROM_CV,

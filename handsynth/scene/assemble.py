@@ -1,17 +1,19 @@
-"""What stands before the camera: a batch of posed hands, their forearms and skins -> the views that a renderer draws."""
+"""What stands before the camera: a batch of posed hands, their forearms, skins and clothes -> the views that a renderer draws."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.recipe.recipe import Recipe
-from handsynth.render.layers import Mesh, View
+from handsynth.render.layers import Layout, Mesh, View
 from handsynth.scene.arm import Arm
 from handsynth.scene.arm_skin import ArmSkin, ArmTexture
 from handsynth.scene.layouts import arm_layout, hand_layout
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.spheres import arm_spheres, make_spheres, sphere_centres
+from handsynth.scene.wear.dress import Dress, WornMesh
 
 
 class SceneStage:
@@ -21,14 +23,14 @@ class SceneStage:
         """`skin` as hands are drawn with it: of the size of their albedos."""
         self._hand, self._arm, self._skin = poses.model, poses.arm, skin
         self._spheres = make_spheres(self._hand)
-        self.bare = hand_layout(self._hand, skin.uv, skin.uv_faces)
-        if self._arm is not None:
-            self.open = hand_layout(self._hand, skin.uv, skin.uv_faces, with_arm=True)
-            self.arm = arm_layout(self._hand, self._arm)
+        self.dress = Dress(self._hand, self._arm, skin)
+        self._layouts: dict[tuple[str, int | None, bool], Layout] = {}
         self._arm_texture: ArmTexture | None = None  # patterns take a third of a second, which bare hands need not wait for
 
     def arm_albedos(self, recipes: Sequence[Recipe], albedos: np.ndarray) -> list[np.ndarray | None]:
-        """(B, A, A, 4) albedos of hands -> those of their forearms, None for bare wrists."""
+        """(B, A, A, 4) albedos of hands -> those of their forearms, None for bare wrists. Layers that are worn are laid upon
+        both, on the hands' in place.
+        """
         found: list[np.ndarray | None] = [None] * len(recipes)
         choices = {row: recipe.arm for row, recipe in enumerate(recipes) if recipe.arm is not None}
         if choices:
@@ -39,6 +41,7 @@ class SceneStage:
             rows = list(choices)
             for row, image in zip(rows, self._arm_texture.albedos(albedos, rows, skins), strict=True):
                 found[row] = image
+        self.dress.paint(recipes, albedos, found)
         return found
 
     def views(
@@ -48,8 +51,9 @@ class SceneStage:
         albedos: np.ndarray,
         arm_albedos: Sequence[np.ndarray | None],
         ambient: np.ndarray,
+        worn: Sequence[tuple[WornMesh, ...]] = (),
     ) -> list[View]:
-        """The batch as a renderer takes it: a hand, and where there is one its forearm.
+        """The batch as a renderer takes it: a hand, what it wears, and where there is one its forearm.
 
         Args:
             recipes: B.
@@ -57,6 +61,7 @@ class SceneStage:
             albedos: (B, A, A, 4) of the hands.
             arm_albedos: of `arm_albedos`.
             ambient: (B, 3) ambient light, linear RGB.
+            worn: of the dress; without it nothing is.
         """
         centres = sphere_centres(self._spheres, hands.joints, hands.vertices[:, self._hand.fingertips])
         arms = self._arm_spheres(hands)
@@ -64,12 +69,18 @@ class SceneStage:
         for row, recipe in enumerate(recipes):
             vertices, normals, image = hands.arms[row], hands.arm_normals[row], arm_albedos[row]
             spheres, radius = centres[row], self._spheres.radius
+            layered = recipe.worn is not None and (recipe.worn.varnish is not None or recipe.worn.glove is not None)
+            clothes = [thing.mesh() for thing in worn[row]] if worn else []
             if vertices is None or normals is None or image is None:
-                meshes: tuple[Mesh, ...] = (Mesh(self.bare, hands.vertices[row], hands.normals[row], albedos[row]),)
+                hand = Mesh(self._hand_layout(False, layered), hands.vertices[row], hands.normals[row], albedos[row])
+                meshes = hand, *clothes
             else:
-                hand = Mesh(self.open, hands.vertices[row], hands.normals[row], albedos[row])
-                meshes = hand, Mesh(self.arm, vertices, normals, image)
-                spheres, radius = np.concatenate([spheres, arms[row][0]]), np.concatenate([radius, arms[row][1]])
+                hand = Mesh(self._hand_layout(True, layered), hands.vertices[row], hands.normals[row], albedos[row])
+                sleeve = recipe.worn.sleeve if clothes and recipe.worn is not None else None
+                rings = None if sleeve is None else self.dress.rings_shown(sleeve)
+                meshes = hand, *clothes, Mesh(self._arm_layout(rings, layered), vertices, normals, image)
+                thicker = 0.0 if sleeve is None else sleeve.ease_m + 0.5 * sleeve.fold_m
+                spheres, radius = np.concatenate([spheres, arms[row][0]]), np.concatenate([radius, arms[row][1] + thicker])
             view = View(
                 meshes=meshes,
                 spheres=spheres,
@@ -83,6 +94,28 @@ class SceneStage:
             )
             views.append(view)
         return views
+
+    @property
+    def bare(self) -> Layout:
+        """Of a hand without a forearm."""
+        return self._hand_layout(False, False)
+
+    def _hand_layout(self, with_arm: bool, layered: bool) -> Layout:
+        """Of a hand. `layered`: something is worn that is painted on the skin."""
+        skin = self._skin
+        return self._layout(("hand", with_arm, layered), lambda: hand_layout(self._hand, skin.uv, skin.uv_faces, with_arm))
+
+    def _arm_layout(self, rings: int | None, layered: bool) -> Layout:
+        """Of a forearm's first `rings`, None for all."""
+        return self._layout(("arm", rings, layered), lambda: arm_layout(self._hand, self._required_arm(), rings))
+
+    def _layout(self, key: tuple[str, int | None, bool], make: Callable[[], Layout]) -> Layout:
+        """A layout that is made once: renderers know it by identity."""
+        found = self._layouts.get(key)
+        if found is None:
+            found = make()
+            found = self._layouts[key] = replace(found, material="layered skin") if key[-1] else found
+        return found
 
     def _arm_spheres(self, hands: CameraHands) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """Row -> centres and radii of the shading spheres of its forearm."""

@@ -1,15 +1,16 @@
-"""Hand and forearm as a renderer draws them: corners split at texture seams, triangles in drawing order, the wrist's cap."""
+"""Hand, forearm and clothes as a renderer draws them: corners split at seams, triangles in drawing order, the wrist's cap."""
 
 import numpy as np
 import scipy.sparse.csgraph
 
-from handsynth.core.conventions import ARM_PART
+from handsynth.core.conventions import ARM_PART, CLOTHING_PART
 from handsynth.core.hand import HandModel
 from handsynth.core.mesh import cap_fan
 from handsynth.render.layers import Layout
 from handsynth.scene.arm import Arm
 from handsynth.scene.arm_skin import ALONG
 from handsynth.scene.spheres import ARM_JOINT, ARM_SPHERES, foreign_bits, make_spheres
+from handsynth.scene.wear import tube
 
 
 def hand_layout(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray, with_arm: bool = False) -> Layout:
@@ -41,10 +42,12 @@ def hand_layout(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray, with_arm
     )
 
 
-def arm_layout(model: HandModel, arm: Arm) -> Layout:
-    """The forearm of a hand; its texture is arm_skin's."""
+def arm_layout(model: HandModel, arm: Arm, rings: int | None = None) -> Layout:
+    """The forearm of a hand, or its first `rings` from the rim on, where a sleeve hides the others; its texture is arm_skin's."""
     uv = arm.uv * [1, -1] + [0, 1]  # v up, as hands have it
-    corner_vertex, corner_uv, triangles, _ = _split(arm.faces, uv, arm.uv_faces, np.zeros(len(arm.faces), int))
+    end = int(arm.faces.max()) + 1 if rings is None else len(arm.rim) + rings * len(arm.angle)
+    kept = np.flatnonzero((arm.faces < end).all(1))
+    corner_vertex, corner_uv, triangles, _ = _split(arm.faces[kept], uv, arm.uv_faces[kept], np.zeros(len(kept), int))
     # Rows of the texture are places from the wrist on, the first lies at the rim: between rows 0 and ALONG nothing repeats.
     corner_uv[:, 1] = np.minimum(corner_uv[:, 1] + 0.5 / ALONG, 1 - 0.5 / ALONG)
     return Layout(
@@ -54,6 +57,20 @@ def arm_layout(model: HandModel, arm: Arm) -> Layout:
         triangles=triangles.astype(np.int32),
         triangle_part=np.full(len(triangles), ARM_PART, np.uint8),
         cap_rim=np.zeros(0, np.intp),
+    )
+
+
+def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str) -> Layout:
+    """A thing that is worn where `joint` moves the flesh; like that, it is shaded by the other parts of the hand."""
+    corner_vertex, corner_uv, triangles, _ = _split(piece.faces, piece.uv, piece.uv_faces, np.zeros(len(piece.faces), int))
+    return Layout(
+        corner_vertex=corner_vertex.astype(np.int32),
+        corner_uv=corner_uv.astype(np.float32),
+        foreign=foreign_bits(model, _sphere_parts(model, False), np.full(len(corner_vertex), joint)),
+        triangles=triangles.astype(np.int32),
+        triangle_part=np.full(len(triangles), CLOTHING_PART, np.uint8),
+        cap_rim=np.zeros(0, np.intp),
+        material=material,
     )
 
 

@@ -18,7 +18,7 @@ def normal_sums(vertices: np.ndarray, faces: np.ndarray, around: scipy.sparse.cs
     a, b, c = (np.ascontiguousarray(vertices.T)[:, faces[:, k]] for k in range(3))  # (3, F, B) each
     b -= a
     c -= a
-    sums = np.empty((3, vertices.shape[1], len(vertices)))
+    sums = np.empty((3, vertices.shape[1], len(vertices)), vertices.dtype)
     for k in range(3):
         i, j = (k + 1) % 3, (k + 2) % 3
         sums[k] = around @ (b[i] * c[j] - b[j] * c[i])

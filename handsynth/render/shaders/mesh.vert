@@ -23,6 +23,9 @@ in uvec2 in_foreign;   // bit s is set when sphere s shades this corner: it belo
 
 out vec3 normal;
 out vec2 uv;
+#ifdef MATT
+out vec3 cloth_light;  // all that arrives at cloth: what does not shine can be lit at corners, in half of the time
+#endif
 out vec3 view;         // unit vector to the camera
 out vec2 sky;          // ambient light that arrives here: on rough skin, and mirrored
 out float lit[LIGHTS]; // share of each light that other flesh lets pass
@@ -89,6 +92,12 @@ void main() {
 #else
     zenith = up;
 #endif
+#endif
+#ifdef MATT
+    float outline = 1.0 - clamp(dot(in_normal, view), 0.0, 1.0);
+    cloth_light = ambient * sky.x;
+    for (int k = 0; k < LIGHTS; ++k) cloth_light += light_colors[k] * (passing[k] * max(normal_light[k] * 0.92 + 0.04, 0.0));
+    cloth_light *= 1.0 + 0.35 * outline * outline * outline;  // fibres catch light along the outline
 #endif
 #ifdef PASSES
     depth = in_position.z;

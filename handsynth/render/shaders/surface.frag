@@ -2,12 +2,15 @@
 // Surfaces in linear light, by what gl.py defines:
 //   SKIN       wrapped diffuse whose red reaches past the terminator, and a soft highlight with Fresnel;
 //   FINISHED   texels say by their alpha how they shine, from cloth to metal; with SKIN, opaque ones are skin;
-//   neither    cloth: no highlight, and a little light that its fibres catch along the outline.
+//   MATT       cloth, lit at corners.
 
 uniform sampler2D albedo;                  // sRGB, and with FINISHED the finish, see render/layers.py
 
 in vec3 normal;
 in vec2 uv;
+#ifdef MATT
+in vec3 cloth_light;
+#endif
 in vec3 view;
 in vec2 sky;
 in float lit[LIGHTS];
@@ -59,15 +62,6 @@ vec3 skin(vec3 color) {
     }
     return light;
 }
-#else
-vec3 cloth(vec3 color) {
-    float unit = inversesqrt(dot(normal, normal));
-    float grazing = 1.0 - clamp(dot(normal, view) * unit, 0.0, 1.0);
-    float fibres = 1.0 + 0.35 * grazing * grazing * grazing;
-    vec3 light = ambient * sky.x;
-    for (int k = 0; k < LIGHTS; ++k) light += lamp[k] * (lit[k] * max(normal_light[k] * unit * 0.92 + 0.04, 0.0));
-    return light * color * fibres;
-}
 #endif
 
 #ifdef FINISHED
@@ -112,7 +106,7 @@ void main() {
 #ifdef SKIN
     vec3 light = skin(color);
 #else
-    vec3 light = cloth(color);
+    vec3 light = cloth_light * color;
 #endif
 #endif
     encoded = vec4(sqrt(clamp(light, 0.0, 1.0)), 1.0);

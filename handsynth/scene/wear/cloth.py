@@ -61,7 +61,7 @@ def _fold_shades() -> np.ndarray:
 
 
 def words(colours: np.ndarray, finish: int = CLOTH) -> np.ndarray:
-    """(..., 3) colours, clipped to 0..255 -> (...) uint32: the four bytes of each texel, the finish as alpha (see render.layers)."""
+    """(..., 3) colours, clipped to 0..255 -> (...) uint32: the four bytes of each texel; alpha is the finish, see render.layers."""
     texels = np.full((*colours.shape[:-1], 4), finish, np.uint8)
     texels[..., :3] = np.clip(colours, 0, 255)
     return texels.view(np.uint32)[..., 0]

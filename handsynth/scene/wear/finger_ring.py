@@ -9,7 +9,7 @@ from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.hand import HandModel
 from handsynth.recipe.wear import RingChoice
 from handsynth.render.layers import LACQUER, METAL
-from handsynth.scene.wear.tube import Layout, Sewing
+from handsynth.scene.wear.tube import Layout, Sewing, dots
 
 AROUND, PROFILE = 40, 6
 FACETS = 8
@@ -66,14 +66,15 @@ class FingerRings:
         nearest = np.clip(np.rint((place - PLACES[0]) / (PLACES[1] - PLACES[0])).astype(int), 0, len(PLACES) - 1)
         fingers = np.array([FINGERS.index(c.finger) for c in choices])[:, None]
         weights = self._weights[fingers, nearest]  # (B, 3, AROUND, 4)
-        skin = (hands[rows[:, :, None, None], self._corners[fingers, nearest]] * weights[..., None]).sum(-2)  # (B, 3, AROUND, 3)
+        corners = self._corners[fingers, nearest]
+        skin = sum(hands[rows[:, :, None], corners[..., k]] * weights[..., k, None] for k in range(4))  # (B, 3, AROUND, 3)
         centre = skin[:, 1].mean(1)
         first = skin[:, 1, 0] - centre  # the palm's side
         first -= (first * axis).sum(-1, keepdims=True) * axis
         palm = first / np.linalg.norm(first, axis=-1, keepdims=True)
         side = np.cross(axis, palm)
         away = skin - centre[:, None, None]
-        y, z = (away * palm[:, None, None]).sum(-1), (away * side[:, None, None]).sum(-1)
+        y, z = dots(away, palm[:, None, None]), dots(away, side[:, None, None])
         radius = np.sqrt(y * y + z * z)
         # The oval that just clears the skin: points of the skin keep their angle, or nearly so.
         oval = np.matmul(radius[:, 1, None], self._oval)[:, 0]  # hand by hand: the same in any batch

@@ -9,13 +9,13 @@ from handsynth.scene.arm import ELBOW, MAX_FLEXION, POLE_M, Arm, ArmShape, Posed
 from handsynth.scene.wear import cloth, folds
 from handsynth.scene.wear.tube import ArmSections, Layout, Sewing, loop_uv
 
-AROUND, OUTER = 24, 27
+AROUND, OUTER = 24, 20
 """Vertices of a ring, and rings of the outer wall from cuff to elbow."""
 
 CROWDING = 1.35
 """Rings lie at shares (k / OUTER) ** CROWDING of the length: close at the cuff, where folds are close."""
 
-WALL = (6, 4, 2, 1, 0)
+WALL = (3, 2, 1, 0)
 """Outer rings at whose places the inner wall's rings lie, from deep inside to the cuff's edge."""
 
 CLEAR_M, CLEAR_BENT_M = 0.0018, 0.0009
@@ -60,6 +60,7 @@ class Sleeves:
 
         gap, wall = self._gaps(choices, places, sections.radius[:, :OUTER], shapes, (cuff, ease, fold, hem, hang))
         thick = thickness[..., None] * self._thicker(choices, places - cuff)[..., None]
+        gap, wall, thick = (values.astype(posed.vertices.dtype) for values in (gap, wall, thick))
         outer = sections.points[:, :OUTER] + (gap + thick)[..., None] * sections.out[:, :OUTER]
         inner = sections.points[:, WALL] + wall[..., None] * sections.out[:, WALL]
         seal = sections.points[:, WALL[:1]] - SEAL_M * sections.out[:, WALL[:1]]
@@ -140,6 +141,10 @@ class Sleeves:
         hem = np.array([c.hem_m for c in choices])[:, None]
         plain = 0.3 * rolled + 1.0 * ~rolled
         return plain + (1 - plain) * (1 - smooth((along - hem) / 0.004))
+
+    def hidden_from(self, choice: SleeveChoice) -> float:
+        """Place on the forearm from which on the sleeve hides it from every side [m]: where the wall's end is sealed."""
+        return choice.cuff_m + float(_SHARE[WALL[0]]) * (self._arm.length_m - choice.cuff_m)
 
     def albedo(self, choice: SleeveChoice) -> np.ndarray:
         """(cloth.SIZE, cloth.SIZE, 4) uint8 sRGB; the cuff is at the bottom, the inner wall at the top."""

@@ -81,6 +81,11 @@ class Sewing:
         )
 
 
+def dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(..., 3) and (..., 3) -> (...) dot products; sums over so short an axis are what numpy is slow at."""
+    return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2])
+
+
 def loop_uv(count: int, v: float, columns: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
     """(count + 1, 2) texture coordinates of a ring whose first vertex comes twice."""
     return np.stack([np.linspace(*columns, count + 1), np.full(count + 1, v)], 1)
@@ -119,15 +124,16 @@ class ArmSections:
         self._share = ((target - u[at]) / (u[at + 1] - u[at]))[:, None]
 
     def at(self, posed: PosedArms, places: np.ndarray) -> Sections:
-        """(B, M) places [m] between rim (0) and the last ring; others are moved to the nearest end."""
+        """(B, M) places [m] between rim (0) and the last ring; others are moved to the nearest end. In the precision of `posed`."""
         arm, batch = self._arm, len(posed.vertices)
         around, rim = len(arm.angle), len(arm.rim)
-        edge = np.matmul(arm.outline, posed.vertices[:, :rim])[:, None]
+        edge = np.matmul(arm.outline, posed.vertices[:, :rim]).astype(posed.vertices.dtype)[:, None]
         rings = np.concatenate([edge, posed.vertices[:, rim:-1].reshape(batch, -1, around, 3)], 1)
-        rings = rings[:, :, self._before] * (1 - self._share) + rings[:, :, self._after] * self._share
+        weight = self._share.astype(rings.dtype)
+        rings = rings[:, :, self._before] * (1 - weight) + rings[:, :, self._after] * weight
         stops = np.concatenate([[0.0], posed.places])
         at = np.clip(np.searchsorted(stops, places, side="right") - 1, 0, len(stops) - 2)
-        share = np.clip((places - stops[at]) / (stops[at + 1] - stops[at]), 0, 1)[..., None]
+        share = np.clip((places - stops[at]) / (stops[at + 1] - stops[at]), 0, 1)[..., None].astype(rings.dtype)
         rows = np.arange(batch)[:, None]
 
         def between(values: np.ndarray) -> np.ndarray:
@@ -141,6 +147,6 @@ class ArmSections:
         frame /= np.sqrt((frame * frame).sum(-2, keepdims=True))
         axis = np.ascontiguousarray(frame[..., 0])
         away = points - centre[:, :, None]
-        away -= (away * axis[:, :, None]).sum(-1, keepdims=True) * axis[:, :, None]
-        radius = np.sqrt((away * away).sum(-1))
+        away -= dots(away, axis[:, :, None])[..., None] * axis[:, :, None]
+        radius = np.sqrt(dots(away, away))
         return Sections(points, away / radius[..., None], radius, centre, axis, -frame[..., 1], frame[..., 2])

@@ -1,18 +1,14 @@
 """Nail varnish: a layer of colour on the nail plates of a hand's albedo."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from handsynth.assets.skins.painter.frames import hand_frames
 from handsynth.assets.skins.painter.nails import nail_masks
 from handsynth.assets.skins.painter.noise import rough_noise
-from handsynth.assets.skins.painter.surface import rasterise_surface
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.core.hand import HandModel
 from handsynth.recipe.wear import VarnishChoice
 from handsynth.render.layers import LACQUER, SKIN
-from handsynth.scene.texture import gutter_map
+from handsynth.scene.wear.texels import find_texels
 
 SEED = 20_261_209
 
@@ -25,13 +21,10 @@ class Varnish:
 
     def __init__(self, model: HandModel, skin: SkinModel) -> None:
         """Finds the nails; a hand whose fingers are too thin for nails has none, and nothing is painted."""
-        surface = rasterise_surface(replace(model, uv=skin.uv.astype(np.float64), uv_faces=skin.uv_faces), skin.size)
-        masks = nail_masks(hand_frames(model, surface))
-        chips = rough_noise(surface.position, 0.0035, np.random.default_rng(SEED)) + 1.2 * masks.free_edge
-        fields = np.zeros((3, skin.size * skin.size))
-        fields[:, surface.texels] = masks.plate, masks.free_edge, np.clip(0.25 * chips + 0.5, 0, 1)
-        # Texels outside the charts show their nearest used one, here as in TextureStage.
-        fields = fields[:, skin.texels[gutter_map(skin.texels, skin.size)]]
+        texels = find_texels(model, skin)
+        masks = nail_masks(texels.frames)
+        chips = rough_noise(texels.frames.surface.position, 0.0035, np.random.default_rng(SEED)) + 1.2 * masks.free_edge
+        fields = texels.spread(masks.plate, masks.free_edge, np.clip(0.25 * chips + 0.5, 0, 1))
         self._texels = np.flatnonzero(fields[0] > 1 / 512)
         self._plate, self._edge, self._chips = np.rint(fields[:, self._texels] * 256).astype(np.int32)
 

@@ -11,7 +11,7 @@ from handsynth.recipe.wear import BraceletChoice, WatchChoice
 from handsynth.render.layers import CLOTH, LACQUER, LEATHER, METAL, PLASTIC
 from handsynth.scene.arm import Arm, PosedArms, smooth
 from handsynth.scene.wear.cloth import words
-from handsynth.scene.wear.tube import ArmSections, Layout, Sections, Sewing, disc_uv
+from handsynth.scene.wear.tube import ArmSections, Layout, Sections, Sewing, disc_uv, dots
 
 STRAP_AROUND, CASE_AROUND = 40, 24
 BRACELET_AROUND, BRACELET_PROFILE = 96, 6
@@ -63,12 +63,12 @@ class Watches:
         axis = sections.axis[:, 1:2]
         across = np.cross(axis, up)
         below = five.points - sections.centre[:, 1:2, None]
-        lift, lateral = (below * up[:, None]).sum(-1), np.abs((below * across[:, None]).sum(-1))  # (B, 5, STRAP_AROUND)
+        lift, lateral = dots(below, up[:, None]), np.abs(dots(below, across[:, None]))  # (B, 5, STRAP_AROUND)
         ends = np.where((lateral < 0.6 * radius[..., None]) & (lift > 0), lift, 0.0).max(-1)
         slope = np.clip((ends[:, -1:] - ends[:, :1]) / (1.8 * radius), -0.6, 0.6)[..., None]
         length = np.sqrt(1 + slope * slope)
         case_axis, case_up = (axis + slope * up) / length, (up - slope * axis) / length
-        lift = (below * case_up[:, None]).sum(-1)
+        lift = dots(below, case_up[:, None])
         top = np.where((lateral < 0.6 * radius[..., None]) & (lift > 0), lift, 0.0).max((1, 2))[:, None]  # (B, 1)
 
         # Beside the case the strap leaves the skin for the lugs, and is never above the case's middle.
@@ -116,7 +116,7 @@ class Watches:
 def _along(sections: Sections) -> np.ndarray:
     """(B, M, N, 3) what the surface's points have along the axis beyond their section's centre."""
     away = sections.points - sections.centre[:, :, None]
-    return (away * sections.axis[:, :, None]).sum(-1, keepdims=True) * sections.axis[:, :, None]
+    return dots(away, sections.axis[:, :, None])[..., None] * sections.axis[:, :, None]
 
 
 def _watch_layout() -> Layout:
@@ -270,7 +270,7 @@ class Bracelets:
         middle = sections.centre[:, 1, None, None] + radius[..., None, None] * out
         middle = middle + (_along(sections)[:, 1] + shift[..., None] * sections.axis[:, 1:2])[:, :, None]
         # On the inside of a bent wrist there is less room along the arm: bands crumple.
-        span = ((sections.points[:, 2] - sections.points[:, 0]) * sections.axis[:, 1:2]).sum(-1) / (2 * reach)
+        span = dots(sections.points[:, 2] - sections.points[:, 0], sections.axis[:, 1:2]) / (2 * reach)
         half = size * thick[..., None, None] / 2, size * (width * np.clip(span, 0.3, 1))[..., None, None] / 2
         rings = middle + half[0] * cos[:, None] * out - half[1] * sin[..., None] * axis
         return rings.reshape(len(choices), -1, 3)
