@@ -76,9 +76,12 @@ class Generator:
                 library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
                 for recipe, number in zip(batch, used, strict=True)
             ]
-            labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds)
+            labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds, worn)
         passes = [{name: getattr(layer, name) for name in rendered} for layer in layers]
-        scenes = [beside_hand(library.hand, arm) if SCENE in spec.passes else None for arm in hands.arms]
+        scenes = [
+            beside_hand(library.hand, arm, things) if SCENE in spec.passes else None
+            for arm, things in zip(hands.arms, worn, strict=True)
+        ]
         return [
             Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row], scenes[row])
             for row in range(len(batch))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ from handsynth.dataset.silhouette import silhouette
 from handsynth.image.encode import decode_jpeg, decode_png
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
+from handsynth.scene.arm import make_arm
 from handsynth.scene.pose import PoseStage
+from handsynth.scene.wear.dress import Dress
 from handsynth.visibility import Surface, beside_hand, clearance, fronts, keypoint_clearance, visible_share
 
 REPROJECTION_PX = 0.01
@@ -413,7 +416,13 @@ def _pose_others(read: _Read, poses: PoseStage, where: str) -> _Others:
     again = poses.pose([recipe], read.labels["image_size"])
     if np.abs(again.vertices[0] - read.vertices).max() > POSED_M:
         raise HandsynthError(f"{where}: the recipe does not give the vertices, so that forearm and clothing cannot be checked")
-    return _Others(again.arms[0])
+    return _Others(again.arms[0], _dress(poses.model).worn([recipe], again)[0])
+
+
+@lru_cache(maxsize=2)
+def _dress(hand: HandModel) -> Dress:
+    """What hands of a model may wear."""
+    return Dress(hand, make_arm(hand))
 
 
 def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str) -> None:

@@ -71,9 +71,11 @@ class _Kind:
 class Dress:
     """Dresses hands of one model in one skin. Whatever no recipe asks for is never made."""
 
-    def __init__(self, model: HandModel, arm: Arm | None, skin: SkinModel) -> None:
-        """`skin` as hands are drawn with it: of the size of their albedos. `arm`: the model's, None where none fits."""
-        self._model, self._own_arm, self._skin = model, arm, skin
+    def __init__(self, model: HandModel, arm: Arm | None, skin: SkinModel | None = None) -> None:
+        """`arm`: the model's, None where none fits. `skin` as hands are drawn with it, of the size of their albedos; None where
+        nothing is drawn.
+        """
+        self._model, self._own_arm, self._own_skin = model, arm, skin
 
     def worn(self, recipes: Sequence[Recipe], hands: CameraHands) -> list[tuple[WornMesh, ...]]:
         """Meshes of what B posed hands wear, for each sample."""
@@ -152,6 +154,11 @@ class Dress:
     def _arm(self) -> Arm:
         assert self._own_arm is not None  # the pose stage refuses recipes with a forearm
         return self._own_arm
+
+    @property
+    def _skin(self) -> SkinModel:
+        assert self._own_skin is not None  # what is drawn has one
+        return self._own_skin
 
     @cached_property
     def _sleeve(self) -> _Kind:
