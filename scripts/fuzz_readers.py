@@ -397,12 +397,13 @@ def read_spec(data: bytes, folder: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _generator() -> tuple[Any, Any]:
-    """A sampler and a generator of the tiny world."""
+    """A sampler and a generator of the tiny world, whose hands have forearms and wear things."""
     from handsynth.generator import Generator, library_of
     from handsynth.recipe.samplers import RecipeSampler
 
     world = _world()[0]
-    spec = world.spec()
+    wear = "{sleeve: 0.6, watch: 0.5, bracelet: 0.5, rings: 0.5, varnish: 0.5, glove: 0.3}"
+    spec = world.spec(arm="{probability: 0.8}", wear=wear)
     library = library_of(spec, world.assets)
     return RecipeSampler(spec, library), Generator(spec, library)
 
@@ -528,7 +529,7 @@ def make_readers() -> dict[str, Reader]:
     pickles, images, videos, meshes = _pickles(world.folder), _images(), _videos(), _meshes()
     animations, releases = _animations(), _releases(pickles)
     specs = [spec_text(name).encode() for name in SHIPPED] + [world.spec_path.read_bytes()]
-    recipes = [_generator()[0].sample(k).to_dict() for k in range(4)]
+    recipes = [_generator()[0].sample(k).to_dict() for k in range(12)]
 
     def of(files: Sequence[bytes]) -> Callable[[random.Random], bytes]:
         return lambda rng: mangled(rng, rng.choice(files))

@@ -609,3 +609,30 @@ def test_forearms_do_not_change_the_hands(tiny_world, tmp_path):
             assert one["jpg"] == other["jpg"]
         with_arm += labels["arm"] is not None
     assert 0 < with_arm < 12
+
+
+def test_clothing_does_not_change_the_hands(tiny_world, tmp_path):
+    """With it and without: the same vertices, keypoints, boxes, silhouettes and forearms; who wears nothing has the same image, and
+    what only lies on the skin hides nothing."""
+    made, arm = [], "{probability: 0.7}"
+    for number, wear in enumerate(("{sleeve: 0.5, watch: 0.3, rings: 0.4, varnish: 0.3, glove: 0.1}", "{}")):
+        out = tmp_path / str(number)
+        tiny_world.generate(out, passes="parts, amodal", arm=arm, wear=wear)
+        made.append([members for path in sorted(out.glob("*.tar")) for _, members in read_shard(path)])
+    seen: set[tuple[str, ...]] = set()
+    for one, other in zip(*made, strict=True):
+        labels, bare = (json.loads(members["json"]) for members in (one, other))
+        hidden = {"visible_share", "keypoints_visible"}
+        same = set(bare) - {"dataset", "recipe", "clothing"} - hidden
+        assert {key: labels[key] for key in same} == {key: bare[key] for key in same}
+        assert all(a <= b for a, b in zip(labels["keypoints_visible"], bare["keypoints_visible"], strict=True))
+        assert labels["visible_share"] <= bare["visible_share"]
+        assert one["vertices.npy"] == other["vertices.npy"]
+        assert one["amodal.png"] == other["amodal.png"]
+        assert (one["jpg"] == other["jpg"]) == (labels["clothing"] == [])
+        if set(labels["clothing"]) <= {"glove", "varnish"}:
+            assert {key: labels[key] for key in hidden} == {key: bare[key] for key in hidden}
+            assert (one["mask.png"], one["parts.png"]) == (other["mask.png"], other["parts.png"])
+        seen.add(tuple(labels["clothing"]))
+    assert len(seen) > 3
+    assert () in seen

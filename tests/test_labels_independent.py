@@ -19,7 +19,7 @@ from PIL import Image
 PROJECTION_PX = 0.01
 LEAST_IOU = 0.99
 LEAST_PARTS = 0.99
-FOREARM = 17  # in parts; what is more is clothing
+FOREARM, CLOTHING = 17, 18  # in parts
 SHARE = 0.03  # visible_share is counted on a lattice of pixels
 DEPTH_M = 0.0005
 GREY_LEVEL_M = 1e-4  # of the depth pass
@@ -237,6 +237,11 @@ def has_arm(sample: Read) -> bool:
     return sample.labels["arm"] is not None
 
 
+def is_dressed(sample: Read) -> bool:
+    """Whether it wears anything with a surface of its own: a glove and nail varnish are layers of the hand's."""
+    return bool(set(sample.labels["clothing"]) - {"glove", "varnish"})
+
+
 def layers_agree(sample: Read) -> bool:
     """The mask is what parts show of the hand, within amodal; the rest of what depth shows is what `scene` has beside it."""
     hand, other = (sample.parts > 0) & (sample.parts < FOREARM), sample.parts >= FOREARM
@@ -254,11 +259,13 @@ def share_agrees(sample: Read) -> bool:
 
 
 def test_layers_agree_with_each_other_and_with_what_is_seen_of_the_hand(whole):
-    """On every sample; of some hands a tenth or more is hidden."""
+    """On every sample; forearms and clothing are those that labels name; of some hands a tenth or more is hidden."""
     for sample in whole.samples:
         assert layers_agree(sample), sample.key
         assert share_agrees(sample), sample.key
         assert has_arm(sample) == (FOREARM in sample.beside[1][:, 3]), sample.key
+        assert is_dressed(sample) == (CLOTHING in sample.beside[1][:, 3]), sample.key
+    assert 0.3 < np.mean([(sample.parts == CLOTHING).any() for sample in whole.samples]) < 0.9
     assert min(sample.labels["visible_share"] for sample in whole.samples) < 0.9
 
 

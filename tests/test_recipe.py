@@ -33,6 +33,7 @@ from handsynth.recipe.wear import VARIANTS, Worn
 from handsynth.render.projection import NEAR_M
 from handsynth.scene.arm import make_arm
 from handsynth.scene.pose import PoseStage
+from handsynth.scene.wear.dress import Dress
 from handsynth.visibility import visible_share
 
 NOWHERE = Path("/nonexistent")
@@ -608,6 +609,25 @@ def test_the_probabilities_are_the_shares_of_hands_that_wear_each_thing(toy):
         error = 5 * np.sqrt(probability * (1 - probability) / len(own))
         assert share < probability + error, name
         assert share > (0.5 if name in ("watch", "bracelet") else 0.95) * probability - error, name
+
+
+def test_no_sleeve_holds_the_camera_or_hides_the_hand(library):
+    """As for forearms: all of it lies before the near plane, and an eighth of the hand's silhouette at least is seen; few sleeves
+    are left off for it."""
+    spec, hand = with_wear(), library.hand
+    recipes = [recipe for recipe in spread(RecipeSampler(spec, library), 500) if recipe.arm is not None]
+    poses, shares = PoseStage(hand), []
+    dress = Dress(hand, poses.arm)
+    for start in range(0, len(recipes), 50):
+        some = recipes[start : start + 50]
+        hands = poses.pose(some, spec.image_size)
+        worn = dress.worn(some, hands)
+        assert min(mesh.vertices[:, 2].min() for meshes in worn for mesh in meshes) > NEAR_M
+        shares.append(visible_share(hands.vertices, np.array(hands.arms), hand, hands.K, hands.is_left, spec.image_size, worn))
+    found = np.concatenate(shares)
+    assert found.min() > 0.125
+    assert (found > 0.5).mean() > 0.95
+    assert np.mean([recipe.worn is not None and recipe.worn.sleeve is None for recipe in recipes]) < 0.05
 
 
 @pytest.mark.parametrize("kind", ["closed", "two holes", "folded"])

@@ -15,6 +15,7 @@ import pytest
 from tiny import dataset_bytes
 
 from handsynth.core.camera import project
+from handsynth.core.conventions import CLOTHING
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand
 from handsynth.core.index import canonical_json, index_bytes
@@ -305,23 +306,27 @@ def test_a_sound_dataset_of_forearms_has_no_fault(armed, tiny_world):
     assert all((decode_png(m["parts.png"], "") == 17).any() for m in samples)
 
 
-def _everywhere(name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[dict, dict], None]:
-    """Changes a pass where its sample's forearm is seen: `change` takes the pass and that part of the image."""
+def _everywhere(name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray], part: int = 17) -> Callable[[dict, dict], None]:
+    """Changes a pass where its sample's forearm, or another part, is seen: `change` takes the pass and that part of the image."""
 
     def apply(labels: dict, members: dict) -> None:
-        parts = decode_png(members["parts.png"], "") == 17
+        parts = decode_png(members["parts.png"], "") == part
         members[name] = encode_png(np.ascontiguousarray(change(decode_png(members[name], ""), parts)))
 
     return apply
 
 
-def _cut_off(labels: dict, members: dict) -> None:
-    """A forearm that passes show before the hand alone."""
-    arm = (decode_png(members["parts.png"], "") == 17) & (decode_png(members["amodal.png"], "") == 0)
-    for name in ("depth.png", "parts.png", "normal.png"):
-        layer = decode_png(members[name], "").copy()
-        layer[arm] = 0
-        members[name] = encode_png(layer)
+def _cut_off(part: int) -> Callable[[dict, dict], None]:
+    """A forearm or clothing that passes show before the hand alone."""
+
+    def apply(labels: dict, members: dict) -> None:
+        other = (decode_png(members["parts.png"], "") == part) & (decode_png(members["amodal.png"], "") == 0)
+        for name in ("depth.png", "parts.png", "normal.png"):
+            layer = decode_png(members[name], "").copy()
+            layer[other] = 0
+            members[name] = encode_png(layer)
+
+    return apply
 
 
 def _bent(labels: dict, members: dict) -> None:
@@ -379,7 +384,7 @@ ARM_EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "an arm in parts alone": (
         _everywhere("depth.png", lambda depth, arm: np.where(arm, 0, depth).astype(np.uint16)), "cover different pixels"
     ),
-    "an arm cut off in every pass": (_cut_off, "beside the mask and the projected forearm and clothing"),
+    "an arm cut off in every pass": (_cut_off(17), "beside the mask and the projected forearm and clothing"),
     "an arm too near": (
         _everywhere("depth.png", lambda depth, arm: np.where(arm, depth - 30, depth).astype(np.uint16)), "is not that of forearm"
     ),
@@ -417,6 +422,98 @@ def test_edited_forearms_are_caught_though_every_hash_agrees(armed, tmp_path, ti
     found = verify(out, tiny_world.assets).faults
     assert len(found) == 1
     assert found[0].startswith(f"{shard_name(number)}, sample {4 * number + position}")
+    assert message in found[0]
+
+
+@pytest.fixture(scope="module")
+def dressed(tiny_world, tmp_path_factory) -> Path:
+    """Samples 0:12 of hands that wear things, most of them with forearms, larger than the others, with every pass."""
+    out = tmp_path_factory.mktemp("dressed") / "out"
+    wear = "{sleeve: 0.5, watch: 0.6, bracelet: 0.9, rings: 0.7, varnish: 0.5, glove: 0.2}"
+    tiny_world.generate(out, passes=PASSES, arm="{probability: 0.8}", wear=wear, image_size=128)
+    return out
+
+
+def test_a_sound_dataset_of_clothing_has_no_fault(dressed, tiny_world):
+    """What is worn is where its geometry is, made anew from the recipe, with forearms and without; replays wear the same."""
+    findings = verify(dressed, tiny_world.assets, replays=5)
+    assert findings.faults == []
+    assert (findings.samples, findings.silhouettes, findings.replayed) == (12, 12, 5)
+    samples = [members for path in sorted(dressed.glob("*.tar")) for _, members in read_shard(path)]
+    labels = [json.loads(members["json"]) for members in samples]
+    assert {name for found in labels for name in found["clothing"]} == set(CLOTHING)
+    for found, members in zip(labels, samples, strict=True):
+        assert (set(found["clothing"]) <= {"glove", "varnish"}) <= (not (decode_png(members["parts.png"], "") == 18).any())
+    assert any(found["arm"] is None and "rings" in found["clothing"] for found in labels)
+
+
+def _worn(name: str, **changes: Any) -> Callable[[dict, dict], None]:
+    """Another choice in the recipe."""
+    return lambda labels, members: labels["recipe"]["worn"][name].update(changes)
+
+
+def _undressed(labels: dict, members: dict) -> None:
+    """Neither labels nor recipe know of clothing."""
+    labels["clothing"] = []
+    del labels["recipe"]["worn"]
+
+
+def _one_thing_less(labels: dict, members: dict) -> None:
+    """Labels and recipe without the sleeve that is shown."""
+    labels["clothing"].remove("sleeve")
+    del labels["recipe"]["worn"]["sleeve"]
+
+
+WEAR_EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
+    "clothing is not named": (_set("clothing", []), "18 beside the mask, where only 17 may be"),
+    "every name there is": (_set("clothing", list(CLOTHING)), "not that of the recipe"),
+    "nothing is worn": (_undressed, "18 beside the mask, where only 17 may be"),
+    "no sleeve is worn": (_one_thing_less, "18 beside the mask, where only 17 may be"),
+    "a sleeve that begins elsewhere": (
+        lambda l, m: l["recipe"]["worn"]["sleeve"].update(cuff_m=l["recipe"]["worn"]["sleeve"]["cuff_m"] + 0.03), "same pixels"
+    ),
+    "a wider sleeve": (_worn("sleeve", ease_m=0.03), "do not cover the same pixels"),
+    "a sleeve of no cloth": (_worn("sleeve", pattern="tartan"), "worn.sleeve.pattern of the recipe is out of range"),
+    "a sleeve on no forearm": (lambda l, m: l["recipe"].update(arm=None), "sleeve of the recipe takes a forearm"),
+    "clothing as forearm": (
+        _everywhere("parts.png", lambda parts, worn: np.where(worn, 17, parts).astype(np.uint8), 18), "the projected forearm"
+    ),
+    "forearm as clothing": (
+        _everywhere("parts.png", lambda parts, arm: np.where(arm, 18, parts).astype(np.uint8)), "pass parts and the projected"
+    ),
+    "clothing on the hand": (
+        _image("parts.png", lambda parts: np.where(parts == 1, 18, parts).astype(np.uint8)), "18 is no part of a hand"
+    ),
+    "clothing of no part": (
+        _everywhere("parts.png", lambda parts, worn: np.where(worn, 19, parts).astype(np.uint8), 18), "19 beside the mask"
+    ),
+    "clothing cut off in every pass": (_cut_off(18), "beside the mask and the projected forearm and clothing"),
+    "clothing too near": (
+        _everywhere("depth.png", lambda depth, worn: np.where(worn, depth - 30, depth).astype(np.uint16), 18), "is not that of"
+    ),
+    "clothing with uv": (
+        _everywhere("uv.png", lambda uv, worn: np.where(worn[..., None], np.uint16(65535), uv), 18), "pass uv and the mask differ"
+    ),
+    "the share a little off": (lambda l, m: l.update(visible_share=round(l["visible_share"] - 0.003, 4)), "geometry gives"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", WEAR_EDITS)
+def test_edited_clothing_is_caught_though_every_hash_agrees(dressed, tmp_path, tiny_world, edit):
+    """Whatever labels, recipe and passes say of clothing is held against its geometry, of the sleeve that shows most."""
+    out = Path(shutil.copytree(dressed, tmp_path / "copy"))
+    shown = {}
+    for number in range(3):
+        for position, (_, members) in enumerate(read_shard(dressed / shard_name(number))):
+            parts = decode_png(members["parts.png"], "")
+            if "sleeve" in json.loads(members["json"])["clothing"] and (parts == 17).sum() > 20:
+                shown[number, position] = (parts == 18).sum()
+    number, position = max(shown, key=lambda place: shown[place])
+    change, message = WEAR_EDITS[edit]
+    repack(out, change, number, position)
+    found = verify(out, tiny_world.assets).faults
+    assert len(found) == 1
+    assert found[0].startswith(f"{shard_name(number)}, sample {4 * number + position}: ")
     assert message in found[0]
 
 

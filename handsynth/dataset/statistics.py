@@ -18,7 +18,7 @@ from handsynth.recipe.spec import DatasetSpec, grid_axes
 
 _PART_COLORS = np.zeros((256, 3), np.uint8)
 _PART_COLORS[1] = (200, 180, 160)
-_PART_COLORS[ARM_PART], _PART_COLORS[CLOTHING_PART] = (120, 110, 105), (70, 90, 150)
+_PART_COLORS[ARM_PART], _PART_COLORS[CLOTHING_PART] = (120, 110, 105), (40, 120, 120)
 for _finger, _joints in FINGER_JOINTS.items():
     for _k, _joint in enumerate(_joints):
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
