@@ -146,6 +146,8 @@ class RecipeSampler:
 
     def _draw_worn(self, index: int, points: np.ndarray, camera: CameraChoice, arm: ArmChoice | None) -> Worn | None:
         """What a hand wears whose surface is at `points` (N, 3) [m, world]; no sleeve that hides it."""
+        if not any(vars(self.spec.wear).values()):
+            return None
         forearm, length = self.forearm, self.library.hand.forearm_length_m if arm is not None else None
 
         def is_seen(sleeve: SleeveChoice) -> bool:
