@@ -139,19 +139,25 @@ class GlRenderer:
         target.clear()
         if with_whole:
             _let_through(target, whole=False)
-        ready: set[int] = set()  # programs that have this view's uniforms
+        uniforms, spheres = _uniforms(view, clip)
+        ready: set[int] = set()  # programs that have them
         for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True)):
             uploaded = self._upload(mesh.layout)
             uploaded.corners.write(array)
             draw = self._draw(mesh.layout, view, bool(shown), int(number == 0) if several else None, with_whole)
             program: Any = draw.program
             if program.glo not in ready:
-                _set_uniforms(program, view, uploaded.shaded_by, clip)
+                for name, values in uniforms.items():
+                    program[name].write(values)
+                if uploaded.shaded_by:
+                    shading = spheres if len(uploaded.shaded_by) == len(spheres) else spheres[list(uploaded.shaded_by)]
+                    program["spheres"].write(shading)
                 ready.add(program.glo)
             texture = self._albedo(mesh.layout, mesh.albedo.shape)
             texture.write(mesh.albedo)
             texture.use(0)
-            uploaded.parts.use(1)
+            if shown:
+                uploaded.parts.use(1)
             draw.render()
 
         box = (slice(y, y + height), slice(x, x + width))
@@ -302,24 +308,19 @@ def corner_arrays(layout: Layout, vertices: np.ndarray, normals: np.ndarray, is_
     return corners
 
 
-def _set_uniforms(program: Any, view: View, shaded_by: tuple[int, ...], clip: np.ndarray) -> None:
-    """Camera, lights and the shading spheres `shaded_by` of one view."""
+def _uniforms(view: View, clip: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Camera and lights of one view, by their names in the shaders, and its (S, 4) shading spheres; as the driver takes them."""
     lights = np.zeros((2, max(1, len(view.light_directions)), 3), np.float32)
     if len(view.light_directions):
         lights[0], lights[1] = view.light_directions, view.light_colors
     lights[1] /= HEADROOM
-    program["clip_from_camera"].write(clip)
-    if shaded_by:
-        spheres = np.empty((len(view.spheres), 4), np.float32)
-        spheres[:, :3], spheres[:, 3] = view.spheres, view.sphere_radius
-        program["spheres"].write(spheres if len(shaded_by) == len(spheres) else spheres[list(shaded_by)])
-    program["light_directions"].write(lights[0])
-    program["light_colors"].write(lights[1])
+    spheres = np.empty((len(view.spheres), 4), np.float32)
+    spheres[:, :3], spheres[:, 3] = view.spheres, view.sphere_radius
+    found = {"clip_from_camera": clip, "light_directions": lights[0], "light_colors": lights[1]}
     if view.sky is not None:
-        program["sky_light"].write((view.sky / HEADROOM).astype(np.float32))
-    else:
-        program["ambient_color"].write((np.asarray(view.ambient) / HEADROOM).astype(np.float32))
-        program["up"].write(np.asarray(view.up, np.float32))
+        return found | {"sky_light": (view.sky / HEADROOM).astype(np.float32)}, spheres
+    ambient = (np.asarray(view.ambient) / HEADROOM).astype(np.float32)
+    return found | {"ambient_color": ambient, "up": np.asarray(view.up, np.float32)}, spheres
 
 
 def _read(target: moderngl.Framebuffer, attachment: int, components: int, name: str, dtype: Any) -> np.ndarray:

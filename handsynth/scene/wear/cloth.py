@@ -80,9 +80,9 @@ def sleeve_albedo(choice: SleeveChoice, length_m: float, wall: float) -> np.ndar
     variant = (choice.folds * 3 + round(choice.turn * 7)) % VARIANTS
     noise = grain()[variant]
     shade, share = _pattern(choice, along, noise[rows:])
-    shade = shade + clouds()[variant, rows:]
     dark = _fold_dark(choice, along)
-    shade -= dark
+    dark -= clouds()[variant, rows:]
+    shade = shade - dark
     if choice.pattern == "denim":  # paler on ridges and edges, where it is worn
         share = share - dark + np.where(along < 24, 60, 0).astype(np.int16)[:, None]
     _add_hem(choice, along, shade, share)
