@@ -156,6 +156,11 @@ def test_no_light_comes_through_a_sleeve(dressed, stage):
         assert len(view.meshes[-1].layout.triangles) < len(whole.layout.triangles)
         assert ((other.depth > 0) != (found.depth > 0)).sum() <= 2, row
         assert (other.parts != found.parts).sum() <= 4, row
+        # Nor is anything of the texture that is not painted.
+        albedo = view.meshes[-1].albedo.copy()
+        albedo[dressed.scenes._rows_shown(recipe) :] = 0
+        dark = replace(view, meshes=(*view.meshes[:-1], replace(view.meshes[-1], albedo=albedo)))
+        np.testing.assert_array_equal(stage.generator.renderer.render(dark).encoded, found.encoded)
         looked_at += 1
     assert looked_at >= 12
 

@@ -83,11 +83,11 @@ class PyrenderRenderer:
     def _mesh(self, mesh: Mesh, is_left: bool):
         """A mesh as pyrender takes it."""
         pyrender, layout = self._pyrender, mesh.layout
-        texture = pyrender.Texture(source=np.ascontiguousarray(mesh.albedo[::-1, :, :3]), source_channels="RGB")
+        texture = pyrender.Texture(source=np.ascontiguousarray(mesh.albedo[..., :3]), source_channels="RGB")  # it turns rows itself
         if layout.material in ROUGHNESS:
             look = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS[layout.material]}
         else:
-            finish = FINISHES[mesh.albedo[::-1, :, 3]]
+            finish = FINISHES[mesh.albedo[..., 3]]
             look = {"metallicRoughnessTexture": pyrender.Texture(source=finish, source_channels="RGB")}
         material = pyrender.MetallicRoughnessMaterial(baseColorTexture=texture, **look)
         primitive = pyrender.Primitive(

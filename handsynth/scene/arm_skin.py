@@ -62,18 +62,24 @@ class ArmTexture:
         self._marks = pores * grain * end, mottling * self._fade * end, veins * grain * end, hair * grain * end
         self._kernels = _smoothing(HARMONICS), _smoothing(2)
 
-    def albedos(self, hands: np.ndarray, rows: Sequence[int], skins: Sequence[ArmSkin]) -> np.ndarray:
-        """(B, A, A, 4) uint8 sRGB albedos of hands -> (N, ALONG, AROUND, 4) of the forearms of its `rows`, row 0 at the wrist."""
+    def albedos(
+        self, hands: np.ndarray, rows: Sequence[int], skins: Sequence[ArmSkin], shown: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """(B, A, A, 4) uint8 sRGB albedos of hands -> (N, ALONG, AROUND, 4) of the forearms of its `rows`, row 0 at the wrist.
+
+        `shown`: how many rows of each will be seen, where a sleeve hides the others; those are white.
+        """
         read = hands.reshape(len(hands), -1, 4)[np.asarray(rows)[:, None, None], self._texels]  # (N, len(INSET), AROUND, 4)
         rim = read[..., :3].sum(1, dtype=np.float64)  # (N, AROUND, 3)
         harmonics, tone = ((kernel @ rim).astype(np.float32) / len(INSET) for kernel in self._kernels)
         rim = rim.astype(np.float32) / len(INSET)
         images = np.full((len(rows), ALONG, AROUND, 4), 255, np.uint8)
         near = self._near
-        for image, own, mark, plain, skin in zip(images, rim, harmonics, tone, skins, strict=True):
-            pores, mottling, veins, hair = (pattern[skin.variant] for pattern in self._marks)
+        ends = [ALONG] * len(rows) if shown is None else [min(max(end, near), ALONG) for end in shown]
+        for image, own, mark, plain, skin, end in zip(images, rim, harmonics, tone, skins, ends, strict=True):
+            pores, mottling, veins, hair = (pattern[skin.variant, :end] for pattern in self._marks)
             shade = 1 + PORES * pores + (MOTTLING[0] + MOTTLING[1] * skin.mottling) * mottling
-            shade *= 1 - 0.01 * skin.tan * self._fade
+            shade *= 1 - 0.01 * skin.tan * self._fade[:end]
             shade -= (HAIR * skin.hair) * hair
             vein = skin.veins * veins
             for k in range(3):
@@ -81,7 +87,7 @@ class ArmTexture:
                 colour[near:] *= plain[:, k]
                 rest = mark[:, k] + self._own[:near] * (own - mark)[:, k] + self._fade[:near] * (plain - mark)[:, k]
                 colour[:near] *= rest
-                image[..., k] = np.clip(np.rint(colour, out=colour), 0, 255, out=colour)
+                image[:end, :, k] = np.clip(np.rint(colour, out=colour), 0, 255, out=colour)
         return images
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.recipe.recipe import Recipe
 from handsynth.render.layers import Layout, Mesh, View
-from handsynth.scene.arm import Arm
-from handsynth.scene.arm_skin import ArmSkin, ArmTexture
+from handsynth.scene.arm import POLE_M, Arm
+from handsynth.scene.arm_skin import ALONG, ArmSkin, ArmTexture
 from handsynth.scene.layouts import arm_layout, hand_layout
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.spheres import arm_spheres, make_spheres, sphere_centres
@@ -39,10 +39,19 @@ class SceneStage:
                 skin = self._skin
                 self._arm_texture = ArmTexture(self._required_arm(), self._hand.faces, skin.uv, skin.uv_faces, skin.size)
             rows = list(choices)
-            for row, image in zip(rows, self._arm_texture.albedos(albedos, rows, skins), strict=True):
+            shown = [self._rows_shown(recipes[row]) for row in rows]
+            for row, image in zip(rows, self._arm_texture.albedos(albedos, rows, skins, shown), strict=True):
                 found[row] = image
         self.dress.paint(recipes, albedos, found)
         return found
+
+    def _rows_shown(self, recipe: Recipe) -> int:
+        """How many rows of its forearm's texture a sleeve leaves to be seen."""
+        if recipe.worn is None or recipe.worn.sleeve is None:
+            return ALONG
+        arm = self._required_arm()
+        end = arm.places[self.dress.rings_shown(recipe.worn.sleeve) - 1]
+        return int(np.ceil(end / (arm.length_m + POLE_M) * ALONG)) + 2
 
     def views(
         self,

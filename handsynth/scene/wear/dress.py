@@ -112,7 +112,8 @@ class Dress:
 
     def rings_shown(self, sleeve: SleeveChoice) -> int:
         """How many rings of a forearm, from the rim on, a sleeve leaves to be drawn."""
-        return int(np.searchsorted(self._arm.places, self._sleeve.maker.hidden_from(sleeve) + HIDDEN_M)) + 1
+        places = self._arm.places
+        return min(int(np.searchsorted(places, self._sleeve.maker.hidden_from(sleeve) + HIDDEN_M)) + 1, len(places))
 
     def _on_arms(self, name: str, pieces: list[_Piece], recipes: Sequence[Recipe], hands: CameraHands) -> np.ndarray:
         """(N, V, 3) vertices of things on forearms, not mirrored."""
