@@ -32,6 +32,7 @@ def annotate(
     ambient: np.ndarray,
     backgrounds: Sequence[dict[str, Any]],
     worn: Worn = (),
+    skies: Sequence[np.ndarray | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Labels of a batch: the fields of core.sample.FIELDS as plain values, for each sample.
 
@@ -44,6 +45,7 @@ def annotate(
         ambient: (B, 3) ambient light as rendered, linear RGB.
         backgrounds: what is known of each image behind a hand, see FIELDS.
         worn: surfaces of what each hand wears; nothing where no hand wears anything.
+        skies: (9, 3) ambient light by direction as rendered; None where it has none.
     """
     vertices, keypoints, K = hands.vertices.astype(np.float64), hands.keypoints, np.round(hands.K, 6)
     xy = np.round(project(keypoints, K), 4)
@@ -74,9 +76,12 @@ def annotate(
     }
     same = {"schema": SCHEMA, "dataset": dataset, "image_size": size, "fingertip_table": model.fingertip_table}
     labels = []
-    for recipe, background, *values in zip(recipes, backgrounds, *(column.tolist() for column in columns.values()), strict=True):
+    skies = [None] * len(recipes) if skies is None else skies
+    lists = (column.tolist() for column in columns.values())
+    for recipe, background, sky, *values in zip(recipes, backgrounds, skies, *lists, strict=True):
         own = {"index": recipe.index, "side": recipe.side, "beta": list(recipe.beta), "recipe": recipe.to_dict()}
         own["clothing"] = recipe.worn.clothing if recipe.worn else []
         own["arm"] = recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}
+        own |= {} if sky is None else {"sky_used": sky.tolist()}
         labels.append(same | own | {"background": background} | dict(zip(columns, values, strict=True)))
     return labels

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from handsynth.assets.environments.read import openexr_version
 from handsynth.assets.library import open_library
 from handsynth.assets.manifest import check_assets
 from handsynth.core.errors import AssetError
@@ -38,6 +39,9 @@ def examine(assets: Path) -> list[Check]:
         ),
         *_cache(assets),
     ]
+    version = openexr_version()
+    missing = "no .exr panorama can be read by --environments (.hdr can): pip install 'handsynth[exr]'"
+    checks.append(Check("OpenEXR", version is not None, False, f"OpenEXR {version}" if version else missing))
     for status in check_assets(assets):
         checks.append(Check(status.asset.name, status.state == "prepared", False, status.detail))
     return checks

@@ -21,6 +21,7 @@ from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer
 from handsynth.scene.assemble import SceneStage
 from handsynth.scene.pose import PoseStage
+from handsynth.scene.sky import ambient_skies
 from handsynth.scene.texture import TextureStage, texture_size
 from handsynth.visibility import beside_hand
 
@@ -64,8 +65,10 @@ class Generator:
         with profile.stage("background"):
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
+            skies = ambient_skies(batch, behind, ambient, library.environments)
         with profile.stage("render"):
-            layers = self.renderer.render_many(self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn), rendered)
+            views = self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn, skies)
+            layers = self.renderer.render_many(views, rendered)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand
                 raise HandsynthError(f"sample {recipe.index}: the renderer ({self.driver}) returned an empty image")
@@ -76,7 +79,7 @@ class Generator:
                 library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
                 for recipe, number in zip(batch, used, strict=True)
             ]
-            labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds, worn)
+            labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds, worn, skies)
         passes = [{name: getattr(layer, name) for name in rendered} for layer in layers]
         scenes = [
             beside_hand(library.hand, arm, things) if SCENE in spec.passes else None
@@ -107,7 +110,8 @@ def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> n
 
 def library_of(spec: DatasetSpec, assets: Path) -> Library:
     """The library that a spec names."""
-    return open_library(spec.hand, spec.textures, spec.backgrounds, assets, spec.exclude_no_derivatives, spec.annotations)
+    source = spec.hand, spec.textures, spec.backgrounds, assets
+    return open_library(*source, spec.exclude_no_derivatives, spec.annotations, spec.environments)
 
 
 def _make_renderer(spec: DatasetSpec, device: int) -> Renderer:

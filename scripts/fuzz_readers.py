@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environment_files import indoors, outdoors, panorama, write_exr, write_hdr
 from image_files import animation, tiff
 from licensed_files import python2_pickle
 from photo_labels import photos_content, predictions_content
@@ -351,7 +352,7 @@ def read_photographs(data: bytes, folder: Path) -> None:
     from handmesh.evaluation.photo_scores import group_rows, read_predictions
 
     (folder / "photos.json").write_bytes(data)
-    (folder / "good.json").write_text(json.dumps(photos_content()))
+    (folder / "good.json").write_text(json.dumps(photos_content()), encoding="utf-8")
     if data.lstrip()[:1] == b"[":
         photos = read_photos(folder / "good.json")
         group_rows(photos, {"other": read_predictions(folder / "photos.json", photos)})
@@ -377,6 +378,20 @@ def read_coco(data: bytes, folder: Path) -> None:
     assert all("\n" not in note for note in found.notes)
     for index in range(len(found)):
         found.read(index)
+
+
+def read_environment(data: bytes, folder: Path) -> None:
+    """A folder with one environment map; what is accepted is light."""
+    from handsynth.assets.environments.folder import open_environments
+
+    os.environ["HANDSYNTH_CACHE"] = str(folder / "cache")
+    (folder / "maps").mkdir(exist_ok=True)
+    (folder / "maps" / "map.hdr").write_bytes(data)
+    found = open_environments(folder / "maps")
+    assert all("\n" not in note for note in found.notes)
+    for light in found.maps:
+        assert np.isfinite(np.concatenate([light.sky.ravel(), light.lamp_direction, light.lamp_color])).all()
+        assert light.lamp_color.min() >= 0
 
 
 def read_spec(data: bytes, folder: Path) -> None:
@@ -457,6 +472,22 @@ def _videos() -> list[bytes]:
             film.write(cv2.resize(rng.integers(0, 256, (8, 10, 3), np.uint8), (80, 64)))
         film.release()
         files.append(path.read_bytes())
+    return files
+
+
+def _environments() -> list[bytes]:
+    """Small maps: Radiance with and without run lengths, and OpenEXR in seven compressions."""
+    import cv2
+    import OpenEXR
+
+    files = [write_hdr(WORLD / "maps" / "a.hdr", panorama(outdoors(np.array([0.6, 0.6, -0.5])), 16)).read_bytes()]
+    light = panorama(indoors(np.array([1.0, 0.2, 0.1])), 16)
+    flat = cv2.imencode(".hdr", light, [cv2.IMWRITE_HDR_COMPRESSION, cv2.IMWRITE_HDR_COMPRESSION_NONE])[1]
+    files.append(flat.tobytes())
+    for name in ("NO", "RLE", "ZIPS", "ZIP", "PIZ", "B44", "DWAA"):
+        header = {"compression": getattr(OpenEXR, f"{name}_COMPRESSION")}
+        for kind in (np.float16, np.float32):
+            files.append(write_exr(WORLD / "maps" / "a.exr", {"RGB": light.astype(kind)}, **header).read_bytes())
     return files
 
 
@@ -560,6 +591,7 @@ def make_readers() -> dict[str, Reader]:
             _coco_images,
         ),
         Reader("photos", lambda rng: json_bytes(rng, rng.choice([photos_content(), predictions_content()])), read_photographs),
+        Reader("environment", of(_environments()), read_environment),
         Reader("spec", any_of(of(specs), yaml_values), read_spec),
         Reader("recipe", lambda rng: json_bytes(rng, rng.choice(recipes)), read_recipe),
         Reader("shard", any_of(of([shard]), lambda rng: _tar(rng, shard), lambda rng: _tar(rng, shard)), read_shard, _beside),

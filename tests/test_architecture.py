@@ -146,9 +146,10 @@ def opens_text(call: ast.AST) -> bool:
 def test_no_dependency_is_undeclared(graph):
     """Whatever the package imports is named in pyproject.toml, or comes with what is."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["farm"]
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + extras["farm"] + extras["exr"]
     names = {"".join(c if c.isalnum() or c in "-_" else " " for c in text).split()[0].lower() for text in declared}
-    module_of = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    module_of = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "openexr": "OpenEXR"}
     known = {module_of.get(name, name) for name in names} | {"OpenGL", "mpl_toolkits"}  # with pyrender and matplotlib
     modules = [m for m in graph.modules if m.startswith("handsynth")]
     imported = {name.partition(".")[0] for m in modules for name in graph.find_modules_directly_imported_by(m)}

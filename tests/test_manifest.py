@@ -29,7 +29,7 @@ def assets(tmp_path) -> Path:
 def test_every_asset_is_described():
     """Each entry has a licence, a site, what to type and what to do without; names and prepared files are their own."""
     assets = list_assets()
-    assert {asset.name for asset in assets} == {"mano", "pose_prior", "html", "coco"}
+    assert {asset.name for asset in assets} == {"mano", "pose_prior", "html", "coco", "environments"}
     for asset in assets:
         for field in ("title", "site", "licence", "prepare", "instead", "dataset", "files"):
             assert getattr(asset, field), (asset.name, field)
@@ -44,14 +44,26 @@ def test_top_level_manifest_is_the_packages(request):
 
 def test_nothing_prepared(tmp_path):
     """In an empty or absent folder every prepared asset is missing, with the site and the command to type."""
-    assert states(tmp_path / "nowhere") == {"mano": "missing", "pose_prior": "missing", "html": "missing", "coco": "used in place"}
+    assert states(tmp_path / "nowhere") == {
+        "mano": "missing",
+        "pose_prior": "missing",
+        "html": "missing",
+        "coco": "used in place",
+        "environments": "used in place",
+    }
     for status in check_assets(tmp_path):
         assert status.asset.prepare in status.detail
 
 
 def test_prepared_assets_are_seen(assets):
     """What prepare wrote is found; the pose prior, which was not there, is still missing."""
-    assert states(assets) == {"mano": "prepared", "pose_prior": "missing", "html": "prepared", "coco": "used in place"}
+    assert states(assets) == {
+        "mano": "prepared",
+        "pose_prior": "missing",
+        "html": "prepared",
+        "coco": "used in place",
+        "environments": "used in place",
+    }
 
 
 def test_pose_prior_is_seen(tmp_path, assets):

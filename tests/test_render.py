@@ -325,3 +325,19 @@ def test_both_renderers_show_a_sky(ball, stage, pyrender_renderer):
         a, b = (light_of(layers, inside) for layers in (ours, theirs))
         assert np.corrcoef(a.sum(1), b.sum(1))[0, 1] > 0.8
         np.testing.assert_allclose(a.mean(0), b.mean(0), rtol=0.15)
+
+
+def test_both_renderers_have_textures_the_right_way_up(stage, ball, pyrender_renderer):
+    """Row 0 of a texture is v = 0: a ball whose v grows downwards is red above and blue below."""
+    (mesh,) = ball.meshes
+    v = (mesh.vertices[:, 1] / 0.05 + 1) / 2
+    albedo = np.zeros((8, 8, 4), np.uint8)
+    albedo[:4], albedo[4:] = (255, 0, 0, 255), (0, 0, 255, 255)
+    layout = replace(mesh.layout, corner_uv=np.stack([np.full_like(v, 0.5), v], -1))
+    view = replace(ball, meshes=(replace(mesh, layout=layout, albedo=albedo),))
+    for renderer in (stage.generator.renderer, pyrender_renderer):
+        encoded = renderer.render(view).encoded.astype(int)
+        rows = np.nonzero(encoded[..., 3].any(1))[0]
+        above, below = encoded[rows[0] + 10], encoded[rows[-1] - 10]
+        assert above[:, 0].sum() > 2 * above[:, 2].sum()
+        assert below[:, 2].sum() > 2 * below[:, 0].sum()

@@ -19,7 +19,7 @@ from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError
 from handsynth.core.files import write_file
 from handsynth.core.index import canonical_json, read_index
-from handsynth.core.sample import ADDED, NULLABLE, decode_labels, decode_npy, encode_npy, field_shapes
+from handsynth.core.sample import ADDED, NULLABLE, OPTIONAL, decode_labels, decode_npy, encode_npy, field_shapes
 from handsynth.core.shard import Members, read_shard, shard_name, write_shard
 
 
@@ -257,7 +257,7 @@ INDEX = {"schema": SCHEMA, "num_shapes": 10}
 
 
 def test_labels_are_checked_field_by_field():
-    """Complete labels pass; without any one field, or with it in another shape or not finite, they are refused by its name."""
+    """Complete labels pass; without any one field but an optional one, or with it in another shape, they are refused."""
     assert decode_labels({"json": canonical_json(_labels())}, "sample", INDEX) == _labels()
     for name, shape in field_shapes(SCHEMA, 10).items():
         wrong: list[Any] = [None] if name in ("schema", "background") else []
@@ -285,6 +285,9 @@ def test_labels_are_checked_field_by_field():
             with pytest.raises(HandsynthError, match=name):
                 decode_labels({"json": json.dumps(_labels() | {name: value}).encode()}, "sample", INDEX)
         without = {k: v for k, v in _labels().items() if k != name}
+        if name in OPTIONAL:
+            assert decode_labels({"json": canonical_json(without)}, "sample", INDEX) == without
+            continue
         with pytest.raises(HandsynthError, match=name):
             decode_labels({"json": canonical_json(without)}, "sample", INDEX)
 

@@ -31,7 +31,7 @@ from handsynth.recipe.spec import (
 )
 
 ASSETS = {"hand": "a", "poses": "b", "skin": "c", "backgrounds": "d"}
-PATHS = ("hand", "textures", "backgrounds", "annotations")
+PATHS = ("hand", "textures", "backgrounds", "annotations", "environments")
 """Keys that say where assets come from; what they lead to counts, they do not."""
 
 
@@ -238,9 +238,9 @@ def test_relative_paths_mean_the_folder_of_the_file(tmp_path, monkeypatch):
         assert Path(spec.textures).resolve() == tmp_path / "skin.npz"
         assert Path(spec.annotations) == tmp_path / "specs/a.json"
     path.write_text("name: x\nsamples: 5\nhand: mano\ntextures: html\nbackgrounds: ~/images")
-    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["mano", "html", str(tmp_path / "home/images"), "auto"]
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["mano", "html", str(tmp_path / "home/images"), "auto", "none"]
     path.write_text("name: x\nsamples: 5\nbackgrounds: /data/images\nannotations: none")
-    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images", "none"]
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images", "none", "none"]
 
 
 def test_minus_zero_is_zero():
@@ -290,6 +290,8 @@ def test_identity_changes_with_every_field(key):
     if key in ("pose.order", "camera.order"):
         owner[leaf] = {"pose": "bank", "camera": "grid"}[group]
         values["samples"] = 895 * 64 if group == "pose" else 37 * 72 * 32
+    if key == "light.ambient_order":
+        owner[leaf] = 0
     assert dataset_identity(spec_from_dict(values, "spec"), ASSETS) != before
 
 

@@ -677,7 +677,9 @@ def test_a_dataset_is_replayed_where_its_assets_lie_elsewhere(out, tiny_world, t
     shutil.copy(tiny_world.folder / "skin.npz", tmp_path / "other.npz")
     gone = {"hand": "/gone/hand.npz", "textures": "/gone/skin.npz", "backgrounds": "/gone/images"}
     edit_index(out, lambda index: index["spec"].update(gone))
-    with pytest.raises(AssetError, match=r"/gone/hand\.npz.*--hand, --textures, --backgrounds and --annotations say where"):
+    with pytest.raises(
+        AssetError, match=r"/gone/hand\.npz.*--hand, --textures, --backgrounds, --annotations and --environments say where"
+    ):
         replay(out, [0], tiny_world.assets)
     here = Here("toy", str(tmp_path / "other.npz"), str(tmp_path / "other images"))
     assert all(r.faithful and r.same_driver for r in replay(out, [0, 11], tiny_world.assets, here))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from handsynth.assets.backgrounds.open import open_backgrounds
 from handsynth.assets.backgrounds.procedural.scenes import Scenes
 from handsynth.assets.backgrounds.protocol import Backgrounds
+from handsynth.assets.environments.folder import Environments, open_environments
 from handsynth.assets.skins.painter.basis import COMPONENTS, LICENCE, embedded_skin, skin_identity, skin_path
 from handsynth.assets.skins.skin import SkinModel, layout_fits, load_skin
 from handsynth.assets.store import file_sha256
@@ -28,11 +29,13 @@ class Library:
     bank: PoseBank
     backgrounds: Backgrounds
     skin_source: "SkinSource"
+    environments: Environments | None = None
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of hand, poses, skin and backgrounds."""
-        return {
+        """SHA-256 of hand, poses, skin and backgrounds, and of environments where there are any."""
+        more = {} if self.environments is None else {"environments": self.environments.digest}
+        return more | {
             "hand": self.hand.digest,
             "poses": self.bank.digest,
             "skin": self.skin_source.digest,
@@ -42,7 +45,13 @@ class Library:
     @property
     def licences(self) -> dict[str, str]:
         """One line for each part that has a licence."""
-        return {"hand": self.hand.licence, "skin": self.skin_source.licence, "backgrounds": self.backgrounds.licence}
+        more = {} if self.environments is None else {"environments": self.environments.licence}
+        return more | {"hand": self.hand.licence, "skin": self.skin_source.licence, "backgrounds": self.backgrounds.licence}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people: what was found beside backgrounds and environments, and which of them are left out."""
+        return (*self.backgrounds.notes, *(self.environments.notes if self.environments is not None else ()))
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Makes what is made once and kept in the cache: the embedded skin and scenes. `say` tells people why they wait.
@@ -81,9 +90,15 @@ class SkinSource(NamedTuple):
 
 
 def open_library(
-    hand: str, textures: str, backgrounds: str, assets: Path, exclude_no_derivatives: bool = False, annotations: str = "auto"
+    hand: str,
+    textures: str,
+    backgrounds: str,
+    assets: Path,
+    exclude_no_derivatives: bool = False,
+    annotations: str = "auto",
+    environments: str = "none",
 ) -> Library:
-    """Opens what a spec names (see DatasetSpec.hand, textures, backgrounds, annotations). Raises AssetError saying what to type."""
+    """Opens what a spec names (see ASSET_NAMES of recipe.spec). Raises AssetError saying what to type."""
     model, bank = open_hand(hand, assets), open_poses(hand, assets)
     folder = None if backgrounds == "scenes" else Path(backgrounds)
     return Library(
@@ -91,6 +106,7 @@ def open_library(
         bank=bank,
         backgrounds=open_backgrounds(folder, annotations=annotations, exclude_no_derivatives=exclude_no_derivatives),
         skin_source=_open_skin(textures, model, assets),
+        environments=None if environments == "none" else open_environments(Path(environments)),
     )
 
 

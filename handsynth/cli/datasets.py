@@ -10,6 +10,7 @@ from handsynth.cli.options import (
     AssetsOpt,
     BackgroundsOpt,
     DeviceOpt,
+    EnvironmentsOpt,
     HandOpt,
     IndexArg,
     JsonOpt,
@@ -32,6 +33,7 @@ def verify(
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
+    environments: EnvironmentsOpt = None,
     textures: TexturesOpt = None,
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
@@ -39,11 +41,12 @@ def verify(
 ) -> None:
     """Hashes, schema, gaps, labels against geometry and pixels; exit code 1 on any fault.
 
-    --hand, --backgrounds, --annotations, --textures and --device are for datasets made elsewhere: where the same assets lie here.
+    --hand, --backgrounds, --annotations, --environments, --textures and --device are for datasets made elsewhere: where the same
+    assets lie here.
     """
     from handsynth.dataset.verify import verify as run_verify
 
-    here = _here(hand, textures, backgrounds, annotations, device)
+    here = _here(hand, textures, backgrounds, annotations, environments, device)
     findings = run_verify(out, assets_of(assets), replay, here)
     if as_json:
         print_json(vars(findings))
@@ -73,6 +76,7 @@ def replay(
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
+    environments: EnvironmentsOpt = None,
     textures: TexturesOpt = None,
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
@@ -80,11 +84,12 @@ def replay(
 ) -> None:
     """Make one sample again from its stored recipe and compare every member; exit code 1 when they differ.
 
-    --hand, --backgrounds, --annotations, --textures and --device are for datasets made elsewhere: where the same assets lie here.
+    --hand, --backgrounds, --annotations, --environments, --textures and --device are for datasets made elsewhere: where the same
+    assets lie here.
     """
     from handsynth.dataset.replay import replay as run_replay
 
-    here = _here(hand, textures, backgrounds, annotations, device)
+    here = _here(hand, textures, backgrounds, annotations, environments, device)
     found = run_replay(out, [index], assets_of(assets), here)[0]
     if as_json:
         print_json({"index": index, "equal": found.equal, "different": found.different, "same_driver": found.same_driver})
@@ -96,11 +101,14 @@ def replay(
         raise typer.Exit(1)
 
 
-def _here(hand: str | None, textures: str | None, backgrounds: str | None, annotations: str | None, device: str) -> "Here":
+def _here(
+    hand: str | None, textures: str | None, backgrounds: str | None, annotations: str | None, environments: str | None, device: str
+) -> "Here":
     """Where the assets of a dataset that was made elsewhere lie on this machine."""
     from handsynth.dataset.replay import Here
 
-    places = {key: place(key, text) for key, text in (("backgrounds", backgrounds), ("annotations", annotations)) if text}
+    named = {"backgrounds": backgrounds, "annotations": annotations, "environments": environments}
+    places = {key: place(key, text) for key, text in named.items() if text}
     return Here(hand, textures, **places, device=device)
 
 

@@ -10,6 +10,7 @@ from handsynth.cli.options import (
     AssetsOpt,
     BackgroundsOpt,
     DeviceOpt,
+    EnvironmentsOpt,
     HandOpt,
     IndicesOpt,
     JsonOpt,
@@ -47,6 +48,7 @@ def generate(
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
+    environments: EnvironmentsOpt = None,
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
@@ -70,7 +72,8 @@ def generate(
         raise UsageError("--jobs is for this machine; with --backend dask the cluster's workers are the jobs: leave it out")
     chosen = spec_of(
         spec, seed=seed, shard_size=shard_size, passes=passes, hand=hand, backgrounds=backgrounds,
-        annotations=annotations, textures=textures, renderer=renderer, exclude_no_derivatives=no_derivatives,
+        annotations=annotations, environments=environments, textures=textures, renderer=renderer,
+        exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
     run = RunConfig(jobs, nodes, rank, overwrite, scheduler, device, profile)
     try:

@@ -22,6 +22,7 @@ ShardSizeOpt = Annotated[int | None, typer.Option("--shard-size", help="samples 
 PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv,amodal,scene: more of each sample")]
 HandOpt = Annotated[str | None, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")]
 BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of images, COCO or any; or: scenes")]
+EnvironmentsOpt = Annotated[str | None, typer.Option("--environments", help="light: folder of .hdr or .exr maps, or: none")]
 AnnotationsOpt = Annotated[
     str | None, typer.Option("--annotations", help="COCO annotations of the backgrounds: auto (looked for), none, or a file")
 ]
@@ -42,13 +43,13 @@ def spec_of(name: str, **overrides: Any) -> "DatasetSpec":
     changes = {key: value for key, value in overrides.items() if value is not None and value is not False}
     if "passes" in changes:
         changes["passes"] = tuple(p for p in changes["passes"].split(",") if p)
-    for key in ("backgrounds", "annotations"):
+    for key in ("backgrounds", "annotations", "environments"):
         changes |= {key: place(key, changes[key])} if key in changes else {}
     return dataclasses.replace(load_spec(name), **changes)
 
 
 def place(key: str, text: str) -> str:
-    """What --backgrounds or --annotations means, wherever a worker is started: one of its words, or a whole path."""
+    """What --backgrounds, --annotations or --environments mean, wherever a worker is started: one of its words or a whole path."""
     from handsynth.recipe.spec import ASSET_NAMES
 
     if text in ASSET_NAMES[key]:
@@ -60,8 +61,8 @@ def place(key: str, text: str) -> str:
 
 
 def show_notes(library: "Library") -> None:
-    """What was found beside the backgrounds, and which of them are left out, on stderr."""
-    for note in library.backgrounds.notes:
+    """What was found beside backgrounds and environments, and which of them are left out, on stderr."""
+    for note in library.notes:
         echo(note, err=True)
 
 

@@ -11,6 +11,7 @@ from handsynth.cli.options import (
     AssetsOpt,
     BackgroundsOpt,
     DeviceOpt,
+    EnvironmentsOpt,
     HandOpt,
     IndicesOpt,
     JsonOpt,
@@ -77,6 +78,7 @@ def recipe(
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
+    environments: EnvironmentsOpt = None,
     textures: TexturesOpt = None,
     assets: AssetsOpt = None,
 ) -> None:
@@ -86,7 +88,9 @@ def recipe(
     from handsynth.generator import library_of
     from handsynth.recipe.samplers import RecipeSampler
 
-    chosen = spec_of(spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations, textures=textures)
+    chosen = spec_of(
+        spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations, environments=environments, textures=textures
+    )
     selected = Selection(samples, indices).indices(chosen.samples)
     library = library_of(chosen, assets_of(assets))
     show_notes(library)
@@ -104,6 +108,7 @@ def preview(
     hand: HandOpt = None,
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
+    environments: EnvironmentsOpt = None,
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
@@ -118,8 +123,8 @@ def preview(
     from handsynth.render.context import check_device
 
     chosen = spec_of(
-        spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations, textures=textures, renderer=renderer,
-        exclude_no_derivatives=no_derivatives,
+        spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations,
+        environments=environments, textures=textures, renderer=renderer, exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
     image_path(sheet)
     check_device(device)

@@ -11,6 +11,7 @@ import numpy as np
 
 from handsynth.core.conventions import CLOTHING, READABLE_SCHEMAS, check_schema
 from handsynth.core.errors import HandsynthError
+from handsynth.core.harmonics import TERMS
 from handsynth.core.shard import Members
 
 SHAPES = -1
@@ -40,6 +41,10 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     "bbox_xyxy": ((4,), "bounds of the projected vertices [px]"),
     "fingertip_table": (None, "name of the vertices that serve as fingertips"),
     "ambient_used": ((3,), "ambient light as rendered, after the background's tint: linear RGB times intensity; null in photos"),
+    "sky_used": (
+        (TERMS, 3),
+        "ambient light by direction as rendered, see core.harmonics: camera frame, linear RGB; only where it has directions",
+    ),
     "background": (
         None,
         "image behind the hand: name, licence, replaced (the drawn one could not be read), coco_id if any",
@@ -59,13 +64,17 @@ ADDED: dict[str, str] = {
     "visible_share": "handsynth/3",
     "arm": "handsynth/3",
     "clothing": "handsynth/3",
+    "sky_used": "handsynth/3",
 }
 """Fields that came after the first schema: labels of an older one may lack them."""
 
 NULLABLE = {"ambient_used", "visible_share"}
 """Fields that may be null: what is not known of a photograph."""
 
-MEASURED = {"ambient_used"}
+OPTIONAL = {"sky_used"}
+"""Fields that labels lack where there is nothing to state."""
+
+MEASURED = {"ambient_used", "sky_used"}
 """Fields that are measured on decoded images: equal with the same codecs, where all others are equal on every machine."""
 
 _FIRST_SHAPES = 10
@@ -152,6 +161,8 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
         raise HandsynthError(f"{where}: schema is {schema!r}, its dataset's is {index['schema']!r:.60}")
     for name, shape in field_shapes(schema, index.get("num_shapes", _FIRST_SHAPES)).items():
         if name not in labels:
+            if name in OPTIONAL:
+                continue
             raise HandsynthError(f"{where}: field {name} is missing")
         if shape is not None and not (labels[name] is None and name in NULLABLE):
             try:

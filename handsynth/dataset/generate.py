@@ -99,7 +99,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     check_device(run.device)
     folder = open_folder(out)
     library = library_of(spec, assets)
-    for note in library.backgrounds.notes:
+    for note in library.notes:
         print(note, file=sys.stderr)
     if spec.arm.probability > 0 and library.hand.rim_turns is None:
         besides = "".join(f", and without {name}" for name in WORN_ON_FOREARM if getattr(spec.wear, name) > 0)

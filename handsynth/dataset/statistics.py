@@ -133,7 +133,7 @@ def plot_cameras(path: Path, spec: DatasetSpec, hand_vertices: np.ndarray, faces
 
 
 def collect_stats(out: Path | str) -> dict[str, Any]:
-    """What a dataset holds, in numbers: views, sizes, visibility, forearms, clothing, brightness, poses, backgrounds.
+    """What a dataset holds, in numbers: views, sizes, visibility, forearms, clothing, brightness, poses, backgrounds, light.
 
     Reads every sample.
     """
@@ -148,6 +148,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     lightness: list[float] = []
     clothing: Counter[str] = Counter()
     arms = 0
+    environments: set[int] = set()
     for entry in index["shards"]:
         for number, members in read_samples(folder, entry["name"]):
             where = f"{entry['name']}, sample {number}"
@@ -167,6 +168,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
             sides[recipe.side] += 1
             poses.add(recipe.pose.bank_index)
             backgrounds.add(recipe.background.index)
+            environments |= {recipe.environment.index} if recipe.environment else set()
     columns["hand_brightness"] = lightness
     quantiles = (0, 5, 50, 95, 100)
     return {
@@ -180,6 +182,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
         "clothing": {name: clothing[name] for name in CLOTHING},
         "bank_poses": len(poses),
         "backgrounds": len(backgrounds),
+        "environments": len(environments),
         "quantiles_percent": list(quantiles),
         **{name: np.round(np.percentile(values, quantiles), 3).tolist() for name, values in columns.items() if values},
     }

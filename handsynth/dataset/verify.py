@@ -60,6 +60,9 @@ OTHER_DEPTH_M, OTHER_DEPTH_SHARE = 0.001, 0.02
 SHARE_ERROR, SHARE_OF_PIXELS = 0.001, 0.05
 """visible_share must be this near to what geometry gives, and to what mask and amodal have, which it counts on a lattice."""
 
+AMBIENT_ERROR = 0.0002
+"""A background lends the ambient light its colour and no brightness; values are rounded to 1e-4."""
+
 MAX_FAULTS = 100
 """After so many faults the search stops."""
 
@@ -260,6 +263,7 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     _check_passes(read, where)
     if labels["schema"] == SCHEMA:
         _check_against_recipe(read, where)
+        _check_light(labels, where)
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
     return read
@@ -299,6 +303,18 @@ def _check_against_recipe(read: _Read, where: str) -> None:
         pixels = read.mask.sum() / (read.layers["amodal"] > 0).sum()
         if abs(pixels - share) > SHARE_OF_PIXELS:
             raise HandsynthError(f"{where}: visible_share is {share}, mask and amodal give {pixels:.4f}")
+
+
+def _check_light(labels: dict[str, Any], where: str) -> None:
+    """`sky_used` is there where the recipe's ambient light has directions, its order 0 is `ambient_used`; no light was added."""
+    recipe = recipe_from_dict(labels["recipe"], where, len(labels["beta"]))
+    if ("sky_used" in labels) != (recipe.ambient.order > 0):
+        raise HandsynthError(f"{where}: sky_used is {'missing' if recipe.ambient.order else 'there'}, against the recipe")
+    used = labels["ambient_used"]
+    if used is None or ("sky_used" in labels and labels["sky_used"][0] != used):
+        raise HandsynthError(f"{where}: ambient_used is {used!r:.60}, not the light of the sample")
+    if np.mean(used) > np.mean(recipe.ambient.color) + AMBIENT_ERROR:
+        raise HandsynthError(f"{where}: ambient_used is brighter than the recipe's ambient light")
 
 
 _PASS_TYPES: dict[str, tuple[type, tuple[int, ...]]] = {

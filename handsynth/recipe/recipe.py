@@ -48,7 +48,7 @@ class Light:
 
     direction_cam: Vector  # unit vector towards the light, camera frame
     color: Vector  # linear RGB times intensity; 1 shows a facing surface at its albedo
-    temperature_k: float
+    temperature_k: float  # 0 for the lamp of an environment
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,19 @@ class Ambient:
     color: Vector  # linear RGB times intensity
     up_cam: Vector  # unit vector, camera frame
     background_tint: float  # 0: own colour, 1: the background's mean colour at the same brightness
+    order: int = 0  # 2: its colour differs by direction, as environment and background have it; 0: only with height
+
+
+@dataclass(frozen=True)
+class EnvironmentChoice:
+    """A measured light (see assets.environments); None in a recipe stands for lamps and background alone.
+
+    Its lamp is the recipe's only light.
+    """
+
+    index: int
+    yaw_deg: float  # how far its panorama is turned to the left
+    intensity: float  # of a map whose light is 1 in all
 
 
 @dataclass(frozen=True)
@@ -115,13 +128,18 @@ class Recipe:
     sensor: SensorChoice
     arm: ArmChoice | None = None
     worn: Worn | None = None
+    environment: EnvironmentChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
         parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background", "sensor")}
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
-        del values["arm"], values["worn"]
-        return values | ({"arm": vars(self.arm)} if self.arm else {}) | ({"worn": self.worn.to_dict()} if self.worn else {})
+        if not self.ambient.order:
+            values["ambient"] = {key: value for key, value in vars(self.ambient).items() if key != "order"}
+        del values["arm"], values["worn"], values["environment"]
+        values |= {"arm": vars(self.arm)} if self.arm else {}
+        values |= {"environment": vars(self.environment)} if self.environment else {}
+        return values | ({"worn": self.worn.to_dict()} if self.worn else {})
 
 
 def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
@@ -134,12 +152,16 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
         "theta": len(recipe.theta) == 48,
         "beta": len(recipe.beta) == num_shapes,
         "lights": len(recipe.lights) <= 3,
+        "ambient.order": recipe.ambient.order in (0, 2),
         "pose": set(recipe.pose.fingers) <= set(FINGERS),
         "camera": 0 < camera.focal_px < 1e6 and 0 < camera.distance_m < 100,
         "background": 0 < background.scale <= 1 and 0 <= background.x <= 1 and 0 <= background.y <= 1 and background.index >= 0,
         "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and 0 <= sensor.noise <= 1,
         "sensor.gains": min(sensor.gains) >= 0 and sensor.noise_key >= 0,
     }
+    if environment := recipe.environment:
+        sane |= {"environment": environment.index >= 0 and recipe.ambient.order == 2 and abs(environment.yaw_deg) <= 360}
+        sane |= {"environment.intensity": 0 <= environment.intensity <= MAX_NUMBER}
     if arm := recipe.arm:
         sane |= {
             "arm": max(abs(arm.flexion_deg), abs(arm.deviation_deg)) <= 90 and abs(arm.twist_deg) <= 180,

@@ -1,5 +1,6 @@
 """Samplers: from (spec, library, index) to every decision of one sample, and the distribution of each. Pure: no order, no clock."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from handsynth.assets.environments.folder import Environments
+from handsynth.assets.environments.light_map import LUMINANCE, map_rotation
 from handsynth.assets.library import Library
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
 from handsynth.core.colour import srgb_value_to_linear
@@ -23,6 +26,7 @@ from handsynth.recipe.recipe import (
     ArmChoice,
     BackgroundChoice,
     CameraChoice,
+    EnvironmentChoice,
     Light,
     PoseChoice,
     Recipe,
@@ -52,6 +56,11 @@ ARM_TRIES, TWIST_LIMIT_DEG = 32, 80.0
 """Draws of a wrist's posture before the hand is left without a forearm; and how far a forearm twists in either direction (as
 WRIST_LIMITS_DEG).
 """
+
+EXPOSED = 1.4, (1.2, 0.3)
+"""A camera exposes for what falls on the hand: so many times an environment's sky, and so many times its lamp, more before the hand
+and less behind it (depth of its direction). Lamps of our own stand here and there and count once; with these figures as few pixels
+of skin are clipped, 2 to 3 %."""
 
 LEAST_SEEN = 0.35
 """Share of the hand's points that no forearm, and no sleeve on it, may take from the camera."""
@@ -113,6 +122,10 @@ class RecipeSampler:
         spec, library, index = self.spec, self.library, hand.index
         alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
         lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
+        environment = None
+        if library.environments is not None:
+            rng = self._stream(index, "environment")
+            environment, lights, ambient = sample_environment(rng, library.environments, lights, ambient)
         left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
         camera = sample_camera(self._stream(index, "camera"), spec.camera, points, spec.image_size, index, FRAME_MARGIN_M)
         arm = self._draw_arm(index, points, camera)
@@ -131,6 +144,7 @@ class RecipeSampler:
             sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
             arm=arm,
             worn=self._draw_worn(index, points, camera, arm),
+            environment=environment,
         )
 
     def _draw_arm(self, index: int, points: np.ndarray, camera: CameraChoice) -> ArmChoice | None:
@@ -276,7 +290,26 @@ def sample_lights(rng: np.random.Generator, spec: LightSpec) -> tuple[tuple[Ligh
     length = math.hypot(x, y - 1, z)
     color = _lamp_color(rng.uniform(*spec.temperature_k), scale * ambient)
     up = rounded_few(x / length, (y - 1) / length, z / length)
-    return tuple(lights), Ambient(color, up, uniform(rng, spec.background_tint))
+    return tuple(lights), Ambient(color, up, uniform(rng, spec.background_tint), spec.ambient_order)
+
+
+def sample_environment(
+    rng: np.random.Generator, environments: Environments, lights: Sequence[Light], ambient: Ambient
+) -> tuple[EnvironmentChoice, tuple[Light, ...], Ambient]:
+    """One of the maps, turned about the vertical; its lamp and its mean light in the place of those that were drawn.
+
+    What of it falls on the hand is as bright as these together, see EXPOSED.
+    """
+    choice, yaw = int(rng.integers(len(environments))), uniform(rng, (0, 360))
+    found = environments.maps[choice]
+    total = float(np.sum([ambient.color, *(light.color for light in lights)], axis=0) @ LUMINANCE)
+    x, y, z = (map_rotation(np.array(ambient.up_cam), yaw) @ found.lamp_direction).tolist()
+    of_sky, (of_lamp, less_behind) = EXPOSED
+    received = of_sky * float(LUMINANCE @ found.sky[0]) + (of_lamp - less_behind * z) * float(LUMINANCE @ found.lamp_color)
+    intensity = round(total / received, DECIMALS)
+    lamp = Light(rounded_few(x, y, z), rounded(found.lamp_color * intensity), 0.0)
+    own = dataclasses.replace(ambient, color=rounded(found.sky[0] * intensity), order=2)
+    return EnvironmentChoice(choice, yaw, intensity), (lamp,), own
 
 
 def _lamp_color(temperature_k: float, intensity: float) -> Any:

@@ -59,6 +59,7 @@ class LightSpec:
     ambient: Range = (0.25, 0.6)  # light from everywhere, more from above
     total: Range = (1.0, 1.9)  # all of it together is scaled to this, as a camera's exposure does
     background_tint: Range = (0.2, 0.8)  # how far the ambient light takes the background's mean colour
+    ambient_order: int = 0  # 2: ambient light differs by direction, as the background has it; 0: only by height
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class DatasetSpec:
     textures: str = "auto"  # "auto" (HTML when prepared and the hand is MANO, else embedded), "html", "embedded" or a file
     backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images
     annotations: str = "auto"  # COCO annotations of a folder: "auto" (looked for), "none" (people are not left out) or a file
+    environments: str = "none"  # a folder of .hdr or .exr panoramas whose light is used, see assets.environments; or "none"
     exclude_no_derivatives: bool = False  # leave out backgrounds whose licence forbids derivatives
     renderer: str = "moderngl"
     passes: tuple[str, ...] = ()
@@ -154,7 +156,7 @@ class DatasetSpec:
 
 ASSET_NAMES = {
     "hand": {"auto", "mano", "embedded", "toy"}, "textures": {"auto", "html", "embedded"}, "backgrounds": {"scenes"},
-    "annotations": {"auto", "none"},
+    "annotations": {"auto", "none"}, "environments": {"none"},
 }  # fmt: skip
 """Keys of a spec that say where assets come from, and the words that are no path there."""
 
@@ -257,7 +259,8 @@ def _without_minus_zero(value: Any, levels: int = 3) -> Any:
 def dataset_identity(spec: DatasetSpec, assets: dict[str, str]) -> str:
     """SHA-256 over schema, generator's version, spec and asset digests: equal ones mean equal samples (on one driver and codec).
 
-    ASSET_NAMES do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds" to digests.
+    ASSET_NAMES do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds", and
+    "environments" where there are any, to digests.
     """
     code = {"schema": SCHEMA, "generator_version": GENERATOR_VERSION}
     return recorded_identity(code | {"spec": spec_to_dict(spec), "assets": assets})
@@ -271,6 +274,8 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
         spec.pop("arm", None)  # what is never drawn decides nothing
     if not any(spec.get("wear", {}).values()):
         spec.pop("wear", None)
+    if isinstance(spec.get("light"), dict) and not spec["light"].get("ambient_order"):
+        spec["light"] = {key: value for key, value in spec["light"].items() if key != "ambient_order"}
     return hashlib.sha256(canonical_json({key: index[key] for key in keys} | {"spec": spec})).hexdigest()
 
 
@@ -325,6 +330,7 @@ def _check(spec: DatasetSpec) -> None:
     )
     for key in ("key_intensity", "fill_intensity", "ambient", "total"):
         require(0 <= getattr(spec.light, key)[0] and getattr(spec.light, key)[1] <= 10, f"light.{key}", "within 0 and 10")
+    require(spec.light.ambient_order in (0, 2), "light.ambient_order", "0 or 2")
     require(0 <= spec.light.background_tint[0] and spec.light.background_tint[1] <= 1, "light.background_tint", "within 0 and 1")
     require(0 < spec.background.scale[0] and spec.background.scale[1] <= 1, "background.scale", "within 0 (excluded) and 1")
     require(

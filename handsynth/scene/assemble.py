@@ -61,6 +61,7 @@ class SceneStage:
         arm_albedos: Sequence[np.ndarray | None],
         ambient: np.ndarray,
         worn: Sequence[tuple[WornMesh, ...]] = (),
+        skies: Sequence[np.ndarray | None] | None = None,
     ) -> list[View]:
         """The batch as a renderer takes it: a hand, what it wears, and where there is one its forearm.
 
@@ -71,6 +72,7 @@ class SceneStage:
             arm_albedos: of `arm_albedos`.
             ambient: (B, 3) ambient light, linear RGB.
             worn: of the dress; without it nothing is.
+            skies: of scene.sky; None for plain ambient light.
         """
         centres = sphere_centres(self._spheres, hands.joints, hands.vertices[:, self._hand.fingertips])
         arms = self._arm_spheres(hands)
@@ -100,6 +102,7 @@ class SceneStage:
                 ambient=ambient[row],
                 up=np.array(recipe.ambient.up_cam),
                 is_left=bool(hands.is_left[row]),
+                sky=None if skies is None else skies[row],
             )
             views.append(view)
         return views

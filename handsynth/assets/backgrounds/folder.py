@@ -90,8 +90,8 @@ def read_background(root: Path, name: str) -> np.ndarray:
         raise ImageError(f"{name}: {error}") from error
 
 
-def list_folder(root: Path) -> Listing:
-    """The files under `root`.
+def list_folder(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES, what: str = "background") -> Listing:
+    """The files under `root`; `what` they are, for messages.
 
     Images are recognised by the ending of the name; hidden files are ignored; symbolic links count only while they stay inside
     the folder. Raises AssetError when `root` itself cannot be listed.
@@ -103,16 +103,14 @@ def list_folder(root: Path) -> Listing:
 
     def stop_at_root(error: OSError) -> None:
         if error.filename == str(root):
-            raise AssetError(
-                f"the background folder {root} cannot be listed ({error.strerror}): give --backgrounds another"
-            ) from error
+            raise AssetError(f"the {what} folder {root} cannot be listed ({error.strerror}): give --{what}s another") from error
 
     for folder, folders, files in os.walk(root, onerror=stop_at_root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(folder).relative_to(root).as_posix()
         for file in files:
             suffix = os.path.splitext(file)[1].lower()
-            if file.startswith(".") or (suffix not in IMAGE_SUFFIXES and suffix != ".json"):
+            if file.startswith(".") or (suffix not in suffixes and suffix != ".json"):
                 continue
             path = os.path.join(folder, file)
             reason, status = _look(path, root)
@@ -166,8 +164,8 @@ def _check_all(listing: Listing) -> dict[str, str | None]:
     return verdicts
 
 
-def list_digest(kind: str, rows: Iterable[tuple[str, int, str]]) -> str:
-    """SHA-256 of an ordered list of (name, bytes, licence)."""
+def list_digest(kind: str, rows: Iterable[tuple[str, int | str, str]]) -> str:
+    """SHA-256 of an ordered list of (name, bytes or what else identifies the content, licence)."""
     digest = hashlib.sha256(kind.encode())
     for row in rows:
         digest.update(json.dumps(row).encode() + b"\n")
