@@ -248,6 +248,7 @@ def _labels() -> dict:
         "fingertip_table": "t",
         "background": {"name": "n", "licence": "l", "replaced": False},
         "arm": None,
+        "clothing": [],
         "recipe": {},
     }
 
@@ -265,6 +266,8 @@ def test_labels_are_checked_field_by_field():
             good = _labels()[name]
             wrong += [3, [], {}, *(good | {key: 1.5} for key in good), good | {"coco_id": []}]
             wrong += [{k: v for k, v in good.items() if k != key} for key in good]
+        if name == "clothing":
+            wrong += [3, "watch", {}, ["hat"], [None], ["watch", "watch"]]
         if name == "arm":
             good = {"flexion_deg": 1.5, "deviation_deg": -2, "twist_deg": 0.0}
             assert decode_labels({"json": canonical_json(_labels() | {"arm": good})}, "sample", INDEX)["arm"] == good
