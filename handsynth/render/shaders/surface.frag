@@ -1,7 +1,7 @@
 #version 330 core
 // Surfaces in linear light, by what gl.py defines:
 //   SKIN       wrapped diffuse whose red reaches past the terminator, and a soft highlight with Fresnel;
-//   FINISHED   texels say by their alpha how they shine, from cloth to metal; with SKIN, opaque ones are skin;
+//   FINISHED   texels say by their alpha how they shine, from cloth to metal; with SKIN, opaque ones are bare skin;
 //   MATT       cloth, lit at corners.
 
 uniform sampler2D albedo;                  // sRGB, and with FINISHED the finish, see render/layers.py
@@ -45,26 +45,37 @@ vec3 to_linear(vec3 c) { return c * (c * (c * 0.305306011 + 0.682171111) + 0.012
 vec3 diffuse(float cosine) { return max(cosine * WRAP_SCALE + WRAP_SHIFT, 0.0); }
 
 #ifdef SKIN
-vec3 skin(vec3 color) {
+// Skin; with FINISHED, the share `layer` of it lies below something that shines as much as `shine`.
+vec3 skin(vec3 color, float layer, float shine) {
     float unit = inversesqrt(dot(normal, normal));
     float facing = dot(normal, view) * unit;
     float grazing = 1.0 - clamp(facing, 0.0, 1.0);
     float grazing2 = grazing * grazing;
     float fresnel = F0 + (0.5 - 0.5 * F0) * grazing2 * grazing2 * grazing;
 
+#ifdef FINISHED
+    float smooth_fresnel = layer * shine * (0.04 + 0.6 * grazing2 * grazing2 * grazing);
+    fresnel *= 1.0 - layer;
+    vec3 light = ambient * (color * sky.x + (fresnel + smooth_fresnel) * sky.y);
+#else
     vec3 light = ambient * (color * sky.x + fresnel * sky.y);
+#endif
     for (int k = 0; k < LIGHTS; ++k) {
         float cosine = normal_light[k] * unit;
         // Two lobes about the mirrored view: oil on the skin and its rough relief (Phong, exponents 10 and 3, normalised).
         float spread = max(2.0 * facing * cosine - view_light[k], 0.0), s2 = spread * spread, s4 = s2 * s2;
         float gloss = fresnel * (2.7 * s4 * s4 + 1.05 * spread) * s2 * clamp(cosine * 4.0, 0.0, 1.0);
+#ifdef FINISHED
+        float s16 = s4 * s4 * s4 * s4;
+        gloss += smooth_fresnel * 16.0 * s16 * s16 * s16 * clamp(cosine * 4.0, 0.0, 1.0);
+#endif
         light += lamp[k] * lit[k] * (color * diffuse(cosine) + gloss);
     }
     return light;
 }
 #endif
 
-#ifdef FINISHED
+#if defined(FINISHED) && !defined(SKIN)
 // Leather to metal by what shines: 0 for cloth, 1/3 leather, 2/3 plastic, 1 lacquer, glass and metal.
 vec3 finished(vec3 color, float shine, float metal) {
     float unit = inversesqrt(dot(normal, normal));
@@ -94,17 +105,18 @@ vec3 finished(vec3 color, float shine, float metal) {
 
 void main() {
 #ifdef FINISHED
-    vec4 found = textureLod(albedo, uv, 0.0);
+    vec4 found = textureLod(albedo, uv, 0.0);  // there is one level
     vec3 color = to_linear(found.rgb);
-    float shine = clamp((CLOTH - found.a) / (CLOTH - LACQUER), 0.0, 1.0), metal = clamp(1.0 - found.a / LACQUER, 0.0, 1.0);
-    vec3 light = finished(color, shine, metal);
+    float shine = clamp((CLOTH - found.a) / (CLOTH - LACQUER), 0.0, 1.0);
 #ifdef SKIN
-    light = mix(light, skin(color), clamp((found.a - CLOTH) / (1.0 - CLOTH), 0.0, 1.0));
+    vec3 light = skin(color, clamp((1.0 - found.a) / (1.0 - CLOTH), 0.0, 1.0), shine);
+#else
+    vec3 light = finished(color, shine, clamp(1.0 - found.a / LACQUER, 0.0, 1.0));
 #endif
 #else
-    vec3 color = to_linear(textureLod(albedo, uv, 0.0).rgb);  // there is one level
+    vec3 color = to_linear(textureLod(albedo, uv, 0.0).rgb);
 #ifdef SKIN
-    vec3 light = skin(color);
+    vec3 light = skin(color, 0.0, 0.0);
 #else
     vec3 light = cloth_light * color;
 #endif

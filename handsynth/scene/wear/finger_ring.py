@@ -11,7 +11,7 @@ from handsynth.recipe.wear import RingChoice
 from handsynth.render.layers import LACQUER, METAL
 from handsynth.scene.wear.tube import Layout, Sewing, dots
 
-AROUND, PROFILE = 40, 6
+AROUND, PROFILE = 28, 6
 FACETS = 8
 """Vertices around the band, of its section, and sides of a stone."""
 
