@@ -34,11 +34,14 @@ def train_mesh_command(
     scale: Annotated[float | None, typer.Option("--scale", help="standard deviation of the crops' size")] = None,
     colour: Annotated[float | None, typer.Option("--colour", help="standard deviation of the colour gains")] = None,
     hand: Annotated[Path | None, typer.Option("--hand", help="the datasets' hand (.npz), when it is not found by itself")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="loading processes")] = 2,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="loading processes of each rank [as many as it has cores]")
+    ] = None,
     device: DeviceOpt = "auto",
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="steps")] = 500,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without damaged shards and samples")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="say at the end where a step's time went")] = False,
 ) -> None:
     """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m handmesh train mesh ..."""
     from handmesh.settings.mesh import load_preset, with_flags
@@ -50,7 +53,7 @@ def train_mesh_command(
         "augment.colour": colour,
     }  # fmt: skip
     spec = with_flags(load_preset(preset), flags)
-    done = train_mesh(spec, data, val, out, device, HowRun(workers, checkpoint_every, resume, skip_bad), hand)
+    done = train_mesh(spec, data, val, out, device, HowRun(workers, checkpoint_every, resume, skip_bad, profile), hand)
     if done:
         typer.echo(done)
 

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,43 +47,72 @@ NO_AUGMENTATION = AugmentSpec(scale=0.0, rotation_deg=0.0, rotation_probability=
 """The plain crop, for validation."""
 
 
+class Drawn(NamedTuple):
+    """What was drawn for one appearance of a sample: whoever applies it, in numpy here or in torch (`colours`), does the same."""
+
+    scale: float  # of the box
+    angle: float  # by which the image turns [rad]
+    gains: np.ndarray  # (3,) float32, of the channels
+    share: float  # of the partner's amplitudes; 0 mixes none
+    partner: float  # in [0, 1): which sample of the same dataset the partner is
+    erased: tuple[int, int, int, int]  # top, left, height and width of the rectangle [px]; of height 0: none
+    noise: int  # place in `noise` where what fills it starts
+
+
+def draw_augmentation(spec: AugmentSpec, side: int, draws: Draws) -> Drawn:
+    """Every decision about one appearance of a sample, for a crop of `side` pixels."""
+    rng = draws("crop")
+    scale = 1 + spec.scale * min(max(rng.standard_normal(), -1.0), 1.0)
+    turns = rng.random() < spec.rotation_probability
+    angle = math.radians(spec.rotation_deg) * min(max(rng.standard_normal(), -2.0), 2.0) if turns else 0.0
+    gains = np.ones(3, np.float32)
+    if spec.colour:
+        gains = draws("colour").uniform(1 - spec.colour, 1 + spec.colour, 3).astype(np.float32)
+    share, partner = 0.0, 0.0
+    if spec.amplitude:
+        rng = draws("amplitude")
+        if rng.random() < spec.amplitude:
+            share, partner = spec.amplitude_strength * rng.random(), rng.random()
+    erased, start = (0, 0, 0, 0), 0
+    if spec.erasing:
+        rng = draws("erasing")
+        if rng.random() < spec.erasing:
+            erased, start = draw_rectangle(side, spec.erasing_area, rng), int(rng.integers(NOISE_STARTS))
+    return Drawn(scale, angle, gains, share, partner, erased, start)
+
+
+def scale_range(spec: AugmentSpec) -> tuple[float, float]:
+    """Least and greatest factor by which the side of a sample's box may be multiplied."""
+    return 1 - spec.scale, 1 + spec.scale
+
+
 def augment(
-    record: Record, side: int, spec: AugmentSpec, draws: Draws, other: Callable[[np.random.Generator], np.ndarray]
+    record: Record, side: int, spec: AugmentSpec, draws: Draws, other: Callable[[float], np.ndarray]
 ) -> tuple[LabelledCrop, np.ndarray]:
     """Crops and augments a sample: a function of its arguments, whoever calls it and when.
+
+    Training does the same to whole batches (`dataset.HandDataset.raw`, then `colours`); this is its slow twin.
 
     Args:
         record: the sample.
         side: of the crop [px].
         spec: what is drawn.
         draws: generator of each purpose.
-        other: gives an (H, W, 3) uint8 image, drawn with the generator it gets; called for amplitude mixing only.
+        other: gives the partner, an (H, W, 3) uint8 image, of a number in [0, 1); called for amplitude mixing only.
 
     Returns:
         The crop with its labels, its colours untouched, and the (side, side, 3) float32 image in [0, 1] that a net gets.
     """
-    rng = draws("crop")
-    scale = 1 + spec.scale * min(max(rng.standard_normal(), -1.0), 1.0)
-    turns = rng.random() < spec.rotation_probability
-    angle = math.radians(spec.rotation_deg) * min(max(rng.standard_normal(), -2.0), 2.0) if turns else 0.0
-    crop = make_crop(record, side, scale, angle)
-    gains = np.ones(3, np.float32)
-    if spec.colour:
-        gains = draws("colour").uniform(1 - spec.colour, 1 + spec.colour, 3).astype(np.float32)
-    image = None
-    if spec.amplitude:
-        rng = draws("amplitude")
-        if rng.random() < spec.amplitude:
-            share = spec.amplitude_strength * rng.random()
-            partner = cv2.resize(other(rng), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-            mixed = mix_amplitudes(crop.image.astype(np.float32) / 255, partner, share, spec.amplitude_band)
-            image = np.clip(mixed * gains, 0, 1)
-    if image is None:
-        image = apply_gains(crop.image, gains)
-    if spec.erasing:
-        rng = draws("erasing")
-        if rng.random() < spec.erasing:
-            image = erase_rectangle(image, spec.erasing_area, rng)
+    drawn = draw_augmentation(spec, side, draws)
+    crop = make_crop(record, side, drawn.scale, drawn.angle)
+    if drawn.share:
+        amplitudes = low_amplitudes(other(drawn.partner), side, spec.amplitude_band)
+        mixed = mix_amplitudes(crop.image.astype(np.float32) / 255, amplitudes, drawn.share, spec.amplitude_band)
+        image = np.clip(mixed * drawn.gains, 0, 1)
+    else:
+        image = apply_gains(crop.image, drawn.gains)
+    if drawn.erased[2]:
+        image = erase_rectangle(image, drawn.erased, drawn.noise)
     return crop, image
 
 
@@ -97,33 +128,66 @@ def apply_gains(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
     return planes.transpose(1, 2, 0)
 
 
-def mix_amplitudes(image: np.ndarray, partner: np.ndarray, share: float, band: float) -> np.ndarray:
+def low_frequencies(side: int, band: float) -> np.ndarray:
+    """(side, side // 2 + 1) mask of the spectrum that `rfft2` gives: frequencies up to `band` of the highest along each axis."""
+    high, wide = fft.fftfreq(side), fft.rfftfreq(side)
+    return (np.abs(high)[:, None] <= band / 2) & (wide <= band / 2)  # frequencies end at 1/2 a pixel
+
+
+def low_amplitudes(image: np.ndarray, side: int, band: float) -> np.ndarray:
+    """(H, W, 3) uint8 image -> (L, 3) float32 amplitudes at the L low frequencies of its copy of `side` pixels, values in [0, 1].
+
+    All that mixing takes of a partner: a few hundred bytes, which can be kept for every sample.
+    """
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.abs(fft.rfft2(small, axes=(0, 1))[low_frequencies(side, band)]).astype(np.float32)
+
+
+def mix_amplitudes(image: np.ndarray, amplitudes: np.ndarray, share: float, band: float) -> np.ndarray:
     """Image with its phases, and at low frequencies `share` of the partner's amplitudes: its style, not its shapes.
 
     Args:
         image: (S, S, 3) float32 in [0, 1].
-        partner: (S, S, 3) float32 in [0, 1].
+        amplitudes: (L, 3) of the partner, as of `low_amplitudes`.
         share: 0 keeps the image, 1 takes the partner's amplitudes.
         band: frequencies mixed, as a share of the highest along each axis; those at 0, the mean colours, always are.
 
     After Yang and Soatto 2020 (swapped low frequencies) and Xu et al. 2021 (mixed amplitudes).
     """
-    spectrum, other = fft.rfft2(image, axes=(0, 1)), fft.rfft2(partner, axes=(0, 1))
-    high, wide = fft.fftfreq(len(image)), fft.rfftfreq(len(image))
-    low = (np.abs(high)[:, None] <= band / 2) & (wide <= band / 2)  # frequencies end at 1/2 a pixel
-    amplitude = np.abs(spectrum[low])
-    factor = np.where(amplitude > 0, (1 - share) + share * np.abs(other[low]) / np.maximum(amplitude, 1e-12), 1)
-    spectrum[low] *= factor
+    spectrum, low = fft.rfft2(image, axes=(0, 1)), low_frequencies(len(image), band)
+    own = np.abs(spectrum[low])
+    spectrum[low] *= np.where(own > 0, (1 - share) + share * amplitudes / np.maximum(own, 1e-12), 1)
     return np.clip(fft.irfft2(spectrum, image.shape[:2], axes=(0, 1)), 0, 1).astype(np.float32)
 
 
-def erase_rectangle(image: np.ndarray, area: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """(S, S, 3) image with noise in a rectangle (Zhong et al. 2020): area U[*area] of it, sides in the ratio 0.3 to 1 / 0.3."""
-    side = len(image)
+NOISE_STARTS = 1 << 16
+"""Places in `noise` where a sample's own may start."""
+
+
+@lru_cache(maxsize=4)
+def noise(side: int) -> np.ndarray:
+    """(3 side^2 + NOISE_STARTS - 1,) float32 in [0, 1), always the same: what fills erased rectangles, wherever that is done.
+
+    The S * S * 3 numbers from a start on are the noise of one crop. Those of a small side begin as those of a larger one do.
+    """
+    return np.random.Generator(np.random.Philox(0)).random(3 * side**2 + NOISE_STARTS - 1, np.float32)
+
+
+def draw_rectangle(side: int, area: tuple[float, float], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a rectangle in a square: area U[*area] of it, sides in the ratio 0.3 to 1 / 0.3.
+
+    After Zhong et al. 2020.
+    """
     share, ratio = rng.uniform(*area), np.exp(rng.uniform(np.log(0.3), -np.log(0.3)))
     height = int(np.clip(round(side * np.sqrt(share * ratio)), 1, side))
     width = int(np.clip(round(side * np.sqrt(share / ratio)), 1, side))
-    top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
+    return int(rng.integers(0, side - height + 1)), int(rng.integers(0, side - width + 1)), height, width
+
+
+def erase_rectangle(image: np.ndarray, rectangle: tuple[int, int, int, int], start: int) -> np.ndarray:
+    """(S, S, 3) image with noise in a rectangle (top, left, height, width); `start` says which."""
+    top, left, height, width = rectangle
+    inside = slice(top, top + height), slice(left, left + width)
     erased = image.copy(order="K")
-    erased[top : top + height, left : left + width] = rng.random((height, width, 3), np.float32)
+    erased[inside] = noise(len(image))[start : start + image.size].reshape(image.shape)[inside]
     return erased

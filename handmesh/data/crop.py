@@ -6,6 +6,7 @@ X_crop to where the image shows them. Pixels count from the corner of the top-le
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -75,20 +76,62 @@ def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) ->
     return A
 
 
-def warp(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
-    """(H, W, 3) uint8 and a (3, 3) affine into a square of `side` pixels -> (side, side, 3) uint8; bilinear, black outside.
+def shrink(A: np.ndarray, width: int, height: int) -> tuple[int, np.ndarray]:
+    """How often an image is halved before the (3, 3) affine `A` warps it, and the affine from the halved one.
 
     An image that would shrink to half or less is halved by areas first, as bilinear sampling would skip pixels of it.
     """
-    A = A.copy()
-    while abs(np.linalg.det(A[:2, :2])) <= 0.25 and min(image.shape[:2]) > 1:
-        height, width = image.shape[:2]
-        image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    count = 0
+    while abs(np.linalg.det(A[:2, :2])) <= 0.25 and min(width, height) > 1:
         A = A @ np.diag([width / (width // 2), height / (height // 2), 1.0])
+        count, width, height = count + 1, width // 2, height // 2
+    return count, A
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H // 2, W // 2, 3), by areas."""
+    return cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+
+
+def centre_to_centre(A: np.ndarray) -> np.ndarray:
+    """(3, 3) affine between pixels counted from the corners of images -> the same, counted from their first pixels' centres."""
+    return _TO_CENTRE @ A @ _TO_CORNER
+
+
+def warp(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, 3) uint8 and a (3, 3) affine into a square of `side` pixels -> (side, side, 3) uint8; bilinear, black outside.
+
+    It is halved first as often as `shrink` says.
+    """
+    count, A = shrink(A, image.shape[1], image.shape[0])
+    for _ in range(count):
+        image = halve(image)
     # OpenCV counts from the centre of the top-left pixel, and warps four channels faster than three.
-    M = _TO_CENTRE @ A @ _TO_CORNER
     padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-    return cv2.cvtColor(cv2.warpAffine(padded, M[:2], (side, side), flags=cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
+    return cv2.cvtColor(cv2.warpAffine(padded, centre_to_centre(A)[:2], (side, side), flags=cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
+
+
+class Placed(NamedTuple):
+    """Where a crop lies, before any pixel is touched."""
+
+    A: np.ndarray  # (3, 3) affine from pixels of the image, mirrored first when it shows a left hand, to those of the crop
+    K: np.ndarray  # (3, 3) of the crop [px]
+    R_crop_cam: np.ndarray  # (3, 3) as in `Crop`
+
+
+def place_crop(
+    width: int, height: int, K: np.ndarray, hand_side: str, bbox: np.ndarray, side: int, scale: float = 1.0, angle: float = 0.0
+) -> Placed:
+    """Where the crop about a hand lies in an image of that size; the other arguments are those of `crop_hand`."""
+    R = _turn(angle)
+    R_crop_cam = R
+    if hand_side == "left":
+        x0, y0, x1, y1 = bbox
+        K, bbox = mirrored(K, width), np.array([width - x1, y0, width - x0, y1])
+        R_crop_cam = R @ np.diag(MIRROR_POINT)
+    centre, box_side = square_box(bbox, width, height)
+    A = crop_affine(centre, box_side * scale, angle, side)
+    return Placed(A, A @ K @ R.T, R_crop_cam)
 
 
 def crop_hand(
@@ -105,21 +148,18 @@ def crop_hand(
         scale: multiplies the side of the box, so that the hand gets smaller as it grows.
         angle: by which the image turns, from x (right) towards y (down) [rad].
     """
-    height, width = image.shape[:2]
-    R = _turn(angle)
-    R_crop_cam = R
-    if hand_side == "left":
-        x0, y0, x1, y1 = bbox
-        image, K, bbox = cv2.flip(image, 1), mirrored(K, width), np.array([width - x1, y0, width - x0, y1])
-        R_crop_cam = R @ np.diag(MIRROR_POINT)
-    centre, box_side = square_box(bbox, width, height)
-    A = crop_affine(centre, box_side * scale, angle, side)
-    return Crop(image=warp(image, A, side), K=A @ K @ R.T, R_crop_cam=R_crop_cam)
+    placed = place_crop(image.shape[1], image.shape[0], K, hand_side, bbox, side, scale, angle)
+    image = cv2.flip(image, 1) if hand_side == "left" else image
+    return Crop(image=warp(image, placed.A, side), K=placed.K, R_crop_cam=placed.R_crop_cam)
 
 
 def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0) -> LabelledCrop:
     """The crop of a sample, as of `crop_hand`, with its labels."""
-    crop = crop_hand(record.image, record.K, record.side, record.bbox, side, scale, angle)
+    return label_crop(crop_hand(record.image, record.K, record.side, record.bbox, side, scale, angle), record)
+
+
+def label_crop(crop: Crop, record: Record) -> LabelledCrop:
+    """A crop of a sample with the sample's labels in its frame."""
     R = crop.R_crop_cam
     return LabelledCrop(crop.image, crop.K, R, record.keypoints @ R.T, record.vertices @ R.T)
 

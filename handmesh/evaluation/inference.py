@@ -55,9 +55,9 @@ def predict_dataset(
     triangles = torch.as_tensor(faces.astype(np.int64), device=device)
     batches = [range(start, min(start + batch, len(data))) for start in range(0, len(data), batch)]
     found: dict[str, list[np.ndarray]] = defaultdict(list)
-    loaded = load_batches(data, batches, workers)
+    loaded = load_batches(data, batches, workers, device)
     for sample in tqdm(loaded, "evaluating", len(batches), disable=not bar, unit="batch"):
-        prediction = net(sample.image.to(device, memory_format=torch.channels_last))
+        prediction = net(sample.image)  # channels last, as the net is
         keypoints = net.regress_keypoints(prediction.vertices)
         target = Target(*(t.to(device) for t in sample.target))
         for name, term in lixel_losses(prediction, keypoints, target, triangles).items():

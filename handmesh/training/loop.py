@@ -1,6 +1,5 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
-import math
 import os
 import sys
 import time
@@ -11,26 +10,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from handmesh.data.augment import NO_AUGMENTATION
-from handmesh.data.crop import lixels_to_camera
-from handmesh.data.dataset import Batch, HandDataset, load_batches
+from handmesh.data.dataset import HandDataset, Loader, Raw
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import ShardDataset, check_index
 from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.keypoints import keypoint_regressor
-from handmesh.losses import Target, lixel_losses, total_loss
-from handmesh.metrics import evaluate_hands, mean_error_mm
+from handmesh.losses import total_loss
+from handmesh.metrics import evaluate_hands
 from handmesh.nets.fast import start_smooth
-from handmesh.nets.mesh_net import HandMeshNet, Prediction
+from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
+from handmesh.training.profile import Profile
 from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
+from handmesh.training.step import READ_EVERY, Step, make_optimizer
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.named_hands import find_hand
@@ -48,10 +48,11 @@ class Part(NamedTuple):
 class HowRun:
     """What never changes a weight."""
 
-    workers: int = 2  # loading processes of each rank
+    workers: int | None = None  # loading processes of each rank; None: as many as there are cores for it
     checkpoint_every: int = 500  # steps
     resume: bool = False
     skip_bad: bool = False
+    profile: bool = False  # says where a step's time went
 
 
 def train_mesh(
@@ -81,7 +82,8 @@ def train_mesh(
         check_index(part.data.index, part.data.source, hand)
     validation = [ShardDataset(folder, hand, how.skip_bad) for folder in val]
     with open_ranks(device) as ranks:
-        history = Training(spec, parts, validation, hand, out, ranks, how).run()
+        training = Training(spec, parts, validation, hand, out, ranks, how)
+        history = training.run()
         if not ranks.first:
             return None
     bad = sum(len(d.bad_shards) for d in [p.data for p in parts] + validation)
@@ -89,9 +91,10 @@ def train_mesh(
     if not history:
         return f"{out}: nothing was left to do{skipped}"
     last = history[-1]
+    profile = f"\n{training.profile.table()}" if how.profile else ""
     return (
         f"{out}: {spec.net}, {last['epoch']:.0f} epochs, validation PA-MPJPE {last['val_pa_mpjpe_mm']:.1f} mm, "
-        f"PA-MPVPE {last['val_pa_mpvpe_mm']:.1f} mm; see curves.png and validation.png{skipped}"
+        f"PA-MPVPE {last['val_pa_mpvpe_mm']:.1f} mm; see curves.png and validation.png{skipped}{profile}"
     )
 
 
@@ -133,6 +136,8 @@ class Training:
 
         torch.manual_seed(spec.seed)
         device = ranks.device
+        # Bits are promised on a CPU alone. Products stay without TF32: bf16 leaves those of coordinates alone.
+        torch.backends.cudnn.benchmark = device.type == "cuda"
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
         net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained)
         start_smooth(net, hand)
@@ -140,13 +145,20 @@ class Training:
         if spec.freeze_early and spec.pretrained:
             self.frozen = net.get_submodule("pose_backbone.early").requires_grad_(False)
         self.net: HandMeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=spec.weight_decay, fused=True)
+        self.optimizer = make_optimizer(spec, self.net, device)
         self.progress = Progress()
         if how.resume and (out / CHECKPOINT).exists():
             self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
-        self.model = ranks.wrap(self.net)
-        self.faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
         self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
+        self.data = HandDataset([p.data for p in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
+        self.workers = ranks.cores() if how.workers is None else how.workers
+        self.loader = Loader(self.data, self.workers, pin=device.type == "cuda")
+        self.profile = Profile(how.profile, device)
+        faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
+        model = ranks.wrap(self.net)
+        self.step = Step(spec, self.net, model, self.optimizer, faces, ranks, self.data.finish, self.profile)
+        self.first_step = self.progress.steps_done  # of this process
+        self.read_samples, self.rate = 0.0, spec.lr  # samples of the epoch when it was last read; the latest rate
         self.recorder: Recorder | None = None
 
     def run(self) -> list[dict[str, float]]:
@@ -171,69 +183,65 @@ class Training:
     def _epoch(self) -> int:
         """The steps of the epoch under way that are left -> how many it has in all."""
         progress, spec, ranks = self.progress, self.spec, self.ranks
-        data = HandDataset([p.data for p in self.parts], spec.side, spec.augment, spec.seed, self.how.skip_bad)
-        weights, step = [p.weight for p in self.parts], progress.step
-        batches = EpochBatches(data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, step)
+        weights, first = [p.weight for p in self.parts], progress.step
+        batches = EpochBatches(self.data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, first)
         steps = len(batches.bounds)
-        self.model.train()
+        self.net.train()
         if self.frozen:
             self.frozen.eval()  # batch norm's statistics too
+        self.step.start(progress.sums)
+        self.read_samples = progress.sums.get("samples", 0.0)
+        self.profile.pause()
+        loaded = self.profile.waited(self.loader(batches))
         title = f"epoch {progress.epoch + 1}/{spec.epochs}"
-        with tqdm(total=steps, initial=progress.step, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
-            for batch in load_batches(data, batches, self.how.workers, pin=ranks.device.type == "cuda"):
-                start, stop = batches.bounds[progress.step].tolist()
-                values = self._step(batch, stop - start, steps)
-                for name, value in values.items():
-                    progress.sums[name] = progress.sums.get(name, 0.0) + value
-                progress.step += 1
-                progress.steps_done += 1
-                seen = progress.sums["samples"]
-                bar.set_postfix_str(f"loss {progress.sums['loss'] / seen:.3f}, MPJPE {progress.sums['mpjpe_mm'] / seen:.1f} mm")
+        with tqdm(total=steps, initial=first, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
+            for (start, stop), raw in zip(batches.bounds[first:].tolist(), loaded, strict=True):
+                self._step(raw, stop - start, steps)
                 bar.update()
-                if self.recorder:
-                    count = values["samples"]
-                    self.recorder.step(progress.steps_done, {k: v / count for k, v in values.items() if k != "samples"})
+                if progress.step % READ_EVERY == 0 or progress.step == steps:
+                    bar.set_postfix_str(self._read())
                 if progress.step % self.how.checkpoint_every == 0:
                     self._save_checkpoint()
         return steps
 
-    def _step(self, batch: Batch, count: int, steps: int) -> dict[str, float]:
-        """One step of Adam on a global batch of `count` samples -> sums over that batch."""
-        spec, progress, device = self.spec, self.progress, self.ranks.device
-        lr = learning_rate(spec, progress.steps_done, steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        # Random numbers inside the net (stochastic depth) depend on the step alone, so that a resumed run draws the same.
-        torch.manual_seed((spec.seed * 1_000_003 + progress.steps_done) * 4099 + self.ranks.rank)
-        image = batch.image.to(device, memory_format=torch.channels_last, non_blocking=True)
-        target = Target(*(t.to(device, non_blocking=True) for t in batch.target))
-        with torch.autocast("cuda", torch.bfloat16, enabled=spec.bf16 and device.type == "cuda"):
-            prediction: Prediction = self.model(image)
-        keypoints = self.net.regress_keypoints(prediction.vertices)
-        # Each rank's share of the mean over the global batch; DDP averages gradients, hence the factor.
-        terms = {name: t.sum() / count for name, t in lixel_losses(prediction, keypoints, target, self.faces).items()}
-        loss = total_loss(terms)
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss * self.ranks.world).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip)
-
-        error = len(image) * _error_mm(keypoints, batch, image.shape[-1])
-        local = torch.tensor([loss.item() * count, *(t.item() * count for t in terms.values()), error], dtype=torch.float64)
-        summed = self.ranks.total(local.to(device, torch.float64 if device.type == "cpu" else torch.float32)).tolist()
-        if not (math.isfinite(summed[0]) and math.isfinite(norm.item())):
-            self._stop_at_nan()
-        self.optimizer.step()
-        return dict(zip(("loss", *terms, "mpjpe_mm"), summed, strict=True)) | {"samples": count, "lr": lr * count}
-
-    def _stop_at_nan(self) -> None:
+    def _step(self, raw: Raw, count: int, steps: int) -> None:
+        """One step of Adam on a global batch of `count` samples."""
         progress = self.progress
+        # Random numbers inside the net (stochastic depth) depend on the step alone, so that a resumed run draws the same.
+        torch.manual_seed((self.spec.seed * 1_000_003 + progress.steps_done) * 4099 + self.ranks.rank)
+        self.rate = learning_rate(self.spec, progress.steps_done, steps)
+        self.step(raw, count, self.rate)
+        progress.step += 1
+        progress.steps_done += 1
+        progress.sums["samples"] = progress.sums.get("samples", 0.0) + count
+
+    def _read(self) -> str:
+        """Waits for the device and takes over what it has added up -> a line on the epoch so far.
+
+        Raises HandsynthError when a step was not finite.
+        """
+        progress, before = self.progress, self.progress.sums
+        sums, good, fine = self.step.read()
+        if not fine:
+            self._stop_at_nan(self.first_step + good)
+        count = progress.sums["samples"]
+        since, self.read_samples = count - self.read_samples, count
+        if self.recorder and since:
+            means = {name: (value - before.get(name, 0.0)) / since for name, value in sums.items()}
+            self.recorder.step(progress.steps_done, means | {"lr": self.rate})
+        progress.sums = before | sums
+        return f"loss {sums['loss'] / count:.3f}, MPJPE {sums['mpjpe_mm'] / count:.1f} mm"
+
+    def _stop_at_nan(self, good_steps: int) -> None:
+        progress = self.progress
+        step = good_steps - (progress.steps_done - progress.step) + 1  # readings come later than the fault, in the same epoch
         kept = (
             f"the last good checkpoint is {self.out / CHECKPOINT}"
             if (self.out / CHECKPOINT).exists()
             else "no checkpoint was due yet"
         )
         raise HandsynthError(
-            f"loss or gradients are no longer finite at step {progress.step + 1} of epoch {progress.epoch + 1}: training stopped, "
+            f"loss or gradients are no longer finite at step {step} of epoch {progress.epoch + 1}: training stopped, "
             f"{kept}; start again with a lower --lr (it was {self.spec.lr:g})"
         )
 
@@ -246,11 +254,11 @@ class Training:
         self.ranks.same_buffers(self.net)
         if self.ranks.first:
             predicted = predict_dataset(
-                self.net, self.validation, self.hand.faces, self.spec.batch, self.how.workers, self.ranks.device, bar=True
+                self.net, self.validation, self.hand.faces, self.spec.batch, self.workers, self.ranks.device, bar=True
             )
             self.net.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
-            row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name not in ("samples", "lr")}
+            row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name != "samples"}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
             row["lr"] = learning_rate(self.spec, progress.steps_done - 1, steps)  # a resumed run may not have done that step
             progress.history.append(row)
@@ -270,6 +278,8 @@ class Training:
             self.recorder.epoch(self.progress.history)
 
     def _save_checkpoint(self) -> None:
+        if self.progress.step:
+            self._read()
         self.ranks.same_buffers(self.net)
         if self.ranks.first:
             save_checkpoint(self.out / CHECKPOINT, self.net, self.optimizer, self.progress)
@@ -295,13 +305,6 @@ def validation_figures(predicted: Predicted) -> dict[str, float]:
     terms = {name: torch.as_tensor(values) for name, values in predicted.losses.items()}
     figures = {"loss": float(total_loss(terms))}
     return figures | evaluate_hands(predicted.keypoints, predicted.vertices, predicted.true_keypoints, predicted.true_vertices)
-
-
-def _error_mm(keypoints: Tensor, batch: Batch, side: int) -> float:
-    """Mean distance of (B, 21, 3) predicted keypoints [lixels] from the true ones in the crop's camera [mm]."""
-    here = np.broadcast_to(np.eye(3), (len(keypoints), 3, 3))
-    found = lixels_to_camera(keypoints.detach().cpu().numpy(), batch.root_depth.numpy(), batch.K.numpy(), here, side)
-    return mean_error_mm(found, batch.keypoints_m.numpy())
 
 
 def _line(row: dict[str, float], epochs: int) -> str:

@@ -25,6 +25,11 @@ class Ranks:
         """Whether this one writes files and talks."""
         return self.rank == 0
 
+    def cores(self) -> int:
+        """Cores of this machine for each of its ranks."""
+        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(here // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
     def wrap(self, net: nn.Module) -> nn.Module:
         """The net as every rank trains it: gradients averaged, batch norm over all GPUs."""
         if self.world == 1:

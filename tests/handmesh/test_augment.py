@@ -8,7 +8,16 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec, apply_gains, augment, erase_rectangle, mix_amplitudes
+from handmesh.data.augment import (
+    NO_AUGMENTATION,
+    AugmentSpec,
+    apply_gains,
+    augment,
+    draw_rectangle,
+    erase_rectangle,
+    low_amplitudes,
+    mix_amplitudes,
+)
 from handmesh.data.crop import Crop, crop_affine, lixels_to_camera, make_crop, warp
 from handmesh.data.shards import Record, ShardDataset
 from handmesh.lixels import LIXELS
@@ -190,11 +199,11 @@ def test_warp_is_bilinear_sampling(side):
 def test_amplitudes_are_mixed_at_low_frequencies_only():
     """Low frequencies get the mixed amplitudes and keep their phases; high ones stay. Share 0 is the image itself."""
     rng = np.random.default_rng(0)
-    image, partner = (rng.uniform(0.4, 0.6, (32, 32, 3)).astype(np.float32) for _ in range(2))
-    partner *= 1.1
-    np.testing.assert_allclose(mix_amplitudes(image, partner, 0.0, 0.3), image, atol=1e-6)
-    mixed = mix_amplitudes(image, partner, 0.7, 0.3)
-    a, b, m = (np.fft.fft2(p, axes=(0, 1)) for p in (image, partner, mixed))
+    image, partner = (rng.integers(90, 160, (32, 32, 3), np.uint8) for _ in range(2))
+    image, amplitudes = image.astype(np.float32) / 255, low_amplitudes(partner, 32, 0.3)
+    np.testing.assert_allclose(mix_amplitudes(image, amplitudes, 0.0, 0.3), image, atol=1e-6)
+    mixed = mix_amplitudes(image, amplitudes, 0.7, 0.3)
+    a, b, m = (np.fft.fft2(p, axes=(0, 1)) for p in (image, partner / 255, mixed))
     f = np.abs(np.fft.fftfreq(32))
     low = (f[:, None] <= 0.15) & (f <= 0.15)
     np.testing.assert_allclose(np.abs(m[low]), 0.3 * np.abs(a[low]) + 0.7 * np.abs(b[low]), rtol=1e-3, atol=1e-3)
@@ -203,13 +212,19 @@ def test_amplitudes_are_mixed_at_low_frequencies_only():
 
 
 def test_erasing_touches_one_rectangle():
-    """Its area lies in the stated range, up to the rounding of its sides, and nothing outside changes."""
+    """Its area lies in the stated range, up to its sides' rounding, and nothing outside changes; each has noise of its own."""
+    seen = set()
     for seed in range(50):
-        rng = np.random.default_rng(seed)
-        changed = (erase_rectangle(np.full((64, 64, 3), 2, np.float32), (0.05, 0.2), rng) != 2).all(-1)
+        rectangle = draw_rectangle(64, (0.05, 0.2), np.random.default_rng(seed))
+        erased = erase_rectangle(np.full((64, 64, 3), 2, np.float32), rectangle, 101 * seed)
+        changed = (erased != 2).all(-1)
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         assert changed.sum() == len(rows) * len(columns) == np.ptp(rows) * np.ptp(columns) + len(rows) + len(columns) - 1
         assert 0.05 * 0.85 <= changed.mean() <= 0.2 * 1.15
+        assert abs(erased[changed].mean() - 0.5) < 0.05
+        assert 0 <= erased[changed].min() < erased[changed].max() < 1
+        seen.add(erased[changed][0].tobytes())
+    assert len(seen) == 50
 
 
 @pytest.mark.parametrize("change", [{"amplitude": 1.5}, {"scale": 1.0}, {"erasing_area": (0.3, 0.1)}, {"rotation_deg": -1.0}])

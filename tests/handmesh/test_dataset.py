@@ -1,6 +1,8 @@
 """Batches: each sample once an epoch over ranks and workers, resumed where it stopped, and the same whoever loads it."""
 
+import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -10,13 +12,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from untrained import write_untrained
 
 from handmesh.cli.main import main
 from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec
 from handmesh.data.crop import lixels_to_camera
-from handmesh.data.dataset import Batch, HandDataset, load_batches
+from handmesh.data.dataset import Batch, HandDataset, Loader, load_batches
 from handmesh.data.sampler import Draw, EpochBatches, batch_bounds, epoch_order, rank_places
 from handmesh.data.shards import ShardDataset, index_shard
 from handmesh.keypoints import keypoint_regressor
@@ -84,6 +86,23 @@ def test_resume_goes_on_where_it_stopped():
 def load(folder, workers: int, **options) -> list[Batch]:
     data = HandDataset([ShardDataset(folder, toy_hand())], 64, FULL, seed=1)
     return list(load_batches(data, EpochBatches(data.sizes, [1.0], 4, 1, 3, **options), workers))
+
+
+@pytest.mark.parametrize("change", [{}, {"amplitude": 0.0}, {"erasing": 0.0}, {"amplitude": 1.0, "amplitude_band": 0.4}])
+def test_batches_are_the_samples_one_by_one(change, hand_shards):
+    """What the device makes of a batch of bytes is what `augment` makes of each sample: labels to the bit, and images too where no
+    amplitudes are mixed; else within a thousandth of a level."""
+    spec, exact = dataclasses.replace(FULL, **change), 0
+    data = HandDataset([ShardDataset(hand_shards, toy_hand())], 64, spec, seed=1)
+    order = list(EpochBatches(data.sizes, [3.0], 9, 1, 0))
+    for batch, draws in zip(load_batches(data, order, 0), order, strict=True):
+        slow = Batch(*default_collate([data[draw] for draw in draws]))
+        assert all(torch.equal(a, b) for a, b in zip(batch[1:], slow[1:], strict=True))
+        assert batch.image.is_contiguous(memory_format=torch.channels_last)
+        exact += sum(torch.equal(a, b) for a, b in zip(batch.image, slow.image, strict=True))
+        assert (batch.image - slow.image).abs().max() < 1e-3 / 255
+    mixed = spec.amplitude * 36
+    assert abs(36 - exact - mixed) <= (9 if 0 < spec.amplitude < 1 else 0)  # three standard deviations of 36 draws
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -184,11 +203,27 @@ def test_a_damaged_sample_is_one_sentence_whoever_loads(damaged, workers):
     assert type(raised.value) is HandsynthError
 
 
+def test_loading_processes_stay(hand_shards):
+    """Those of the first epoch load the second, and the batches of both are those of no processes."""
+    data = HandDataset([ShardDataset(hand_shards)], 32, FULL)
+    loader, alone = Loader(data, 2), Loader(data, 0)
+    before: set[int | None] = set()
+    for epoch in range(2):
+        batches = list(EpochBatches(data.sizes, [1.0], 4, 1, epoch))
+        for a, b in zip(loader(batches), alone(batches), strict=True):
+            assert same(a.batch, b.batch)
+            assert same(a.colours, b.colours)
+        now = {child.pid for child in multiprocessing.active_children()}
+        assert len(now) == 2
+        assert now == (before or now)
+        before = now
+
+
 def test_a_loading_process_that_dies_is_one_sentence(hand_shards):
     """Killed, as by a machine that is out of memory: what happened and what to do."""
 
     class Deadly(HandDataset):
-        def __getitem__(self, wanted):
+        def raw(self, wanted):
             os.kill(os.getpid(), signal.SIGKILL)
 
     data = Deadly([ShardDataset(hand_shards)], 32, NO_AUGMENTATION)

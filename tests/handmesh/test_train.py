@@ -16,9 +16,15 @@ import yaml
 from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.utils.data import default_collate
 
+from handmesh.data.augment import AugmentSpec
+from handmesh.data.crop import lixels_to_camera
+from handmesh.data.dataset import Batch, HandDataset
+from handmesh.data.sampler import Draw
 from handmesh.data.shards import ShardDataset
 from handmesh.keypoints import keypoint_regressor
+from handmesh.metrics import mean_error_mm
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, CONFIG, WEIGHTS, load_run, read_tensors
 from handmesh.settings.mesh import (
@@ -31,9 +37,11 @@ from handmesh.settings.mesh import (
     with_flags,
 )
 from handmesh.training import loop
+from handmesh.training import step as step_module
 from handmesh.training.loop import HowRun, Part, Training, parse_part
 from handmesh.training.progress import learning_rate
 from handmesh.training.ranks import Ranks
+from handmesh.training.step import joint_errors_mm
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
@@ -136,10 +144,10 @@ def test_stopped_anywhere(stop, hand_shards, whole, tmp_path, monkeypatch):
     """Stopped in mid-epoch, at its end and in the next, with workers or without: the same as never stopped."""
     step = loop.Training._step
 
-    def stops(self, batch, count, steps):
+    def stops(self, raw, count, steps):
         if self.progress.steps_done == stop:
             raise KeyboardInterrupt
-        return step(self, batch, count, steps)
+        return step(self, raw, count, steps)
 
     monkeypatch.setattr(loop.Training, "_step", stops)
     out = tmp_path / "stopped"
@@ -184,21 +192,56 @@ def test_two_ranks(hand_shards, tmp_path):
     }
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_errors_on_the_device_are_those_of_the_metrics(angle, hand_shards):
+    """Lixels to millimetres without a matrix's inverse: what `lixels_to_camera` and `mean_error_mm` give, turned crops too."""
+    data = HandDataset([ShardDataset(hand_shards)], 64, AugmentSpec(rotation_deg=np.rad2deg(angle), rotation_probability=1.0))
+    batch = Batch(*default_collate([data[k] for k in range(12)]))
+    guess = batch.keypoints + torch.randn(batch.keypoints.shape, generator=torch.Generator().manual_seed(0))
+    root, K = batch.root_depth.numpy(), batch.K.numpy()
+    found = lixels_to_camera(guess.numpy(), root, K, np.broadcast_to(np.eye(3), K.shape), 64)
+    errors = joint_errors_mm(guess, batch)
+    assert errors.mean().item() == pytest.approx(mean_error_mm(found, batch.keypoints_m.numpy()), rel=1e-4)
+    assert errors.std() > 0.1
+    assert joint_errors_mm(batch.keypoints, batch).max() < 1e-2
+
+
 def test_nan_stops(hand_shards, tmp_path, monkeypatch):
     """A loss that is no longer finite stops the run with its place and a way out, and the last good checkpoint stays."""
-    real = loop.lixel_losses
+    real = step_module.lixel_losses
     calls = []
 
     def broken(*args):
         calls.append(1)
         return {name: term * (float("nan") if len(calls) == 3 else 1) for name, term in real(*args).items()}
 
-    monkeypatch.setattr(loop, "lixel_losses", broken)
+    monkeypatch.setattr(step_module, "lixel_losses", broken)
     with pytest.raises(HandsynthError, match=r"no longer finite at step 3 of epoch 1.*checkpoint.*lower --lr"):
         train(hand_shards, tmp_path / "run", checkpoint_every=1)
     tensors, metadata = read_tensors(tmp_path / "run" / CHECKPOINT)
     assert json.loads(metadata["progress"])["steps_done"] == 2
     assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_a_step_that_is_not_finite_changes_nothing(hand_shards, tmp_path, monkeypatch):
+    """Noticed only at the next reading, and yet it and all steps after it leave weights and moments as they were."""
+    monkeypatch.setattr(step_module, "READ_EVERY", 1000)
+    data = ShardDataset(hand_shards)
+    training = Training(SPEC, [Part(data, 1.0)], [data], toy_hand(), tmp_path / "run", ALONE, HowRun(workers=0))
+    training.net.train()
+    raws = list(training.loader([[Draw(0, 4 * k + j, 0) for j in range(4)] for k in range(3)]))
+
+    def trained() -> list[torch.Tensor]:
+        moments = [value for state in training.optimizer.state.values() for value in state.values()]
+        return [value.detach().clone() for value in [*training.net.parameters(), *moments]]
+
+    training.step(raws[0], 4, 1e-3)
+    before = trained()
+    broken = raws[1].batch._replace(keypoints=raws[1].batch.keypoints * float("nan"), vertices=raws[1].batch.vertices)
+    training.step(raws[1]._replace(batch=broken), 4, 1e-3)
+    training.step(raws[2], 4, 1e-3)
+    assert all(torch.equal(a, b) for a, b in zip(before, trained(), strict=True))
+    assert training.step.read()[1:] == (1, False)
 
 
 def test_folders_are_not_overwritten(hand_shards, whole, tmp_path):

@@ -20,7 +20,7 @@ from handsynth.core.toy import toy_hand
 shards, out = map(Path, sys.argv[1:])
 torch.set_num_threads(1)
 seen: list[list[int]] = [[], []]
-read = HandDataset.__getitem__
+read = HandDataset.raw
 
 
 def noted(self, wanted):
@@ -29,7 +29,7 @@ def noted(self, wanted):
     return read(self, wanted)
 
 
-HandDataset.__getitem__ = noted
+HandDataset.raw = noted  # type: ignore[method-assign]
 with open_ranks("cpu") as ranks:
     data = ShardDataset(shards)
     training = Training(SPEC, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(workers=0))

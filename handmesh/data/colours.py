@@ -1,0 +1,81 @@
+"""What augmentation does to pixels, for whole batches where the net is: the torch twin of `augment`, from the same draws.
+
+Crops travel to the device as bytes, a quarter of what floats take, with a few numbers each. Nothing here waits for the device.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handmesh.data.augment import AugmentSpec, Drawn, low_frequencies, noise
+
+
+class Colours(NamedTuple):
+    """What is still to be done with the pixels of B crops; a single one has no B. Parts that are switched off have no columns."""
+
+    gains: Tensor  # (B, 3) float32
+    share: Tensor  # (B,) float32, of the partner's amplitudes; 0 mixes none
+    amplitudes: Tensor  # (B, L, 3) float32, the partner's, as of `augment.low_amplitudes`; L = 0 without mixing
+    erased: Tensor  # (B, 5) int64: top, left, height and width of the rectangle, start of its noise; (B, 0) without erasing
+
+
+def to_colours(spec: AugmentSpec, drawn: Drawn, amplitudes: np.ndarray | None) -> Colours:
+    """Of one sample. `amplitudes` are its partner's, None when it has none."""
+    if amplitudes is None:
+        amplitudes = np.empty((0, 3), np.float32)
+    return Colours(
+        gains=torch.from_numpy(drawn.gains),
+        share=torch.tensor(drawn.share, dtype=torch.float32),
+        amplitudes=torch.from_numpy(amplitudes),
+        erased=torch.tensor([*drawn.erased, drawn.noise] if spec.erasing else [], dtype=torch.int64),
+    )
+
+
+def finish_images(crops: Tensor, colours: Colours, band: float) -> Tensor:
+    """(B, S, S, 3) uint8 crops and what is to be done with them -> (B, 3, S, S) float32 in [0, 1], channels last in memory.
+
+    `band` is the spec's `amplitude_band`.
+    """
+    image = crops.permute(0, 3, 1, 2).float() / 255
+    if colours.amplitudes.shape[1]:
+        mixed = mix_amplitudes(image, colours.amplitudes, colours.share, band)
+        image = torch.where(colours.share[:, None, None, None] > 0, mixed, image)
+    image = (image * colours.gains[:, :, None, None]).clamp(0, 1)
+    image = erase_rectangles(image, colours.erased) if colours.erased.shape[1] else image
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def mix_amplitudes(image: Tensor, amplitudes: Tensor, share: Tensor, band: float) -> Tensor:
+    """As `augment.mix_amplitudes`, of (B, 3, S, S) images, (B, L, 3) amplitudes and (B,) shares."""
+    side = image.shape[-1]
+    low = _low_places(side, band, image.device)
+    spectrum = torch.fft.rfft2(image).flatten(2)
+    part = spectrum[:, :, low]
+    own, share = part.abs(), share[:, None, None]
+    part = part * torch.where(own > 0, (1 - share) + share * amplitudes.transpose(1, 2) / own.clamp_min(1e-12), 1)
+    spectrum = spectrum.index_copy(2, low, part).unflatten(2, (side, -1))
+    return torch.fft.irfft2(spectrum, (side, side)).clamp(0, 1)
+
+
+def erase_rectangles(image: Tensor, erased: Tensor) -> Tensor:
+    """As `augment.erase_rectangle`, of (B, 3, S, S) images and (B, 5) rectangles with their starts."""
+    side = image.shape[-1]
+    top, left, height, width, start = erased[:, :, None].unbind(1)
+    places = torch.arange(side, device=image.device)
+    rows, columns = (places >= top) & (places < top + height), (places >= left) & (places < left + width)
+    filled = _noise(side, image.device).unfold(0, 3 * side**2, 1)[start[:, 0]].view(-1, side, side, 3).permute(0, 3, 1, 2)
+    return torch.where((rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(1), filled, image)
+
+
+@lru_cache(maxsize=8)
+def _low_places(side: int, band: float, device: torch.device) -> Tensor:
+    """(L,) places of the low frequencies in a flat spectrum: a mask would make the host wait for their number."""
+    return torch.from_numpy(np.flatnonzero(low_frequencies(side, band))).to(device)
+
+
+@lru_cache(maxsize=8)
+def _noise(side: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(noise(side)).to(device)
