@@ -37,6 +37,9 @@ def train_mesh_command(
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, help="loading processes of each rank [as many as it has cores]")
     ] = None,
+    cache: Annotated[
+        str, typer.Option("--cache", help="keep all images decoded: device, memory, or none", metavar="WHERE")
+    ] = "none",
     device: DeviceOpt = "auto",
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="steps")] = 500,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
@@ -53,7 +56,7 @@ def train_mesh_command(
         "augment.colour": colour,
     }  # fmt: skip
     spec = with_flags(load_preset(preset), flags)
-    done = train_mesh(spec, data, val, out, device, HowRun(workers, checkpoint_every, resume, skip_bad, profile), hand)
+    done = train_mesh(spec, data, val, out, device, HowRun(workers, cache, checkpoint_every, resume, skip_bad, profile), hand)
     if done:
         typer.echo(done)
 

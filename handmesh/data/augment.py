@@ -128,6 +128,7 @@ def apply_gains(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
     return planes.transpose(1, 2, 0)
 
 
+@lru_cache(maxsize=8)
 def low_frequencies(side: int, band: float) -> np.ndarray:
     """(side, side // 2 + 1) mask of the spectrum that `rfft2` gives: frequencies up to `band` of the highest along each axis."""
     high, wide = fft.fftfreq(side), fft.rfftfreq(side)

@@ -76,13 +76,14 @@ def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) ->
     return A
 
 
-def shrink(A: np.ndarray, width: int, height: int) -> tuple[int, np.ndarray]:
+def shrink(A: np.ndarray, width: int, height: int, least: int = 0, most: int = 64) -> tuple[int, np.ndarray]:
     """How often an image is halved before the (3, 3) affine `A` warps it, and the affine from the halved one.
 
-    An image that would shrink to half or less is halved by areas first, as bilinear sampling would skip pixels of it.
+    An image that would shrink to half or less is halved by areas first, as bilinear sampling would skip pixels of it. `least` and
+    `most` are for who has no other halved ones.
     """
     count = 0
-    while abs(np.linalg.det(A[:2, :2])) <= 0.25 and min(width, height) > 1:
+    while count < most and (count < least or abs(np.linalg.det(A[:2, :2])) <= 0.25) and min(width, height) > 1:
         A = A @ np.diag([width / (width // 2), height / (height // 2), 1.0])
         count, width, height = count + 1, width // 2, height // 2
     return count, A
@@ -106,6 +107,11 @@ def warp(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
     count, A = shrink(A, image.shape[1], image.shape[0])
     for _ in range(count):
         image = halve(image)
+    return warp_halved(image, A, side)
+
+
+def warp_halved(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
+    """`warp` of an image that needs no halving."""
     # OpenCV counts from the centre of the top-left pixel, and warps four channels faster than three.
     padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     return cv2.cvtColor(cv2.warpAffine(padded, centre_to_centre(A)[:2], (side, side), flags=cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from handmesh.data.augment import AugmentSpec, Draws, augment, draw_augmentation, low_amplitudes
+from handmesh.data.augment import AugmentSpec, Draws, augment, draw_augmentation, low_amplitudes, low_frequencies
 from handmesh.data.colours import Colours, finish_images, to_colours
 from handmesh.data.crop import LabelledCrop, make_crop
 from handmesh.data.sampler import Draw
@@ -130,13 +130,23 @@ class HandDataset(Dataset[Batch]):
 
     def _amplitudes(self, dataset: int, share: float, used: bool) -> np.ndarray:
         """The partner's, zeros when they are not used."""
-        image = self._read(dataset, self._partner(dataset, share))[0].image if used else np.zeros((1, 1, 3), np.uint8)
-        return low_amplitudes(image, self.side, self.spec.amplitude_band)
+        if not used:
+            return np.zeros((np.count_nonzero(low_frequencies(self.side, self.spec.amplitude_band)), 3), np.float32)
+        partner = self._read(dataset, self._partner(dataset, share))[0]
+        return low_amplitudes(partner.image, self.side, self.spec.amplitude_band)
 
     def record(self, position: int) -> Record:
         """The sample at a position over all datasets as it lies in its shard."""
+        return self.read(position)[0]
+
+    def read(self, position: int) -> tuple[Record, int]:
+        """The same, or the next good sample of its dataset, and how many were passed over."""
         draw = self._locate(position)
-        return self._read(draw.dataset, draw.position)[0]
+        return self._read(draw.dataset, draw.position)
+
+    def for_loading(self) -> Self:
+        """What a loading process needs of it."""
+        return self
 
     def _locate(self, position: int) -> Draw:
         if not 0 <= position < len(self):
@@ -174,10 +184,10 @@ class Loader:
         self._order = _Order()
         # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
         self._loader: DataLoader[Any] = DataLoader(
-            _SamplesOrError(data),
+            _SamplesOrError(data.for_loading()),
             batch_sampler=self._order,  # type: ignore[arg-type]
             num_workers=workers,
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=quiet_worker,
             collate_fn=_collate,
             pin_memory=pin,
             persistent_workers=workers > 0,
@@ -256,7 +266,7 @@ def _collate(samples: list[Raw] | HandsynthError) -> Any:
     return samples if isinstance(samples, HandsynthError) else default_collate(samples)
 
 
-def _quiet_worker(_: int) -> None:
+def quiet_worker(_: int) -> None:
     """Start of a loading process: one thread each."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

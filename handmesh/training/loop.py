@@ -14,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from handmesh.data.augment import NO_AUGMENTATION
+from handmesh.data.cache import cached
 from handmesh.data.dataset import HandDataset, Loader, Raw
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import ShardDataset, check_index
@@ -49,6 +50,7 @@ class HowRun:
     """What never changes a weight."""
 
     workers: int | None = None  # loading processes of each rank; None: as many as there are cores for it
+    cache: str = "none"  # where the training set's images are kept; crops may differ by a level on a device (`data.cache`)
     checkpoint_every: int = 500  # steps
     resume: bool = False
     skip_bad: bool = False
@@ -150,8 +152,11 @@ class Training:
         if how.resume and (out / CHECKPOINT).exists():
             self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
         self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
-        self.data = HandDataset([p.data for p in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
-        self.workers = ranks.cores() if how.workers is None else how.workers
+        data = HandDataset([p.data for p in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
+        workers = ranks.cores() if how.workers is None else how.workers
+        self.data = cached(data, how.cache, device, workers, bar=ranks.first)
+        # A batch of what is in memory costs a CPU less than to hand it over from another process.
+        self.workers = 0 if how.workers is None and how.cache != "none" and device.type == "cpu" else workers
         self.loader = Loader(self.data, self.workers, pin=device.type == "cuda")
         self.profile = Profile(how.profile, device)
         faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)

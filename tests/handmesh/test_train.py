@@ -139,9 +139,21 @@ def test_runs_of_the_previous_version_are_read_and_resumed(hand_shards, whole, t
         train(hand_shards, out, resume=True)
 
 
-@pytest.mark.parametrize("stop", [2, 3, 4])
-def test_stopped_anywhere(stop, hand_shards, whole, tmp_path, monkeypatch):
-    """Stopped in mid-epoch, at its end and in the next, with workers or without: the same as never stopped."""
+@pytest.fixture(scope="module")
+def whole_on_device(hand_shards, tmp_path_factory) -> Path:
+    """The same from images on the device, of which a pixel may differ by a level."""
+    out = tmp_path_factory.mktemp("train") / "whole"
+    train(hand_shards, out, cache="device")
+    return out
+
+
+@pytest.mark.parametrize(
+    ("stop", "cache", "then"),
+    [(2, "none", "memory"), (3, "memory", "none"), (4, "none", "none"), (2, "device", "device"), (3, "device", "device")],
+)  # fmt: skip
+def test_stopped_anywhere(stop, cache, then, hand_shards, whole, whole_on_device, tmp_path, monkeypatch):
+    """Stopped in mid-epoch, at its end and in the next, with workers or without, images cached or not: as if never stopped."""
+    whole = whole_on_device if cache == "device" else whole
     step = loop.Training._step
 
     def stops(self, raw, count, steps):
@@ -152,9 +164,9 @@ def test_stopped_anywhere(stop, hand_shards, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Training, "_step", stops)
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        train(hand_shards, out, checkpoint_every=1)
+        train(hand_shards, out, checkpoint_every=1, cache=cache)
     monkeypatch.undo()
-    train(hand_shards, out, resume=True, workers=1)
+    train(hand_shards, out, resume=True, workers=1, cache=then)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
