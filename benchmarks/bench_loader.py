@@ -69,7 +69,7 @@ class Loaders:
         item = functools.partial(augmented, side=side)
         self.shards, self.batch, self._epochs = ShardDataset(data), batch, itertools.count()
         self.hands = HandDataset([self.shards], side, AugmentSpec())
-        self.loose = LooseFiles(loose, self.shards.identity, item)
+        self.loose = LooseFiles(loose, item)
         self.web = {WEB: WebShards(self.shards, item), WEB_SIMPLEJPEG: WebShards(self.shards, item, "simplejpeg")}
 
     def records(self, variant: str) -> Iterator[list[int]]:

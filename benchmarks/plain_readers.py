@@ -4,7 +4,6 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -12,26 +11,12 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 
 from handmesh.data.dataset import Batch
-from handmesh.data.shards import MEMBERS, Record, ShardDataset
+from handmesh.data.shards import MEMBERS, Record, ShardDataset, to_record
 
 SHUFFLE_BUFFER = 1000
 """Samples among which `webdataset` draws the next one."""
 
 Augmented = Callable[[Record], Batch]
-
-
-def record_of(identity: str, image: np.ndarray, labels: dict[str, Any], vertices: np.ndarray) -> Record:
-    """A record of decoded members, which are taken as they are: these readers check nothing."""
-    return Record(
-        dataset=identity,
-        index=labels["index"],
-        side=labels["side"],
-        image=image,
-        K=np.array(labels["K"], np.float64),
-        keypoints=np.array(labels["keypoints_cam"], np.float64),
-        vertices=vertices.astype(np.float64),
-        bbox=np.array(labels["bbox_xyxy"], np.float64),
-    )
 
 
 def unpack(shards: ShardDataset, folder: Path) -> None:
@@ -47,12 +32,11 @@ class LooseFiles(Dataset[Batch]):
 
     Args:
         folder: with the files of `unpack`.
-        identity: of the dataset.
         augmented: what becomes of a record.
     """
 
-    def __init__(self, folder: Path, identity: str, augmented: Augmented) -> None:
-        self.images, self.identity, self.augmented = sorted(folder.glob("*.jpg")), identity, augmented
+    def __init__(self, folder: Path, augmented: Augmented) -> None:
+        self.images, self.augmented = sorted(folder.glob("*.jpg")), augmented
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,7 +47,7 @@ class LooseFiles(Dataset[Batch]):
         with Image.open(path) as opened:
             image = np.asarray(opened.convert("RGB"))
         labels = json.loads(path.with_suffix(".json").read_bytes())
-        return record_of(self.identity, image, labels, np.load(path.with_suffix(".vertices.npy")))
+        return to_record(labels, image, np.load(path.with_suffix(".vertices.npy")))
 
     def __getitem__(self, position: int) -> Batch:
         return self.augmented(self.read(position))
@@ -81,7 +65,7 @@ class WebShards(IterableDataset[Batch]):
     def __init__(self, shards: ShardDataset, augmented: Augmented, decoder: str = "rgb8") -> None:
         import webdataset
 
-        self.identity, self.augmented = shards.identity, augmented
+        self.augmented = augmented
         urls = [str(shards.folder / entry["name"]) for entry in shards.index["shards"]]
         stream = webdataset.WebDataset(
             urls, shardshuffle=len(urls), seed=0, select_files=lambda name: name.partition(".")[2] in MEMBERS
@@ -91,7 +75,7 @@ class WebShards(IterableDataset[Batch]):
     def read_all(self) -> Iterator[Record]:
         """Every sample once, decoded."""
         for sample in self._samples:
-            yield record_of(self.identity, *(sample[name] for name in MEMBERS))
+            yield to_record(sample["json"], sample["jpg"], sample["vertices.npy"])
 
     def __iter__(self) -> Iterator[Batch]:
         return map(self.augmented, self.read_all())

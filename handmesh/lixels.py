@@ -20,7 +20,7 @@ LIXEL_DEPTH_M = 2 * HALF_DEPTH_M / LIXELS
 
 
 def pixels_to_lixels(xy_px: Array, side_px: float) -> Array:
-    """Pixels of a square crop, (0, 0) at its corner -> x or y lixels. No shift by half a bin, as in the original."""
+    """Pixels of a square crop, (0, 0) at its corner -> x or y lixels. Where bins lie in them: `nets.lixel.Binned`."""
     return xy_px * (LIXELS / side_px)
 
 

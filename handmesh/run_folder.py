@@ -52,7 +52,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
         training = {key: value for key, value in training.items() if key not in _FORMER_SETTINGS}
     spec = spec_from_dict(training, str(folder / CONFIG))
     hand = load_hand(folder / HAND)
-    net = create_net(spec.net, keypoint_regressor(hand), pretrained=False)
+    net = create_net(spec.net, keypoint_regressor(hand), pretrained=False, bin_centres=spec.bin_centres)
     load_weights(net, folder / WEIGHTS, spec.net)
     return Run(folder, spec, hand, net.to(device, memory_format=torch.channels_last).eval(), config)  # type: ignore[call-overload]
 

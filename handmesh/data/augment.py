@@ -1,5 +1,6 @@
 """Augmentation: how crop and colours are drawn. Labels move with the crop alone; the rest touches colours only."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class AugmentSpec:
     """What is drawn. The defaults are the original's (Moon and Lee 2020, facing FreiHAND); zero switches a part off."""
 
     scale: float = 0.25  # the box grows by the factor 1 + scale * clip(N(0, 1), -1, 1)
+    box: float = 0.0  # each edge of the tight box moves by box * clip(N(0, 1), -2, 2) of its longer side: no detector's is perfect
     rotation_deg: float = 30.0  # the image turns by rotation_deg * clip(N(0, 1), -2, 2)
     rotation_probability: float = 0.6
     colour: float = 0.2  # each channel is multiplied by U[1 - colour, 1 + colour]
@@ -39,6 +41,8 @@ class AugmentSpec:
                 raise UsageError(f"augmentation: {name} is {getattr(self, name)}, expected 0 to 1")
         if not 0 <= self.scale < 1 or not 0 <= self.rotation_deg <= 90:
             raise UsageError(f"augmentation: scale {self.scale} must be in [0, 1), rotation_deg {self.rotation_deg} in [0, 90]")
+        if not 0 <= self.box <= 0.2:
+            raise UsageError(f"augmentation: box is {self.box}, expected 0 to 0.2")
         if not 0 < self.erasing_area[0] <= self.erasing_area[1] <= 1:
             raise UsageError(f"augmentation: erasing_area is {self.erasing_area}, expected 0 < least <= greatest <= 1")
 
@@ -50,6 +54,7 @@ NO_AUGMENTATION = AugmentSpec(scale=0.0, rotation_deg=0.0, rotation_probability=
 class Drawn(NamedTuple):
     """What was drawn for one appearance of a sample: whoever applies it, in numpy here or in torch (`colours`), does the same."""
 
+    edges: np.ndarray  # (4,) by which those of the tight box move, x0, y0, x1, y1, as shares of its longer side
     scale: float  # of the box
     angle: float  # by which the image turns [rad]
     gains: np.ndarray  # (3,) float32, of the channels
@@ -61,6 +66,9 @@ class Drawn(NamedTuple):
 
 def draw_augmentation(spec: AugmentSpec, side: int, draws: Draws) -> Drawn:
     """Every decision about one appearance of a sample, for a crop of `side` pixels."""
+    edges = np.zeros(4)
+    if spec.box:
+        edges = spec.box * np.clip(draws("box").standard_normal(4), -2, 2)
     rng = draws("crop")
     scale = 1 + spec.scale * min(max(rng.standard_normal(), -1.0), 1.0)
     turns = rng.random() < spec.rotation_probability
@@ -78,12 +86,21 @@ def draw_augmentation(spec: AugmentSpec, side: int, draws: Draws) -> Drawn:
         rng = draws("erasing")
         if rng.random() < spec.erasing:
             erased, start = draw_rectangle(side, spec.erasing_area, rng), int(rng.integers(NOISE_STARTS))
-    return Drawn(scale, angle, gains, share, partner, erased, start)
+    return Drawn(edges, scale, angle, gains, share, partner, erased, start)
 
 
 def scale_range(spec: AugmentSpec) -> tuple[float, float]:
     """Least and greatest factor by which the side of a sample's box may be multiplied."""
-    return 1 - spec.scale, 1 + spec.scale
+    jitter = 4 * spec.box  # both edges of a side, two deviations each
+    return (1 - spec.scale) * (1 - jitter), (1 + spec.scale) * (1 + jitter)
+
+
+def with_moved_box(record: Record, edges: np.ndarray) -> Record:
+    """The sample as a detector would have it: with a tight box whose edges are off by `Drawn.edges`."""
+    if not edges.any():
+        return record
+    longer = float((record.bbox[2:] - record.bbox[:2]).max())
+    return dataclasses.replace(record, bbox=record.bbox + edges * longer)
 
 
 def augment(
@@ -104,7 +121,7 @@ def augment(
         The crop with its labels, its colours untouched, and the (side, side, 3) float32 image in [0, 1] that a net gets.
     """
     drawn = draw_augmentation(spec, side, draws)
-    crop = make_crop(record, side, drawn.scale, drawn.angle)
+    crop = make_crop(with_moved_box(record, drawn.edges), side, drawn.scale, drawn.angle)
     if drawn.share:
         amplitudes = low_amplitudes(other(drawn.partner), side, spec.amplitude_band)
         mixed = mix_amplitudes(crop.image.astype(np.float32) / 255, amplitudes, drawn.share, spec.amplitude_band)

@@ -43,6 +43,8 @@ class LabelledCrop(Crop):
 
     keypoints: np.ndarray  # (21, 3) crop's camera frame [m]
     vertices: np.ndarray  # (V, 3) crop's camera frame [m]
+    rotations: np.ndarray  # (16, 3, 3) as of `Record`, of the right hand and into the crop's camera frame
+    beta: np.ndarray  # (S,)
 
     @property
     def root_depth(self) -> float:
@@ -166,8 +168,12 @@ def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0)
 
 def label_crop(crop: Crop, record: Record) -> LabelledCrop:
     """A crop of a sample with the sample's labels in its frame."""
-    R = crop.R_crop_cam
-    return LabelledCrop(crop.image, crop.K, R, record.keypoints @ R.T, record.vertices @ R.T)
+    R, rotations = crop.R_crop_cam, record.rotations
+    if record.side == "left":  # M R M of every joint; the root's first M is in R_crop_cam
+        rotations = rotations * MIRROR_POINT
+        rotations[1:] *= MIRROR_POINT[:, None]
+    rotations = np.concatenate([R @ rotations[:1], rotations[1:]])
+    return LabelledCrop(crop.image, crop.K, R, record.keypoints @ R.T, record.vertices @ R.T, rotations, record.beta)
 
 
 def lixels_to_camera(lixels: np.ndarray, root_depth: np.ndarray, K: np.ndarray, R_crop_cam: np.ndarray, side: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from handmesh.data.augment import AugmentSpec, Draws, augment, draw_augmentation, low_amplitudes, low_frequencies
+from handmesh.data.augment import AugmentSpec, Draws, augment, draw_augmentation, low_amplitudes, low_frequencies, with_moved_box
 from handmesh.data.colours import Colours, finish_images, to_colours
 from handmesh.data.crop import LabelledCrop, make_crop
 from handmesh.data.sampler import Draw
@@ -33,6 +33,8 @@ class Batch(NamedTuple):
     R_crop_cam: Tensor  # (B, 3, 3) from the camera frame of the sample to that of the crop; mirrors left hands
     dataset: Tensor  # (B,) number of the dataset in the mix
     sample: Tensor  # (B,) number of the sample in its spec (its JSON's index)
+    rotations: Tensor  # (B, 16, 3, 3) as of `LabelledCrop`
+    beta: Tensor  # (B, S)
     replaced: Tensor  # (B,) damaged samples that were passed over to find this one
 
     @property
@@ -107,7 +109,7 @@ class HandDataset(Dataset[Batch]):
         draw = wanted if isinstance(wanted, Draw) else self._locate(wanted)
         record, replaced = self._read(draw.dataset, draw.position)
         drawn = draw_augmentation(self.spec, self.side, self._draws(draw, record.index))
-        crop, place = self._crop(draw, record, drawn.scale, drawn.angle)
+        crop, place = self._crop(draw, with_moved_box(record, drawn.edges), drawn.scale, drawn.angle)
         amplitudes = self._amplitudes(draw.dataset, drawn.partner, drawn.share > 0) if self.spec.amplitude else None
         batch = to_tensors(crop, crop.image, draw.dataset, record.index, replaced)
         return Raw(batch, to_colours(self.spec, drawn, amplitudes), torch.from_numpy(place))
@@ -296,6 +298,8 @@ def to_tensors(crop: LabelledCrop, image: np.ndarray, dataset: int, index: int, 
         root_depth=tensor(crop.root_depth),
         K=tensor(crop.K),
         R_crop_cam=tensor(crop.R_crop_cam),
+        rotations=tensor(crop.rotations),
+        beta=tensor(crop.beta),
         dataset=torch.tensor(dataset),
         sample=torch.tensor(index),
         replaced=torch.tensor(replaced),

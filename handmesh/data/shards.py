@@ -15,6 +15,7 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.index import read_index
 from handsynth.core.remote import is_address
+from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.sample import decode_labels, decode_npy
 from handsynth.core.shard import MAX_MEMBER_BYTES
 
@@ -37,6 +38,8 @@ class Record:
     keypoints: np.ndarray  # (21, 3) camera frame [m]
     vertices: np.ndarray  # (V, 3) camera frame [m]
     bbox: np.ndarray  # (4,) x0, y0, x1, y1 of the projected vertices [px]
+    rotations: np.ndarray  # (16, 3, 3) theta as matrices: from the template to the camera frame, then of each joint in its parent
+    beta: np.ndarray  # (S,)
 
 
 class ShardDataset:
@@ -129,16 +132,7 @@ class ShardDataset:
         """The sample, decoded and checked. Raises HandsynthError naming shard and sample when any of it is damaged."""
         where, labels = self.where(position), self.labels(position)
         jpg = self._member(position, MEMBERS.index("jpg"))
-        return Record(
-            dataset=self.identity,
-            index=int(self._table[position, 1]),
-            side=labels["side"],
-            image=decode_jpg(jpg, labels["image_size"], where),
-            K=np.array(labels["K"], np.float64),
-            keypoints=np.array(labels["keypoints_cam"], np.float64),
-            vertices=self.vertices(position),
-            bbox=np.array(labels["bbox_xyxy"], np.float64),
-        )
+        return to_record(labels, decode_jpg(jpg, labels["image_size"], where), self.vertices(position))
 
     def _member(self, position: int, kind: int) -> bytes:
         shard, (offset, size) = int(self._table[position, 0]), self._table[position, 2 + 2 * kind : 4 + 2 * kind]
@@ -156,6 +150,24 @@ class ShardDataset:
                 os.close(self._files.popitem(last=False)[1])
             self._files[shard] = os.open(self._paths[shard], os.O_RDONLY)
         return self._files[shard]
+
+
+def to_record(labels: dict[str, Any], image: np.ndarray, vertices: np.ndarray) -> Record:
+    """A sample's labels (its JSON), (H, W, 3) image and (V, 3) vertices together."""
+    rotations = rotvec_to_rotmat(np.array(labels["theta"], np.float64).reshape(-1, 3))
+    rotations[0] = np.array(labels["T_cam_world"], np.float64)[:3, :3] @ rotations[0]
+    return Record(
+        dataset=labels["dataset"],
+        index=labels["index"],
+        side=labels["side"],
+        image=image,
+        K=np.array(labels["K"], np.float64),
+        keypoints=np.array(labels["keypoints_cam"], np.float64),
+        vertices=np.asarray(vertices, np.float64),
+        bbox=np.array(labels["bbox_xyxy"], np.float64),
+        rotations=rotations,
+        beta=np.array(labels["beta"], np.float64),
+    )
 
 
 def check_index(index: dict[str, Any], where: str, hand: HandModel | None) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from handmesh.lixels import LIXELS
 from handmesh.nets.backbones import Levels
 from handmesh.nets.blocks import SqueezeExcite, depthwise_up, pointwise
-from handmesh.nets.lixel import Lines, LixelHead, Points, gaussian_line, pointwise_lines
+from handmesh.nets.lixel import Binned, Lines, LixelHead, Points, gaussian_line, pointwise_lines
 from handsynth.core.hand import HandModel
 
 _GAIN = 8.0
@@ -93,7 +93,7 @@ class FastDecoder(nn.Module):
         return self.head(maps, self.depth(deepest))
 
 
-class SeparableAggregation(nn.Module):
+class SeparableAggregation(Binned):
     """Adds PoseNet's maps and the keypoints' Gaussians to the early features, each by a 1x1 convolution.
 
     What is added starts at zero, so that MeshNet's backbone first sees the features that its ImageNet weights know (measured: after
@@ -118,7 +118,8 @@ class SeparableAggregation(nn.Module):
 
     def mix(self, keypoints: Tensor, height: int, width: int) -> Tensor:
         """(B, P, 3) keypoints [lixels] -> (B, C, height, width): the 1x1 convolution over their Gaussian volume."""
-        x, y, z = (gaussian_line(keypoints[..., axis], bins) for axis, bins in enumerate((width, height, LIXELS)))
+        bins = (width, height, LIXELS)
+        x, y, z = (gaussian_line(keypoints[..., axis], count, self.bin_offset) for axis, count in enumerate(bins))
         weights = torch.einsum("cpd,bpd->bcp", self.gaussians, z)
         planes = y.unsqueeze(-1) * x.unsqueeze(-2)  # (B, P, H, W)
         return torch.bmm(weights, planes.flatten(2)).unflatten(2, (height, width))

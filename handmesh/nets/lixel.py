@@ -23,6 +23,27 @@ def soft_argmax_1d(logits: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance.clamp_min(1e-6).sqrt()
 
 
+EDGE, CENTRE = 0.0, 0.5
+"""Where in a bin its place is, in bins from its lower end: at that end as in the original, or in the middle of what it covers."""
+
+
+class Binned(nn.Module):
+    """A module that reads lines of bins, or draws them: bin i of D is at (i + bin_offset) * 64 / D lixels.
+
+    At EDGE a line of 16 bins ends at lixel 60, and maps, whose pixels cover bins from end to end, see half a bin (2 lixels) less
+    than they have to say. It is no weight: `set_bins` sets it for a whole net, and a run's settings keep it.
+    """
+
+    bin_offset: float = EDGE
+
+
+def set_bins(net: nn.Module, offset: float) -> None:
+    """Every module of a net agrees on the place of its bins, EDGE or CENTRE."""
+    for module in net.modules():
+        if isinstance(module, Binned):
+            module.bin_offset = offset
+
+
 class Points(NamedTuple):
     """What a decoder finds: N points, and the maps that it read them from."""
 
@@ -69,7 +90,7 @@ class _LineMeans(torch.autograd.Function):
         return (to_columns.unsqueeze(1) + to_rows.unsqueeze(2)).permute(0, 3, 1, 2)
 
 
-class LixelHead(nn.Module):
+class LixelHead(Binned):
     """Three layers over lines of features (`lines`): averaged along y for x, along x for y, and a line of depth for z.
 
     Args:
@@ -98,7 +119,7 @@ class LixelHead(nn.Module):
         lines = self.x(self.gain * along_x), self.y(self.gain * along_y), self.z(depth)
         found = [soft_argmax_1d(line) for line in lines]
         scale = [LIXELS / line.shape[-1] for line in lines]  # bins of whatever number span the same 64 lixels
-        position = torch.stack([mean * s for (mean, _), s in zip(found, scale, strict=True)], -1)
+        position = torch.stack([(mean + self.bin_offset) * s for (mean, _), s in zip(found, scale, strict=True)], -1)
         std = torch.stack([deviation * s for (_, deviation), s in zip(found, scale, strict=True)], -1)
         return Points(position, std * self.std_scale, maps)
 
@@ -140,20 +161,20 @@ SIGMA_LIXELS = 2.5
 """Standard deviation of the Gaussians (Moon and Lee 2020)."""
 
 
-def gaussian_line(position: Tensor, bins: int) -> Tensor:
-    """(B, P) positions [lixels] -> (B, P, bins) Gaussians of peak 1, sampled at the bins' lixels."""
-    places = torch.arange(bins, device=position.device, dtype=position.dtype) * (LIXELS / bins)
+def gaussian_line(position: Tensor, bins: int, offset: float = EDGE) -> Tensor:
+    """(B, P) positions [lixels] -> (B, P, bins) Gaussians of peak 1, sampled at the bins' places (`Binned`)."""
+    places = (torch.arange(bins, device=position.device, dtype=position.dtype) + offset) * (LIXELS / bins)
     return torch.exp((places - position.unsqueeze(-1)).square() * (-0.5 / SIGMA_LIXELS**2))
 
 
-def gaussian_volume(keypoints: Tensor, height: int, width: int) -> Tensor:
+def gaussian_volume(keypoints: Tensor, height: int, width: int, offset: float = EDGE) -> Tensor:
     """(B, P, 3) keypoints [lixels] -> (B, P * 64, height, width), keypoint-major, depth inside: the product of three lines."""
-    x, y, z = (gaussian_line(keypoints[..., axis], bins) for axis, bins in enumerate((width, height, LIXELS)))
+    x, y, z = (gaussian_line(keypoints[..., axis], bins, offset) for axis, bins in enumerate((width, height, LIXELS)))
     plane = y.unsqueeze(-1) * x.unsqueeze(-2)  # (B, P, H, W)
     return (z[..., None, None] * plane.unsqueeze(2)).flatten(1, 2)
 
 
-class VolumeAggregation(nn.Module):
+class VolumeAggregation(Binned):
     """The paper's: the Gaussian volume and the early features, concatenated and taken through one block.
 
     The block sees early_channels + 64 P channels; the lite nets' double the resolution, the original's keeps it.
@@ -165,5 +186,6 @@ class VolumeAggregation(nn.Module):
 
     def forward(self, early: Tensor, found: Points) -> Tensor:
         """(B, C, H, W) early features and what PoseNet found -> (B, C', H', W'). The keypoints are detached, as in the original."""
-        volume = gaussian_volume(found.position.detach(), *early.shape[2:]).to(early.dtype)
+        height, width = early.shape[2:]
+        volume = gaussian_volume(found.position.detach(), height, width, self.bin_offset).to(early.dtype)
         return self.block(torch.cat([early, volume], 1))

@@ -19,7 +19,7 @@ from handmesh.nets.backbones import (
 from handmesh.nets.blocks import UpBlock, excited_up, full_up, mbconv_up, separable_up, upsampler
 from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, efficientnet_lite0
 from handmesh.nets.fast import FastDecoder, SeparableAggregation, SmoothLines
-from handmesh.nets.lixel import LixelDecoder, VolumeAggregation
+from handmesh.nets.lixel import CENTRE, EDGE, LixelDecoder, VolumeAggregation, set_bins
 from handmesh.nets.mesh_net import HandMeshNet
 from handsynth.core.errors import UsageError
 
@@ -56,17 +56,21 @@ def net_info(name: str) -> NetInfo:
     raise UsageError(f"there is no net {name!r}: choose one of {', '.join(info.name for info in _NETS)}")
 
 
-def create_net(name: str, keypoint_regressor: np.ndarray, *, pretrained: bool = True) -> HandMeshNet:
+def create_net(name: str, keypoint_regressor: np.ndarray, *, pretrained: bool = True, bin_centres: bool = False) -> HandMeshNet:
     """Builds a net for the hand whose (P, V) regressor is given (`handmesh.keypoints.keypoint_regressor`).
 
-    It finds P keypoints and V vertices. With `pretrained` its backbones start from ImageNet weights, through torchvision's
-    cache or the network. Random weights come from torch's global generator: seed it. Raises UsageError for an unknown name
-    or a regressor that is no matrix, AssetError when the weights cannot be had.
+    It finds P keypoints and V vertices. With `bin_centres` the bins of its heatmaps stand for their middles, otherwise for their
+    lower ends, as in the original: weights belong to the one that they were trained with. With `pretrained` its backbones start
+    from ImageNet weights, through torchvision's cache or the network. Random weights come from torch's global generator: seed it.
+
+    Raises UsageError for an unknown name or a regressor that is no matrix, AssetError when the weights cannot be had.
     """
     info = net_info(name)
     if keypoint_regressor.ndim != 2:
         raise UsageError(f"a keypoint regressor is a matrix (keypoints, vertices), not of shape {keypoint_regressor.shape}")
-    return info.build(torch.as_tensor(keypoint_regressor, dtype=torch.float32), pretrained)
+    net = info.build(torch.as_tensor(keypoint_regressor, dtype=torch.float32), pretrained)
+    set_bins(net, CENTRE if bin_centres else EDGE)
+    return net
 
 
 def _original_init(module: nn.Module) -> None:

@@ -35,6 +35,12 @@ class TrainSpec:
     clip: float = 100.0  # greatest norm of the gradients; about ten times what a healthy run shows
     bf16: bool = True  # mixed precision on a GPU; never on a CPU
     pretrained: bool = True  # backbones start from ImageNet weights
+    bin_centres: bool = False  # bins of heatmaps stand for their middles; else for their lower ends, as in the original
+    decay_norms: bool = True  # `weight_decay` is for norms and biases too; else for all other weights alone
+    ema: float = 0.0  # decay of the running mean of the weights, which is what is validated and saved; 0 is none
+    auxiliary: float = 0.0  # weight of the losses of theta and beta, read by a head that only training has; 0 is no head
+    early_side: int = 0  # of the crops before the last steps [px]; 0: all are of `side`
+    last_share: float = 0.25  # of all steps, those at the end that see crops of `side`; counts where there is an early_side
     freeze_early: bool = False  # early features keep ImageNet's weights and statistics; only with `pretrained`
     seed: int = 0
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -43,13 +49,16 @@ class TrainSpec:
         """Raises UsageError naming the first value out of range."""
         bounds = {
             "side": (32, 1024), "batch": (2, 1 << 16), "epochs": (1, 100_000), "lr": (1e-8, 1), "decay": (1e-6, 1),
-            "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1),
+            "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1), "ema": (0, 0.99999),
+            "auxiliary": (0, 1000), "last_share": (0, 1),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
         if self.side % 32:
             raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
+        if self.early_side and (self.early_side % 32 or not 32 <= self.early_side <= 1024):
+            raise UsageError(f"training: early_side is {self.early_side}, expected a multiple of 32 up to 1024, or 0 for none")
         if self.schedule not in ("step", "cosine", "linear"):
             raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step, cosine or linear")
 

@@ -13,10 +13,12 @@ from handmesh.data.augment import (
     AugmentSpec,
     apply_gains,
     augment,
+    draw_augmentation,
     draw_rectangle,
     erase_rectangle,
     low_amplitudes,
     mix_amplitudes,
+    with_moved_box,
 )
 from handmesh.data.crop import Crop, crop_affine, lixels_to_camera, make_crop, warp
 from handmesh.data.shards import Record, ShardDataset
@@ -41,7 +43,8 @@ def spotted(seed: int, side: str) -> Record:
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     spot = np.exp(-((x - xy[0, 0]) ** 2 + (y - xy[0, 1]) ** 2) / (2 * 5.0**2))
     image = np.repeat((255 * spot)[..., None], 3, 2).round().astype(np.uint8)
-    return Record("d", seed, side, image, K, points, points, np.concatenate([xy.min(0), xy.max(0)]))
+    box, rotations = np.concatenate([xy.min(0), xy.max(0)]), np.tile(np.eye(3), (16, 1, 1))
+    return Record("d", seed, side, image, K, points, points, box, rotations, np.zeros(10))
 
 
 def centroid(image: np.ndarray) -> np.ndarray:
@@ -130,6 +133,20 @@ def test_mirrored_left_hand_is_a_right_hand(hand_shards):
     assert min(map(len, misfit.values())) > 2
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_rotations_of_a_crop_pose_its_hand(hand_shards, angle):
+    """Posed with the crop's rotations and beta, the right hand's template is the crop's hand, for left samples too."""
+    data, sides = ShardDataset(hand_shards), set()
+    for k in range(len(data)):
+        record = data.read(k)
+        crop = make_crop(record, 64, 1.0, angle)
+        np.testing.assert_allclose(np.linalg.det(crop.rotations), 1, atol=1e-9)
+        posed = pose_hand(toy_hand(), Rotation.from_matrix(crop.rotations).as_rotvec(), crop.beta).vertices
+        np.testing.assert_allclose(posed - posed.mean(0), crop.vertices - crop.vertices.mean(0), atol=2e-5)
+        sides.add(record.side)
+    assert sides == {"right", "left"}
+
+
 def run(record: Record, spec: AugmentSpec, seed: int = 0) -> tuple[Crop, np.ndarray]:
     partner = np.random.default_rng(9).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     return augment(record, 64, spec, lambda purpose: stream(seed, record.index, purpose), lambda rng: partner)
@@ -165,6 +182,24 @@ def test_flags_are_independent():
         assert not np.array_equal(image, base[1])
         assert image.min() >= 0
         assert image.max() <= 1
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_jittered_boxes(side):
+    """Every edge moves by its own draw, two deviations of the longer side at most; image, labels and camera go along."""
+    record, spec = spotted(4, side), dataclasses.replace(NO_AUGMENTATION, box=0.05)
+    longer = (record.bbox[2:] - record.bbox[:2]).max()
+    drawn = (draw_augmentation(spec, 64, lambda purpose, k=k: stream(k, 0, purpose)).edges for k in range(2000))
+    moved = np.array([with_moved_box(record, edges).bbox - record.bbox for edges in drawn]) / longer
+    assert np.abs(moved).max() == pytest.approx(0.1)
+    np.testing.assert_allclose(moved.mean(0), 0, atol=0.004)
+    np.testing.assert_allclose(np.cov(moved.T), np.diag([0.0481**2] * 4), atol=0.0003)  # 0.0481: of a normal clipped at two
+    crops = [run(record, spec, seed)[0] for seed in range(20)]
+    assert len({crop.K.tobytes() for crop in crops}) == 20
+    for crop in crops:
+        np.testing.assert_allclose(centroid(crop.image), project(crop.keypoints, crop.K)[0], atol=0.15)
+        assert crop.lixels(crop.keypoints)[0, 2] == pytest.approx(LIXELS / 2)
+    assert np.array_equal(run(record, NO_AUGMENTATION)[0].K, make_crop(record, 64).K)
 
 
 def test_gains_by_table_are_gains():
@@ -227,7 +262,9 @@ def test_erasing_touches_one_rectangle():
     assert len(seen) == 50
 
 
-@pytest.mark.parametrize("change", [{"amplitude": 1.5}, {"scale": 1.0}, {"erasing_area": (0.3, 0.1)}, {"rotation_deg": -1.0}])
+@pytest.mark.parametrize(
+    "change", [{"amplitude": 1.5}, {"box": 0.3}, {"scale": 1.0}, {"erasing_area": (0.3, 0.1)}, {"rotation_deg": -1.0}]
+)
 def test_values_out_of_range_are_refused(change):
     with pytest.raises(UsageError, match=next(iter(change))):
         AugmentSpec(**change)

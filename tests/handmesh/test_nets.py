@@ -17,7 +17,18 @@ from handmesh.losses import Target
 from handmesh.nets.backbones import efficientnet_b0
 from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.nets.fast import SeparableAggregation
-from handmesh.nets.lixel import SIGMA_LIXELS, LixelHead, Points, gaussian_volume, line_means, soft_argmax_1d
+from handmesh.nets.lixel import (
+    CENTRE,
+    EDGE,
+    SIGMA_LIXELS,
+    LixelHead,
+    Points,
+    gaussian_line,
+    gaussian_volume,
+    line_means,
+    set_bins,
+    soft_argmax_1d,
+)
 from handmesh.nets.registry import create_net, list_nets
 from handmesh.nets.torchvision_import import models
 from handsynth.core.errors import AssetError, UsageError
@@ -27,9 +38,9 @@ from handsynth.core.toy import toy_hand
 REGRESSOR = keypoint_regressor(toy_hand())
 
 
-def make(name: str):
+def make(name: str, **options):
     torch.manual_seed(0)
-    return create_net(name, REGRESSOR, pretrained=False)
+    return create_net(name, REGRESSOR, pretrained=False, **options)
 
 
 @pytest.mark.parametrize("name", [net.name for net in list_nets()])
@@ -122,6 +133,51 @@ def test_lixels_do_not_depend_on_the_number_of_bins():
         torch.testing.assert_close(points.position[0, 0, ::2], torch.full((2,), 16.0), atol=1e-3, rtol=0)
         torch.testing.assert_close(points.std[0, 0, ::2], torch.full((2,), 3.0), atol=1e-3, rtol=0)
         assert points.position[0, 0, 1].item() == pytest.approx((size - 1) / 2 * LIXELS / size, abs=1e-3)
+
+
+def line_head(offset: float) -> LixelHead:
+    """A head that takes its maps for logits."""
+    head = LixelHead(1, 1, 1)
+    for layer in (head.x, head.y, head.z):
+        nn.init.ones_(layer.weight)
+        layer.bias = None
+    set_bins(head, offset)
+    return head
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_bins_stand_for_their_middles(size):
+    """With centres a flat line is the middle of the crop, and lit pixels are where they are, whatever the number of bins."""
+    flat = line_head(CENTRE)(torch.zeros(1, 1, size, size), torch.zeros(1, 1, 64)).position
+    torch.testing.assert_close(flat, torch.full((1, 1, 3), LIXELS / 2))
+    maps = torch.zeros(1, 1, size, size)
+    maps[..., size // 4 : size // 2] = 1e4 / size  # the second quarter of the crop, in every row
+    assert line_head(CENTRE)(maps, torch.zeros(1, 1, 64)).position[0, 0, 0].item() == pytest.approx(3 / 8 * LIXELS, abs=1e-3)
+    edge = line_head(EDGE)(maps, torch.zeros(1, 1, 64)).position[0, 0, 0].item()
+    assert edge == pytest.approx(3 / 8 * LIXELS - LIXELS / size / 2, abs=1e-3)  # the original: half a bin less
+
+
+@pytest.mark.parametrize("offset", [EDGE, CENTRE])
+@pytest.mark.parametrize("size", [32, 64])
+def test_gaussians_are_drawn_where_heads_read_them(offset, size):
+    """What MeshNet is shown and what PoseNet said are in one frame: a drawn Gaussian, read as a heatmap, is at its keypoint."""
+    keypoint = torch.tensor([[33.3]])
+    line = gaussian_line(keypoint, size, offset).log()  # (1, 1, size)
+    maps = line.unsqueeze(2).expand(1, 1, size, size)
+    assert line_head(offset)(maps, torch.zeros(1, 1, 64)).position[0, 0, 0].item() == pytest.approx(33.3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["i2l-resnet50", "lite-dwse", "lite-fast"])
+def test_bins_of_a_net_agree(name):
+    """Heads and Gaussians of a net have one convention; with the same weights PoseNet's keypoints differ by half a bin."""
+    images, nets = torch.rand(2, 3, 64, 64), {centres: make(name, bin_centres=centres).eval() for centres in (False, True)}
+    places = {centres: {m.bin_offset for m in net.modules() if hasattr(m, "bin_offset")} for centres, net in nets.items()}
+    assert places == {False: {EDGE}, True: {CENTRE}}
+    with torch.no_grad():
+        edge, centre = nets[False](images), nets[True](images)
+    half = torch.tensor([2.0, 2.0, 0.5])  # 16 bins along x and y, 64 along z
+    torch.testing.assert_close(centre.keypoints - edge.keypoints, half.expand(2, 21, 3), atol=1e-4, rtol=0)
+    assert (centre.vertices - edge.vertices).abs().max() > 0.4
 
 
 def test_frame_of_lixels():
