@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from tiny import odd_wrists
 
 from handsynth.assets.library import Library, open_library
@@ -27,7 +28,16 @@ from handsynth.core.toy import toy_poses
 from handsynth.recipe.proxy import HandProxy, segment_distance
 from handsynth.recipe.recipe import ARM_VARIANTS, ArmChoice, Recipe, recipe_from_dict
 from handsynth.recipe.samplers import SWAP_TRIES, TWIST_LIMIT_DEG, UPRIGHT, RecipeSampler, blackbody_rgb, wrist_reach
-from handsynth.recipe.spec import SHIPPED, WRIST_LIMITS_DEG, ArmSpec, DatasetSpec, WearSpec, load_spec
+from handsynth.recipe.spec import (
+    SHIPPED,
+    WRIST_LIMITS_DEG,
+    ArmSpec,
+    DatasetSpec,
+    WearSpec,
+    load_spec,
+    recorded_identity,
+    spec_to_dict,
+)
 from handsynth.recipe.wardrobe import sample_glove
 from handsynth.recipe.wear import VARIANTS, Worn
 from handsynth.render.projection import NEAR_M
@@ -208,6 +218,9 @@ def _set(values: dict, path: str, value: object) -> None:
         ("sensor.noise_key", -1),
         ("pose.fingers", ["thumb"]),
         ("pose.fingers", {"tail": 3}),
+        ("pose.blends", {"tail": [3, 0.5]}),
+        ("pose.blends", {"thumb": [3, 1.5]}),
+        ("pose.blends", {"thumb": 3}),
         ("pose.bank_index", True),
         ("arm", {}),
         ("arm", True),
@@ -392,6 +405,73 @@ def test_the_collision_test_can_fail(library):
     assert share**SWAP_TRIES < 0.05
     proxy.chains[:, 1] = proxy.chains[:, 2]
     assert proxy.collides(np.zeros(5, int))
+
+
+def blending(probability: float = 0.3, **pose: object) -> DatasetSpec:
+    """`default` with that probability."""
+    spec = load_spec("default")
+    return dataclasses.replace(spec, pose=dataclasses.replace(spec.pose, interpolation_probability=probability, **pose))
+
+
+def test_blended_fingers_are_on_the_way_between_two_poses(library):
+    """Each joint of a blended finger is turned by its share of the angle from one row to the other; the rest are the bank's."""
+    bank, seen = library.bank.theta, 0
+    for recipe in spread(RecipeSampler(blending(), library), 200):
+        theta = np.array(recipe.theta).reshape(16, 3)
+        for finger in FINGERS:
+            joints, row = np.array(FINGER_JOINTS[finger]), recipe.pose.fingers.get(finger, recipe.pose.bank_index)
+            found, start = Rotation.from_rotvec(theta[joints]), Rotation.from_rotvec(bank[row][joints - 1])
+            if finger not in recipe.pose.blends:
+                np.testing.assert_allclose((start.inv() * found).magnitude(), 0, atol=1e-5)
+                continue
+            other, share = recipe.pose.blends[finger]
+            end, seen = Rotation.from_rotvec(bank[other][joints - 1]), seen + 1
+            way = (start.inv() * end).magnitude()
+            np.testing.assert_allclose((start.inv() * found).magnitude(), share * way, atol=1e-5)
+            np.testing.assert_allclose((found.inv() * end).magnitude(), (1 - share) * way, atol=1e-5)
+    assert seen > 150
+
+
+def test_blends_stay_within_the_banks_angles_and_never_collide(library):
+    """No joint leaves the range that the bank's poses give it along its own axes, no two fingers run through each other."""
+    sampler = RecipeSampler(blending(1.0), library)
+    axes, bank = library.hand.joint_axes[1:], library.bank.theta
+    angles = np.einsum("jak,njk->nja", axes, bank)
+    recipes = spread(sampler, 200)
+    assert np.mean([len(recipe.pose.blends) for recipe in recipes]) > 4
+    for recipe in recipes:
+        theta = np.array(recipe.theta).reshape(16, 3)[1:]
+        found = np.einsum("jak,jk->ja", axes, theta)
+        assert (found >= angles.min(0) - 1e-5).all()
+        assert (found <= angles.max(0) + 1e-5).all()
+        rows = np.array([recipe.pose.fingers.get(finger, recipe.pose.bank_index) for finger in FINGERS])
+        others = np.array([recipe.pose.blends.get(finger, (row, 0))[0] for finger, row in zip(FINGERS, rows, strict=True)])
+        assert not recipe.pose.blends or not sampler.proxy.collides(rows, others, theta)
+
+
+def test_chains_of_blends_are_those_of_posed_hands(library):
+    """Joints and tips that stand for a blended finger are the posed mesh's, to a fifth of a millimetre."""
+    proxy = HandProxy(library.hand, library.bank.theta)
+    for k in range(0, len(library.bank.theta), 50):
+        np.testing.assert_allclose(proxy._chain(library.bank.theta[k]), proxy.chains[k], atol=2e-4)
+
+
+def test_a_probability_of_zero_draws_and_records_nothing(library):
+    """Recipes, their bytes and the dataset's identity are as before there were blends; draw 0 of a bank's pose stays that pose."""
+    off = blending(0.0)
+    for recipe, other in zip(spread(RecipeSampler(off, library), 30), spread(RecipeSampler(blending(), library), 30), strict=True):
+        assert "blends" not in recipe.to_dict()["pose"]
+        assert (recipe.pose.bank_index, recipe.pose.fingers, recipe.beta) == (other.pose.bank_index, other.pose.fingers, other.beta)
+    spec = spec_to_dict(off)
+    index = {"schema": "handsynth/3", "assets": {}, "generator_version": 1, "spec": spec}
+    former = index | {"spec": spec | {"pose": {k: v for k, v in spec["pose"].items() if k != "interpolation_probability"}}}
+    assert recorded_identity(index) == recorded_identity(former)
+    assert recorded_identity(index) != recorded_identity(index | {"spec": spec_to_dict(blending())})
+    grid = load_spec("manorender")
+    grid = dataclasses.replace(grid, pose=dataclasses.replace(grid.pose, interpolation_probability=1.0))
+    sampler = RecipeSampler(grid, library)
+    assert not sampler.sample(5 * grid.pose.draws).pose.blends
+    assert sampler.sample(5 * grid.pose.draws + 1).pose.blends
 
 
 def test_segment_distance_is_the_least_over_points_of_both(toy):

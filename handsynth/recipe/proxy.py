@@ -57,12 +57,33 @@ class HandProxy:
             turned[:, own] = surface[:, own] @ rotation[:, joint].swapaxes(1, 2)
         return turned + shift[:, self.hull_joint]
 
-    def collides(self, rows: np.ndarray) -> bool:
-        """(5,) row of the bank for each finger (order FINGERS) -> whether any two fingers run through each other."""
-        donors = rows[_PAIRS // 3]  # (P, 2) poses that the two phalanges come from
-        pair = np.arange(len(_PAIRS))
-        least = np.minimum(self.least_gap[donors[:, 0], pair], self.least_gap[donors[:, 1], pair])
-        return bool((_gaps(self.chains[rows, np.arange(5)]) < least).any())
+    def collides(self, rows: np.ndarray, others: np.ndarray | None = None, theta: np.ndarray | None = None) -> bool:
+        """Whether any two fingers run through each other.
+
+        Args:
+            rows: (5,) row of the bank for each finger, in the order of FINGERS.
+            others: (5,) second rows, of fingers that are blends of two; where they are as `rows`, the finger is the bank's.
+            theta: (15, 3) finger angles of the hand that has such blends [rad].
+        """
+        least = self._least(rows)
+        chain = self.chains[rows, np.arange(5)]
+        if others is not None and theta is not None:
+            least = np.minimum(least, self._least(others))
+            chain = np.where((rows == others)[:, None, None], chain, self._chain(theta))
+        return bool((_gaps(chain) < least).any())
+
+    def _least(self, rows: np.ndarray) -> np.ndarray:
+        """(P,) least gap of each pair of phalanges, as in the poses that they come from."""
+        donors, pair = rows[_PAIRS // 3], np.arange(len(_PAIRS))
+        return np.minimum(self.least_gap[donors[:, 0], pair], self.least_gap[donors[:, 1], pair])
+
+    def _chain(self, theta: np.ndarray) -> np.ndarray:
+        """(15, 3) finger angles [rad] -> (5, 4, 3) joints and tip of each finger of the mean shape, tips carried rigidly [m]."""
+        model = self.model
+        rotation, joints = turn_joints(model, rotvec_to_rotmat(np.concatenate([np.zeros((1, 3)), theta])), model.rest_joints)
+        out = (rotation[_LAST_JOINTS] @ (model.v_template[model.fingertips] - model.rest_joints[_LAST_JOINTS])[..., None])[..., 0]
+        chain = joints[[list(FINGER_JOINTS[finger]) for finger in FINGERS]]
+        return np.concatenate([chain, (chain[:, -1] + out)[:, None]], 1)
 
 
 FOREARM_RADII = np.array([1.0, 1.05, 1.15, 1.3, 1.45, 1.6, 1.7, 1.6, 1.4])

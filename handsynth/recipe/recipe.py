@@ -1,6 +1,6 @@
 """The recipe: every decision behind one sample, as values that JSON can hold. Rendering draws no random number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from handsynth.core.conventions import FINGERS, WORN_ON_FOREARM
@@ -27,6 +27,7 @@ class PoseChoice:
     bank_index: int  # row of the pose bank
     draw: int  # number of the draw among those of this pose or camera position
     fingers: dict[str, int]  # finger -> row of the bank from which it was taken instead
+    blends: dict[str, tuple[int, float]] = field(default_factory=dict)  # finger -> row towards which it was turned, and how far
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
         parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background", "sensor")}
+        if not self.pose.blends:
+            parts["pose"] = {name: value for name, value in parts["pose"].items() if name != "blends"}
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
         if not self.ambient.order:
             values["ambient"] = {key: value for key, value in vars(self.ambient).items() if key != "order"}
@@ -153,7 +156,8 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
         "beta": len(recipe.beta) == num_shapes,
         "lights": len(recipe.lights) <= 3,
         "ambient.order": recipe.ambient.order in (0, 2),
-        "pose": set(recipe.pose.fingers) <= set(FINGERS),
+        "pose": set(recipe.pose.fingers) | set(recipe.pose.blends) <= set(FINGERS),
+        "pose.blends": all(row >= 0 and 0 <= share <= 1 for row, share in recipe.pose.blends.values()),
         "camera": 0 < camera.focal_px < 1e6 and 0 < camera.distance_m < 100,
         "background": 0 < background.scale <= 1 and 0 <= background.x <= 1 and 0 <= background.y <= 1 and background.index >= 0,
         "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and 0 <= sensor.noise <= 1,

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
 from handsynth.recipe.draws import DECIMALS, rounded, rounded_few, uniform
+from handsynth.recipe.interpolation import FingerBlender
 from handsynth.recipe.proxy import ForearmProxy, HandProxy
 from handsynth.recipe.recipe import (
     ARM_VARIANTS,
@@ -80,6 +81,7 @@ class RecipeSampler:
         self.spec, self.library = spec, library
         self.proxy = HandProxy(library.hand, library.bank.theta)
         self.upright = rotmat_to_rotvec(UPRIGHT)
+        self.blender = FingerBlender(library, self.proxy, spec.pose) if spec.pose.interpolation_probability else None
         self.forearm = ForearmProxy(library.hand, UPRIGHT) if library.hand.rim_turns and spec.arm.probability > 0 else None
 
     def sample(self, index: int) -> Recipe:
@@ -114,6 +116,10 @@ class RecipeSampler:
         for name, row in pose.fingers.items():
             joints = np.array(FINGER_JOINTS[name])
             theta[joints] = library.bank.theta[row][joints - 1]
+        if self.blender and not (spec.pose.order == "bank" and draw == 0):
+            rows = np.array([pose.fingers.get(name, pose.bank_index) for name in FINGERS])
+            blends, theta[1:] = self.blender.draw(self._stream(index, "interpolation"), rows)
+            pose = replace(pose, blends=blends)
         beta = self._stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes)
         return _Hand(index, pose, theta, beta)
 

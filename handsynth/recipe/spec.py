@@ -31,6 +31,7 @@ class PoseSpec:
     bank_poses: int = 895  # poses taken from the bank, for fingers too; one of another size is thinned or repeated evenly
     draws: int = 64  # samples of each pose when order is "bank"; draw 0 is the pose itself
     swap_probability: float = 0.5  # each finger takes its angles from another pose of the bank with this probability
+    interpolation_probability: float = 0.0  # each finger is turned part of the way to another pose of the bank; 0 draws nothing
 
 
 @dataclass(frozen=True)
@@ -276,6 +277,8 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
         spec.pop("wear", None)
     if isinstance(spec.get("light"), dict) and not spec["light"].get("ambient_order"):
         spec["light"] = {key: value for key, value in spec["light"].items() if key != "ambient_order"}
+    if isinstance(spec.get("pose"), dict) and not spec["pose"].get("interpolation_probability"):
+        spec["pose"] = {key: value for key, value in spec["pose"].items() if key != "interpolation_probability"}
     return hashlib.sha256(canonical_json({key: index[key] for key in keys} | {"spec": spec})).hexdigest()
 
 
@@ -308,7 +311,8 @@ def _check(spec: DatasetSpec) -> None:
     require(spec.pose.order in ("bank", "random"), "pose.order", "bank or random")
     require(spec.pose.bank_poses > 0, "pose.bank_poses", "positive")
     require(spec.pose.draws > 0, "pose.draws", "positive")
-    require(0 <= spec.pose.swap_probability <= 1, "pose.swap_probability", "between 0 and 1")
+    for key in ("swap_probability", "interpolation_probability"):
+        require(0 <= getattr(spec.pose, key) <= 1, f"pose.{key}", "between 0 and 1")
     camera = spec.camera
     require(camera.order in ("grid", "random"), "camera.order", "grid or random")
     require(camera.draws > 0, "camera.draws", "positive")

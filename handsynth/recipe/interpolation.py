@@ -1,0 +1,94 @@
+"""Fingers between two poses of the bank: their joints turned part of the way, where no finger runs through another."""
+
+import numpy as np
+
+from handsynth.assets.library import Library
+from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.recipe.draws import DECIMALS
+from handsynth.recipe.proxy import HandProxy
+from handsynth.recipe.spec import PoseSpec
+
+BLEND_TRIES = 16
+"""Draws of blended fingers before the hand is left as it is."""
+
+Blends = dict[str, tuple[int, float]]
+"""Finger -> row of the bank towards which it is turned, and how far: 0 leaves it, 1 is that row's finger."""
+
+_JOINTS = np.array([FINGER_JOINTS[finger] for finger in FINGERS]) - 1  # (5, 3) rows of the bank's theta
+
+
+class FingerBlender:
+    """Draws blends for the poses of one bank. Angles stay between the least and the greatest that any pose of it has.
+
+    Args:
+        library: the hand and its bank.
+        proxy: of both.
+        spec: how often, and how many poses of the bank.
+    """
+
+    def __init__(self, library: Library, proxy: HandProxy, spec: PoseSpec) -> None:
+        self._bank, self._axes, self._proxy = library.bank.theta, library.hand.joint_axes[1:], proxy
+        self._quaternions = rotvec_to_quaternion(self._bank)
+        self._probability = spec.interpolation_probability
+        size = len(self._bank)
+        taken = min(spec.bank_poses, size)
+        self._choices = np.arange(taken) * size // taken
+        angles = self._angles(self._bank)
+        self._low, self._high = angles.min(0) - 1e-9, angles.max(0) + 1e-9
+
+    def draw(self, rng: np.random.Generator, rows: np.ndarray) -> tuple[Blends, np.ndarray]:
+        """Blends of a hand, drawn again while fingers collide or leave the bank's angles.
+
+        Args:
+            rng: for these draws alone.
+            rows: (5,) row of the bank that each finger has now, in the order of FINGERS.
+
+        Returns:
+            The blends, which may be none, and (15, 3) finger angles [rad].
+        """
+        theta = np.empty_like(self._bank[0])
+        theta[_JOINTS] = self._bank[rows[:, None], _JOINTS]
+        for _ in range(BLEND_TRIES):
+            blended, others = rng.random(5) < self._probability, rng.choice(self._choices, 5)
+            shares = np.round(rng.random(5), DECIMALS)
+            if not blended.any():
+                break
+            found = theta.copy()
+            joints = _JOINTS[blended]
+            start, end = (self._quaternions[which[blended, None], joints] for which in (rows, others))
+            found[joints] = quaternion_to_rotvec(slerp(start, end, shares[blended, None]))
+            angles = self._angles(found)
+            if (angles < self._low).any() or (angles > self._high).any():
+                continue
+            if not self._proxy.collides(rows, np.where(blended, others, rows), found):
+                return {FINGERS[k]: (int(others[k]), float(shares[k])) for k in np.flatnonzero(blended)}, found
+        return {}, theta
+
+    def _angles(self, theta: np.ndarray) -> np.ndarray:
+        """(..., 15, 3) axis-angle -> its components along each joint's own axes."""
+        return (self._axes @ theta[..., None])[..., 0]
+
+
+def slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """`share` (...) of the shortest way from one rotation to another, (..., 4) unit quaternions (Shoemake 1985) -> (..., 4)."""
+    cosine = (start * end).sum(-1, keepdims=True)
+    end, cosine = np.where(cosine < 0, -end, end), np.minimum(np.abs(cosine), 1)
+    half, share = np.arccos(cosine), share[..., None]
+    sine = np.maximum(np.sin(half), 1e-9)
+    far = half > 1e-6  # nearer, a straight line is as good
+    first = np.where(far, np.sin((1 - share) * half) / sine, 1 - share)
+    return first * start + np.where(far, np.sin(share * half) / sine, share) * end
+
+
+def rotvec_to_quaternion(rotvec: np.ndarray) -> np.ndarray:
+    """(..., 3) axis-angle [rad] -> (..., 4) unit quaternions, real part first."""
+    angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
+    return np.concatenate([np.cos(angle / 2), rotvec * np.sinc(angle / (2 * np.pi)) / 2], -1)
+
+
+def quaternion_to_rotvec(quaternion: np.ndarray) -> np.ndarray:
+    """(..., 4) unit quaternions -> (..., 3) axis-angle of length at most pi [rad]."""
+    quaternion = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    imaginary = quaternion[..., 1:]
+    sine = np.sqrt((imaginary * imaginary).sum(-1, keepdims=True))
+    return imaginary * np.where(sine < 1e-9, 2.0, 2 * np.arctan2(sine, quaternion[..., :1]) / np.maximum(sine, 1e-9))
