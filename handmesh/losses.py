@@ -1,5 +1,7 @@
 """Equation 4: the losses of the lixel nets, each one function, with the original's definitions (Moon and Lee 2020).
 
+Besides it, the losses of an auxiliary head (`nets.auxiliary`), which the paper does not have.
+
 Every function gives one number per sample, (B,), in lixels (the normal loss: no unit); their mean over the batch is the
 original's loss. A mean runs over *every* element, those masked out counting as zero, as there. Masks are (B, N), 1 where a point
 counts. Lengths are sqrt(e . e + 1e-6 lixel^2): exact to 1e-3 lixel, and their gradients stay finite where an edge has none.
@@ -12,10 +14,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from handmesh.lixels import LIXELS
+from handmesh.nets.auxiliary import PoseAndShape
 from handmesh.nets.mesh_net import Prediction
 
 WEIGHTS = {"pose_posenet": 1.0, "pose_meshnet": 1.0, "vertex": 1.0, "edge": 1.0, "normal": 0.1}
 """Of the terms of equation 4."""
+
+AUXILIARY_WEIGHTS = {"rotations": 1.0, "beta": 0.1}
+"""Of the auxiliary terms, before `TrainSpec.auxiliary`. Crops hardly show the shape's size: its term stays near 0.8, its value for
+a net that knows nothing."""
 
 _LENGTH_FLOOR = 1e-6  # [lixel^2]
 
@@ -79,9 +86,18 @@ def lixel_losses(prediction: Prediction, mesh_keypoints: Tensor, target: Target,
     }
 
 
-def total_loss(terms: dict[str, Tensor]) -> Tensor:
-    """Equation 4: the weighted terms, summed, and averaged over the batch -> a scalar."""
-    return torch.stack([WEIGHTS[name] * term.mean() for name, term in terms.items()]).sum()
+def auxiliary_losses(found: PoseAndShape, true: PoseAndShape) -> dict[str, Tensor]:
+    """Mean absolute differences of the entries of rotation matrices and of shape coefficients, (B,) each."""
+    return {
+        "rotations": (found.rotations - true.rotations).abs().mean((1, 2, 3)),
+        "beta": (found.beta - true.beta).abs().mean(1),
+    }
+
+
+def total_loss(terms: dict[str, Tensor], auxiliary: float = 0.0) -> Tensor:
+    """Equation 4: the weighted terms, summed, and averaged over the batch -> a scalar. Auxiliary terms count `auxiliary` times."""
+    weights = WEIGHTS | {name: auxiliary * weight for name, weight in AUXILIARY_WEIGHTS.items()}
+    return torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
 
 
 _EDGES = ((0, 1), (0, 2), (1, 2))  # corners of a face that its three edges join

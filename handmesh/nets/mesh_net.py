@@ -62,12 +62,18 @@ class HandMeshNet(nn.Module):
 
         Raises UsageError for another shape.
         """
+        return self.look(image)[0]
+
+    def look(self, image: Tensor) -> tuple[Prediction, tuple[Tensor, Tensor]]:
+        """As `forward`, and what both stages know at their deepest: (B, C, h, w) features of PoseNet's and MeshNet's backbones."""
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != image.shape[3] or image.shape[2] % STRIDE:
             raise UsageError(f"mesh nets take (B, 3, S, S) images, S a multiple of {STRIDE}, not {tuple(image.shape)}")
         levels = self.pose_backbone((image - self.pixel_mean) / self.pixel_std)
         keypoints = self.pose_decoder(levels)
-        vertices = self.mesh_decoder(self.mesh_backbone(self.aggregation(levels[0], keypoints)))
-        return Prediction(keypoints.position, keypoints.std, vertices.position, vertices.std)
+        mesh_levels = self.mesh_backbone(self.aggregation(levels[0], keypoints))
+        vertices = self.mesh_decoder(mesh_levels)
+        prediction = Prediction(keypoints.position, keypoints.std, vertices.position, vertices.std)
+        return prediction, (levels[-1], mesh_levels[-1])
 
     @torch.no_grad()
     def calibrate_std(self, error_over_std: Tensor) -> None:
