@@ -90,6 +90,32 @@ def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]
     write_file(path, save(tensors, {_ABOUT: about}))  # `save_file` would hide why a disk refuses
 
 
+def recalibrate(run: Run, error_over_std: torch.Tensor, about: dict[str, Any]) -> None:
+    """Makes the standard deviations of a run's net as large as its errors, in memory and in the run folder; nothing else changes.
+
+    Args:
+        run: of a mesh net.
+        error_over_std: (2, 3) as of `HandMeshNet.calibrate_std`.
+        about: on which data it was found, kept beside the weights.
+
+    Raises HandsynthError when the weights cannot be read or written.
+    """
+    path = run.folder / WEIGHTS
+    run.net.calibrate_std(error_over_std)
+    tensors, metadata = read_tensors(path)
+    state = run.net.state_dict()
+    tensors = {name: state[_current_name(name)].cpu() if _is_scale(name) else value for name, value in tensors.items()}
+    text = json.dumps(json.loads(metadata.get(_ABOUT, "{}")) | {"calibrated_on": about})
+    try:
+        write_file(path, save(tensors, {_ABOUT: text}))
+    except OSError as error:
+        raise HandsynthError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _is_scale(name: str) -> bool:
+    return _current_name(name).rpartition(".")[2] == "std_scale"
+
+
 def load_weights(net: nn.Module, path: Path, net_name: str) -> None:
     """Fills a net. Raises UsageError when the file holds another net's weights, HandsynthError when it is damaged."""
     if path.name == WEIGHTS and not path.exists():

@@ -43,20 +43,27 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out damaged shards and samples, and count them")] = False,
     kinematics: Annotated[bool, typer.Option("--kinematics", help="evaluate the hands of the found joint angles too")] = False,
     ik_run: IKRunOpt = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a constant baseline."""
+    import torch
+
     from handmesh.data.shards import ShardDataset
     from handmesh.device import pick_device
     from handmesh.evaluation.evaluate import default_folder, evaluate_run
     from handmesh.evaluation.report import metrics_table, write_report
     from handmesh.kinematics.mesh_angles import make_solver
-    from handmesh.run_folder import load_run
+    from handmesh.run_folder import load_run, recalibrate
     from handsynth.core.errors import UsageError
     from handsynth.core.files import check_out_folder
 
     if bool(data) == bool(photos) or (predictions and not photos):
         raise UsageError("evaluate takes --data SHARDS, or --photos FILE with or without --predictions FILE")
+    if calibrate and photos:
+        raise UsageError("--calibrate takes --data SHARDS: labels of photographs have no depth")
     where = pick_device(device)
     opened = load_run(run, where)
     if photos:
@@ -67,6 +74,10 @@ def evaluate(
     folder = out or default_folder(run, parts)
     check_out_folder(folder)
     found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
+    if calibrate:
+        ratios = found.summary["error_over_std"]
+        about = {"datasets": [part.name for part in parts], "hands": len(found.per_hand["index"])}
+        recalibrate(opened, torch.tensor([ratios["keypoints"], ratios["vertices"]]), about)
     title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
     write_report(folder, found.summary, found.evaluated, found.per_hand, title)
     if as_json:
@@ -75,6 +86,8 @@ def evaluate(
         lost, (x, y, z) = found.summary["left_out"], found.summary["error_over_std"]["vertices"]
         typer.echo(metrics_table(found.summary["groups"]))
         typer.echo(f"\nErrors are {x:.2f} (x), {y:.2f} (y) and {z:.2f} (z) times the net's own standard deviations")
+        if calibrate:
+            typer.echo(f"{run}: from now on its standard deviations are as large as these errors")
         typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
 
 

@@ -82,16 +82,18 @@ def error_over_std(prediction: Prediction, target: Target) -> Tensor:
     """How sure a net is against how right: 1 where its standard deviations are as large as its errors, less where it is too modest.
 
     Returns (B, 2, 3) root mean squares over PoseNet's keypoints and over the vertices, along x, y and z; points outside the
-    heatmaps, which a net cannot place, are left out.
+    heatmaps, which a net cannot place, are left out: NaN for a hand that has no others.
     """
     found = []
     for position, std, true in zip(prediction[::2], prediction[1::2], target, strict=True):
         seen = inside(true).unsqueeze(-1)
         squares = ((position - true) / std).square() * seen
-        found.append((squares.sum(1) / seen.sum(1).clamp_min(1)).sqrt())
+        found.append((squares.sum(1) / seen.sum(1)).sqrt())
     return torch.stack(found, 1)
 
 
 def root_mean_square(values: np.ndarray) -> np.ndarray:
-    """Over the first axis."""
-    return np.sqrt(np.square(values).mean(0))
+    """Over the first axis, without its NaN; 1 where there is nothing else."""
+    known = np.isfinite(values)
+    squares = np.where(known, np.square(values), 0).sum(0)
+    return np.sqrt(np.where(known.any(0), squares / np.maximum(known.sum(0), 1), 1))

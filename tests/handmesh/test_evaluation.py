@@ -9,18 +9,22 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from untrained import write_untrained
 
 from handmesh.cli.mesh import evaluate
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
 from handmesh.evaluation.groups import FLEXION_EDGES_DEG, bins, flexion_deg, make_groups, view_angles_deg
-from handmesh.evaluation.inference import Predicted
+from handmesh.evaluation.inference import Predicted, error_over_std, root_mean_square
 from handmesh.evaluation.report import correct_share, metrics_table
 from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_hand, mean_of_hands, mean_scores, place_constant
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.fit import AngleSolver
+from handmesh.losses import Target
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
+from handmesh.nets.mesh_net import Prediction
+from handmesh.run_folder import WEIGHTS, read_tensors
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import pose_hand
 from handsynth.core.mirror import mirror_points
@@ -300,6 +304,41 @@ def test_command(run_folder, hand_shards, tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["groups"] == found["groups"]
     assert found["kinematics"]["start"] == "nearest pose of each part"
     assert 0 < float(groups[0]["fitted_pa_mpjpe_mm"]) == pytest.approx(overall["fitted_pa_mpjpe_mm"], rel=1e-4)
+
+
+def test_calibrate_keeps_the_factors_in_the_run(run_folder, hand_shards, tmp_path, capsys):
+    """Evaluated again, errors are as large as the standard deviations along every axis; no other number of the run has moved."""
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    options = {"out": tmp_path / "out", "device": "cpu", "as_json": True}
+
+    def ratios(**more) -> dict[str, list[float]]:
+        capsys.readouterr()
+        evaluate(run, [str(hand_shards)], **options, **more)
+        return json.loads(capsys.readouterr().out)["error_over_std"]
+
+    before = ratios(calibrate=True)
+    assert np.abs(np.log(before["vertices"])).max() > 0.2
+    for found in ratios().values():
+        np.testing.assert_allclose(found, 1, rtol=1e-4)
+    old, new = (read_tensors(folder / WEIGHTS) for folder in (run_folder, run))
+    changed = {name for name, value in old[0].items() if not torch.equal(value, new[0][name])}
+    assert changed == {"pose_decoder.head.std_scale", "mesh_decoder.head.std_scale"}
+    about = json.loads(new[1]["handmesh"])
+    assert about["calibrated_on"] == {"datasets": ["tiny"], "hands": 12}
+    assert about["net"] == json.loads(old[1]["handmesh"])["net"]
+    with pytest.raises(UsageError, match="--calibrate takes --data"):
+        evaluate(run, photos=tmp_path / "photos.json", calibrate=True)
+
+
+def test_hands_out_of_sight_say_nothing_of_deviations():
+    """A hand of which the heatmaps can show no point is left out of errors over deviations, rather than counted as perfect."""
+    position, std = torch.full((2, 3, 3), 30.0), torch.ones(2, 3, 3)
+    prediction, far = Prediction(position, std, position, std), torch.full((1, 3, 3), 99.0)
+    true = torch.cat([position[:1] + 2, far])
+    found = error_over_std(prediction, Target(true, true)).numpy()
+    assert np.isnan(found[1]).all()
+    np.testing.assert_allclose(root_mean_square(found), np.full((2, 3), 2.0))
+    np.testing.assert_allclose(root_mean_square(found[1:]), np.ones((2, 3)))
 
 
 def test_bad_input_gets_a_sentence(run_folder, hand_shards, tmp_path):
