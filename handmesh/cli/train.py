@@ -28,6 +28,26 @@ def train_mesh_command(
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
     ] = None,
+    bin_centres: Annotated[
+        bool | None,
+        typer.Option("--bin-centres/--bin-edges", help="what the bins of heatmaps stand for: their middles or lower ends"),
+    ] = None,
+    decay_norms: Annotated[
+        bool | None, typer.Option("--decay-norms/--no-decay-norms", help="weight decay of norms and biases too, or not")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option("--ema", help="decay of the mean of weights that is validated and saved; 0: none")
+    ] = None,
+    auxiliary: Annotated[float | None, typer.Option("--auxiliary", help="weight of the losses of theta and beta; 0: none")] = None,
+    early_side: Annotated[
+        int | None, typer.Option("--early-side", help="side of the crops before the last steps [px]; 0: --side")
+    ] = None,
+    last_share: Annotated[
+        float | None, typer.Option("--last-share", help="of all steps, those that see --side after --early-side")
+    ] = None,
+    box: Annotated[
+        float | None, typer.Option("--box-jitter", help="standard deviation of the box's edges, of its longer side")
+    ] = None,
     amplitude: Annotated[float | None, typer.Option("--amplitude", help="share of crops with mixed amplitude spectra")] = None,
     erasing: Annotated[float | None, typer.Option("--erasing", help="share of crops with a rectangle erased")] = None,
     rotation: Annotated[float | None, typer.Option("--rotation-deg", help="standard deviation of the crops' rotation")] = None,
@@ -53,7 +73,8 @@ def train_mesh_command(
     flags = {
         "net": net, "side": side, "batch": batch, "epochs": epochs, "lr": lr, "seed": seed, "pretrained": pretrained,
         "augment.amplitude": amplitude, "augment.erasing": erasing, "augment.rotation_deg": rotation, "augment.scale": scale,
-        "augment.colour": colour,
+        "augment.colour": colour, "augment.box": box, "bin_centres": bin_centres, "decay_norms": decay_norms, "ema": ema,
+        "auxiliary": auxiliary, "early_side": early_side, "last_share": last_share,
     }  # fmt: skip
     spec = with_flags(load_preset(preset), flags)
     done = train_mesh(spec, data, val, out, device, HowRun(workers, cache, checkpoint_every, resume, skip_bad, profile), hand)

@@ -81,7 +81,7 @@ class IKTraining:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=spec.lr, fused=True)
         self.progress = Progress()
         if resume and (out / CHECKPOINT).exists():
-            self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
+            self.progress = load_checkpoint(out / CHECKPOINT, {"net": self.net}, self.optimizer)
         self.layer = HandLayer(keypoint_hand(data.hand)).to(device)
         self.whole = HandLayer(data.hand).to(device)
         plain = replace(spec, jitter_deg=0.0)
@@ -106,7 +106,7 @@ class IKTraining:
                 save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
                 recorder.epoch(self.progress.history)
                 # Last, as it says that the epoch is done: killed before this, a resumed run does the epoch again.
-                save_checkpoint(self.out / CHECKPOINT, self.net, self.optimizer, self.progress)
+                save_checkpoint(self.out / CHECKPOINT, {"net": self.net}, self.optimizer, self.progress)
         finally:
             recorder.close()
         return self.progress.history

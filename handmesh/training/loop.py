@@ -1,9 +1,10 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
+import itertools
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,16 +23,18 @@ from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import total_loss
 from handmesh.metrics import evaluate_hands
+from handmesh.nets.auxiliary import TaughtNet, make_auxiliary
 from handmesh.nets.fast import start_smooth
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handmesh.training.profile import Profile
-from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
+from handmesh.training.progress import Progress, check_folder, crop_side, learning_rate, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
 from handmesh.training.step import READ_EVERY, Step, make_optimizer
+from handmesh.training.weights import RunningMean
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.named_hands import find_hand
@@ -141,30 +144,46 @@ class Training:
         # Bits are promised on a CPU alone. Products stay without TF32: bf16 leaves those of coordinates alone.
         torch.backends.cudnn.benchmark = device.type == "cuda"
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
-        net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained)
+        net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained, bin_centres=spec.bin_centres)
         start_smooth(net, hand)
         self.frozen: nn.Module | None = None
         if spec.freeze_early and spec.pretrained:
             self.frozen = net.get_submodule("pose_backbone.early").requires_grad_(False)
         self.net: HandMeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(spec, self.net, device)
+        head = make_auxiliary(self.net, hand.num_joints, hand.num_shapes).to(device) if spec.auxiliary else None
+        taught = TaughtNet(self.net, head)
+        self.mean = RunningMean(self.net, spec.ema) if spec.ema else None
+        self.kept: dict[str, nn.Module] = {"net": self.net}  # what a checkpoint holds
+        self.kept |= {"auxiliary": head} if head else {}
+        self.kept |= {"ema": self.mean.net} if self.mean else {}
+        self.optimizer = make_optimizer(spec, taught, device)
         self.progress = Progress()
         if how.resume and (out / CHECKPOINT).exists():
-            self.progress = load_checkpoint(out / CHECKPOINT, self.net, self.optimizer)
-        self.validation = HandDataset(validation, spec.side, NO_AUGMENTATION, spec.seed, how.skip_bad)
-        data = HandDataset([p.data for p in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
-        workers = ranks.cores() if how.workers is None else how.workers
-        self.data = cached(data, how.cache, device, workers, bar=ranks.first)
+            self.progress = load_checkpoint(out / CHECKPOINT, self.kept, self.optimizer)
+        self.validation = list(validation)
+        self.loading = ranks.cores() if how.workers is None else how.workers
         # A batch of what is in memory costs a CPU less than to hand it over from another process.
-        self.workers = 0 if how.workers is None and how.cache != "none" and device.type == "cpu" else workers
-        self.loader = Loader(self.data, self.workers, pin=device.type == "cuda")
+        self.workers = 0 if how.workers is None and how.cache != "none" and device.type == "cpu" else self.loading
+        steps = len(self._batches().bounds)
+        self.data, self.loader = self._open_data(crop_side(spec, self.progress.steps_done, steps))
         self.profile = Profile(how.profile, device)
         faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
-        model = ranks.wrap(self.net)
-        self.step = Step(spec, self.net, model, self.optimizer, faces, ranks, self.data.finish, self.profile)
+        self.taught = ranks.wrap(taught)
+        self.step = Step(spec, taught, self.taught, self.optimizer, faces, ranks, self.data.finish, self.profile)
         self.first_step = self.progress.steps_done  # of this process
         self.read_samples, self.rate = 0.0, spec.lr  # samples of the epoch when it was last read; the latest rate
         self.recorder: Recorder | None = None
+
+    @property
+    def result(self) -> HandMeshNet:
+        """The net that is validated and saved: that of the mean weights, where there is one."""
+        return self.mean.net if self.mean else self.net
+
+    def _open_data(self, side: int) -> tuple[HandDataset, Loader]:
+        """The training set in crops of a side, and what loads it."""
+        data = HandDataset([p.data for p in self.parts], side, self.spec.augment, self.spec.seed, self.how.skip_bad)
+        data = cached(data, self.how.cache, self.ranks.device, self.loading, bar=self.ranks.first)
+        return data, Loader(data, self.workers, pin=self.ranks.device.type == "cuda")
 
     def run(self) -> list[dict[str, float]]:
         """Every epoch that is left -> one row of figures an epoch (what metrics.csv shows).
@@ -188,19 +207,18 @@ class Training:
     def _epoch(self) -> int:
         """The steps of the epoch under way that are left -> how many it has in all."""
         progress, spec, ranks = self.progress, self.spec, self.ranks
-        weights, first = [p.weight for p in self.parts], progress.step
-        batches = EpochBatches(self.data.sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, first)
-        steps = len(batches.bounds)
-        self.net.train()
+        first = progress.step
+        bounds = self._batches().bounds
+        steps = len(bounds)
+        self.taught.train()
         if self.frozen:
             self.frozen.eval()  # batch norm's statistics too
         self.step.start(progress.sums)
         self.read_samples = progress.sums.get("samples", 0.0)
         self.profile.pause()
-        loaded = self.profile.waited(self.loader(batches))
         title = f"epoch {progress.epoch + 1}/{spec.epochs}"
         with tqdm(total=steps, initial=first, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
-            for (start, stop), raw in zip(batches.bounds[first:].tolist(), loaded, strict=True):
+            for (start, stop), raw in zip(bounds[first:].tolist(), self._load(steps), strict=True):
                 self._step(raw, stop - start, steps)
                 bar.update()
                 if progress.step % READ_EVERY == 0 or progress.step == steps:
@@ -209,6 +227,22 @@ class Training:
                     self._save_checkpoint()
         return steps
 
+    def _batches(self) -> EpochBatches:
+        """Those of the epoch under way that are left."""
+        progress, ranks, weights = self.progress, self.ranks, [p.weight for p in self.parts]
+        sizes, spec = [len(p.data) for p in self.parts], self.spec
+        return EpochBatches(sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, progress.step)
+
+    def _load(self, steps: int) -> Iterator[Raw]:
+        """The batches of the epoch's steps that are left, in crops of the side that each has."""
+        start = self.progress.steps_done - self.progress.step  # of the epoch
+        sides = [crop_side(self.spec, start + step, steps) for step in range(self.progress.step, steps)]
+        for side, alike in itertools.groupby(sides):
+            if side != self.data.side:
+                self.data, self.loader = self._open_data(side)
+                self.step.make_batches_with(self.data.finish)
+            yield from self.profile.waited(self.loader(itertools.islice(self._batches(), len(list(alike)))))
+
     def _step(self, raw: Raw, count: int, steps: int) -> None:
         """One step of Adam on a global batch of `count` samples."""
         progress = self.progress
@@ -216,6 +250,8 @@ class Training:
         torch.manual_seed((self.spec.seed * 1_000_003 + progress.steps_done) * 4099 + self.ranks.rank)
         self.rate = learning_rate(self.spec, progress.steps_done, steps)
         self.step(raw, count, self.rate)
+        if self.mean:
+            self.mean.update(self.net, progress.steps_done)
         progress.step += 1
         progress.steps_done += 1
         progress.sums["samples"] = progress.sums.get("samples", 0.0) + count
@@ -256,12 +292,12 @@ class Training:
         Killed anywhere before that, a resumed run does the rest of the epoch again, and ends with the same bytes.
         """
         progress, sums = self.progress, self.progress.sums
-        self.ranks.same_buffers(self.net)
+        self.ranks.same_buffers(self.taught)
         if self.ranks.first:
-            predicted = predict_dataset(
-                self.net, self.validation, self.hand.faces, self.spec.batch, self.workers, self.ranks.device, bar=True
-            )
-            self.net.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
+            validation = HandDataset(self.validation, self.data.side, NO_AUGMENTATION, self.spec.seed, self.how.skip_bad)
+            faces, batch, device = self.hand.faces, self.spec.batch, self.ranks.device
+            predicted = predict_dataset(self.result, validation, faces, batch, self.workers, device, bar=True)
+            self.result.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name != "samples"}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
@@ -272,22 +308,23 @@ class Training:
         if self.ranks.first:
             self._publish()
             if progress.epoch == self.spec.epochs:
-                draw_validation(self.out / "validation.png", self.validation, predicted, self.hand.faces)
+                draw_validation(self.out / "validation.png", validation, predicted, self.hand.faces)
         self._save_checkpoint()
 
     def _publish(self) -> None:
         """Writes weights and figures of the epochs that are done."""
         more = {"hand": self.hand.digest, "side": self.spec.side, "epoch": self.progress.epoch}
-        save_weights(self.net, self.out / WEIGHTS, self.spec.net, more)
+        more["calibrated_on"] = {"datasets": [data.name for data in self.validation], "hands": sum(map(len, self.validation))}
+        save_weights(self.result, self.out / WEIGHTS, self.spec.net, more)
         if self.recorder:
             self.recorder.epoch(self.progress.history)
 
     def _save_checkpoint(self) -> None:
         if self.progress.step:
             self._read()
-        self.ranks.same_buffers(self.net)
+        self.ranks.same_buffers(self.taught)
         if self.ranks.first:
-            save_checkpoint(self.out / CHECKPOINT, self.net, self.optimizer, self.progress)
+            save_checkpoint(self.out / CHECKPOINT, self.kept, self.optimizer, self.progress)
 
 
 def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[ShardDataset], hand: HandModel) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A checkpoint holds weights, Adam's moments and progress in one safetensors file,
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch.optim import Optimizer
 
 from handmesh.run_folder import CONFIG, LEFTOVERS, fill, read_config, read_tensors
 from handmesh.settings.ik import IKSpec
-from handmesh.settings.mesh import TrainSpec
+from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import check_out_folder, write_file
 
@@ -34,9 +35,9 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch: what metrics.csv shows
 
 
-def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
-    """Writes everything that `load_checkpoint` needs to go on as if never stopped."""
-    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
+def save_checkpoint(path: Path, nets: Mapping[str, nn.Module], optimizer: Optimizer, progress: Progress) -> None:
+    """Writes everything that `load_checkpoint` needs to go on as if never stopped; `nets` by name, the trained one as "net"."""
+    tensors = {f"{key}.{name}": value for key, net in nets.items() for name, value in net.state_dict().items()}
     for k, parameter in enumerate(_parameters(optimizer)):
         state = optimizer.state.get(parameter, {})
         for moment in _MOMENTS:
@@ -47,14 +48,15 @@ def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer, progress: 
     write_file(path, save(plain, {"progress": json.dumps(asdict(progress))}))  # `save_file` would hide why a disk refuses
 
 
-def load_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer) -> Progress:
-    """Puts a checkpoint into net and optimizer. Raises HandsynthError when it is damaged, UsageError when it is another net's."""
+def load_checkpoint(path: Path, nets: Mapping[str, nn.Module], optimizer: Optimizer) -> Progress:
+    """Puts a checkpoint into nets and optimizer. Raises HandsynthError when it is damaged, UsageError when it is another net's."""
     tensors, metadata = read_tensors(path)
     try:
         progress = Progress(**json.loads(metadata["progress"]))
     except (KeyError, TypeError, ValueError):
         raise HandsynthError(f"{path} is damaged: it does not say how far the training was") from None
-    fill(net, {name[4:]: value for name, value in tensors.items() if name.startswith("net.")}, path)
+    for key, net in nets.items():
+        fill(net, {name.removeprefix(f"{key}."): value for name, value in tensors.items() if name.startswith(f"{key}.")}, path)
     for k, parameter in enumerate(_parameters(optimizer)):
         if f"adam.{k}.{_MOMENTS[0]}" not in tensors:
             continue
@@ -89,13 +91,29 @@ def check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings that decide the weights and are not the same; folders may have moved."""
-    pairs = [(key, before.get("training", {}).get(key), value) for key, value in now["training"].items()]
-    pairs.append(("first_epochs", before.get("training", {}).get("first_epochs", 0), 0))  # of crops of another size: no longer
+    training = before.get("training")
+    then = _with_defaults(training if isinstance(training, dict) else {}, now.get("kind", "mesh"))
+    pairs = [(key, then.get(key), value) for key, value in now["training"].items()]
+    pairs.append(("first_epochs", then.get("first_epochs", 0), 0))  # of crops of another size: no longer
     pairs += [(key, before.get(key, {}).get("digest"), now[key]["digest"]) for key in ("hand", "poses") if key in now]
     for key in ("datasets", "validation"):
-        then, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
-        pairs.append((key, then, this))
+        held, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
+        pairs.append((key, held, this))
     return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _with_defaults(training: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Settings of a run of whatever version: keys that it did not know have had their defaults all along."""
+    defaults = spec_to_dict(IKSpec() if kind == "ik" else TrainSpec())
+    nested = {key: value | training.get(key, {}) for key, value in defaults.items() if isinstance(value, dict)}
+    return defaults | training | nested
+
+
+def crop_side(spec: TrainSpec, step: int, steps_per_epoch: int) -> int:
+    """Side of the crops of step `step` of the whole run, counted from 0 [px]: `early_side`, and `side` in the last share."""
+    total = spec.epochs * steps_per_epoch
+    last = max(1, round(spec.last_share * total))
+    return spec.early_side if spec.early_side and step < total - last else spec.side
 
 
 def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: int) -> float:

@@ -15,17 +15,21 @@ from torch.optim import Optimizer
 
 from handmesh.data.dataset import Batch, Raw, to_device
 from handmesh.lixels import lixels_to_depth, lixels_to_pixels
-from handmesh.losses import WEIGHTS, lixel_losses, total_loss
-from handmesh.nets.mesh_net import HandMeshNet, Prediction
+from handmesh.losses import AUXILIARY_WEIGHTS, WEIGHTS, auxiliary_losses, lixel_losses, total_loss
+from handmesh.nets.auxiliary import PoseAndShape, TaughtNet
 from handmesh.settings.mesh import TrainSpec
 from handmesh.training.profile import Profile
 from handmesh.training.ranks import Ranks
+from handmesh.training.weights import parameter_groups
 
 READ_EVERY = 50
 """Steps between two readings of what the device has added up."""
 
-FIGURES = ("loss", *WEIGHTS, "mpjpe_mm")
-"""What a step adds up, over its samples."""
+
+def figures_of(spec: TrainSpec) -> tuple[str, ...]:
+    """What a step adds up, over its samples."""
+    return ("loss", *WEIGHTS, *(AUXILIARY_WEIGHTS if spec.auxiliary else ()), "mpjpe_mm")
+
 
 _EAGER_STEPS = 3  # before a step is recorded: libraries choose their kernels and take their memory
 
@@ -35,8 +39,8 @@ class Step:
 
     Args:
         spec: how to train.
-        net: on its device, in training mode when called.
-        model: the net as `Ranks.wrap` gives it.
+        taught: the net with its auxiliary head if it has one, on its device, in training mode when called.
+        model: that as `Ranks.wrap` gives it.
         optimizer: fused AdamW, as of `make_optimizer`.
         faces: (F, 3) int64, on the device.
         ranks: this process among all.
@@ -47,7 +51,7 @@ class Step:
     def __init__(
         self,
         spec: TrainSpec,
-        net: HandMeshNet,
+        taught: TaughtNet,
         model: nn.Module,
         optimizer: Optimizer,
         faces: Tensor,
@@ -55,10 +59,11 @@ class Step:
         finish: Callable[[Raw], Batch],
         profile: Profile,
     ) -> None:
-        self.spec, self.net, self.model, self.optimizer = spec, net, model, optimizer
+        self.spec, self.taught, self.model, self.optimizer = spec, taught, model, optimizer
+        self.figures = figures_of(spec)
         self.faces, self.ranks, self.finish, self.profile = faces, ranks, finish, profile
         device = ranks.device
-        self._sums = torch.zeros(len(FIGURES), dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(self.figures), dtype=torch.float64, device=device)
         self._bad = torch.zeros((), device=device)  # 1 from the first step on that was not finite
         self._good_steps = torch.zeros((), dtype=torch.float64, device=device)
         self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells it
@@ -69,15 +74,19 @@ class Step:
 
     def start(self, sums: dict[str, float]) -> None:
         """Goes on from such sums of the epoch."""
-        values = [sums.get(name, 0.0) for name in FIGURES] if self.ranks.first else [0.0] * len(FIGURES)
+        values = [sums.get(name, 0.0) if self.ranks.first else 0.0 for name in self.figures]
         self._sums.copy_(torch.tensor(values, dtype=torch.float64))
+
+    def make_batches_with(self, finish: Callable[[Raw], Batch]) -> None:
+        """From now on batches are of another kind, of crops of another size for instance."""
+        self.finish, self._graph, self._eager_steps = finish, None, 0
 
     def read(self) -> tuple[dict[str, float], int, bool]:
         """Waits for the device -> sums of the epoch over all ranks, good steps since this was made, whether all were good."""
         state = torch.cat([self.ranks.total(self._sums.clone()), self._good_steps[None], self._bad[None].double()])
         *sums, good, bad = state.tolist()
         self.profile.read()
-        return dict(zip(FIGURES, sums, strict=True)), round(good), not bad
+        return dict(zip(self.figures, sums, strict=True)), round(good), not bad
 
     def __call__(self, raw: Raw, count: int, rate: float) -> None:
         """One step of AdamW on this rank's part, on the CPU, of a global batch of `count` samples."""
@@ -125,16 +134,19 @@ class Step:
             batch = self.finish(raw)
         with phase("forward"):
             with torch.autocast("cuda", torch.bfloat16, enabled=spec.bf16 and ranks.device.type == "cuda"):
-                prediction: Prediction = self.model(batch.image)
-            keypoints = self.net.regress_keypoints(prediction.vertices)
+                prediction, told = self.model(batch.image)
+            keypoints = self.taught.net.regress_keypoints(prediction.vertices)
+            each = lixel_losses(prediction, keypoints, batch.target, self.faces)
+            if told is not None:
+                each |= auxiliary_losses(told, PoseAndShape(batch.rotations, batch.beta))
             # Each rank's share of the mean over the global batch; DDP averages gradients, hence the factor.
-            terms = {name: t.sum() / count for name, t in lixel_losses(prediction, keypoints, batch.target, self.faces).items()}
-            loss = total_loss(terms)
+            terms = {name: t.sum() / count for name, t in each.items()}
+            loss = total_loss(terms, spec.auxiliary)
         with phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             (loss * ranks.world).backward()
         with phase("AdamW"):
-            norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), spec.clip)
+            norm = torch.nn.utils.clip_grad_norm_(self.taught.parameters(), spec.clip)
             bad = ranks.total((~(torch.isfinite(loss.detach()) & torch.isfinite(norm))).float())
             self._bad.copy_(torch.maximum(self._bad, bad.clamp(max=1)))
             self.optimizer.step()
@@ -182,7 +194,8 @@ def make_optimizer(spec: TrainSpec, net: nn.Module, device: torch.device) -> tor
     """AdamW that can be told its rate, and to leave a step out, without the host's waiting for the device."""
     graphs = device.type == "cuda"
     rate = torch.tensor(spec.lr, device=device) if graphs else spec.lr
-    return torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=spec.weight_decay, fused=True, capturable=graphs)
+    groups = parameter_groups(net, spec.decay_norms)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=spec.weight_decay, fused=True, capturable=graphs)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -39,9 +39,10 @@ from handmesh.settings.mesh import (
 from handmesh.training import loop
 from handmesh.training import step as step_module
 from handmesh.training.loop import HowRun, Part, Training, parse_part
-from handmesh.training.progress import learning_rate
+from handmesh.training.progress import crop_side, learning_rate
 from handmesh.training.ranks import Ranks
-from handmesh.training.step import joint_errors_mm
+from handmesh.training.step import joint_errors_mm, make_optimizer
+from handmesh.training.weights import RunningMean
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
@@ -50,6 +51,11 @@ REGRESSOR = keypoint_regressor(toy_hand())
 ALONE = Ranks(0, 1, CPU)
 SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretrained=False)
 """Three steps an epoch on the twelve samples of `hand_shards`."""
+EVERYTHING = dataclasses.replace(
+    SPEC, side=64, early_side=32, last_share=0.4, bin_centres=True, decay_norms=False, weight_decay=0.01, ema=0.9, auxiliary=5.0,
+    augment=AugmentSpec(box=0.05, amplitude=0.5, erasing=0.5),
+)  # fmt: skip
+"""All that is off by default: the last two of six steps, from the middle of the second epoch on, see larger crops."""
 
 
 def train(shards: Path, out: Path, spec: TrainSpec = SPEC, ranks: Ranks = ALONE, **how) -> list[dict[str, float]]:
@@ -124,6 +130,9 @@ def test_runs_of_the_previous_version_are_read_and_resumed(hand_shards, whole, t
     out = shutil.copytree(whole, tmp_path / "old")
     config = yaml.safe_load((out / CONFIG).read_text())
     config["training"] |= {"first_side": 256, "first_epochs": 0}
+    for key in ("bin_centres", "decay_norms", "ema", "auxiliary", "early_side", "last_share"):
+        del config["training"][key]
+    del config["training"]["augment"]["box"]
     (out / CONFIG).write_text(yaml.safe_dump(config))
     for name in (WEIGHTS, CHECKPOINT):
         with_former_names(out / name)
@@ -147,13 +156,26 @@ def whole_on_device(hand_shards, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def everything(hand_shards, tmp_path_factory) -> Path:
+    """A run of `EVERYTHING` that was never stopped."""
+    out = tmp_path_factory.mktemp("train") / "everything"
+    train(hand_shards, out, EVERYTHING)
+    return out
+
+
 @pytest.mark.parametrize(
-    ("stop", "cache", "then"),
-    [(2, "none", "memory"), (3, "memory", "none"), (4, "none", "none"), (2, "device", "device"), (3, "device", "device")],
+    ("stop", "cache", "then", "spec"),
+    [
+        (2, "none", "memory", SPEC), (3, "memory", "none", SPEC), (4, "none", "none", SPEC),
+        (2, "device", "device", SPEC), (3, "device", "device", SPEC),
+        (2, "none", "none", EVERYTHING), (3, "none", "memory", EVERYTHING), (4, "memory", "none", EVERYTHING),
+        (5, "none", "none", EVERYTHING),
+    ],
 )  # fmt: skip
-def test_stopped_anywhere(stop, cache, then, hand_shards, whole, whole_on_device, tmp_path, monkeypatch):
+def test_stopped_anywhere(stop, cache, then, spec, hand_shards, whole, whole_on_device, everything, tmp_path, monkeypatch):
     """Stopped in mid-epoch, at its end and in the next, with workers or without, images cached or not: as if never stopped."""
-    whole = whole_on_device if cache == "device" else whole
+    whole = whole_on_device if cache == "device" else everything if spec is EVERYTHING else whole
     step = loop.Training._step
 
     def stops(self, raw, count, steps):
@@ -164,11 +186,98 @@ def test_stopped_anywhere(stop, cache, then, hand_shards, whole, whole_on_device
     monkeypatch.setattr(loop.Training, "_step", stops)
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        train(hand_shards, out, checkpoint_every=1, cache=cache)
+        train(hand_shards, out, spec, checkpoint_every=1, cache=cache)
     monkeypatch.undo()
-    train(hand_shards, out, resume=True, workers=1, cache=then)
+    train(hand_shards, out, spec, resume=True, workers=1, cache=then)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_crops_grow_at_the_end(hand_shards, tmp_path, monkeypatch):
+    """The steps before the last share see crops of early_side, the others of side, each sample once an epoch all the same."""
+    step, seen = loop.Training._step, []
+
+    def noted(self, raw, count, steps):
+        seen.append((raw.batch.image.shape[1], raw.batch.sample.tolist()))
+        return step(self, raw, count, steps)
+
+    monkeypatch.setattr(loop.Training, "_step", noted)
+    train(hand_shards, tmp_path / "run", EVERYTHING)
+    assert [side for side, _ in seen] == [32, 32, 32, 32, 64, 64]
+    for epoch in (seen[:3], seen[3:]):
+        assert sorted(sample for _, samples in epoch for sample in samples) == list(range(12))
+    assert load_run(tmp_path / "run", CPU).spec.side == 64
+
+
+def test_side_of_each_step():
+    """All steps have `side` without an early_side; with one at least the last has it."""
+    for spec in (TrainSpec(side=128, epochs=4), TrainSpec(side=128, early_side=64, last_share=1.0, epochs=4)):
+        assert {crop_side(spec, step, 10) for step in range(40)} == {128}
+    spec = TrainSpec(side=128, early_side=64, last_share=0.25, epochs=4)
+    assert [crop_side(spec, step, 10) for step in range(40)] == 30 * [64] + 10 * [128]
+    assert [crop_side(dataclasses.replace(spec, last_share=0.0), step, 10) for step in (38, 39)] == [64, 128]
+    with pytest.raises(UsageError, match="early_side is 50, expected a multiple of 32"):
+        TrainSpec(early_side=50)
+
+
+def test_saved_weights_are_the_running_mean(everything):
+    """What is saved, and was validated, is the mean; the checkpoint holds it beside the weights that training goes on with."""
+    checkpoint, saved = read_tensors(everything / CHECKPOINT)[0], read_tensors(everything / WEIGHTS)[0]
+    for name, value in saved.items():
+        assert torch.equal(value, checkpoint[f"ema.{name}"]), name
+    moved = [name for name in saved if not torch.equal(saved[name], checkpoint[f"net.{name}"])]
+    assert {"pose_decoder.narrow.0.weight", "pose_decoder.narrow.1.running_mean"} <= set(moved)
+    assert "keypoint_regressor" not in moved
+
+
+def test_running_mean_is_a_running_mean():
+    """Weights w1, w2, ... and batch norm's statistics are averaged by the recursion, early steps faster; other buffers stay."""
+    net = create_net("lite-fast", REGRESSOR, pretrained=False)
+    mean, expected = RunningMean(net, 0.5), None
+    layer, seen = net.pose_decoder.narrow, mean.net.pose_decoder.narrow
+    expected = (layer[0].weight[0, 0].item(), 0.0)
+    scale = mean.net.pose_decoder.head.std_scale.fill_(7)
+    for step in range(20):
+        with torch.no_grad():
+            layer[0].weight.fill_(step)
+            layer[1].running_mean.fill_(-step)
+        mean.update(net, step)
+        keep = min(0.5, (step + 1) / (step + 10))
+        expected = (keep * expected[0] + (1 - keep) * step, keep * expected[1] - (1 - keep) * step)
+        assert seen[0].weight[0, 0].item() == pytest.approx(expected[0], rel=1e-5)
+        assert seen[1].running_mean[0].item() == pytest.approx(expected[1], rel=1e-5)
+    assert scale.tolist() == [7, 7, 7]
+    assert layer[0].weight[0, 0].item() == 19
+
+
+def test_the_auxiliary_head_is_training_s_alone(everything, hand_shards):
+    """It is trained and reported; weights, and the net that is made of them, know nothing of it."""
+    net = create_net("lite-fast", REGRESSOR, pretrained=False)
+    assert set(read_tensors(everything / WEIGHTS)[0]) == set(net.state_dict())
+    assert any(name.startswith("auxiliary.") for name in read_tensors(everything / CHECKPOINT)[0])
+    with open(everything / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row[f"train_{name}"]) > 0 for row in rows for name in ("rotations", "beta"))
+    terms = ("pose_posenet", "pose_meshnet", "vertex", "edge")
+    whole = sum(float(rows[0][f"train_{name}"]) for name in terms) + 0.1 * float(rows[0]["train_normal"])
+    whole += EVERYTHING.auxiliary * (float(rows[0]["train_rotations"]) + 0.1 * float(rows[0]["train_beta"]))
+    assert float(rows[0]["train_loss"]) == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.parametrize("decay_norms", [True, False])
+def test_what_decays(decay_norms):
+    """Without gradients a step shrinks what decays, and nothing else: all parameters, or all but norms and biases."""
+    net = create_net("lite-fast", REGRESSOR, pretrained=False)
+    spec = dataclasses.replace(SPEC, lr=0.1, weight_decay=0.5, decay_norms=decay_norms)
+    optimizer = make_optimizer(spec, net, CPU)
+    before = {name: value.clone() for name, value in net.named_parameters()}
+    for value in net.parameters():
+        value.grad = torch.zeros_like(value)
+    optimizer.step()
+    for name, value in net.named_parameters():
+        factor = 0.95 if decay_norms or value.ndim > 1 else 1.0
+        torch.testing.assert_close(value.detach(), factor * before[name], msg=name)
+    assert any(value.ndim == 1 for value in net.parameters())
 
 
 def test_frozen_early_features_stay(hand_shards, tmp_path):
