@@ -352,7 +352,7 @@ def test_bad_input_gets_a_sentence(run_folder, hand_shards, tmp_path):
         (run_folder, tmp_path, HandsynthError, "holds no index.json"),
     ):
         with pytest.raises(error, match=message):
-            evaluate(run, [data], tmp_path / "out", device="cpu")
+            evaluate(run, [data], out=tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 
 
