@@ -64,7 +64,7 @@ def main() -> None:
     folders = make_splits(options.data, os.cpu_count() or 1)
     data = {name: describe_data(folder) for name, folder in folders.items()}
     wanted = [make_job(name, seed, folders, data, options) for seed in SEEDS for name in ROWS]
-    kept, digests = read_table(), {job.digest for job in wanted}
+    kept, digests = read_table(TABLE), {job.digest for job in wanted}
     there = {row.get("digest") for row in kept}
     with ThreadPoolExecutor(options.jobs) as pool:
         for row in pool.map(lambda job: _row(job, options), [job for job in wanted if job.digest not in there]):
@@ -136,11 +136,11 @@ def _is_replaced(old: dict[str, Any], row: dict[str, Any]) -> bool:
     return all(str(old.get(key)) == str(row[key]) for key in ("row", "seed", "preset", "samples_seen"))
 
 
-def read_table() -> list[dict[str, Any]]:
+def read_table(path: Path) -> list[dict[str, Any]]:
     """The rows that are already there."""
-    if not TABLE.exists():
+    if not path.exists():
         return []
-    with open(TABLE, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

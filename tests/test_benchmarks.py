@@ -212,7 +212,7 @@ class TrainerBench:
 @pytest.fixture(scope="module")
 def splits(tiny_world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     data = tmp_path_factory.mktemp("splits")
-    names = ("base", "manorender", "angrender", "validation", "heldout")
+    names = ("base", "manorender", "angrender", "validation", "heldout", "blended")
     for seed, name in enumerate(names):
         tiny_world.generate(data / name, "0:12", seed=seed, name=name)
     return {name: data / name for name in names}
@@ -341,3 +341,34 @@ def f(x):
     assert digest("lite-fast") == before != digest("lite-dw")
     monkeypatch.setattr(fast, "RANK", 32)
     assert digest("lite-fast") != before
+
+
+def test_ablation_writes_its_rows_and_goes_on(trainer_bench: TrainerBench, monkeypatch, tmp_path: Path, capsys):
+    """`ablation_learning.py`: each row differs from the first in its own thing alone, sees as many samples, and is trained once."""
+    module = trainer_bench.module("ablation_learning")
+    monkeypatch.setattr(module, "TABLE", tmp_path / "ablation.csv")
+    monkeypatch.setattr(module, "SEEDS", (0,))
+    names = ["as before", "mean of weights", "larger crops at the end", module.BLENDED]
+    monkeypatch.setitem(module.ROWS, "larger crops at the end", {"early_side": 32, "side": 64, "last_share": 0.5})
+    options = ("--preset", trainer_bench.preset, "--epochs", 2, "--samples", 16, "--device", "cpu", "--rows")
+    trainer_bench.run("ablation_learning", tmp_path, tmp_path / "runs", *options, *names[:2])
+    trained = {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()}
+    dates = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("weights.safetensors")}
+    trainer_bench.run("ablation_learning", tmp_path, tmp_path / "runs", *options, *names)
+    assert all(path.stat().st_mtime_ns == date for path, date in dates.items())
+    assert len(dates) == len(trained) == 2
+    rows = rows_of(module.TABLE)
+    assert [row["row"] for row in rows] == names
+    assert [row["side_px"] for row in rows] == ["32", "32", "64", "32"]
+    settings = []
+    assert any(row[f"jittered_{key}"] != row[key] for row in rows for key in module.METRICS)
+    for row in rows:
+        assert all(float(row[key]) > 0 for key in (*module.SHOWN, "error_over_std_x", "training_minutes"))
+        assert all(row[key] for key in (*ORIGIN, "digest"))
+        config = read_config(tmp_path / "runs" / f"{row['row'].replace(' ', '-')}-seed0-{row['digest']}")
+        assert sum(data["weight"] * data["samples"] for data in config["datasets"]) == pytest.approx(8, abs=1e-4)
+        settings.append(config["training"])
+    differ = [{key for key in one if one[key] != settings[0][key]} for one in settings]
+    assert differ == [set(), {"ema"}, {"early_side", "side", "last_share"}, set()]
+    shown = capsys.readouterr().out.split("Errors on held-out hands [mm]")[-1]
+    assert [line.split("  ")[0] for line in shown.splitlines()[2:]] == names

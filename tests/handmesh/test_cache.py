@@ -20,7 +20,7 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
 CPU = torch.device("cpu")
-FULL = AugmentSpec(amplitude=0.5, erasing=0.5, rotation_deg=90.0, rotation_probability=1.0)
+FULL = AugmentSpec(box=0.1, amplitude=0.5, erasing=0.5, rotation_deg=90.0, rotation_probability=1.0)
 
 
 def hands(folder, side: int = 64, spec: AugmentSpec = FULL, **more) -> HandDataset:

@@ -25,7 +25,7 @@ from handmesh.keypoints import keypoint_regressor
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
-FULL = AugmentSpec(amplitude=0.5, erasing=0.5)
+FULL = AugmentSpec(box=0.1, amplitude=0.5, erasing=0.5)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
