@@ -16,8 +16,9 @@ from handsynth.core.conventions import (
     VISIBLE_TOLERANCE_M,
 )
 from handsynth.core.hand import HandModel
-from handsynth.scene.arm import Arm, make_arm
+from handsynth.scene.arm import make_arm
 from handsynth.scene.lattice import Lattice
+from handsynth.scene.upper_arm import whole_faces
 
 
 class Surface(Protocol):
@@ -59,7 +60,7 @@ def beside_hand(model: HandModel, arm: np.ndarray | None, worn: Sequence[Surface
     Returns:
         (N, 3) float32 vertices [m]; and (F, 4) int32: three of them, and the value in the parts pass.
     """
-    meshes = [] if arm is None else [(arm, _arm_of(model).faces, ARM_PART)]
+    meshes = [] if arm is None else [(arm, _faces_of_arm(model), ARM_PART)]
     meshes += [(surface.vertices, surface.faces, CLOTHING_PART) for surface in worn]
     vertices, faces, start = [np.zeros((0, 3), np.float32)], [np.zeros((0, 4), np.int32)], 0
     for points, corners, part in meshes:
@@ -173,7 +174,7 @@ def clearance(keypoints_z: np.ndarray, depth: np.ndarray, part: np.ndarray, sche
 @lru_cache(maxsize=4)
 def _sewn(model: HandModel) -> tuple[np.ndarray, np.ndarray]:
     """(G, 3) faces of a hand, without its cap, and of its forearm, whose vertices follow the hand's; and (G,) their parts."""
-    arm = _arm_of(model).faces
+    arm = _faces_of_arm(model)
     parts = np.concatenate([model.parts, np.full(len(arm), ARM_PART - 1, np.int32)])
     return np.concatenate([model.faces, arm + model.num_vertices]), parts
 
@@ -290,13 +291,13 @@ def _before_hand(
 ) -> Iterator[tuple[int, np.ndarray, Lattice]]:
     """Forearms and what is worn, on a lattice: value in the parts pass, the hands that have it, and it."""
     if arms is not None:
-        yield ARM_PART, np.arange(len(arms)), Lattice(arms, _arm_of(model).faces, K, size, step, is_left)
+        yield ARM_PART, np.arange(len(arms)), Lattice(arms, _faces_of_arm(model), K, size, step, is_left)
     for rows, surfaces, faces in _alike(worn):
         yield CLOTHING_PART, rows, Lattice(surfaces, faces, K[rows], size, step, is_left[rows])
 
 
-def _arm_of(model: HandModel) -> Arm:
-    """The forearm of a hand that has one."""
+def _faces_of_arm(model: HandModel) -> np.ndarray:
+    """(F, 3) of forearm and upper arm of a hand that has them."""
     arm = make_arm(model)
     assert arm is not None  # it was posed
-    return arm
+    return whole_faces(arm)

@@ -24,6 +24,7 @@ from handsynth.core.sample import FIELDS, OPTIONAL, field_shapes
 from handsynth.recipe.recipe import ArmChoice
 from handsynth.scene.arm import make_arm
 from handsynth.scene.lattice import Lattice
+from handsynth.scene.upper_arm import whole_faces
 from handsynth.visibility import LATTICE, clearance, front_at_pixels, fronts, keypoint_clearance, visible_share
 
 SIZE = 256
@@ -260,7 +261,7 @@ def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
     """Inverse depths are those of front_at_pixels, of the hand alone and, where it is nearer, of the forearm in
     both sewn together without a cap. Left and right hands."""
     hand, hands, rows = stage.library.hand, armed[1], in_view(armed)[:12]
-    arm = make_arm(hand)
+    arm = whole_faces(make_arm(hand))
     vertices, arms, K = (
         hands.vertices[rows].astype(np.float64),
         np.array([hands.arms[row] for row in rows], np.float64),
@@ -269,7 +270,7 @@ def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
     step = 5
     pixels = np.stack(np.meshgrid(*[np.arange(0, SIZE, step)] * 2), -1).reshape(-1, 2)
     found = [layer[:, ::step, ::step] for layer in fronts(vertices, arms, hand, K, hands.is_left[rows], SIZE)[:2]]
-    sewn = np.concatenate([hand.faces, arm.faces + hand.num_vertices])
+    sewn = np.concatenate([hand.faces, arm + hand.num_vertices])
     both = np.concatenate([vertices, arms], 1)
     for inverse, points, faces in ((found[0], vertices, hand.faces), (np.maximum(*found), both, sewn)):
         depth, face = front_at_pixels(points, faces, K, np.broadcast_to(pixels, (len(rows), *pixels.shape)))
@@ -286,12 +287,12 @@ def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
 def test_the_visible_share_is_counted_on_the_stated_lattice(stage, armed, size):
     """Every k-th pixel of every k-th row from k // 2 on, k = max(1, size // 64), by the slow test of what is in front."""
     hand, hands, rows = stage.library.hand, armed[1], in_view(armed)[:6]
-    arm, step = make_arm(hand), max(1, size // LATTICE)
+    arm, step = whole_faces(make_arm(hand)), max(1, size // LATTICE)
     K = np.diag([size / SIZE, size / SIZE, 1]) @ hands.K[rows]
     vertices, arms = hands.vertices[rows].astype(np.float64), np.array([hands.arms[row] for row in rows], np.float64)
     shares = visible_share(vertices, arms, hand, K, hands.is_left[rows], size)
     pixels = np.stack(np.meshgrid(*[np.arange(step // 2, size, step)] * 2), -1).reshape(-1, 2)
-    faces = np.concatenate([hand.faces, arm.faces + hand.num_vertices])
+    faces = np.concatenate([hand.faces, arm + hand.num_vertices])
     for row, share in enumerate(shares):
         whole = np.isfinite(front_at_pixels(vertices[row], hand.closed_faces, K[row], pixels)[0])
         _, face = front_at_pixels(np.concatenate([vertices[row], arms[row]]), faces, K[row], pixels)
@@ -313,7 +314,9 @@ def test_a_forearm_hides_and_never_reveals(stage, armed, armed_labels, labels):
             assert (with_arm <= without).all()
             hidden += (with_arm < without).sum()
             choice = armed[0][row].arm
-            assert found["arm"] == {name: getattr(choice, name) for name in ("flexion_deg", "deviation_deg", "twist_deg")}
+            assert found["arm"] == {
+                name: getattr(choice, name) for name in ("flexion_deg", "deviation_deg", "twist_deg", "elbow_deg")
+            }
             assert 0 <= found["visible_share"] <= 1
             assert found["recipe"]["arm"] == vars(choice)
     assert hidden > 5
@@ -440,7 +443,7 @@ def test_what_winds_around_a_point_covers_it(stage, armed):
     """
     hand, hands, rows = stage.library.hand, armed[1], in_view(armed)[:12]
     arms, K, is_left = np.array([hands.arms[row] for row in rows], np.float64), hands.K[rows], hands.is_left[rows]
-    for vertices, faces in ((hands.vertices[rows], hand.closed_faces), (arms, make_arm(hand).faces)):
+    for vertices, faces in ((hands.vertices[rows], hand.closed_faces), (arms, whole_faces(make_arm(hand)))):
         lattice = Lattice(vertices.astype(np.float64), faces, K, SIZE, 2, is_left)
         whole, some = lattice.front(), np.random.default_rng(4).random((len(rows), SIZE // 2, SIZE // 2)) < 0.01
         assert (lattice.covered() != (whole > 0)).mean() < 1e-5

@@ -14,9 +14,22 @@ from handsynth.core.locations import EMBEDDED_HAND
 from handsynth.core.mesh import face_normals
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_hand
-from handsynth.scene.arm import BEND_M, ELBOW, MAX_DEVIATION, MAX_FLEXION, Arm, ArmShape, bend_rate, bend_share, make_arm, pose_arms
+from handsynth.scene.arm import (
+    BEND_M,
+    ELBOW,
+    MAX_DEVIATION,
+    MAX_FLEXION,
+    Arm,
+    ArmShape,
+    PosedArms,
+    bend_rate,
+    bend_share,
+    make_arm,
+    pose_arms,
+)
 from handsynth.scene.arm_skin import ALONG, AROUND, ArmSkin, ArmTexture
 from handsynth.scene.texture import gutter_map
+from handsynth.scene.upper_arm import NUM_VERTICES, pose_upper_arms, whole_faces
 
 
 def rebuilt_mano() -> HandModel:
@@ -101,6 +114,63 @@ def test_every_face_looks_outward_and_every_ring_lies_beyond_the_last(hand, arm)
         along = posed.frame[:, k, :, 0][:, None]
         away = away - (away * along).sum(-1, keepdims=True) * along
         assert ((normals[:, rows] * away).sum(-1) > 0).all(), k
+
+
+def upper_arms(hand: HandModel, arm: Arm, elbows: list[float], thicker: float = 0.0) -> tuple[PosedArms, np.ndarray]:
+    """Forearms at rest, with upper arms at some angles [deg]."""
+    rim = posed_rims(hand, arm, len(elbows))
+    posed = pose_arms(arm, rim, upright(len(elbows)), [REST] * len(elbows))
+    return posed, pose_upper_arms(arm, posed, np.deg2rad(elbows), np.full(len(elbows), thicker))
+
+
+def test_upper_arms_are_closed_and_look_outward(hand, arm):
+    """Alone and with the forearm, whose vertices come first; every edge is run through once in either direction."""
+    posed, upper = upper_arms(hand, arm, [0.0, 60.0, 130.0], 0.01)
+    faces = whole_faces(arm)
+    own = faces[faces.min(1) >= arm.num_vertices] - arm.num_vertices
+    assert upper.shape[1] == NUM_VERTICES == own.max() + 1
+    np.testing.assert_array_equal(faces[: len(arm.faces)], arm.faces)
+    assert posed.vertices.shape[1] == arm.num_vertices
+    edges = [(int(f[k]), int(f[(k + 1) % 3])) for f in own for k in range(3)]
+    assert len(set(edges)) == len(edges)
+    assert {(b, a) for a, b in edges} == set(edges)
+    a, b, c = (upper - upper.mean(1, keepdims=True))[:, own].transpose(2, 0, 1, 3)
+    volume = (np.cross(a, b) * c).sum((-1, -2)) / 6 * outward(hand)
+    assert (volume > 0.0005).all()
+    assert (volume < 0.006).all()
+
+
+def test_elbows_bend_as_far_as_they_are_bent(hand, arm):
+    """The upper arm's axis makes the given angle with the forearm's, towards the thumb; it begins within the forearm and goes on
+    25 to 35 cm beyond the elbow.
+    """
+    elbows = [0.0, 40.0, 90.0, 130.0]
+    posed, upper = upper_arms(hand, arm, elbows)
+    ring = len(arm.places) - len(ELBOW) - 1
+    ends = upper[:, -2:] - posed.centre[:, [ring]]
+    axis = ends[:, 1] - ends[:, 0]
+    axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
+    ahead, thumb = posed.frame[:, ring, :, 0], posed.frame[:, ring, :, 2]
+    np.testing.assert_allclose(np.rad2deg(np.arctan2((axis * thumb).sum(-1), (axis * ahead).sum(-1))), elbows, atol=1e-6)
+    assert (np.linalg.norm(ends[:, 0], axis=-1) < 0.05).all()
+    assert ((np.linalg.norm(ends[:, 1], axis=-1) > 0.25) & (np.linalg.norm(ends[:, 1], axis=-1) < 0.35)).all()
+
+
+def test_the_inside_of_a_bent_wrist_does_not_swell(hand, arm):
+    """Bent as far as it goes, to palm or back, the flesh on the inside turns no farther than the forearm itself, but for the
+    slope that it has on a straight wrist and three degrees.
+    """
+    rim = posed_rims(hand, arm, 1)
+    for flexion, side in ((MAX_FLEXION, 0.0), (-MAX_FLEXION, np.pi)):
+        column = int(np.abs((arm.angle - side + np.pi) % (2 * np.pi) - np.pi).argmin())
+        steepest = []
+        for angle in (0.0, flexion):
+            posed = pose_arms(arm, rim, upright(1), [replace(REST, flexion=float(angle))])
+            line = posed.vertices[0, len(arm.rim) : -1].reshape(len(arm.places), -1, 3)[:10, column]
+            step = np.diff(line, axis=0)
+            turned = np.rad2deg(np.arctan2(-step[:, 1], step[:, 0])) * (1 if side == 0 else -1)
+            steepest.append(turned.max())
+        assert steepest[1] - np.rad2deg(MAX_FLEXION) < max(steepest[0], 0) + 3
 
 
 def test_it_moves_with_the_hand(hand, arm):

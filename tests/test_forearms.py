@@ -25,6 +25,7 @@ from handsynth.scene.arm import ArmShape, pose_arms
 from handsynth.scene.assemble import SceneStage
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.spheres import arm_spheres
+from handsynth.scene.upper_arm import whole_faces
 
 SIZE = 256
 ARM_IOU, ARM_DEPTH_M = 0.995, 0.0005
@@ -89,7 +90,8 @@ def test_the_mask_is_what_the_forearm_leaves_of_the_hand(armed, stage):
         np.testing.assert_array_equal(found.mask[clear], (hand < arm)[clear])
         assert (~clear).sum() < 40  # along the rim, which both have
         nearer = np.minimum(hand, arm)
-        np.testing.assert_allclose(found.depth, np.where(np.isfinite(nearer), nearer, 0), atol=1e-5)
+        stray = ~np.isclose(found.depth, np.where(np.isfinite(nearer), nearer, 0), rtol=0, atol=1e-5)
+        assert stray.sum() <= 2  # corners are moved to 1/256 px of the target, which holds one mesh or both
         hidden += (found.amodal & ~found.mask).sum() > 0.1 * found.amodal.sum()
     assert hidden >= 2
 
@@ -230,7 +232,7 @@ def test_forearms_are_posed_in_the_hand_frame_and_moved_by_the_camera(armed):
         shape = ArmShape(*np.deg2rad([choice.flexion_deg, choice.deviation_deg, choice.twist_deg]), choice.girth)
         arm = pose_arms(poses.arm, vertices[None, poses.arm.rim], rotvec_to_rotmat(theta[None, 0]), [shape]).vertices[0]
         _, T = camera_matrices(recipe.camera)
-        np.testing.assert_allclose(right.arms[row], arm @ T[:3, :3].T + T[:3, 3], atol=2e-6)
+        np.testing.assert_allclose(right.arms[row][: poses.arm.num_vertices], arm @ T[:3, :3].T + T[:3, 3], atol=2e-6)
         np.testing.assert_array_equal(right.arms[row][: len(poses.arm.rim)], right.vertices[row, poses.arm.rim])
 
 
@@ -239,7 +241,7 @@ def test_rim_normals_are_those_of_the_sewn_surface(armed):
     poses = armed.poses
     rim, count = poses.arm.rim, poses.model.num_vertices
     right = poses.pose([replace(r, side="right") for r in armed.recipes[:6]], SIZE)
-    faces = np.concatenate([[*rim], np.arange(len(right.arms[0]) - len(rim)) + count])[poses.arm.faces]
+    faces = np.concatenate([[*rim], np.arange(len(right.arms[0]) - len(rim)) + count])[whole_faces(poses.arm)]
     for row in range(6):
         points = np.concatenate([right.vertices[row], right.arms[row][len(rim) :]]).astype(float)
         normals = vertex_normals(points, np.concatenate([poses.model.faces, faces]))
@@ -287,7 +289,7 @@ def test_what_reaches_behind_the_camera_is_cut_off_there(armed, stage):
 
 def test_spheres_of_the_forearm_lie_inside_it(armed):
     """On its axis, as thick as its flesh at most."""
-    arms = np.array(armed.hands.arms)
+    arms = np.array(armed.hands.arms)[:, : armed.poses.arm.num_vertices]
     centres, radii = arm_spheres(armed.poses.arm, arms)
     nearest = np.linalg.norm(centres[:, :, None] - arms[:, None], axis=-1).min(-1)
     assert (radii < nearest).all()

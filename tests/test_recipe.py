@@ -615,11 +615,12 @@ def test_wrists_bend_independently_of_the_camera(toy):
     other = dataclasses.replace(spec, camera=dataclasses.replace(spec.camera, roll_std_deg=10.0, elevation_deg=(-20.0, 90.0)))
     pairs = list(zip(*(spread(RecipeSampler(s, toy), 300) for s in (spec, other)), strict=True))
     assert np.mean([a.camera == b.camera for a, b in pairs]) == 0
-    assert np.mean([a.arm == b.arm for a, b in pairs]) > 0.9
+    wrists = [[(recipe.arm.flexion_deg, recipe.arm.deviation_deg) for recipe in pair] for pair in pairs]
+    assert np.mean([a == b for a, b in wrists]) > 0.9
 
 
 def test_no_forearm_holds_the_camera_or_hides_the_hand(library):
-    """The whole forearm lies before the near plane; of the hand's silhouette an eighth at least is seen, nearly always half."""
+    """The whole forearm lies before the near plane; of the hand's silhouette a tenth at least is seen, nearly always half."""
     spec, hand = with_arms(), library.hand
     recipes = [recipe for recipe in spread(RecipeSampler(spec, library), 400) if recipe.arm is not None]
     shares = []
@@ -629,7 +630,7 @@ def test_no_forearm_holds_the_camera_or_hides_the_hand(library):
         assert posed[..., 2].min() > NEAR_M
         shares.append(visible_share(hands.vertices, posed, hand, hands.K, hands.is_left, spec.image_size))
     found = np.concatenate(shares)
-    assert found.min() > 0.125
+    assert found.min() > 0.1
     assert (found > 0.5).mean() > 0.95
     assert 0.02 < (found < 0.9).mean(), "some hands are hidden in part"
 

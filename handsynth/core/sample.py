@@ -51,7 +51,7 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     ),
     "arm": (
         None,
-        "null, or the forearm's flexion_deg (positive towards the palm), deviation_deg (towards the thumb) and twist_deg",
+        "null, or the arm's flexion_deg (positive towards the palm), deviation_deg (towards the thumb), twist_deg and elbow_deg",
     ),
     "clothing": (None, "names of what is worn, in the order of CLOTHING; null in photos"),
     "recipe": (None, "every decision behind the sample"),
@@ -82,7 +82,7 @@ _FIRST_SHAPES = 10
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
-    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most, 17 = forearm, 18 = clothing",
+    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most, 17 = arm, 18 = clothing",
     "normal": "8-bit RGB PNG, unit normal n of the camera frame as (n + 1) / 2, 0 = background",
     "uv": "16-bit RGB PNG, R = u, G = v (up) of 65535, B = 65535 on the hand and 0 elsewhere",
     "amodal": "8-bit PNG, 255 where a pixel's centre is on the hand, whether it is hidden or not, else 0",
@@ -195,12 +195,12 @@ def field_shapes(schema: str, num_shapes: int) -> dict[str, tuple[int, ...] | No
     }
 
 
-ARM_ANGLES = ("flexion_deg", "deviation_deg", "twist_deg")
-"""What labels say of a forearm."""
+ARM_ANGLES = ("flexion_deg", "deviation_deg", "twist_deg", "elbow_deg")
+"""What labels say of an arm."""
 
 
 def _is_arm(value: Any) -> bool:
-    """Whether it has the three angles, each of half a turn at most."""
+    """Whether it has the angles, each of half a turn at most."""
     if not isinstance(value, dict) or set(value) != set(ARM_ANGLES):
         return False
     return all(type(angle) in (int, float) and abs(angle) <= 180 for angle in value.values())

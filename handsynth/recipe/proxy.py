@@ -89,8 +89,14 @@ class HandProxy:
 FOREARM_RADII = np.array([1.0, 1.05, 1.15, 1.3, 1.45, 1.6, 1.7, 1.6, 1.4])
 """Radii of the balls that stand for a forearm, evenly from wrist to elbow, over the wrist's own."""
 
+UPPER_ARM_M = np.array([[0.06], [0.13], [0.20], [0.27]])
+"""Places of the balls that stand for an upper arm, from the elbow on, as thick as the last of the forearm's [m]."""
+
+HANDS_ACROSS = 2.0
+"""No image is wider than so many hands, as far as upper arms are concerned."""
+
 NEAREST_FOREARM_M = 0.1
-"""No part of a forearm comes nearer to the camera than this along its axis: it must neither hold it nor reach behind it [m]."""
+"""No part of an arm comes nearer to the camera than this along its axis: it must neither hold it nor reach behind it [m]."""
 
 
 class ForearmProxy:
@@ -130,6 +136,32 @@ class ForearmProxy:
         beside = (balls * balls).sum(1)[:, None] - t * t * squared
         hidden = (beside < (radius**2)[:, None]) & (t < 1)
         return 1 - float(hidden.any(0).mean())
+
+    def upper_arm_fits(
+        self, points: np.ndarray, T_cam_world: np.ndarray, flexion: float, deviation: float, twist: float, elbow: float
+    ) -> bool:
+        """Whether the upper arm stays out of the image where it is before the hand, of `points` (N, 3) [m, world]: no one stands
+        there. Twist and the elbow's angle in radians, as in `scene.arm` and `scene.upper_arm`.
+        """
+        bend = max(math.hypot(flexion, deviation), 1e-9)
+        cos, sin = math.cos(bend), math.sin(bend)
+        y, z = -flexion / bend, deviation / bend  # where the wrist bends to
+        # The upper arm's direction before the wrist bends; then what of it lies along (y, z) turns with x.
+        straight, beside = math.cos(elbow), math.sin(elbow)
+        own_y, own_z = -beside * math.sin(twist), beside * math.cos(twist)
+        towards = own_y * y + own_z * z
+        turned, along = cos * towards + sin * straight - towards, cos * straight - sin * towards
+        ends = self._root @ np.array(((cos, along), (sin * y, own_y + turned * y), (sin * z, own_z + turned * z)))
+        rotation, shift = T_cam_world[:3, :3], T_cam_world[:3, 3]
+        balls = (self._wrist + self._place[-1] * ends[:, 0] + UPPER_ARM_M * ends[:, 1]) @ rotation.T + shift
+        seen, radius = points @ rotation.T + shift, self._radius[-1]
+        nearest = balls[:, 2] - radius
+        if nearest.min() < NEAREST_FOREARM_M:
+            return False
+        place = seen[:, :2] / seen[:, 2:]
+        low, high = place.min(0), place.max(0)
+        aside = np.abs(balls[:, :2] / balls[:, 2:] - (low + high) / 2).max(1) - radius / balls[:, 2]
+        return not ((nearest < seen[:, 2].mean()) & (aside < HANDS_ACROSS / 2 * (high - low).max())).any()
 
 
 def _phalanx_pairs() -> np.ndarray:

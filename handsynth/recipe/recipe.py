@@ -13,8 +13,8 @@ Vector = tuple[float, float, float]
 BATCH = 32
 """Samples that pass through the stages together: large enough for matrix products, small enough for the processor's cache."""
 
-ARM_VARIANTS = 6
-"""Patterns of each kind that a forearm's skin may choose from."""
+ARM_VARIANTS, SHIRTS = 6, 8
+"""Patterns of each kind that a forearm's skin may choose from, and colours of short sleeves."""
 
 MAX_NUMBER = 1000.0
 """No angle, coefficient, place [m], gain or light of a stored recipe is larger: far above all that is drawn."""
@@ -109,6 +109,8 @@ class ArmChoice:
     veins: float
     hair: float
     tan: float  # hundredths of the tone that the forearm is darker than the hand
+    elbow_deg: float = 0.0  # of the elbow, 0 is straight
+    shirt: int = 0  # colour of the short sleeve on the upper arm
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
             "arm": max(abs(arm.flexion_deg), abs(arm.deviation_deg)) <= 90 and abs(arm.twist_deg) <= 180,
             "arm.girth": 0 <= arm.girth <= 3,
             "arm.variant": 0 <= arm.variant < ARM_VARIANTS,
+            "arm.shirt": 0 <= arm.shirt < SHIRTS,
+            "arm.elbow_deg": 0 <= arm.elbow_deg <= 150,
             "arm.tan": abs(arm.tan) <= 50,
         }
         sane |= {f"arm.{name}": 0 <= getattr(arm, name) <= 1 for name in ("mottling", "veins", "hair")}

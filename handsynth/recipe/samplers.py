@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from handsynth.recipe.proxy import ForearmProxy, HandProxy
 from handsynth.recipe.recipe import (
     ARM_VARIANTS,
     BATCH,
+    SHIRTS,
     Ambient,
     ArmChoice,
     BackgroundChoice,
@@ -53,9 +54,9 @@ UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
 SWAP_TRIES = 32
 """Draws of swapped fingers before the unswapped pose is kept; about one draw in five collides."""
 
-ARM_TRIES, TWIST_LIMIT_DEG = 32, 80.0
-"""Draws of a wrist's posture before the hand is left without a forearm; and how far a forearm twists in either direction (as
-WRIST_LIMITS_DEG).
+ARM_TRIES, TWIST_LIMIT_DEG, ELBOW_LIMITS_DEG = 32, 80.0, (5.0, 130.0)
+"""Draws of an arm's posture before the hand is left without; how far a forearm twists in either direction (as WRIST_LIMITS_DEG),
+and the elbow's least and greatest angle (150 degrees there, of which flesh leaves 130).
 """
 
 EXPOSED = 1.4, (1.2, 0.3)
@@ -68,6 +69,9 @@ LEAST_SEEN = 0.35
 
 CLOTH_GAP_M = 0.003
 """How much further than by its own measures a sleeve is away from the arm, about [m]."""
+
+FEW_POINTS = 32
+"""So many points, the first of which are far from each other, say where the hand is."""
 
 FRAME_MARGIN_M = 0.008
 """Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the image."""
@@ -162,7 +166,8 @@ class RecipeSampler:
         def is_seen(flexion: float, deviation: float) -> bool:
             return forearm.seen_share(points, T, flexion, deviation) >= LEAST_SEEN
 
-        return sample_arm(self._stream(index, "arm"), self.spec.arm, is_seen)
+        fits = partial(forearm.upper_arm_fits, points[:FEW_POINTS], T)
+        return sample_arm(self._stream(index, "arm"), self.spec.arm, is_seen, fits)
 
     def _draw_worn(self, index: int, points: np.ndarray, camera: CameraChoice, arm: ArmChoice | None) -> Worn | None:
         """What a hand wears whose surface is at `points` (N, 3) [m, world]; no sleeve that hides it."""
@@ -342,19 +347,38 @@ def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
     return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)
 
 
-def sample_arm(rng: np.random.Generator, spec: ArmSpec, is_seen: Callable[[float, float], bool]) -> ArmChoice | None:
-    """A forearm, or none. `is_seen` takes a wrist's flexion and deviation [rad] and says whether the hand is then seen."""
+def sample_arm(
+    rng: np.random.Generator,
+    spec: ArmSpec,
+    is_seen: Callable[[float, float], bool],
+    fits: Callable[[float, float, float, float], bool],
+) -> ArmChoice | None:
+    """An arm, or none.
+
+    Args:
+        rng: its stream.
+        spec: its distributions.
+        is_seen: takes flexion and deviation of the wrist [rad] and says whether the hand is then seen.
+        fits: takes these, the twist and the elbow's angle [rad], and says whether the upper arm has room.
+    """
     if rng.random() >= spec.probability:
         return None
     mottling, veins, hair = (uniform(rng, limits) for limits in (spec.mottling, spec.veins, spec.hair))
     variant, tan = int(rng.integers(ARM_VARIANTS)), round(float(np.clip(rng.normal(0, 1), -4, 4)) * spec.tan_std, DECIMALS)
     girth = round(min(max(rng.normal(1, spec.girth_std), 0.3), 1.8), DECIMALS)
     twist = round(min(max(rng.normal(0, spec.twist_std_deg), -TWIST_LIMIT_DEG), TWIST_LIMIT_DEG), DECIMALS)
+    shirt, (straight, bent) = int(rng.integers(SHIRTS)), ELBOW_LIMITS_DEG
     for _ in range(ARM_TRIES):
         flexion = round(rng.normal(spec.flexion_mean_deg, spec.flexion_std_deg), DECIMALS)
         deviation = round(rng.normal(spec.deviation_mean_deg, spec.deviation_std_deg), DECIMALS)
-        if wrist_reach(flexion, deviation) <= 1 and is_seen(math.radians(flexion), math.radians(deviation)):
-            return ArmChoice(flexion + 0.0, deviation + 0.0, twist + 0.0, girth, variant, mottling, veins, hair, tan + 0.0)
+        wrist = math.radians(flexion), math.radians(deviation)
+        if wrist_reach(flexion, deviation) > 1 or not is_seen(*wrist):
+            continue
+        for _ in range(ARM_TRIES):
+            elbow = round(min(max(rng.normal(spec.elbow_mean_deg, spec.elbow_std_deg), straight), bent), DECIMALS)
+            if fits(*wrist, math.radians(twist), math.radians(elbow)):
+                posture = flexion + 0.0, deviation + 0.0, twist + 0.0
+                return ArmChoice(*posture, girth, variant, mottling, veins, hair, tan + 0.0, elbow, shirt)
     return None
 
 

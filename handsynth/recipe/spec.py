@@ -97,6 +97,8 @@ class ArmSpec:
     deviation_mean_deg: float = -5.0  # positive towards the thumb; the same wrists lean a little to the other side
     deviation_std_deg: float = 10.0
     twist_std_deg: float = 35.0  # of the elbow against the wrist: a forearm pronates and supinates by 80 degrees
+    elbow_mean_deg: float = 70.0  # of the elbow, 0 is straight; it bends by 140 degrees
+    elbow_std_deg: float = 35.0
     girth_std: float = 0.2  # of the growth from wrist to elbow, 1 is the mean
     mottling: Range = (0.2, 0.8)
     veins: Range = (0.0, 0.7)
@@ -355,6 +357,7 @@ def _check(spec: DatasetSpec) -> None:
     )
     for key in ("flexion_std_deg", "deviation_std_deg", "twist_std_deg"):
         require(0 <= getattr(arm, key) <= 90, f"arm.{key}", "between 0 and 90")
+    require(0 <= arm.elbow_mean_deg <= 130, "arm.elbow_mean_deg", "between 0 and 130")
     require(0 <= arm.girth_std <= 0.5, "arm.girth_std", "between 0 and 0.5")
     for key in ("mottling", "veins", "hair"):
         require(0 <= getattr(arm, key)[0] and getattr(arm, key)[1] <= 1, f"arm.{key}", "within 0 and 1")

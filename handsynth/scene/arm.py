@@ -41,10 +41,10 @@ MAX_FLEXION, MAX_DEVIATION = (float(np.deg2rad(limit)) for limit in (70, 35))
 sound as far as that.
 """
 
-NEAR_RINGS_M = (0.004, 0.009, 0.015, 0.022, 0.030, 0.039, 0.049, 0.061, 0.076)
+NEAR_RINGS_M = (0.004, 0.009, 0.015, 0.022, 0.029, 0.036, 0.043, 0.051, 0.061, 0.076)
 """Places of the first rings from the rim [m], dense where the wrist bends; the others divide the rest evenly."""
 
-FAR_RINGS = 9
+FAR_RINGS = 6
 
 ELBOW = ((0.016, 0.955), (0.030, 0.85), (0.041, 0.68), (0.048, 0.46))
 """Rings beyond the end [m], and their size over the last one's: a round end, closed by a pole."""
@@ -56,6 +56,9 @@ ULNA = (0.0022, 1.30 * np.pi, 0.42, 0.021, 0.010)
 """The knob of the ulna's end, on the back at the little finger's side: height [m], angle and its standard deviation [rad], place
 and its standard deviation [m].
 """
+
+GIVE = 0.2
+"""Share of the flesh on the inside of the bend that gives way when the wrist bends as far as it goes."""
 
 PALMAR_SHARE = 0.35
 """By how much a section's growth in depth moves it to the palm's side: the back of a forearm is the straighter."""
@@ -74,6 +77,11 @@ class Arm:
     angle: np.ndarray  # (N,) of each ring vertex about the axis: 0 at the palm's side, pi/2 at the thumb's [rad]
     outline: np.ndarray  # (N, R) the rim's vertices and the middles of its edges, as weights of the vertices
     length_m: float  # rim to end, of the mean shape [m]
+
+    @property
+    def num_vertices(self) -> int:
+        """A."""
+        return len(self.rim) + len(self.places) * len(self.angle) + 1
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -203,6 +211,13 @@ def pose_arms(arm: Arm, rim: np.ndarray, rotation: np.ndarray, shapes: Sequence[
     outline = (1 - fade) * own[:, None, :, 1:] + fade * section
     along = (1 - smooth(places / BEND_M))[:, None] * own[:, None, :, 0]
 
+    # Flesh gives way on the inside of the bend, where it would swell into the crease.
+    bent = np.sqrt(flexion * flexion + deviation * deviation)
+    inside = np.stack([-flexion, deviation], 1) / np.maximum(bent, 1e-9)[:, None]  # (B, 2) in y and z
+    depth_in = np.maximum(outline @ inside[:, None, :, None], 0)[..., 0]  # (B, K, N) how far towards it
+    give = GIVE * np.minimum(bent / MAX_FLEXION, 1)[:, None] * _give(places)
+    outline -= (give[..., None] * depth_in)[..., None] * inside[:, None, None]
+
     # The axis turns from the hand's +x to the forearm's direction over BEND_M, sections also about the axis.
     bend = np.stack([np.zeros(batch), -deviation, -flexion], 1)  # (B, 3) rotation vector
     turned = rotvec_to_rotmat(bend[:, None] * bend_share(places)[:, None])  # (B, K, 3, 3)
@@ -217,6 +232,11 @@ def pose_arms(arm: Arm, rim: np.ndarray, rotation: np.ndarray, shapes: Sequence[
     back = rotation.swapaxes(-1, -2)
     vertices = np.concatenate([rim, inner @ back + middle], 1)
     return PosedArms(vertices, places, centre @ back + middle, rotation[:, None] @ frame, outline)
+
+
+def _give(places: np.ndarray) -> np.ndarray:
+    """(K,) where on the way flesh gives way, up to 1: from the bend's middle on, and less towards the forearm's belly."""
+    return smooth((places - 0.010) / 0.022) * (1 - smooth((places - 0.045) / 0.10))
 
 
 def _ulna(angle: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -24,6 +24,14 @@ HARMONICS = 8
 SEED = 20_261_127
 """Of all patterns."""
 
+SHIRT_COLOURS = (
+    (238, 236, 230), (32, 33, 38), (44, 58, 92), (150, 30, 36), (120, 124, 130), (86, 104, 74), (176, 158, 128), (92, 140, 180),
+)  # fmt: skip
+"""Of short sleeves, sRGB: white, black, navy, red, grey, olive, sand, light blue."""
+
+SHIRT_ROWS = 4
+"""Rows at the texture's end that have it; no part of the forearm shows them."""
+
 INSET = (0.03, 0.10, 0.18)
 """Where the rim's colours are read: shares of the way from the rim's edges into their faces, away from the gutter."""
 
@@ -41,6 +49,7 @@ class ArmSkin:
     veins: float
     hair: float
     tan: float  # how much darker (positive) than the hand the forearm is, in hundredths of its tone
+    shirt: tuple[int, int, int] = SHIRT_COLOURS[0]  # of the sleeve on the upper arm, sRGB
 
 
 class ArmTexture:
@@ -88,6 +97,7 @@ class ArmTexture:
                 rest = mark[:, k] + self._own[:near] * (own - mark)[:, k] + self._fade[:near] * (plain - mark)[:, k]
                 colour[:near] *= rest
                 image[:end, :, k] = np.clip(np.rint(colour, out=colour), 0, 255, out=colour)
+            image[-SHIRT_ROWS:, :, :3] = skin.shirt
         return images
 
 

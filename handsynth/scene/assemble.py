@@ -9,11 +9,18 @@ from handsynth.assets.skins.skin import SkinModel
 from handsynth.recipe.recipe import Recipe
 from handsynth.render.layers import Layout, Mesh, View
 from handsynth.scene.arm import POLE_M, Arm
-from handsynth.scene.arm_skin import ALONG, ArmSkin, ArmTexture
+from handsynth.scene.arm_skin import ALONG, SHIRT_COLOURS, ArmSkin, ArmTexture
 from handsynth.scene.layouts import arm_layout, hand_layout
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.spheres import arm_spheres, make_spheres, sphere_centres
 from handsynth.scene.wear.dress import Dress, WornMesh
+
+
+def shirt_colour(recipe: Recipe) -> tuple[int, int, int]:
+    """Of what an upper arm is in: the sleeve that the forearm is in, or a short one."""
+    if recipe.worn is not None and recipe.worn.sleeve is not None:
+        return recipe.worn.sleeve.colour
+    return SHIRT_COLOURS[recipe.arm.shirt if recipe.arm else 0]
 
 
 class SceneStage:
@@ -34,7 +41,10 @@ class SceneStage:
         found: list[np.ndarray | None] = [None] * len(recipes)
         choices = {row: recipe.arm for row, recipe in enumerate(recipes) if recipe.arm is not None}
         if choices:
-            skins = [ArmSkin(arm.variant, arm.mottling, arm.veins, arm.hair, arm.tan) for arm in choices.values()]
+            skins = [
+                ArmSkin(arm.variant, arm.mottling, arm.veins, arm.hair, arm.tan, shirt_colour(recipes[row]))
+                for row, arm in choices.items()
+            ]
             if self._arm_texture is None:
                 skin = self._skin
                 self._arm_texture = ArmTexture(self._required_arm(), self._hand.faces, skin.uv, skin.uv_faces, skin.size)

@@ -7,9 +7,10 @@ from handsynth.core.conventions import ARM_PART, CLOTHING_PART
 from handsynth.core.hand import HandModel
 from handsynth.core.mesh import cap_fan
 from handsynth.render.layers import Layout
-from handsynth.scene.arm import Arm
-from handsynth.scene.arm_skin import ALONG
+from handsynth.scene.arm import POLE_M, Arm
+from handsynth.scene.arm_skin import ALONG, SHIRT_ROWS
 from handsynth.scene.spheres import ARM_JOINT, ARM_SPHERES, foreign_bits, make_spheres
+from handsynth.scene.upper_arm import texture_corners, whole_faces
 from handsynth.scene.wear import tube
 
 
@@ -43,13 +44,19 @@ def hand_layout(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray, with_arm
 
 
 def arm_layout(model: HandModel, arm: Arm, rings: int | None = None) -> Layout:
-    """The forearm of a hand, or its first `rings` from the rim on, where a sleeve hides the others; its texture is arm_skin's."""
-    uv = arm.uv * [1, -1] + [0, 1]  # v up, as hands have it
-    end = int(arm.faces.max()) + 1 if rings is None else len(arm.rim) + rings * len(arm.angle)
-    kept = np.flatnonzero((arm.faces < end).all(1))
-    corner_vertex, corner_uv, triangles, _ = _split(arm.faces[kept], uv, arm.uv_faces[kept], np.zeros(len(kept), int))
+    """An arm, its texture arm_skin's. Of the forearm the first `rings` from the rim on, where a sleeve hides the others; the upper
+    arm is then in its colour.
+    """
+    upper, upper_faces = texture_corners(arm, arm.length_m + POLE_M, rings is not None)
+    faces, uv_faces = whole_faces(arm), np.concatenate([arm.uv_faces, upper_faces + len(arm.uv)])
+    uv = np.concatenate([arm.uv, upper]) * [1, -1] + [0, 1]  # v up, as hands have it
+    end = arm.num_vertices if rings is None else len(arm.rim) + rings * len(arm.angle)
+    kept = np.flatnonzero((faces < end).all(1) | (faces >= arm.num_vertices).all(1))
+    corner_vertex, corner_uv, triangles, _ = _split(faces[kept], uv, uv_faces[kept], np.zeros(len(kept), int))
     # Rows of the texture are places from the wrist on, the first lies at the rim: between rows 0 and ALONG nothing repeats.
-    corner_uv[:, 1] = np.minimum(corner_uv[:, 1] + 0.5 / ALONG, 1 - 0.5 / ALONG)
+    shirt = corner_uv[:, 1] == 1
+    shirt &= corner_vertex >= arm.num_vertices
+    corner_uv[:, 1] = np.minimum(corner_uv[:, 1] + 0.5 / ALONG, 1 - np.where(shirt, 0.5, SHIRT_ROWS + 0.5) / ALONG)
     return Layout(
         corner_vertex=corner_vertex.astype(np.int32),
         corner_uv=corner_uv.astype(np.float32),

@@ -14,6 +14,7 @@ from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.samplers import camera_matrices
 from handsynth.scene.arm import ArmShape, PosedArms, make_arm, pose_arms
 from handsynth.scene.normals import faces_around, normal_sums, unit_rows
+from handsynth.scene.upper_arm import pose_upper_arms, whole_faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +28,8 @@ class CameraHands:
     K: np.ndarray  # (B, 3, 3) [px]
     T_cam_world: np.ndarray  # (B, 4, 4)
     is_left: np.ndarray  # (B,) bool
-    arms: tuple[np.ndarray | None, ...]  # (A, 3) float32 on the label grid: forearms, whose first vertices are the rim's
-    arm_normals: tuple[np.ndarray | None, ...]  # (A, 3) float32 unit; at the rim those of hand and forearm sewn together
+    arms: tuple[np.ndarray | None, ...]  # (A + U, 3) float32 on the label grid: forearms, the rim's vertices first, and upper arms
+    arm_normals: tuple[np.ndarray | None, ...]  # (A + U, 3) float32 unit; at the rim those of hand and forearm sewn together
     posed_arms: PosedArms | None  # of the samples that have one, in their order, with their axes; not mirrored yet
 
 
@@ -39,7 +40,8 @@ class PoseStage:
         """Prepares the forearm, and the sparse sums that turn face normals into vertex normals."""
         self.model, self.arm = model, make_arm(model)
         self._around = faces_around(model.faces, model.num_vertices)
-        self._around_arm = None if self.arm is None else faces_around(self.arm.faces, int(self.arm.faces.max()) + 1)
+        self._arm_faces = np.zeros((0, 3), np.int32) if self.arm is None else whole_faces(self.arm)
+        self._around_arm = faces_around(self._arm_faces, int(self._arm_faces.max(initial=-1)) + 1)
 
     def pose(self, recipes: Sequence[Recipe], image_size: int) -> CameraHands:
         """B recipes -> B hands in the camera frame. Raises UsageError when a forearm is requested that the hand cannot have."""
@@ -54,7 +56,10 @@ class PoseStage:
         posed_arms = None
         if with_arm:
             posed_arms = self._pose_arms(recipes, with_arm, vertices, rotation.swapaxes(1, 2) @ rotvec_to_rotmat(theta[:, 0]))
-            arms = posed_arms.vertices.copy()
+            assert self.arm is not None  # or it would not have been posed
+            elbows = np.deg2rad([recipes[row].arm.elbow_deg for row in with_arm])  # type: ignore[union-attr]
+            upper = pose_upper_arms(self.arm, posed_arms, elbows, np.array([sleeve_thickness(recipes[row]) for row in with_arm]))
+            arms = np.concatenate([posed_arms.vertices, upper], 1)
             arm_normals = self._sew(sums, arms, with_arm)
         normals = unit_rows(sums)
 
@@ -85,10 +90,9 @@ class PoseStage:
         return pose_arms(self.arm, vertices[rows][:, self.arm.rim], rotation[rows], shapes)
 
     def _sew(self, sums: np.ndarray, arms: np.ndarray, rows: list[int]) -> np.ndarray:
-        """Adds the forearms' faces to the hands' `sums` (3, V, B) at the rim, in place -> (N, A, 3) normals of the forearms."""
+        """Adds the forearms' faces to the hands' `sums` (3, V, B) at the rim, in place -> (N, A + U, 3) normals of the arms."""
         assert self.arm is not None
-        assert self._around_arm is not None
-        own = normal_sums(arms, self.arm.faces, self._around_arm)
+        own = normal_sums(arms, self._arm_faces, self._around_arm)
         count = len(self.arm.rim)
         place = np.ix_(np.arange(3), self.arm.rim, np.array(rows))
         own[:, :count] += sums[place]
@@ -102,6 +106,12 @@ def arm_shape(recipe: Recipe) -> ArmShape:
     assert choice is not None
     flexion, deviation, twist = np.deg2rad([choice.flexion_deg, choice.deviation_deg, choice.twist_deg]).tolist()
     return ArmShape(flexion, deviation, twist, choice.girth)
+
+
+def sleeve_thickness(recipe: Recipe) -> float:
+    """What a sleeve adds to an arm's radius beyond the elbow [m]."""
+    sleeve = recipe.worn.sleeve if recipe.worn else None
+    return sleeve.ease_m + 0.5 * sleeve.fold_m if sleeve else 0.0
 
 
 def _at(rows: list[int], arrays: np.ndarray, count: int) -> tuple[np.ndarray | None, ...]:

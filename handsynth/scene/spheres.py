@@ -64,9 +64,11 @@ def sphere_centres(spheres: ShadingSpheres, joints: np.ndarray, tips: np.ndarray
 
 
 def arm_spheres(arm: Arm, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, A, 3) posed forearms -> (B, N, 3) centres of their shading spheres and (B, N) radii, same frame and unit."""
+    """(B, A or more, 3) posed arms -> (B, N, 3) centres of the forearms' shading spheres and (B, N) radii, same frame and unit."""
     rows = np.array([np.abs(arm.places - share * arm.length_m).argmin() for share in ARM_SPHERES])
-    rings = vertices[:, len(arm.rim) : -1].reshape(len(vertices), len(arm.places), -1, 3)[:, rows].astype(np.float64)
+    rings = (
+        vertices[:, len(arm.rim) : arm.num_vertices - 1].reshape(len(vertices), len(arm.places), -1, 3)[:, rows].astype(np.float64)
+    )
     centres = rings.mean(2)
     return centres, 0.95 * np.linalg.norm(rings - centres[:, :, None], axis=-1).min(2)
 
