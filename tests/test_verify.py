@@ -29,6 +29,9 @@ from handsynth.dataset.verify import MAX_FAULTS, verify
 from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_png
 from handsynth.visibility import front_at_pixels
 
+STRAIGHT = dict.fromkeys(("flexion_deg", "deviation_deg", "twist_deg", "elbow_deg"), 0.0)
+"""The posture of a straight arm."""
+
 PASSES = "depth, parts, normal, uv, amodal"
 
 
@@ -249,8 +252,8 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "a share of text": (_set("visible_share", "1"), "field visible_share is not"),
     "an arm of text": (_set("arm", "long"), "field arm is 'long'"),
     "an arm without a twist": (_set("arm", {"flexion_deg": 0.0, "deviation_deg": 0.0}), "field arm is"),
-    "an arm out of range": (_set("arm", {"flexion_deg": 10**400, "deviation_deg": 0.0, "twist_deg": 0.0}), "field arm is"),
-    "an arm from nowhere": (_set("arm", {"flexion_deg": 0.0, "deviation_deg": 0.0, "twist_deg": 0.0}), "not that of the recipe"),
+    "an arm out of range": (_set("arm", STRAIGHT | {"flexion_deg": 10**400}), "field arm is"),
+    "an arm from nowhere": (_set("arm", STRAIGHT), "not that of the recipe"),
     "clothing of text": (_set("clothing", "rings"), "field clothing is 'rings'"),
     "clothing that is not known": (_set("clothing", ["hat"]), "field clothing is ['hat'], expected names among bracelet"),
     "clothing twice": (_set("clothing", ["rings", "rings"]), "field clothing is"),

@@ -57,7 +57,7 @@ ULNA = (0.0022, 1.30 * np.pi, 0.42, 0.021, 0.010)
 and its standard deviation [m].
 """
 
-GIVE = 0.2
+GIVE = 0.22
 """Share of the flesh on the inside of the bend that gives way when the wrist bends as far as it goes."""
 
 PALMAR_SHARE = 0.35

@@ -18,7 +18,7 @@ CROWDING = 1.35
 WALL = (3, 2, 1, 0)
 """Outer rings at whose places the inner wall's rings lie, from deep inside to the cuff's edge."""
 
-CLEAR_M, CLEAR_BENT_M = 0.0018, 0.0009
+CLEAR_M, CLEAR_BENT_M = 0.00185, 0.0009
 """Least gap between arm and cloth at the rings, and what a wrist bent as far as it goes adds: between rings, cloth is straight and
 the arm is round. It leaves 1 mm everywhere.
 """
