@@ -258,6 +258,20 @@ def test_train_cpu_writes_errors_and_epochs(trainer_bench: TrainerBench, tmp_pat
     assert all(row[key] for path in (groups, epochs) for row in rows_of(path) for key in ORIGIN)
 
 
+def test_train_speed_writes_every_way_to_batches(trainer_bench: TrainerBench, tmp_path: Path):
+    """`train_speed.py` trains from files, one by one or not, from memory and device: rates and waiting, with their origin."""
+    data = ("--data", trainer_bench.splits["base"], "--preset", trainer_bench.preset)
+    trainer_bench.run("train_speed", *data, "--steps", 2, "--rounds", 1, "--workers", 1, "--out", tmp_path)
+    (path,) = tmp_path.glob("train_speed-*.csv")
+    rows = [row for row in rows_of(path) if row["device"] == "cpu"]
+    assert [row["batches"] for row in rows] == ["one by one", "files", "files, no process", "memory", "device"]
+    assert [row["workers"] for row in rows] == ["1", "1", "0", "0", "0"]
+    for row in rows:
+        assert float(row["samples_per_s"]) > 0
+        assert 0 <= float(row["waiting"]) < 1
+        assert all(row[key] for key in ORIGIN)
+
+
 @pytest.fixture
 def table3(trainer_bench: TrainerBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleType:
     """The module with two rows of one seed and a table of its own."""

@@ -35,11 +35,11 @@ class Profile:
         self.steps = 0
 
     @contextmanager
-    def phase(self, name: str, on_host: bool = False) -> Iterator[None]:
-        """What runs inside is that phase. `on_host`: by the clock, on a GPU too."""
+    def phase(self, name: str) -> Iterator[None]:
+        """What runs inside is that phase."""
         if not self.on or self.paused:
             yield
-        elif self._gpu and not on_host:
+        elif self._gpu:
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
             yield
@@ -54,11 +54,13 @@ class Profile:
         """The items; the time that the host waits for each is noted."""
         iterator = iter(items)
         while True:
-            with self.phase(WAITING, on_host=True):
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
+            began = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            if self.on:
+                self._add(WAITING, time.perf_counter() - began)
             yield item
 
     @contextmanager

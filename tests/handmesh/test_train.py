@@ -4,9 +4,11 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,10 @@ from handmesh.settings.mesh import (
     with_flags,
 )
 from handmesh.training import loop
+from handmesh.training import profile as profile_module
 from handmesh.training import step as step_module
 from handmesh.training.loop import HowRun, Part, Training, parse_part
+from handmesh.training.profile import WAITING, Profile
 from handmesh.training.progress import crop_side, learning_rate
 from handmesh.training.ranks import Ranks
 from handmesh.training.step import joint_errors_mm, make_optimizer
@@ -311,6 +315,93 @@ def test_two_ranks(hand_shards, tmp_path):
     assert first["weights"] == {
         name: tensor.double().sum().item() for name, tensor in read_tensors(tmp_path / "run" / WEIGHTS)[0].items()
     }
+
+
+@pytest.mark.slow
+def test_one_rank_and_two_have_the_same_gradients(hand_shards, tmp_path):
+    """Of a batch of five, three samples here and two there: gradients and figures of the whole batch, within rounding."""
+    script, environment = Path(__file__).with_name("rank_gradients.py"), os.environ | {"OMP_NUM_THREADS": "1"}
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = []
+    for more, name in (([], "one"), (together, "two")):
+        command = [sys.executable, *more, str(script), str(hand_shards), str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.append(read_tensors(tmp_path / name)[0])
+    one, two = found
+    assert one.keys() == two.keys()
+    largest = max(value.abs().max() for name, value in one.items() if not name.startswith("figure"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6 * largest.item())
+    assert largest > 1e-3
+
+
+class FakeGraph(step_module._Graph):
+    """Records what it is to do, and does it when replayed, as a CUDA graph would."""
+
+    def __init__(self, raw, count, device, stream, compute):
+        self.inputs, self.count, self.compute, self.replays = step_module.to_device(raw, device), count, compute, 0
+
+    def replay(self):
+        self.replays += 1
+        self.compute(self.inputs)
+
+
+def test_steps_as_a_graph_are_the_steps(hand_shards, whole, tmp_path, monkeypatch):
+    """Recorded after three steps and replayed from then on, uneven batches launched by themselves: the same weights, to the bit."""
+    monkeypatch.setattr(step_module, "_Graph", FakeGraph)
+    data, spec = ShardDataset(hand_shards), dataclasses.replace(SPEC, batch=5, epochs=3)  # of 5, 5 and 2 samples
+    ends = []
+    for graphs in (False, True):
+        training = Training(spec, [Part(data, 1.0)], [data], toy_hand(), tmp_path / str(graphs), ALONE, HowRun(workers=0))
+        training.step._graphs = graphs
+        training.run()
+        ends.append((tmp_path / str(graphs) / WEIGHTS).read_bytes())
+    assert ends[0] == ends[1]
+    assert training.step._graph.replays == 3
+
+
+def test_a_step_that_cannot_be_recorded_is_launched_by_itself(hand_shards, whole, tmp_path, monkeypatch, capsys):
+    """One line on stderr, and the training goes on to the same end."""
+
+    def refuses(*_):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(step_module, "_Graph", refuses)
+    data = ShardDataset(hand_shards)
+    training = Training(SPEC, [Part(data, 1.0)], [data], toy_hand(), tmp_path / "run", ALONE, HowRun(workers=0))
+    training.step._graphs = True
+    training.run()
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert (
+        capsys.readouterr().err.count("no CUDA graph of a step, each kernel is launched by itself: operation not permitted when")
+        == 1
+    )
+
+
+def test_profile_says_where_time_goes(hand_shards, tmp_path, monkeypatch):
+    """`--profile` ends with a table of phases; what a slow loader costs is the share that the device waits."""
+    done = subprocess.run(command(hand_shards, tmp_path / "run", "--profile", "--cache", "device"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for phase in ("forward", "backward", "AdamW", WAITING):
+        assert f"  {phase}\n" in done.stdout + "\n"
+    assert re.search(r"^6 steps; the device waits \d+\.\d% of the time$", done.stdout, re.MULTILINE)
+    clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(profile_module, "time", clock)
+    profile = Profile(True, CPU)
+
+    def passes(seconds: float) -> None:
+        clock.now += seconds
+
+    for _ in profile.waited(passes(0.03) for _ in range(3)):
+        passes(5.0)  # in no phase: not the step's
+        with profile.phase("forward"):
+            passes(0.01)
+    assert profile.waiting() == pytest.approx(0.75)
+    assert "    30.00" in profile.table()
+    silent = Profile(False, CPU)
+    assert list(silent.waited("abc")) == ["a", "b", "c"]
+    assert silent.waiting() == 0
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7])
