@@ -14,6 +14,7 @@ from handsynth.core.sample import PASSES, SCENE, Sample
 from handsynth.image.composite import CompositeStage, mean_light
 from handsynth.image.crop import crop_background
 from handsynth.image.encode import codecs
+from handsynth.image.motion import image_motion
 from handsynth.profile import OFF, Profile
 from handsynth.recipe.recipe import BATCH, Recipe
 from handsynth.recipe.spec import DatasetSpec, dataset_identity
@@ -73,7 +74,11 @@ class Generator:
             if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand
                 raise HandsynthError(f"sample {recipe.index}: the renderer ({self.driver}) returned an empty image")
         with profile.stage("composite"):
-            images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch])
+            motions = [
+                image_motion(recipe.motion, hands.keypoints[row], hands.K[row]) if recipe.motion else None
+                for row, recipe in enumerate(batch)
+            ]
+            images = self.compositor.composite(layers, behind, [recipe.sensor for recipe in batch], motions)
         with profile.stage("annotate"):
             backgrounds = [
                 library.backgrounds.label(number) | {"replaced": number != recipe.background.index}

@@ -8,7 +8,9 @@ import pytest
 
 from handsynth.core.colour import LINEAR_OF_BYTE
 from handsynth.image.composite import CompositeStage, mean_light
-from handsynth.image.sensor import KERNEL_STEPS, LIGHT, NOISE_STEPS, ROOT, ROOT_OF_LIGHT, blur, blur_kernel, noise_places
+from handsynth.image.motion import ImageMotion
+from handsynth.image.scales import KERNEL_STEPS, LIGHT, ROOT, ROOT_OF_LIGHT
+from handsynth.image.sensor import NOISE_STEPS, blur, blur_kernel, noise_places
 from handsynth.recipe.recipe import SensorChoice
 from handsynth.render.layers import HEADROOM, Layers
 
@@ -28,10 +30,16 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
 
 
-def compose(compositor: CompositeStage, encoded: np.ndarray, background: np.ndarray, sensor: SensorChoice) -> np.ndarray:
+def compose(
+    compositor: CompositeStage,
+    encoded: np.ndarray,
+    background: np.ndarray,
+    sensor: SensorChoice,
+    motion: ImageMotion | None = None,
+) -> np.ndarray:
     """One image, of a hand whose window is the whole of it."""
     rows, columns = map(slice, (0, 0), encoded.shape[:2])
-    (image,) = compositor.composite([Layers(encoded, encoded[..., 3] > 127, (rows, columns))], [background], [sensor])
+    (image,) = compositor.composite([Layers(encoded, encoded[..., 3] > 127, (rows, columns))], [background], [sensor], [motion])
     return image
 
 
@@ -257,8 +265,8 @@ def test_noise_is_exact(compositor, rng):
     """Codes after the noise are the sums in whole numbers, rounded: no processor can differ."""
     codes = rng.integers(0, 5793, (90, 130, 3)).astype(np.int16)
     for noise in (0.0007, 0.012, 0.5, 1.0):
-        noisy, choice = codes.copy(), replace(NEUTRAL, noise=noise, noise_key=99)
-        compositor._sensor._add_noise(noisy, choice)
+        noisy = codes.copy()
+        compositor._sensor._add_noise(noisy, noise * ROOT.white, 99)
         amplitude = round(noise * ROOT.white / NOISE_STEPS * 512) / 512
         expected = codes.astype(float)
         for block, place, sign in noise_places(99, 90, 130):

@@ -12,7 +12,7 @@ from handsynth.core.conventions import ARM_PART, DEPTH_UNIT_M, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import PASSES, decode_labels, decode_npy
 from handsynth.generator import Generator
-from handsynth.image.encode import decode_jpeg, decode_png, encode_jpeg, encode_pass, encode_png, encode_sample
+from handsynth.image.encode import chroma_of, decode_jpeg, decode_png, encode_jpeg, encode_pass, encode_png, encode_sample
 from handsynth.recipe.recipe import ArmChoice
 from handsynth.recipe.spec import SHIPPED, load_spec
 from handsynth.scene.arm import make_arm
@@ -50,6 +50,30 @@ def test_jpeg_is_rgb_and_near(rng):
         assert np.abs(again.astype(int) - image).mean() < 2
     noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
     assert len(encode_jpeg(noise, 50)) < len(encode_jpeg(noise, 95))
+
+
+def test_chroma_stands_in_the_jpegs_header(rng):
+    """4:4:4 keeps the colour of single pixels, 4:2:0 shares one among four; Pillow reads which."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[::2, :, 0], image[1::2, :, 2] = 220, 220
+    errors = {}
+    for chroma, layers in (("420", [(2, 2), (1, 1), (1, 1)]), ("444", [(1, 1)] * 3)):
+        data = encode_jpeg(image, 95, chroma)
+        assert chroma_of(data, "here") == chroma
+        assert [layer[1:3] for layer in Image.open(io.BytesIO(data)).layer] == layers
+        errors[chroma] = np.abs(decode_jpeg(data, "here").astype(int) - image).mean()
+    assert errors["444"] < 0.2 * errors["420"]
+    assert encode_jpeg(image, 95) == encode_jpeg(image, 95, "420")
+    with pytest.raises(HandsynthError, match="shard-000003"):
+        chroma_of(b"no image", "shard-000003")
+
+
+def test_a_recipes_chroma_is_its_files(stage):
+    """What the recipe says is how the image is encoded."""
+    for chroma in ("420", "444"):
+        recipe = replace(stage.recipes[0], sensor=replace(stage.recipes[0].sensor, chroma=chroma))
+        (sample,) = stage.generator.make_samples([recipe])
+        assert chroma_of(encode_sample(sample)["jpg"], "here") == chroma
 
 
 @pytest.mark.parametrize("decode", [decode_jpeg, decode_png])
@@ -96,7 +120,7 @@ def test_a_sample_comes_back_from_its_members(stage):
     for sample in stage.generator.make_samples(stage.recipes[:4]):
         members = encode_sample(sample)
         assert list(members) == ["jpg", "mask.png", "json", "vertices.npy", *(f"{name}.png" for name in PASSES)]
-        assert members["jpg"] == encode_jpeg(sample.image, sample.labels["recipe"]["sensor"]["jpeg_quality"])
+        assert members["jpg"] == encode_jpeg(sample.image, sample.labels["recipe"]["sensor"]["jpeg_quality"], "420")
         np.testing.assert_array_equal(decode_png(members["mask.png"], ""), sample.mask * np.uint8(255))
         assert decode_labels(members, "here", {"schema": SCHEMA, "num_shapes": 10}) == json.loads(json.dumps(sample.labels))
         vertices = decode_npy(members["vertices.npy"], "here")

@@ -26,7 +26,7 @@ from handsynth.core.rng import stream
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.toy import toy_poses
 from handsynth.recipe.proxy import HandProxy, segment_distance
-from handsynth.recipe.recipe import ARM_VARIANTS, ArmChoice, Recipe, recipe_from_dict
+from handsynth.recipe.recipe import ARM_VARIANTS, ArmChoice, Recipe, SensorChoice, recipe_from_dict
 from handsynth.recipe.samplers import SWAP_TRIES, TWIST_LIMIT_DEG, UPRIGHT, RecipeSampler, blackbody_rgb, wrist_reach
 from handsynth.recipe.spec import (
     SHIPPED,
@@ -145,6 +145,7 @@ CHANGES = {
     "beta_std": (0.5, {"beta", "camera"}),
     "alpha_std": (0.5, {"alpha"}),
     "left_fraction": (1.0, {"side"}),
+    "motion": ({"probability": 0.5, "camera_share": 0.9}, {"motion"}),
     "arm": (
         {"flexion_std_deg": 12.0, "probability": 0.5, "hair": (0.0, 0.1)},
         {"arm", "worn"},
@@ -216,6 +217,19 @@ def _set(values: dict, path: str, value: object) -> None:
         ("sensor.noise", -0.1),
         ("sensor.gains", [1, 1, -1]),
         ("sensor.noise_key", -1),
+        ("sensor.background_defocus_px", 21),
+        ("sensor.hand_defocus_px", -1),
+        ("sensor.vignetting", 1.0),
+        ("sensor.source_scale", 0.1),
+        ("sensor.source_scale", 1.1),
+        ("sensor.enlarging", "lanczos"),
+        ("sensor.read_noise", 2.0),
+        ("sensor.chroma", "422"),
+        ("motion", {"shift_m": [5.0, 0.0, 0.0], "turn_deg": [0.0, 0.0, 0.0], "shake_deg": [0.0, 0.0]}),
+        ("motion", {"shift_m": [0.0, 0.0, 0.0], "turn_deg": [0.0, 100.0, 0.0], "shake_deg": [0.0, 0.0]}),
+        ("motion", {"shift_m": [0.0, 0.0, 0.0], "turn_deg": [0.0, 0.0, 0.0], "shake_deg": [0.0, -30.0]}),
+        ("motion", {"shift_m": [0.1, 0.0, 0.0], "turn_deg": [0.0, 0.0, 0.0], "shake_deg": [0.1, 0.0]}),
+        ("motion", {"shift_m": [0.1, 0.0, 0.0]}),
         ("pose.fingers", ["thumb"]),
         ("pose.fingers", {"tail": 3}),
         ("pose.blends", {"tail": [3, 0.5]}),
@@ -317,6 +331,89 @@ def test_draws_stay_inside_the_declared_ranges(name, toy):
     assert abs(np.mean([s.blur_px > 0 for s in sensors]) - spec.sensor.blur_probability) < 0.1
     vectors = [v for r in recipes for v in (r.ambient.up_cam, *(light.direction_cam for light in r.lights))]
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+EVERYTHING = {
+    "background_defocus_probability": 0.5, "hand_defocus_probability": 0.3, "vignetting_probability": 0.6,
+    "enlarging_probability": 0.4, "read_noise_probability": 0.7, "fine_chroma_probability": 0.2,
+}  # fmt: skip
+"""What turns the camera's effects on."""
+
+OWN = {
+    "background_defocus_probability": {"background_defocus_px"},
+    "hand_defocus_probability": {"hand_defocus_px", "background_defocus_px"},  # one draw decides where the focus lies
+    "vignetting_probability": {"vignetting"},
+    "enlarging_probability": {"source_scale", "enlarging"},
+    "read_noise_probability": {"read_noise"},
+    "fine_chroma_probability": {"chroma"},
+}
+"""Fields of SensorChoice that each of them may change."""
+
+
+def test_the_cameras_effects_are_as_frequent_and_strong_as_the_spec_says(toy):
+    """Shares within five standard errors, sizes within their ranges; focus lies on hand or background, never on neither."""
+    spec = load_spec("manorender")
+    spec = dataclasses.replace(spec, sensor=dataclasses.replace(spec.sensor, **EVERYTHING))
+    sensors, ranges = [r.sensor for r in spread(RecipeSampler(spec, toy), 600)], spec.sensor
+    drawn = {
+        "background_defocus_px": (0.5, ranges.background_defocus_px),
+        "hand_defocus_px": (0.3, ranges.hand_defocus_px),
+        "vignetting": (0.6, ranges.vignetting),
+        "source_scale": (0.4, ranges.source_scale),
+        "read_noise": (0.7, ranges.read_noise),
+    }
+    for name, (share, (low, high)) in drawn.items():
+        values = [value for s in sensors if (value := getattr(s, name)) != (1 if name == "source_scale" else 0)]
+        assert abs(len(values) / 600 - share) < 5 * np.sqrt(share * (1 - share) / 600), name
+        assert low <= min(values) < low + 0.1 * (high - low), name
+        assert high - 0.1 * (high - low) < max(values) <= high, name
+    assert not any(s.background_defocus_px and s.hand_defocus_px for s in sensors)
+    assert abs(np.mean([s.chroma == "444" for s in sensors]) - 0.2) < 0.1
+    assert abs(np.mean([s.enlarging == "cubic" for s in sensors]) - 0.2) < 0.1
+    assert all(s.source_scale < 1 for s in sensors if s.enlarging == "cubic")
+
+
+def test_an_effect_moves_no_other(toy):
+    """With one more of them, the others' draws stay, and so does all that the sensor did before."""
+    spec = load_spec("manorender")
+    plain = spread(RecipeSampler(spec, toy), 40)
+    everything = dataclasses.replace(spec, sensor=dataclasses.replace(spec.sensor, **EVERYTHING))
+    drawn = spread(RecipeSampler(everything, toy), 40)
+    for effect in EVERYTHING:
+        without = dataclasses.replace(everything, sensor=dataclasses.replace(everything.sensor, **{effect: 0.0}))
+        for none, one, every in zip(plain, spread(RecipeSampler(without, toy), 40), drawn, strict=True):
+            for name in {f.name for f in dataclasses.fields(SensorChoice)} - OWN[effect]:
+                assert getattr(one.sensor, name) == getattr(every.sensor, name), (effect, name)
+            for name in ("gains", "blur_px", "noise", "noise_key", "jpeg_quality"):
+                assert getattr(none.sensor, name) == getattr(every.sensor, name)
+
+
+def test_what_a_camera_does_not_do_is_not_stored(toy):
+    """Recipes of specs without effects have the keys that they had before there were any; None of motion is no key."""
+    recipe = RecipeSampler(load_spec("angrender"), toy).sample(5).to_dict()
+    assert set(recipe["sensor"]) == {"gains", "blur_px", "noise", "noise_key", "jpeg_quality"}
+    assert not {"motion", "arm"} & set(recipe)
+
+
+def test_motions_are_as_the_spec_says(toy):
+    """A share of images, of these a share by the camera; lengths within their ranges, without a preferred direction."""
+    spec = load_spec("manorender")
+    spec = dataclasses.replace(spec, motion=dataclasses.replace(spec.motion, probability=0.8, camera_share=0.4))
+    motions = [r.motion for r in spread(RecipeSampler(spec, toy), 600)]
+    found = [m for m in motions if m is not None]
+    assert abs(len(found) / 600 - 0.8) < 0.1
+    shaken, moved = [m for m in found if any(m.shake_deg)], [m for m in found if not any(m.shake_deg)]
+    assert abs(len(shaken) / len(found) - 0.4) < 0.12
+    assert all(m.shift_m == m.turn_deg == (0.0, 0.0, 0.0) for m in shaken)
+    for values, (low, high) in (
+        ([m.shake_deg for m in shaken], spec.motion.shake_deg),
+        ([m.shift_m for m in moved], spec.motion.shift_m),
+        ([m.turn_deg for m in moved], spec.motion.turn_deg),
+    ):
+        lengths = np.linalg.norm(values, axis=1)
+        assert low - 1e-5 <= lengths.min() < low + 0.1 * (high - low)
+        assert high - 0.1 * (high - low) < lengths.max() <= high + 1e-5
+        assert np.abs(np.mean(values, 0)).max() < 5 * high / np.sqrt(len(values))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

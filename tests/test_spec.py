@@ -16,6 +16,7 @@ from handsynth.core.conventions import CLOTHING, GENERATOR_VERSION
 from handsynth.core.errors import UsageError
 from handsynth.recipe import spec as spec_module
 from handsynth.recipe.spec import (
+    SENSOR_EFFECTS,
     SHIPPED,
     CameraSpec,
     DatasetSpec,
@@ -174,6 +175,22 @@ def test_an_unknown_spec_names_the_known_ones():
         ("name: x\nsamples: 1\nwear: {sleeve: 1}", "wear.sleeve takes a forearm: set arm.probability above 0, or wear.sleeve to 0"),
         ("name: x\nsamples: 1\nwear: {watch: 0.5}", "wear.watch takes a forearm"),
         ("name: x\nsamples: 1\narm: {probability: 0}\nwear: {bracelet: 1}", "wear.bracelet takes a forearm"),
+        ("name: x\nsamples: 1\nsensor: {vignetting_probability: 1.1}", "sensor.vignetting_probability must be between 0 and 1"),
+        ("name: x\nsamples: 1\nsensor: {vignetting: [0, 1]}", "sensor.vignetting must be within 0 and 0.9"),
+        ("name: x\nsamples: 1\nsensor: {background_defocus_px: [0, 3]}", "background_defocus_px must be within 0"),
+        ("name: x\nsamples: 1\nsensor: {hand_defocus_px: [1, 30]}", r"sensor.hand_defocus_px must be within 0 \(excluded\) and 20"),
+        (
+            "name: x\nsamples: 1\nsensor: {hand_defocus_probability: 0.6, background_defocus_probability: 0.5}",
+            "sensor.hand_defocus_probability must be at most 1 together with background_defocus_probability",
+        ),
+        ("name: x\nsamples: 1\nsensor: {source_scale: [0.3, 1]}", "sensor.source_scale must be within 0.5 and 1"),
+        ("name: x\nsamples: 1\nsensor: {read_noise: [0, 1]}", "sensor.read_noise must be within 0 and 0.1"),
+        ("name: x\nsamples: 1\nsensor: {fine_chroma_probability: -1}", "sensor.fine_chroma_probability must be between 0 and 1"),
+        ("name: x\nsamples: 1\nmotion: {probability: 2}", "motion.probability must be between 0 and 1"),
+        ("name: x\nsamples: 1\nmotion: {camera_share: .nan}", "motion.camera_share must be a finite number"),
+        ("name: x\nsamples: 1\nmotion: {shift_m: [0, 8]}", "motion.shift_m must be within 0 and 0.5 metres"),
+        ("name: x\nsamples: 1\nmotion: {turn_deg: [5, 1]}", "turn_deg must go from the lower to the higher"),
+        ("name: x\nsamples: 1\nmotion: {shake_deg: [-1, 1]}", "motion.shake_deg must be within 0 and 10 degrees"),
         ("name: x\nsamples: 1\nseed: -1", "seed must be a whole number from 0"),
         ("name: x\nsamples: 1\nname: y", "'name' stands there twice"),
         ("name: x\nsamples: 1\ncamera: {offset: 0}\ncamera: {fill: [0.5, 0.6]}", "'camera' stands there twice"),
@@ -322,6 +339,32 @@ def test_clothing_that_no_one_wears_is_no_part_of_the_identity(name):
     assert recorded_identity(index) == dataset_identity(spec, ASSETS)
     worn = [dataclasses.replace(spec, wear=dataclasses.replace(spec.wear, **{key: 1e-6})) for key in ("rings", "varnish", "glove")]
     assert len({dataset_identity(other, ASSETS) for other in (spec, *worn)}) == 4
+
+
+@pytest.mark.parametrize("name", ["manorender", "angrender"])
+def test_a_camera_that_does_nothing_is_no_part_of_the_identity(name):
+    """The paper's specs turn no effect on: how strong one would be changes nothing, and an index without the keys is the same."""
+    spec = load_spec(name)
+    assert not any(getattr(spec.sensor, key) for key in SENSOR_EFFECTS)
+    assert spec.motion.probability == 0
+    assert all(getattr(load_spec("default").sensor, key) > 0 for key in SENSOR_EFFECTS)
+    for effect, keys in SENSOR_EFFECTS.items():
+        upper = {key: (getattr(spec.sensor, key)[1],) * 2 for key in keys}
+        other = dataclasses.replace(spec, sensor=dataclasses.replace(spec.sensor, **upper))
+        assert dataset_identity(other, ASSETS) == dataset_identity(spec, ASSETS)
+        drawn = dataclasses.replace(spec, sensor=dataclasses.replace(spec.sensor, **{effect: 1e-6}))
+        assert dataset_identity(drawn, ASSETS) != dataset_identity(spec, ASSETS)
+    other = dataclasses.replace(spec, motion=dataclasses.replace(spec.motion, shift_m=(0.1, 0.2)))
+    assert dataset_identity(other, ASSETS) == dataset_identity(spec, ASSETS)
+    moving = dataclasses.replace(spec, motion=dataclasses.replace(spec.motion, probability=1e-6))
+    assert dataset_identity(moving, ASSETS) != dataset_identity(spec, ASSETS)
+    values = json.loads(json.dumps(spec_to_dict(spec)))
+    del values["motion"]
+    for effect, keys in SENSOR_EFFECTS.items():
+        for key in (effect, *keys):
+            del values["sensor"][key]
+    index = {"schema": spec_module.SCHEMA, "generator_version": spec_module.GENERATOR_VERSION, "assets": ASSETS, "spec": values}
+    assert recorded_identity(index) == dataset_identity(spec, ASSETS)
 
 
 def test_identity_changes_with_assets_and_not_with_paths():

@@ -271,6 +271,10 @@ EDITS: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "vertices a pickle": (_member("vertices.npy", b"\x80\x04cos\nsystem\n."), "npy is damaged"),
     "image gone": (_without("jpg"), "JPEG is damaged"),
     "image truncated": (lambda l, m: m.update(jpg=m["jpg"][:200]), "JPEG is damaged"),
+    "image with a colour for each pixel": (
+        lambda l, m: m.update(jpg=encode_jpeg(decode_jpeg(m["jpg"], ""), 95, "444")),
+        "chroma is 444",
+    ),
     "image a PNG": (lambda l, m: m.update(jpg=m["mask.png"]), "JPEG is damaged"),
     "labels gone": (_without("json"), "JSON is missing or damaged"),
 }  # fmt: skip

@@ -33,8 +33,8 @@ from handsynth.dataset.replay import Here, replay
 from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
-from handsynth.image.encode import decode_jpeg, decode_png
-from handsynth.recipe.recipe import recipe_from_dict
+from handsynth.image.encode import chroma_of, decode_jpeg, decode_png
+from handsynth.recipe.recipe import Recipe, recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
 from handsynth.scene.arm import make_arm
 from handsynth.scene.pose import PoseStage
@@ -262,7 +262,10 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     read = _Read(labels, mask > 0, vertices, layers, scene)
     _check_passes(read, where)
     if labels["schema"] == SCHEMA:
-        _check_against_recipe(read, where)
+        recipe = recipe_from_dict(labels["recipe"], where, len(labels["beta"]))
+        if (chroma := chroma_of(members["jpg"], where)) != recipe.sensor.chroma:
+            raise HandsynthError(f"{where}: the JPEG's chroma is {chroma}, the recipe's {recipe.sensor.chroma}")
+        _check_against_recipe(read, recipe, where)
         _check_light(labels, where)
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
@@ -289,9 +292,9 @@ def _check_scene(read: _Read, hand: HandModel, others: "_Others", where: str) ->
         raise HandsynthError(f"{where}: {SCENE_VERTICES} and {SCENE_FACES} are not forearm and clothing of the recipe")
 
 
-def _check_against_recipe(read: _Read, where: str) -> None:
+def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
     """`arm` and `clothing` are those of the recipe, and visible_share agrees with mask and amodal; nothing hides a bare hand."""
-    labels, recipe = read.labels, recipe_from_dict(read.labels["recipe"], where, len(read.labels["beta"]))
+    labels = read.labels
     if labels["arm"] != (recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}):
         raise HandsynthError(f"{where}: arm is not that of the recipe")
     if labels["clothing"] != (recipe.worn.clothing if recipe.worn else []):

@@ -1,12 +1,18 @@
 """Stage 4, composite: a rendered hand over a background in linear light, then through the sensor."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from handsynth.core.colour import LINEAR_OF_BYTE
-from handsynth.image.sensor import LIGHT, ROOT, Scale, Sensor, scale_for
+from handsynth.image.lens import defocus
+from handsynth.image.motion import ImageMotion, smear
+from handsynth.image.resample import enlarge, shrink, source_side
+from handsynth.image.scales import LIGHT, ROOT, Scale
+from handsynth.image.sensor import Sensor, scale_for
 from handsynth.recipe.recipe import SensorChoice
 from handsynth.render.layers import HEADROOM, Layers
 
@@ -18,6 +24,8 @@ _BEHIND, _FRONT = (
     {scale: scale.encode(light[None])[0].view(np.uint16) for scale in (LIGHT, ROOT)} for light in (LINEAR_OF_BYTE, LIGHT_OF_ENCODED)
 )
 
+_FRONT_AND_COVERAGE = np.stack([_FRONT[LIGHT]] * 3 + [np.rint(np.arange(256) / 255 * LIGHT.white).astype(np.uint16)], 1)[None]
+
 
 class CompositeStage:
     """Puts hands over backgrounds and through a sensor."""
@@ -25,29 +33,63 @@ class CompositeStage:
     def __init__(self) -> None:
         """Makes the sensor, with its noise field."""
         self._sensor = Sensor()
-        self._codes = np.empty((0, 0, 3), np.int16)  # kept from image to image, so that it stays in the processor's cache
+        self._buffer: np.ndarray = np.empty(0, np.int16)  # kept from image to image, so that it stays in the processor's cache
 
     def composite(
-        self, layers: Sequence[Layers], backgrounds: Sequence[np.ndarray], sensors: Sequence[SensorChoice]
+        self,
+        layers: Sequence[Layers],
+        backgrounds: Sequence[np.ndarray],
+        sensors: Sequence[SensorChoice],
+        motions: Sequence[ImageMotion | None],
     ) -> list[np.ndarray]:
         """B rendered hands over B (H, W, 3) uint8 sRGB backgrounds -> B (H, W, 3) uint8 sRGB images.
 
         Light adds up linearly, is blurred and takes its noise, and is encoded once. Without gains, blur and noise, coverage 0 gives
-        the background and coverage 1 the hand, exactly.
+        the background and coverage 1 the hand, exactly. What is out of focus, or moves, is blurred before it is laid over what is
+        behind, so that neither leaks into the other.
         """
         images = []
-        for layer, background, sensor in zip(layers, backgrounds, sensors, strict=True):
-            if self._codes.shape != background.shape:
-                self._codes = np.empty(background.shape, np.int16)
-            scale = scale_for(sensor)
-            _lay_over(self._codes, layer, background, scale)
-            images.append(self._sensor.develop(self._codes, scale, sensor))
+        for layer, background, sensor, motion in zip(layers, backgrounds, sensors, motions, strict=True):
+            side, scale = len(background), 1.0
+            if (small := source_side(side, sensor.source_scale)) < side:
+                scale = small / side
+                layer, background = _smaller(layer, small), shrink(background, small)
+                motion = motion and motion.scaled(scale)
+            focus = sensor.background_defocus_px * scale, sensor.hand_defocus_px * scale
+            image = self._develop(layer, background, sensor, focus, motion)
+            images.append(image if small == side else enlarge(image, side, sensor.enlarging))
         return images
 
+    def _develop(
+        self, layer: Layers, background: np.ndarray, sensor: SensorChoice, focus: tuple[float, float], motion: ImageMotion | None
+    ) -> np.ndarray:
+        """One image, all of one size; `focus`: radii of the discs of background and hand [px]."""
+        if self._buffer.size < background.size:
+            self._buffer = np.empty(background.size, np.int16)
+        codes: np.ndarray = self._buffer[: background.size].reshape(background.shape)
+        behind_px, hand_px = focus
+        scale = LIGHT if motion or any(focus) else scale_for(sensor)
+        cv2.LUT(background, _BEHIND[scale], dst=codes.view(np.uint16))
+        if behind_px > 0:
+            codes[:] = defocus(codes, behind_px, cv2.BORDER_REFLECT)
+        if hand_px > 0 or (motion and not motion.whole):
+            _lay_soft(codes, layer, hand_px, None if motion and motion.whole else motion)
+        else:
+            _lay_over(codes, layer, None if behind_px > 0 else background, scale)
+        if motion and motion.whole:
+            codes[:] = smear(codes, motion, slice(0, len(codes)), slice(0, codes.shape[1]))
+        return self._sensor.develop(codes, scale, sensor)
 
-def _lay_over(codes: np.ndarray, layer: Layers, background: np.ndarray, scale: Scale) -> None:
-    """Fills (H, W, 3) int16 `codes` with one hand over one background."""
-    cv2.LUT(background, _BEHIND[scale], dst=codes.view(np.uint16))
+
+def _smaller(layer: Layers, side: int) -> Layers:
+    """The colours and coverage of a rendered view on fewer pixels."""
+    scale = side / len(layer.encoded)
+    rows, columns = (slice(max(0, int(part.start * scale) - 1), min(side, int(part.stop * scale) + 2)) for part in layer.window)
+    return replace(layer, encoded=shrink(layer.encoded, side), window=(rows, columns))
+
+
+def _lay_over(codes: np.ndarray, layer: Layers, background: np.ndarray | None, scale: Scale) -> None:
+    """Lays one hand over (H, W, 3) int16 `codes` of what is behind; `background` has its bytes, where the codes are no more."""
     hand = layer.encoded[layer.window]
     front = cv2.LUT(cv2.cvtColor(hand, cv2.COLOR_RGBA2RGB), _FRONT[scale]).view(np.int16)
     words = hand.view("<u4")[..., 0]  # coverage is the highest byte
@@ -55,7 +97,7 @@ def _lay_over(codes: np.ndarray, layer: Layers, background: np.ndarray, scale: S
     _mix_border(codes, layer, background, (words - np.uint32(1 << 24)) < 254 << 24, scale)
 
 
-def _mix_border(codes: np.ndarray, layer: Layers, background: np.ndarray, mixed: np.ndarray, scale: Scale) -> None:
+def _mix_border(codes: np.ndarray, layer: Layers, background: np.ndarray | None, mixed: np.ndarray, scale: Scale) -> None:
     """Where a pixel of the window shows both, light adds up: `mixed`. Of the three channels one row after the other, for speed."""
     rows, columns = layer.window
     row, column = np.divmod(np.flatnonzero(mixed), mixed.shape[1])
@@ -68,8 +110,46 @@ def _mix_border(codes: np.ndarray, layer: Layers, background: np.ndarray, mixed:
     share = hand[3] * np.float32(1 / 255)
     # Encoded values are coverage times the square root of light: squared, they must be divided by coverage once.
     light = cv2.LUT(hand[:3], LIGHT_OF_ENCODED) / share
-    light += (1 - share) * cv2.LUT(np.take(background.reshape(-1), place, mode="clip"), LINEAR_OF_BYTE)
+    if background is None:
+        behind = np.take(codes.reshape(-1), place) * np.float32(1 / LIGHT.white)
+    else:
+        behind = cv2.LUT(np.take(background.reshape(-1), place, mode="clip"), LINEAR_OF_BYTE)
+    light += (1 - share) * behind
     codes.reshape(-1)[place] = scale.encode(light)
+
+
+def _lay_soft(codes: np.ndarray, layer: Layers, defocus_px: float, motion: ImageMotion | None) -> None:
+    """Lays a hand that is out of focus or moves over (H, W, 3) int16 `codes` of LIGHT of what is behind.
+
+    Its light, times coverage, and its coverage spread alike, and then hide as much of the background as they cover.
+    """
+    reach = math.ceil(2 * defocus_px + (motion.reach(*layer.window) / 2 if motion else 0)) + 2
+    rows, columns = (
+        slice(max(part.start - reach, 0), min(part.stop + reach, side))
+        for part, side in zip(layer.window, codes.shape[:2], strict=True)
+    )
+    front = _times_coverage(layer.encoded[rows, columns])
+    if defocus_px > 0:
+        front = defocus(front, defocus_px, cv2.BORDER_REPLICATE)
+    if motion:
+        front = smear(front, motion, rows, columns)
+    behind = codes[rows, columns]
+    seen_through = cv2.merge([LIGHT.white - front[..., 3]] * 3)
+    cv2.multiply(behind, seen_through, dst=behind, scale=1 / LIGHT.white)  # one rounding to float32, alike everywhere
+    cv2.add(behind, cv2.cvtColor(front.view(np.uint16), cv2.COLOR_RGBA2RGB).view(np.int16), dst=behind)
+
+
+def _times_coverage(hand: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 of `Layers.encoded` -> (H, W, 4) int16 codes of LIGHT: light times coverage, and coverage."""
+    codes = cv2.LUT(hand, _FRONT_AND_COVERAGE)
+    words = np.ascontiguousarray(hand).view("<u4").reshape(-1)
+    mixed = np.flatnonzero((words - np.uint32(1 << 24)) < 254 << 24)
+    if not len(mixed):
+        return codes.view(np.int16)
+    colours = words[mixed].view(np.uint8).reshape(-1, 4)
+    light = LIGHT_OF_ENCODED[colours[:, :3]] * (np.float32(255) / colours[:, 3:])
+    codes.reshape(-1, 4)[mixed, :3] = LIGHT.encode(light).view(np.uint16)
+    return codes.view(np.int16)
 
 
 def mean_light(background: np.ndarray) -> np.ndarray:

@@ -32,9 +32,17 @@ def codecs() -> str:
     return f"simplejpeg {simplejpeg.__version__}; OpenCV {cv2.__version__}" + (f" with {inside}" if inside else "")
 
 
-def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """(H, W, 3) uint8 sRGB -> JPEG bytes, 4:2:0."""
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420")
+def encode_jpeg(image: np.ndarray, quality: int, chroma: str = "420") -> bytes:
+    """(H, W, 3) uint8 sRGB -> JPEG bytes; with chroma "420" four pixels share a colour, with "444" each has its own."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", chroma)
+
+
+def chroma_of(data: bytes, where: str) -> str:
+    """Which chroma JPEG bytes have: "420", "444" or another of that kind. Raises HandsynthError naming `where`."""
+    try:
+        return simplejpeg.decode_jpeg_header(data)[3]
+    except ValueError as error:
+        raise HandsynthError(f"{where}: the JPEG is damaged: {error}") from None
 
 
 def decode_jpeg(data: bytes, where: str) -> np.ndarray:
@@ -76,7 +84,11 @@ def encode_sample(sample: Sample) -> Members:
 
 def encode_samples(samples: Sequence[Sample]) -> list[Members]:
     """Samples -> their members; one kind after the other, so that each finds its code and tables in the processor's cache."""
-    jpgs = [encode_jpeg(sample.image, sample.labels["recipe"]["sensor"]["jpeg_quality"]) for sample in samples]
+    sensors = [sample.labels["recipe"]["sensor"] for sample in samples]
+    jpgs = [
+        encode_jpeg(sample.image, sensor["jpeg_quality"], sensor.get("chroma", "420"))
+        for sample, sensor in zip(samples, sensors, strict=True)
+    ]
     masks = [encode_png(sample.mask.view(np.uint8) * np.uint8(255), PNG_FLAT) for sample in samples]
     labels = [canonical_json(sample.labels) for sample in samples]
     vertices = [encode_npy(sample.vertices) for sample in samples]

@@ -1,61 +1,22 @@
-"""The sensor: gains, blur and noise in linear light, then the sRGB curve, once, at the end.
+"""The sensor: gains, blur and noise in linear light, then the sRGB curve, once; and what a camera does with the image after it."""
 
-Light is held in int16 codes of two scales: LIGHT, in which it adds up and is blurred, and ROOT, its square root, in which photons'
-noise has one strength everywhere. Sums are of numbers that float32 holds exactly, so that processors which add in another order, or
-fuse a product with a sum, give the same bytes.
-"""
-
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from handsynth.core.colour import linear_to_srgb
+from handsynth.image.lens import vignette
+from handsynth.image.scales import KERNEL_STEPS, LIGHT, ROOT, ROOT_OF_LIGHT, Scale
 from handsynth.recipe.recipe import SensorChoice
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How codes count light: white * light ** power."""
-
-    white: int
-    power: float  # 1 or 1/2
-
-    def encode(self, light: np.ndarray) -> np.ndarray:
-        """(M, N) float32 linear light, 0 or more -> int16 codes, rounded and saturated."""
-        powered = light if self.power == 1 else np.sqrt(light)
-        return cv2.multiply(powered, float(self.white), dtype=cv2.CV_16S)  # type: ignore[call-overload]  # its stub knows no scalars
-
-    @cached_property
-    def light(self) -> np.ndarray:
-        """(65536,) linear light of all codes, read as uint16: those of negative codes are black."""
-        codes = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
-        return (np.maximum(codes, 0) / self.white) ** (1 / self.power)
-
-    @cached_property
-    def srgb(self) -> np.ndarray:
-        """(65536,) sRGB byte of all codes, read as uint16."""
-        return np.rint(255 * linear_to_srgb(np.minimum(self.light, 1))).astype(np.uint8)
-
-
-LIGHT = Scale(1 << 14, 1.0)
-"""The darkest sRGB byte above 0 is five codes bright; twice white saturates."""
-
-ROOT = Scale(1 << 12, 0.5)
-"""An sRGB byte is 11 codes or more."""
-
-ROOT_OF_LIGHT = ROOT.encode(LIGHT.light.astype(np.float32)[None])[0]
-"""(65536,) code in ROOT of each code in LIGHT, read as uint16."""
-
-KERNEL_STEPS = 512
-"""A blur's weights are multiples of 1/512: times codes of 15 bits, and summed, they are exact in float32."""
 
 NOISE_STEPS = 64
 """Steps of the noise field to one standard deviation."""
 
 AMPLITUDE_STEPS = 512
-"""The noise's amplitude, in codes of ROOT to a step of the field, is a multiple of 1/512."""
+"""The noise's amplitude, in codes to a step of the field, is a multiple of 1/512."""
+
+READ_KEYS = 1 << 31
+"""Recipes' keys lie below; the electronics' noise has keys from here on, so that it resembles no photons'."""
 
 FIELD_SIDE = 512
 BLOCK = (128, 256)
@@ -76,29 +37,34 @@ class Sensor:
 
         The noise is that of photons: its variance grows with the light. That is what a constant standard deviation of the
         light's square root gives (Anscombe 1948), and `choice.noise` is that: at mid grey it is the image's own, as a share of
-        full scale, in white 0.88 and in deep shadow (byte 10) 1.3 times as much, and next to nothing in black.
+        full scale, in white 0.88 and in deep shadow (byte 10) 1.3 times as much, and next to nothing in black. `choice.read_noise`
+        is that of electronics, as strong in light as in shadow.
         """
         gains = np.array(choice.gains, np.float32)
         codes = cv2.transform(codes, np.diag(gains if scale is LIGHT else np.sqrt(gains)))
+        if choice.vignetting > 0:
+            vignette(codes, choice.vignetting, scale.power)
         if choice.blur_px > 0:
             blur(codes, choice.blur_px)
+        if choice.read_noise > 0:
+            self._add_noise(codes, choice.read_noise * LIGHT.white, choice.noise_key + READ_KEYS)
         if choice.noise > 0:
             if scale is not ROOT:
                 cv2.LUT(codes.view(np.uint16), ROOT_OF_LIGHT, dst=codes)
                 scale = ROOT
-            self._add_noise(codes, choice)
+            self._add_noise(codes, choice.noise * ROOT.white, choice.noise_key)
         return cv2.LUT(codes.view(np.uint16), scale.srgb)
 
-    def _add_noise(self, roots: np.ndarray, choice: SensorChoice) -> None:
-        """Adds noise in place: each block of the image takes another place of the field, named by the recipe's key."""
-        amplitude = round(choice.noise * ROOT.white / NOISE_STEPS * AMPLITUDE_STEPS) / AMPLITUDE_STEPS
-        for block, place, sign in noise_places(choice.noise_key, *roots.shape[:2]):
-            cv2.addWeighted(roots[block], 1, self._field[place], sign * amplitude, 0, dst=roots[block])
+    def _add_noise(self, codes: np.ndarray, std: float, key: int) -> None:
+        """Adds noise of so many codes in place: each block of the image takes another place of the field, named by the key."""
+        amplitude = round(std / NOISE_STEPS * AMPLITUDE_STEPS) / AMPLITUDE_STEPS
+        for block, place, sign in noise_places(key, *codes.shape[:2]):
+            cv2.addWeighted(codes[block], 1, self._field[place], sign * amplitude, 0, dst=codes[block])
 
 
 def scale_for(choice: SensorChoice) -> Scale:
-    """The scale in which an image is composed: LIGHT, unless it is not blurred and takes its noise at once."""
-    return ROOT if choice.noise > 0 and choice.blur_px == 0 else LIGHT
+    """The scale in which an image is composed: LIGHT, unless it takes photons' noise before any other blur or noise."""
+    return ROOT if choice.noise > 0 and choice.blur_px == choice.read_noise == 0 else LIGHT
 
 
 def noise_places(key: int, height: int, width: int) -> list[tuple[tuple[slice, slice], tuple[slice, slice], int]]:

@@ -1,6 +1,6 @@
 """The recipe: every decision behind one sample, as values that JSON can hold. Rendering draws no random number."""
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from handsynth.core.conventions import FINGERS, WORN_ON_FOREARM
@@ -15,6 +15,12 @@ BATCH = 32
 
 ARM_VARIANTS, SHIRTS = 6, 8
 """Patterns of each kind that a forearm's skin may choose from, and colours of short sleeves."""
+
+MAX_BLUR_PX = 20.0
+"""No blur's standard deviation, and no disc's radius, is larger."""
+
+ENLARGING = ("linear", "cubic")
+"""Kernels with which a smaller source is enlarged."""
 
 MAX_NUMBER = 1000.0
 """No angle, coefficient, place [m], gain or light of a stored recipe is larger: far above all that is drawn."""
@@ -87,13 +93,30 @@ class BackgroundChoice:
 
 @dataclass(frozen=True)
 class SensorChoice:
-    """What the camera does to the image, in this order: gains, blur, noise, JPEG."""
+    """What the camera does to the image. In this order: focus, (motion,) gains, vignetting, source's size, blur, noise, JPEG."""
 
     gains: Vector  # linear RGB: exposure and white balance
-    blur_px: float  # standard deviation, 0 for none
+    blur_px: float  # standard deviation, 0 for none [px of the source]
     noise: float  # standard deviation at mid grey, of full scale
     noise_key: int  # names the noise field
     jpeg_quality: int
+    # What has these values is not done, and left out of what is stored.
+    background_defocus_px: float = 0.0  # radius of the disc that a point becomes
+    hand_defocus_px: float = 0.0  # the same, of the hand and all that is drawn with it
+    vignetting: float = 0.0  # share of the light that the corners lose
+    source_scale: float = 1.0  # side of the source as a share of the image's, to which it is enlarged
+    enlarging: str = "linear"  # kernel, or "cubic"
+    read_noise: float = 0.0  # standard deviation in linear light, 1 is white
+    chroma: str = "420"  # of the JPEG: four pixels share a colour; or "444"
+
+
+@dataclass(frozen=True)
+class MotionChoice:
+    """What moves during the exposure; None in a recipe: nothing. Labels are those of its middle. Camera frame, as it is seen."""
+
+    shift_m: Vector  # way of the hand
+    turn_deg: Vector  # rotation vector of the hand about its wrist
+    shake_deg: tuple[float, float]  # turn of the camera to the right and down; then the hand does not move
 
 
 @dataclass(frozen=True)
@@ -132,19 +155,26 @@ class Recipe:
     arm: ArmChoice | None = None
     worn: Worn | None = None
     environment: EnvironmentChoice | None = None
+    motion: MotionChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
-        parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background", "sensor")}
+        parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background")}
         if not self.pose.blends:
             parts["pose"] = {name: value for name, value in parts["pose"].items() if name != "blends"}
+        parts["sensor"] = {key: value for key, value in vars(self.sensor).items() if value != _LEFT_OUT.get(key)}
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
         if not self.ambient.order:
             values["ambient"] = {key: value for key, value in vars(self.ambient).items() if key != "order"}
-        del values["arm"], values["worn"], values["environment"]
+        del values["arm"], values["worn"], values["environment"], values["motion"]
         values |= {"arm": vars(self.arm)} if self.arm else {}
+        values |= {"motion": vars(self.motion)} if self.motion else {}
         values |= {"environment": vars(self.environment)} if self.environment else {}
         return values | ({"worn": self.worn.to_dict()} if self.worn else {})
+
+
+_LEFT_OUT = {f.name: f.default for f in fields(SensorChoice) if f.default is not MISSING}
+"""Values of what a sensor does not do."""
 
 
 def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
@@ -162,12 +192,26 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
         "pose.blends": all(row >= 0 and 0 <= share <= 1 for row, share in recipe.pose.blends.values()),
         "camera": 0 < camera.focal_px < 1e6 and 0 < camera.distance_m < 100,
         "background": 0 < background.scale <= 1 and 0 <= background.x <= 1 and 0 <= background.y <= 1 and background.index >= 0,
-        "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= 20 and 0 <= sensor.noise <= 1,
+        "sensor": 1 <= sensor.jpeg_quality <= 100 and 0 <= sensor.blur_px <= MAX_BLUR_PX and 0 <= sensor.noise <= 1,
         "sensor.gains": min(sensor.gains) >= 0 and sensor.noise_key >= 0,
+        "sensor.background_defocus_px": 0 <= sensor.background_defocus_px <= MAX_BLUR_PX,
+        "sensor.hand_defocus_px": 0 <= sensor.hand_defocus_px <= MAX_BLUR_PX,
+        "sensor.vignetting": 0 <= sensor.vignetting <= 0.9,
+        "sensor.source_scale": 0.5 <= sensor.source_scale <= 1,
+        "sensor.enlarging": sensor.enlarging in ENLARGING,
+        "sensor.read_noise": 0 <= sensor.read_noise <= 0.5,
+        "sensor.chroma": sensor.chroma in ("420", "444"),
     }
     if environment := recipe.environment:
         sane |= {"environment": environment.index >= 0 and recipe.ambient.order == 2 and abs(environment.yaw_deg) <= 360}
         sane |= {"environment.intensity": 0 <= environment.intensity <= MAX_NUMBER}
+    if motion := recipe.motion:
+        sane |= {
+            "motion.shift_m": max(map(abs, motion.shift_m)) <= 1,
+            "motion.turn_deg": max(map(abs, motion.turn_deg)) <= 90,
+            "motion.shake_deg": max(map(abs, motion.shake_deg)) <= 20,
+            "motion": not any(motion.shake_deg) or not any(motion.shift_m + motion.turn_deg),
+        }
     if arm := recipe.arm:
         sane |= {
             "arm": max(abs(arm.flexion_deg), abs(arm.deviation_deg)) <= 90 and abs(arm.twist_deg) <= 180,

@@ -30,17 +30,20 @@ from handsynth.recipe.recipe import (
     CameraChoice,
     EnvironmentChoice,
     Light,
+    MotionChoice,
     PoseChoice,
     Recipe,
     SensorChoice,
 )
 from handsynth.recipe.spec import (
+    SENSOR_EFFECTS,
     WRIST_LIMITS_DEG,
     ArmSpec,
     BackgroundSpec,
     CameraSpec,
     DatasetSpec,
     LightSpec,
+    MotionSpec,
     PoseSpec,
     SensorSpec,
     grid_axes,
@@ -155,6 +158,7 @@ class RecipeSampler:
             arm=arm,
             worn=self._draw_worn(index, points, camera, arm),
             environment=environment,
+            motion=sample_motion(self._stream(index, "motion"), spec.motion) if spec.motion.probability > 0 else None,
         )
 
     def _draw_arm(self, index: int, points: np.ndarray, camera: CameraChoice) -> ArmChoice | None:
@@ -336,7 +340,7 @@ def sample_background(rng: np.random.Generator, spec: BackgroundSpec, count: int
 
 
 def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
-    """Exposure, white balance, blur, noise and JPEG quality of one image."""
+    """Exposure, white balance, blur, noise and JPEG quality of one image; then what else the spec turns on."""
     exposure = 2.0 ** rng.uniform(*spec.exposure_stops)
     red, blue = (math.exp(shift) for shift in rng.normal(0, spec.white_balance, 2).tolist())
     blurred = rng.random() < spec.blur_probability
@@ -344,7 +348,51 @@ def sample_sensor(rng: np.random.Generator, spec: SensorSpec) -> SensorChoice:
     quality = int(rng.integers(spec.jpeg_quality[0], spec.jpeg_quality[1] + 1))
     noise = uniform(rng, spec.noise)
     gains = rounded_few(exposure * red, exposure, exposure * blue)
-    return SensorChoice(gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality)
+    what = gains, blur if blurred else 0.0, noise, int(rng.integers(2**31)), quality
+    if not any(getattr(spec, key) for key in SENSOR_EFFECTS):
+        return SensorChoice(*what)
+    # One draw for each chance and each size, whatever happens, so that no effect moves another.
+    focus, vignetted, enlarged, noisy, fine, cubic, *sizes = rng.random(10).tolist()
+    limits = (_focus(spec, focus), spec.vignetting, spec.source_scale, spec.read_noise)
+    radius, loss, scale, read_noise = (
+        round(low + share * (high - low), DECIMALS) for share, (low, high) in zip(sizes, limits, strict=True)
+    )
+    is_hand, is_enlarged = focus < spec.hand_defocus_probability, enlarged < spec.enlarging_probability
+    return SensorChoice(
+        *what,
+        background_defocus_px=0.0 if is_hand else radius,
+        hand_defocus_px=radius if is_hand else 0.0,
+        vignetting=loss if vignetted < spec.vignetting_probability else 0.0,
+        source_scale=scale if is_enlarged else 1.0,
+        enlarging="cubic" if is_enlarged and cubic < 0.5 else "linear",
+        read_noise=read_noise if noisy < spec.read_noise_probability else 0.0,
+        chroma="444" if fine < spec.fine_chroma_probability else "420",
+    )
+
+
+def _focus(spec: SensorSpec, chance: float) -> tuple[float, float]:
+    """The radii [px] among which a chance in [0, 1) draws: the hand's, the background's, or none."""
+    if chance < spec.hand_defocus_probability:
+        return spec.hand_defocus_px
+    if chance < spec.hand_defocus_probability + spec.background_defocus_probability:
+        return spec.background_defocus_px
+    return 0.0, 0.0
+
+
+def sample_motion(rng: np.random.Generator, spec: MotionSpec) -> MotionChoice | None:
+    """A motion of the hand, or of the camera, in a direction without preference; or none."""
+    moves, of_camera, clock, *sizes = rng.random(6).tolist()
+    if moves >= spec.probability:
+        return None
+    way, angle, shake = (
+        low + share * (high - low) for share, (low, high) in zip(sizes, (spec.shift_m, spec.turn_deg, spec.shake_deg), strict=True)
+    )
+    if of_camera < spec.camera_share:
+        turn = 2 * math.pi * clock
+        return MotionChoice((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), rounded_few(shake * math.cos(turn), shake * math.sin(turn)))
+    directions = rng.normal(0, 1, (2, 3))
+    directions *= np.array([[way], [angle]]) / np.sqrt((directions**2).sum(1, keepdims=True))
+    return MotionChoice(rounded(directions[0]), rounded(directions[1]), (0.0, 0.0))
 
 
 def sample_arm(

@@ -81,6 +81,29 @@ class SensorSpec:
     blur_px: Range = (0.3, 0.9)  # standard deviation of the blur
     noise: Range = (0.0, 0.02)  # standard deviation at mid grey, of full scale
     jpeg_quality: tuple[int, int] = (88, 97)
+    # A probability of 0 does nothing.
+    background_defocus_probability: float = 0.0
+    background_defocus_px: Range = (1.0, 7.0)  # radius of the disc that a point becomes
+    hand_defocus_probability: float = 0.0  # the focus lies on the background instead
+    hand_defocus_px: Range = (0.6, 2.0)
+    vignetting_probability: float = 0.0
+    vignetting: Range = (0.05, 0.3)  # share of the light that the corners lose
+    enlarging_probability: float = 0.0  # of an image that was smaller, by a linear or a cubic kernel
+    source_scale: Range = (0.5, 1.0)  # side of that image as a share of this one's
+    read_noise_probability: float = 0.0
+    read_noise: Range = (0.0002, 0.0012)  # standard deviation in linear light, 1 is white
+    fine_chroma_probability: float = 0.0  # a JPEG in which each pixel has its own colour (4:4:4); in others four share one (4:2:0)
+
+
+@dataclass(frozen=True)
+class MotionSpec:
+    """How often, and how far, the hand or the camera moves during the exposure; labels are those of its middle."""
+
+    probability: float = 0.0  # 0 draws nothing
+    camera_share: float = 0.3  # of these the camera moves, and all of the image with it
+    shift_m: Range = (0.0, 0.008)  # way of the hand; half a metre a second for 1/60 second are 8 mm
+    turn_deg: Range = (0.0, 4.0)  # turn of the hand about its wrist
+    shake_deg: Range = (0.03, 0.3)  # turn of the camera, to a side or up and down
 
 
 @dataclass(frozen=True)
@@ -118,6 +141,17 @@ class WearSpec:
     glove: float = 0.0
 
 
+SENSOR_EFFECTS: dict[str, tuple[str, ...]] = {
+    "background_defocus_probability": ("background_defocus_px",),
+    "hand_defocus_probability": ("hand_defocus_px",),
+    "vignetting_probability": ("vignetting",),
+    "enlarging_probability": ("source_scale",),
+    "read_noise_probability": ("read_noise",),
+    "fine_chroma_probability": (),
+}
+"""Keys of SensorSpec that turn an effect on -> those that matter only then."""
+
+
 WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
 """Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
 70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
@@ -151,6 +185,7 @@ class DatasetSpec:
     sensor: SensorSpec = field(default_factory=SensorSpec)
     arm: ArmSpec = field(default_factory=ArmSpec)
     wear: WearSpec = field(default_factory=WearSpec)
+    motion: MotionSpec = field(default_factory=MotionSpec)
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -273,14 +308,20 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
     """The identity that follows from what an index records of its dataset, of any readable schema."""
     keys = ("schema", "assets") if index["schema"] == READABLE_SCHEMAS[0] else ("schema", "assets", "generator_version")
     spec = {key: value for key, value in index["spec"].items() if key not in ASSET_NAMES}
-    if not spec.get("arm", {"probability": 0})["probability"]:
-        spec.pop("arm", None)  # what is never drawn decides nothing
+    for name in ("arm", "motion"):
+        if not spec.get(name, {"probability": 0})["probability"]:
+            spec.pop(name, None)  # what is never drawn decides nothing
     if not any(spec.get("wear", {}).values()):
         spec.pop("wear", None)
     if isinstance(spec.get("light"), dict) and not spec["light"].get("ambient_order"):
         spec["light"] = {key: value for key, value in spec["light"].items() if key != "ambient_order"}
     if isinstance(spec.get("pose"), dict) and not spec["pose"].get("interpolation_probability"):
         spec["pose"] = {key: value for key, value in spec["pose"].items() if key != "interpolation_probability"}
+    sensor = spec.get("sensor", {})
+    off = {key for key in SENSOR_EFFECTS if not sensor.get(key)}
+    off |= {key for effect in off for key in SENSOR_EFFECTS[effect]}
+    if off & sensor.keys():
+        spec["sensor"] = {key: value for key, value in sensor.items() if key not in off}
     return hashlib.sha256(canonical_json({key: index[key] for key in keys} | {"spec": spec})).hexdigest()
 
 
@@ -294,7 +335,7 @@ def _check(spec: DatasetSpec) -> None:
                 value = getattr(value, part)
             raise UsageError(f"spec {spec.name}: {key} must be {what}, found {value!r:.60}")
 
-    for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm):
+    for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm, spec.motion):
         for f in dataclasses.fields(owner):
             value = getattr(owner, f.name)
             if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
@@ -349,6 +390,23 @@ def _check(spec: DatasetSpec) -> None:
     require(0 < spec.sensor.blur_px[0] and spec.sensor.blur_px[1] <= 20, "sensor.blur_px", "within 0 (excluded) and 20 pixels")
     require(0 <= spec.sensor.noise[0] and spec.sensor.noise[1] <= 0.5, "sensor.noise", "within 0 and 0.5")
     require(1 <= spec.sensor.jpeg_quality[0] and spec.sensor.jpeg_quality[1] <= 100, "sensor.jpeg_quality", "within 1 and 100")
+    for key in SENSOR_EFFECTS:
+        require(0 <= getattr(spec.sensor, key) <= 1, f"sensor.{key}", "between 0 and 1")
+    require(
+        spec.sensor.background_defocus_probability + spec.sensor.hand_defocus_probability <= 1,
+        "sensor.hand_defocus_probability", "at most 1 together with background_defocus_probability",
+    )  # fmt: skip
+    for key in ("background_defocus_px", "hand_defocus_px"):
+        least, most = getattr(spec.sensor, key)
+        require(0 < least and most <= 20, f"sensor.{key}", "within 0 (excluded) and 20 pixels")
+    require(0 <= spec.sensor.vignetting[0] and spec.sensor.vignetting[1] <= 0.9, "sensor.vignetting", "within 0 and 0.9")
+    require(0.5 <= spec.sensor.source_scale[0] and spec.sensor.source_scale[1] <= 1, "sensor.source_scale", "within 0.5 and 1")
+    require(0 <= spec.sensor.read_noise[0] and spec.sensor.read_noise[1] <= 0.1, "sensor.read_noise", "within 0 and 0.1")
+    require(0 <= spec.motion.probability <= 1, "motion.probability", "between 0 and 1")
+    require(0 <= spec.motion.camera_share <= 1, "motion.camera_share", "between 0 and 1")
+    for key, bound, unit in (("shift_m", 0.5, "metres"), ("turn_deg", 45, "degrees"), ("shake_deg", 10, "degrees")):
+        least, most = getattr(spec.motion, key)
+        require(0 <= least and most <= bound, f"motion.{key}", f"within 0 and {bound} {unit}")
     arm, (flexion, deviation) = spec.arm, WRIST_LIMITS_DEG
     require(0 <= arm.probability <= 1, "arm.probability", "between 0 and 1")
     require(flexion[0] < arm.flexion_mean_deg < flexion[1], "arm.flexion_mean_deg", "between {:g} and {:g}".format(*flexion))
