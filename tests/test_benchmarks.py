@@ -244,6 +244,18 @@ def test_table2_writes_every_net(trainer_bench: TrainerBench, tmp_path: Path):
     assert float(rows["i2l-resnet50"]["times_faster_by_wall"]) == 1
 
 
+def test_hand_layer_is_compared_with_smplx(trainer_bench: TrainerBench, tmp_path: Path):
+    """`bench_hand_layer.py --quick`: both layers' times and their ratio for every batch, forward and with gradients."""
+    pytest.importorskip("smplx")
+    trainer_bench.run("bench_hand_layer", "--quick", "--out", tmp_path)
+    (path,) = tmp_path.glob("hand_layer-*.csv")
+    rows = rows_of(path)
+    assert len({(row["hand"], row["batch"], row["what"]) for row in rows}) == len(rows) == 12
+    for row in rows:
+        assert all(row[key] for key in ORIGIN)
+        assert float(row["times_as_fast"]) == pytest.approx(float(row["smplx_cpu_ms"]) / float(row["own_cpu_ms"]), rel=1e-2)
+
+
 def test_train_cpu_writes_errors_and_epochs(trainer_bench: TrainerBench, tmp_path: Path):
     """`train_cpu.py` trains, evaluates with joint angles, and writes a row for every group and every epoch, with its origin."""
     run = tmp_path / "run"

@@ -100,6 +100,9 @@ def train_ik_command(
     jitter: Annotated[float | None, typer.Option("--jitter-deg", help="normal noise on the bank's angles")] = None,
     swap: Annotated[float | None, typer.Option("--swap", help="share of fingers from another pose")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="of weights and hands")] = None,
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="own|smplx", help="what poses the hands; smplx comes with [mano], non-commercial")
+    ] = "own",
     device: DeviceOpt = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
 ) -> None:
@@ -116,7 +119,7 @@ def train_ik_command(
     }  # fmt: skip
     spec = dataclasses.replace(load_ik_preset(preset), **{key: value for key, value in flags.items() if value is not None})
     found = ik_loop.open_data(hand, poses)
-    last = ik_loop.train_ik(spec, found, out, pick_device(device), resume)[-1]
+    last = ik_loop.train_ik(spec, found, out, pick_device(device), resume, ik_loop.layer_named(layer))[-1]
     typer.echo(
         f"{out}: {spec.net} of the {found.hand.name} hand, {last['epoch']:.0f} epochs; on {len(found.validation.names)} validation "
         f"poses angles are {last['val_angle_deg']:.1f} deg off, PA-MPJPE {last['val_pa_mpjpe_mm']:.1f} mm, PA-MPVPE "

@@ -140,8 +140,8 @@ class FitEnergy:
             rows = self._memory = torch.empty(len(gram), u + 1, 3, self.linear.num_vertices, dtype=self.linear.dtype)
         vertices = self.linear.linearise(skeleton, rows[:, :u])
         torch.sub(vertices, targets.vertices.mT, out=rows[:, u])
-        keypoint_rows[:] = rows @ self.linear.keypoint_regressor.T
-        keypoints[:] = (vertices @ self.linear.keypoint_regressor.T).mT
+        keypoint_rows[:] = rows @ self.linear.layer.keypoint_regressor.T
+        keypoints[:] = (vertices @ self.linear.layer.keypoint_regressor.T).mT
         if targets.weights is not None:
             rows *= targets.weights.sqrt()[:, None, None]
         gram[:] = torch.bmm(rows.flatten(2), rows.flatten(2).mT)

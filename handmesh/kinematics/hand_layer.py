@@ -1,17 +1,19 @@
-"""The hand as a differentiable layer in torch: smplx's linear blend skinning on our hand model's arrays.
+"""The hand as a differentiable layer in torch: the twin of `core.hand.pose_hand`, in batches, on any device.
 
-smplx (Pavlakos et al. 2019) is licensed for non-commercial use; nothing outside this file needs it. The numpy reference is
-`core.hand.pose_hand`; tests hold the two together to 1e-6 m, and the gradients to finite differences.
+Tests hold it to the numpy reference and to smplx (Pavlakos et al. 2019), values and gradients. smplx's licence is non-commercial,
+so nothing here needs it; who has MANO's licence may choose it instead (`smplx_layer`).
+
+Inside, coordinates come before vertices, (B, 3, V), so that all arithmetic runs along V.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from smplx.lbs import lbs
 from torch import Tensor, nn
 
 from handmesh.keypoints import keypoint_regressor
-from handmesh.kinematics.dof import hand_dof_matrix
+from handmesh.kinematics.rigid import rotvec_to_rotmat
 from handsynth.core.hand import HandModel
 
 
@@ -26,29 +28,36 @@ class PosedTensors(NamedTuple):
 class HandLayer(nn.Module):
     """Poses a batch of hands; gradients flow to every argument. The hand's arrays are buffers, so `.to()` moves them."""
 
-    v_template: Tensor
-    shapedirs: Tensor
-    posedirs: Tensor
-    J_regressor: Tensor
-    weights: Tensor
-    keypoint_regressor: Tensor
-    parents: Tensor
-    dof_matrix: Tensor
+    template: Tensor  # (3 V,)
+    directions: Tensor  # (S + 9 (J - 1), 3 V) blend shapes of beta, then of the pose
+    weights: Tensor  # (J, V)
+    rest: Tensor  # (6 J,) joints of the flat hand, and each from its parent
+    rest_directions: Tensor  # (S, 6 J) how they move with beta
+    keypoint_regressor: Tensor  # (21, V)
+    in_order: Tensor  # (J,) where joints 0, 1, ... stand among those of level 0, level 1, ...
 
     def __init__(self, hand: HandModel, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.num_joints, self.num_levels = hand.num_joints, len(hand.levels)
+        joints = np.concatenate([hand.rest_joints[..., None], hand.joint_shapedirs], 2)  # (J, 3, 1 + S)
+        bones = joints - np.where(hand.parents[:, None, None] >= 0, joints[hand.parents], 0)
+        rest = np.concatenate([joints, bones]).reshape(6 * hand.num_joints, -1)
         arrays = {
-            "v_template": hand.v_template[None],
-            "shapedirs": hand.shapedirs,
-            "posedirs": hand.posedirs.reshape(-1, hand.posedirs.shape[-1]).T,  # (9 (J - 1), 3 V), as smplx wants them
-            "J_regressor": hand.J_regressor,
-            "weights": hand.weights,
+            "template": hand.v_template.T.reshape(-1),
+            "directions": np.concatenate([hand.shapedirs, hand.posedirs], 2).transpose(2, 1, 0).reshape(-1, hand.v_template.size),
+            "weights": hand.weights.T,
+            "rest": rest[:, 0],
+            "rest_directions": rest[:, 1:].T,
             "keypoint_regressor": keypoint_regressor(hand),
-            "dof_matrix": hand_dof_matrix(hand),
         }
+        before = np.array([0])
+        for k, (level, parents) in enumerate(hand.levels):
+            arrays |= {f"level_{k}": level, f"parents_{k}": np.searchsorted(before, parents)}
+            before = level
+        arrays["in_order"] = np.argsort(np.concatenate([[0], *(level for level, _ in hand.levels)]))
         for name, array in arrays.items():
-            self.register_buffer(name, torch.tensor(array, dtype=dtype), persistent=False)
-        self.register_buffer("parents", torch.tensor(hand.parents, dtype=torch.long), persistent=False)
+            kind = torch.long if array.dtype.kind == "i" else dtype
+            self.register_buffer(name, torch.tensor(np.ascontiguousarray(array), dtype=kind), persistent=False)
 
     def forward(self, theta: Tensor, beta: Tensor, trans: Tensor | None = None) -> PosedTensors:
         """Equations 1 and 2 of the paper.
@@ -58,15 +67,49 @@ class HandLayer(nn.Module):
             beta: (B, S) shape [standard deviations].
             trans: (B, 3) added after posing [m]; None means zero.
         """
-        vertices, joints = lbs(
-            beta, theta.flatten(1), self.v_template, self.shapedirs, self.posedirs, self.J_regressor, self.parents, self.weights
-        )
+        vertices, joints = self.skin_and_joints(theta, beta)
         if trans is not None:
             vertices, joints = vertices + trans[:, None], joints + trans[:, None]
         return PosedTensors(vertices, joints, self.keypoint_regressor @ vertices)
 
-    def embed(self, angles: Tensor, root: Tensor | None = None) -> Tensor:
-        """(B, 23) angles and (B, 3) axis-angle of the whole hand (None: zero) [rad] -> (B, 16, 3) theta for `forward`."""
-        fingers = (angles @ self.dof_matrix).unflatten(-1, (-1, 3))
-        root = torch.zeros_like(fingers[:, 0]) if root is None else root
-        return torch.cat([root[:, None], fingers], 1)
+    def skin_and_joints(self, theta: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 16, 3) theta and (B, S) beta -> (B, V, 3) vertices and (B, J, 3) joints without translation."""
+        local = rotvec_to_rotmat(theta)
+        joints, bones = torch.addmm(self.rest, beta, self.rest_directions).view(len(beta), 2, -1, 3, 1).unbind(1)
+        placed = self._place(torch.cat([local, bones], -1))
+        rotations, at = placed[..., :3], placed[..., 3:]
+        transforms = torch.cat([rotations, at - rotations @ joints], -1)
+        vertices, _, _ = self.skin(torch.cat([beta, pose_feature(local[:, 1:])], 1), transforms)
+        return vertices.mT, at.squeeze(-1)
+
+    def _place(self, local: Tensor) -> Tensor:
+        """Forward kinematics, level by level: (B, J, 3, 4) motions of the joints against their parents -> against the hand."""
+        levels = [local[:, :1]]
+        for k in range(self.num_levels):
+            above = levels[-1].index_select(1, getattr(self, f"parents_{k}"))
+            moved = above[..., :3] @ local.index_select(1, getattr(self, f"level_{k}"))
+            levels.append(torch.cat([moved[..., :3], moved[..., 3:] + above[..., 3:]], -1))
+        return torch.cat(levels, 1).index_select(1, self.in_order)
+
+    def skin(self, feature: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Linear blend skinning.
+
+        Args:
+            feature: (B, S + 9 (J - 1)) coefficients of the blend shapes.
+            transforms: (B, J, 3, 4) rest -> posed, of each joint.
+
+        Returns:
+            (B, 3, V) vertices, (B, 3, V) rest vertices with their blend shapes, (B, 3, 3, V) blended rotations.
+        """
+        count = len(feature)
+        rest = torch.addmm(self.template, feature, self.directions).view(count, 3, -1)
+        blended = (transforms.flatten(2).mT.reshape(-1, self.num_joints) @ self.weights).view(count, 3, 4, -1)
+        *columns, vertices = blended.unbind(2)  # gradients of several indexings would each be as large as the whole
+        for column, coordinate in zip(columns, rest.unsqueeze(1).unbind(2), strict=True):
+            vertices = torch.addcmul(vertices, column, coordinate)
+        return vertices, rest, blended[:, :, :3]
+
+
+def pose_feature(local: Tensor) -> Tensor:
+    """(B, J - 1, 3, 3) rotations of the joints -> (B, 9 (J - 1)) coefficients of the pose's blend shapes."""
+    return (local - torch.eye(3, dtype=local.dtype, device=local.device)).flatten(1)

@@ -3,7 +3,7 @@
 Posing is the paper's M(alpha Z, beta) as in `core.hand.pose_hand`. The Jacobian uses the structure of skinning instead of
 automatic differentiation: a joint turns everything below it rigidly, so that a vertex moves by the cross product of the joint's
 axis with its arm, weighted by skinning; the blend shapes of shape and pose move the rest vertices, which the blended
-rotations carry along. Coordinates come before vertices in memory, (B, 3, V), so that all arithmetic runs along V.
+rotations carry along. Skinning is `HandLayer`'s, and as there coordinates come before vertices in memory, (B, 3, V).
 """
 
 from functools import lru_cache
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, hand_dof_matrix
+from handmesh.kinematics.hand_layer import HandLayer, pose_feature
 from handmesh.kinematics.rigid import exp_and_left_jacobian, skew
 from handsynth.core.hand import HandModel
 
@@ -50,27 +50,21 @@ class LinearHand:
         def tensor(array: np.ndarray) -> Tensor:
             return torch.tensor(np.ascontiguousarray(array), dtype=dtype)
 
+        self.layer = HandLayer(hand, dtype)
         self.dtype, self.num_vertices, self.num_shapes, num_j = dtype, hand.num_vertices, hand.num_shapes, hand.num_joints
         self.num_unknowns = 6 + NUM_DOFS + self.num_shapes
         self.dof_matrix = tensor(hand_dof_matrix(hand))
-        self.keypoint_regressor = tensor(keypoint_regressor(hand))  # (21, V)
-        self.weights = tensor(hand.weights.T)  # (J, V)
-        self.template = tensor(hand.v_template.T.reshape(-1))  # (3 V,)
-        self.shapedirs = tensor(hand.shapedirs.transpose(2, 1, 0))  # (S, 3, V)
-        posedirs = hand.posedirs.transpose(2, 1, 0).reshape(9 * (num_j - 1), -1)  # (9 (J - 1), 3 V)
-        self.directions = torch.cat([self.shapedirs.flatten(1), tensor(posedirs)])  # (S + 9 (J - 1), 3 V)
+        self.weights = self.layer.weights  # (J, V)
+        self.shapedirs = self.layer.directions[: self.num_shapes].unflatten(1, (3, -1))  # (S, 3, V)
         nodes = np.array([dof.node for dof in DOFS])
         self.dof_nodes = torch.tensor(nodes)
         self.dof_axes = tensor(hand_dof_matrix(hand).reshape(NUM_DOFS, -1, 3)[np.arange(NUM_DOFS), nodes - 1])  # (23, 3)
-        self.dof_posedirs = tensor(posedirs.reshape(num_j - 1, 9, -1)[nodes - 1])  # (23, 9, 3 V)
+        self.dof_posedirs = self.layer.directions[self.num_shapes :].unflatten(0, (-1, 9))[nodes - 1]  # (23, 9, 3 V)
         self.rest_joints = tensor(hand.rest_joints)  # (J, 3)
         self.joint_shapedirs = tensor(hand.joint_shapedirs)  # (J, 3, S)
         self.parents = torch.tensor(hand.parents)
         # Joints by their depth in the tree: those of one level are posed together, fingers side by side.
-        depth = [0] * num_j
-        for j in range(1, num_j):
-            depth[j] = depth[hand.parents[j]] + 1
-        self.levels = [[j for j in range(num_j) if depth[j] == d] for d in range(1, max(depth) + 1)]
+        self.levels = [level.tolist() for level, _ in hand.levels]
         # (J - 1, V) share of each vertex that joints 1.. and all below them carry.
         below = np.eye(num_j, dtype=bool)
         for j in range(num_j - 1, 0, -1):
@@ -80,15 +74,15 @@ class LinearHand:
     def points(self, state: HandState) -> tuple[Tensor, Tensor]:
         """(B, V, 3) vertices and (B, 21, 3) keypoints [m]."""
         skeleton = self.skeleton(state)
-        vertices, _, _ = self._skin(skeleton)
+        vertices, _, _ = self.layer.skin(skeleton.feature, skeleton.transforms)
         vertices = (vertices + skeleton.translation.unsqueeze(-1)).mT
-        return vertices, self.keypoint_regressor @ vertices
+        return vertices, self.layer.keypoint_regressor @ vertices
 
     def skeleton(self, state: HandState) -> "Skeleton":
         """Everything about (B,) states that does not grow with the vertices: small, so for the whole batch at once."""
         count = len(state.angles)
         local, left = exp_and_left_jacobian((state.angles @ self.dof_matrix).unflatten(-1, (-1, 3)))  # (B, J - 1, 3, 3)
-        feature = torch.cat([state.beta, (local - torch.eye(3, dtype=self.dtype)).flatten(1)], 1)
+        feature = torch.cat([state.beta, pose_feature(local)], 1)
         rest_joints = self.rest_joints + (state.beta @ self.joint_shapedirs.flatten(0, 1).T).view(count, -1, 3)
 
         rotations, joints = torch.empty(count, len(self.parents), 3, 3, dtype=self.dtype), torch.empty_like(rest_joints)
@@ -120,7 +114,7 @@ class LinearHand:
         U is 29 + S, or 29 to leave beta as it is. The caller brings the memory, as it is large and used again and again.
         """
         count, num_v, jacobian = len(out), self.num_vertices, out
-        vertices, rest, blended = self._skin(skeleton)
+        vertices, rest, blended = self.layer.skin(skeleton.feature, skeleton.transforms)
 
         _basis_crosses(vertices - skeleton.joints[:, 0, :, None], jacobian[:, ROTATION])  # about the wrist
         jacobian[:, TRANSLATION] = torch.eye(3, dtype=self.dtype)[:, :, None]
@@ -137,17 +131,6 @@ class LinearHand:
             offsets = skeleton.offsets_by_beta.permute(0, 3, 2, 1).reshape(-1, len(self.parents))
             jacobian[:, BETA] += (offsets @ self.weights).view(count, -1, 3, num_v)
         return vertices + skeleton.translation.unsqueeze(-1)
-
-    def _skin(self, skeleton: "Skeleton") -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, V) vertices without the translation, (B, 3, V) rest vertices with blend shapes, (B, 3, 3, V) blended rotations."""
-        count = len(skeleton.feature)
-        rest = torch.addmm(self.template, skeleton.feature, self.directions).view(count, 3, -1)
-        transforms = skeleton.transforms.flatten(2).mT.reshape(-1, len(self.parents))  # (12 B, J)
-        blended = (transforms @ self.weights).view(count, 3, 4, -1)
-        vertices = blended[:, :, 3]
-        for c in range(3):
-            vertices = torch.addcmul(vertices, blended[:, :, c], rest[:, None, c])
-        return vertices, rest, blended[:, :, :3]
 
     def _arms(self, skeleton: "Skeleton", rest: Tensor) -> Tensor:
         """(B, J - 1, 3, V) from each joint 1.. to what it carries: places under its and its children's transforms, by weight."""

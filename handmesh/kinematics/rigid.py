@@ -13,24 +13,46 @@ def skew(vector: Tensor) -> Tensor:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
+def rotvec_to_rotmat(rotvec: Tensor) -> Tensor:
+    """(..., 3) axis-angle w [rad] -> (..., 3, 3) R = exp(w); gradients are exact everywhere, at zero too.
+
+    R = I + a K + b K^2 with K = skew(w), a = sin t / t, b = (1 - cos t) / t^2.
+    """
+    a, b, _, _, _ = _quotients(rotvec)
+    k = skew(rotvec)
+    return _eye(rotvec) + a[..., None, None] * k + b[..., None, None] * (k @ k)
+
+
 def exp_and_left_jacobian(rotvec: Tensor) -> tuple[Tensor, Tensor]:
     """(..., 3) axis-angle w [rad] -> (..., 3, 3) R = exp(w) and (..., 3, 3) J with exp(w + dw) = exp(J dw) R to first order.
 
-    R = I + a K + b K^2, J = I + b K + c K^2 with K = skew(w), a = sin t / t, b = (1 - cos t) / t^2, c = (t - sin t) / t^3.
+    R as of `rotvec_to_rotmat`; J = I + b K + c K^2, c = (t - sin t) / t^3.
     """
+    a, b, square, safe, t = _quotients(rotvec)
+    c = torch.where(square < _SMALL, 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72)), (t - t.sin()) / (safe * t))
+    k = skew(rotvec)
+    kk, eye = k @ k, _eye(rotvec)
+    a, b, c = a[..., None, None], b[..., None, None], c[..., None, None]
+    return eye + a * k + b * kk, eye + b * k + c * kk
+
+
+_SMALL = 0.02
+"""Of t^2: Taylor series below 0.14 rad, where c loses digits in float32; their next terms are below 1e-12 there."""
+
+
+def _quotients(rotvec: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(..., 3) w -> a, b, t^2, and t^2 and t that are 1 where t is small; each (...,)."""
     square = (rotvec * rotvec).sum(-1)
-    # Taylor series below 0.14 rad, where c loses digits in float32; their next terms are below 1e-12 there.
-    small = square < 0.02
+    small = square < _SMALL
     safe = torch.where(small, torch.ones_like(square), square)
     t = safe.sqrt()
     a = torch.where(small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), t.sin() / t)
     b = torch.where(small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), (1 - t.cos()) / safe)
-    c = torch.where(small, 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72)), (t - t.sin()) / (safe * t))
-    k = skew(rotvec)
-    kk = k @ k
-    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
-    a, b, c = a[..., None, None], b[..., None, None], c[..., None, None]
-    return eye + a * k + b * kk, eye + b * k + c * kk
+    return a, b, square, safe, t
+
+
+def _eye(rotvec: Tensor) -> Tensor:
+    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
 
 
 def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from handmesh.settings.mesh import spec_to_dict
 from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles, split_poses
 from handmesh.training.progress import Progress, check_folder, learning_rate, load_checkpoint, save_checkpoint
 from handmesh.training.record import RATE_PANEL, Panel, Recorder
-from handsynth.core.errors import HandsynthError
+from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.named_hands import open_hand, open_poses
 from handsynth.core.poses import PoseBank, load_poses
@@ -60,19 +60,34 @@ def open_data(hand: str, poses: Path | None) -> IKData:
     return IKData(open_hand(hand), *split_poses(bank), bank)
 
 
-def train_ik(spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool = False) -> list[dict[str, float]]:
+def layer_named(name: str) -> type[HandLayer]:
+    """What poses the hands: "own", or "smplx" for users of MANO. Raises UsageError for another name."""
+    if name == "smplx":
+        from handmesh.kinematics.smplx_layer import SmplxLayer
+
+        return SmplxLayer
+    if name != "own":
+        raise UsageError(f"there is no hand layer {name!r:.40}: use own or smplx")
+    return HandLayer
+
+
+def train_ik(
+    spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool = False, layer: type[HandLayer] = HandLayer
+) -> list[dict[str, float]]:
     """Trains a net and fills the run folder `out` -> one row of figures an epoch (what metrics.csv shows).
 
     Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings;
     HandsynthError when the loss is no longer finite.
     """
-    return IKTraining(spec, data, out, device, resume).run()
+    return IKTraining(spec, data, out, device, resume, layer).run()
 
 
 class IKTraining:
     """The state of a training under way."""
 
-    def __init__(self, spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool) -> None:
+    def __init__(
+        self, spec: IKSpec, data: IKData, out: Path, device: torch.device, resume: bool, layer: type[HandLayer] = HandLayer
+    ) -> None:
         self.spec, self.hand, self.out, self.device = spec, data.hand, out, device
         self.config = run_config(spec, data)
         check_folder(out, self.config, resume)
@@ -82,8 +97,8 @@ class IKTraining:
         self.progress = Progress()
         if resume and (out / CHECKPOINT).exists():
             self.progress = load_checkpoint(out / CHECKPOINT, {"net": self.net}, self.optimizer)
-        self.layer = HandLayer(keypoint_hand(data.hand)).to(device)
-        self.whole = HandLayer(data.hand).to(device)
+        self.layer = layer(keypoint_hand(data.hand)).to(device)
+        self.whole = layer(data.hand).to(device)
         plain = replace(spec, jitter_deg=0.0)
         self.draws, validation = (
             HandDraws(data.hand, poses.theta, fitted_angles(data.hand, poses.theta), how, purpose)

@@ -213,6 +213,16 @@ def test_training_learns(whole):
     assert (out / "curves.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_training_on_smplx_is_the_same_up_to_rounding(whole, tmp_path):
+    """The layer decides no figure: those of two epochs differ by less than 0.1 %; an unknown layer is named."""
+    pytest.importorskip("smplx")
+    history = train_ik(SPEC, data_of("toy"), tmp_path / "smplx", CPU, layer=ik_loop.layer_named("smplx"))
+    for ours, theirs in zip(whole[1], history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    with pytest.raises(UsageError, match="no hand layer 'mano': use own or smplx"):
+        ik_loop.layer_named("mano")
+
+
 def test_runs_are_read_back_and_told_apart(whole, tmp_path):
     """An IK run gives its net; where a mesh run is needed it is refused by name, and the other way round."""
     run = load_ik_run(whole[0])
