@@ -28,6 +28,9 @@ LEFTOVERS = ".tmp-*"
 KINDS = {"mesh": "handmesh train mesh", "ik": "handmesh train ik"}
 """What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
 
+SCHEMA = 1
+"""Of runs: raised when nets, lixels or files change so that older weights mean something else; runs that say nothing are of 1."""
+
 _ABOUT = "handmesh"  # key of the text beside the weights
 _FORMER_NAMES = {"spread_scale": "std_scale"}  # of buffers, in files of earlier versions
 _FORMER_SETTINGS = ("first_side", "first_epochs")  # in runs of earlier versions; neither decides how a trained net is used
@@ -53,7 +56,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     spec = spec_from_dict(training, str(folder / CONFIG))
     hand = load_hand(folder / HAND)
     net = create_net(spec.net, keypoint_regressor(hand), pretrained=False, bin_centres=spec.bin_centres)
-    load_weights(net, folder / WEIGHTS, spec.net)
+    load_weights(net, folder / WEIGHTS, spec.net, hand)
     return Run(folder, spec, hand, net.to(device, memory_format=torch.channels_last).eval(), config)  # type: ignore[call-overload]
 
 
@@ -85,7 +88,7 @@ def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
 def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]) -> None:
     """The net's weights with its name and `more` values beside them, atomically; the same net gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    about = json.dumps({"net": net_name, **more})  # one entry: safetensors writes several in random order
+    about = json.dumps({"net": net_name, "schema": SCHEMA, **more})  # one entry: safetensors writes several in random order
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, save(tensors, {_ABOUT: about}))  # `save_file` would hide why a disk refuses
 
@@ -116,17 +119,26 @@ def _is_scale(name: str) -> bool:
     return _current_name(name).rpartition(".")[2] == "std_scale"
 
 
-def load_weights(net: nn.Module, path: Path, net_name: str) -> None:
-    """Fills a net. Raises UsageError when the file holds another net's weights, HandsynthError when it is damaged."""
+def load_weights(net: nn.Module, path: Path, net_name: str, hand: HandModel | None = None) -> None:
+    """Fills a net. Half precision becomes the net's own.
+
+    Raises UsageError when the file holds weights of another net, schema or hand, HandsynthError when it is damaged.
+    """
     if path.name == WEIGHTS and not path.exists():
         raise UsageError(f"{path.parent} has no {WEIGHTS} yet: no epoch of its training is done (go on with --resume)")
     tensors, metadata = read_tensors(path)
     try:
-        found = str(json.loads(metadata.get(_ABOUT, "{}")).get("net", net_name))
-    except (ValueError, AttributeError):
+        about = json.loads(metadata.get(_ABOUT, "{}"))
+        found, schema, digest = str(about.get("net", net_name)), int(about.get("schema", 1)), str(about.get("hand", ""))
+    except (ValueError, TypeError, AttributeError):
         raise HandsynthError(f"{path} is damaged: what it says of itself cannot be read") from None
+    if schema != SCHEMA:
+        other = "a newer version" if schema > SCHEMA else "an older version"
+        raise UsageError(f"{path} holds weights of schema {schema}, this version reads {SCHEMA}: use {other} of the package")
     if found != net_name:
         raise UsageError(f"{path} holds weights of {found:.40}, not of {net_name}")
+    if hand is not None and digest not in ("", hand.digest):
+        raise UsageError(f"{path} holds weights for another hand ({digest:.12}) than {path.parent / HAND} ({hand.digest:.12})")
     fill(net, tensors, path)
 
 

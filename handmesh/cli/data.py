@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from handmesh.cli.options import BatchOpt, DeviceOpt, JsonOpt, RunArg, print_json
+from handmesh.cli.options import BatchOpt, DeviceOpt, JsonOpt, print_json, run_and_rest
 
 convert_app = typer.Typer(help="Foreign data into our shards, once.", no_args_is_help=True)
 submit_app = typer.Typer(help="Predictions as a challenge takes them.", no_args_is_help=True)
@@ -34,9 +34,12 @@ def convert_freihand(
 
 @submit_app.command("freihand")
 def submit_freihand(
-    run: RunArg,
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="FreiHAND's folder, with evaluation/rgb", show_default=False)],
-    out: Annotated[Path, typer.Argument(metavar="PRED.ZIP", help="file to write", show_default=False)],
+    words: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[RUN] SRC PRED.ZIP", help="run or shipped weights, FreiHAND's folder, file to write", show_default=False
+        ),
+    ],
     boxes: Annotated[
         Path | None,
         typer.Option(help="JSON list of [x0, y0, x1, y1] px tightly about each hand, from a detector [the image's centre]"),
@@ -50,10 +53,12 @@ def submit_freihand(
     from handmesh.evaluation import challenge
     from handmesh.evaluation.report import scores_line
     from handmesh.run_folder import load_run
+    from handmesh.shipped import find_run
     from handsynth.core.files import check_out_file
 
+    run, (src, out) = run_and_rest(words, 2, "SRC, FreiHAND's folder, and PRED.ZIP, the file to write, alone or after RUN")
     where = pick_device(device)
-    opened = load_run(run, where)
+    opened = load_run(find_run(run), where)
     check_out_file(out)
     task = challenge.read_challenge(src, opened.hand, boxes)
     made = challenge.submit_freihand(opened.net, opened.hand, task, out, opened.spec.side, batch, where)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handmesh.cli.mesh import predict_and_print
-from handmesh.cli.options import DeviceOpt, FormatOpt, JsonOpt, ShapeOpt, print_json
+from handmesh.cli.options import DeviceOpt, FormatOpt, JsonOpt, ShapeOpt, print_json, run_and_rest
 from handsynth.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +57,14 @@ def kinematics_fit(
 
 @kinematics_app.command("solve")
 def kinematics_solve(
-    ik_run: Annotated[Path, typer.Argument(metavar="IK_RUN", help="folder of a run of handmesh train ik", show_default=False)],
-    inputs: InputsArg,
+    words: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[IK_RUN] INPUT...",
+            help="run of handmesh train ik or shipped weights; meshes (.obj, .ply), arrays of meshes (.npy), datasets; metres",
+            show_default=False,
+        ),
+    ],
     out: AnglesOutOpt,
     mesh_run: Annotated[Path | None, typer.Option("--mesh-run", metavar="RUN", help="mesh net for images and videos")] = None,
     shape: ShapeOpt = None,
@@ -73,14 +79,17 @@ def kinematics_solve(
     from handmesh.estimation.predict import Request
     from handmesh.kinematics.ik_net import load_ik_run
     from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, parse_samples, refuse_images
+    from handmesh.shipped import find_run
 
+    run, inputs = run_and_rest(words, None, "INPUT... after IK_RUN")
+    ik_run = find_run(run, "ik")
     sources, others = mesh_sources(inputs)
     if mesh_run is None:
         refuse_images(others, "give a mesh net with --mesh-run RUN")
     elif others:
         request = Request("left" if left else "right", mesh_format=mesh_format)
         predict_and_print(
-            mesh_run, others, out, request, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations)
+            find_run(mesh_run), others, out, request, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations)
         )
     if sources:
         solver = make_solver(load_ik_run(ik_run).hand, ik_run, shape, iterations)
@@ -118,8 +127,9 @@ def kinematics_export(
         raise UsageError("--run and --hand both name a hand: give one of them")
     if run:
         from handmesh.run_folder import HAND
+        from handmesh.shipped import find_run
 
-        hand = run / HAND
+        hand = find_run(run) / HAND
         if not hand.exists():
             raise UsageError(f"{run} is no run folder: it has no {HAND}")
     model = articulate(load_hand(hand) if hand else open_hand("embedded"), read_beta(beta), side)

@@ -34,6 +34,7 @@ def make_app() -> "typer.Typer":
     from handmesh.cli.data import convert_app, submit_app
     from handmesh.cli.kinematics import kinematics_app
     from handmesh.cli.train import train_app
+    from handmesh.cli.weights import weights_app
 
     app = typer.Typer(
         help="From an image of a hand to its mesh.",
@@ -65,4 +66,5 @@ def make_app() -> "typer.Typer":
     app.command()(mesh.predict)
     app.add_typer(kinematics_app, name="kinematics")
     app.command()(mesh.export)
+    app.add_typer(weights_app, name="weights")
     return app

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from handmesh.cli.options import BatchOpt, DeviceOpt, FormatOpt, IKRunOpt, JsonOpt, RunArg, ShapeOpt, print_json
+from handmesh.cli.options import BatchOpt, DeviceOpt, FormatOpt, IKRunOpt, JsonOpt, RunArg, ShapeOpt, print_json, run_and_rest
+from handsynth.core.errors import UsageError
 
 
 def nets(
@@ -25,7 +26,7 @@ def nets(
 
 
 def evaluate(
-    run: RunArg,
+    run: RunArg = None,
     data: Annotated[
         list[str] | None,
         typer.Option(metavar="SHARDS", help="folder or address to evaluate on; may be repeated", show_default=False),
@@ -57,21 +58,24 @@ def evaluate(
     from handmesh.evaluation.report import metrics_table, write_report
     from handmesh.kinematics.mesh_angles import make_solver
     from handmesh.run_folder import load_run, recalibrate
-    from handsynth.core.errors import UsageError
+    from handmesh.shipped import find_run, is_shipped, results_folder
     from handsynth.core.files import check_out_folder
 
     if bool(data) == bool(photos) or (predictions and not photos):
         raise UsageError("evaluate takes --data SHARDS, or --photos FILE with or without --predictions FILE")
     if calibrate and photos:
         raise UsageError("--calibrate takes --data SHARDS: labels of photographs have no depth")
+    if calibrate and is_shipped(find_run(run)):
+        raise UsageError("--calibrate changes the run: give the folder of one, not shipped weights")
     where = pick_device(device)
-    opened = load_run(run, where)
+    opened = load_run(find_run(run), where)
+    results = results_folder(opened.folder)
     if photos:
-        _evaluate_photos(opened, photos, predictions or [], out or run / f"evaluation-{photos.stem}", where, as_json)
+        _evaluate_photos(opened, photos, predictions or [], out or results / f"evaluation-{photos.stem}", where, as_json)
         return
     parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data or []]
-    solver = make_solver(opened.hand, ik_run, None) if kinematics or ik_run else None
-    folder = out or default_folder(run, parts)
+    solver = make_solver(opened.hand, ik_run and find_run(ik_run, "ik"), None) if kinematics or ik_run else None
+    folder = out or default_folder(results, parts)
     check_out_folder(folder)
     found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     if calibrate:
@@ -115,9 +119,16 @@ def _evaluate_photos(run: Any, photos: Path, predictions: list[str], out: Path, 
 
 
 def predict(
-    run: RunArg,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="images, folders of images, videos", show_default=False)],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions]")] = None,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="[RUN] IMAGE...", help="images, folders of images, videos", show_default=False)
+    ],
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN", help="run folder or name of shipped weights, also as the first word")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions; ./predictions for shipped weights]"),
+    ] = None,
     box: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in an image that shows little else]"),
@@ -140,11 +151,15 @@ def predict(
     """Hands of images: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
     from handmesh.estimation.predict import Request
     from handmesh.kinematics.mesh_angles import make_solver
+    from handmesh.shipped import find_run, results_folder
     from handmesh.sources import read_K
 
+    if run is None:
+        run, images = run_and_rest(images, None, "IMAGE... after RUN")
+    folder, ik_folder = find_run(run), ik_run and find_run(ik_run, "ik")
     request = Request("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
-    solver = (lambda hand: make_solver(hand, ik_run, shape)) if kinematics or ik_run or shape else None
-    predict_and_print(run, images, out or run / "predictions", request, device, as_json, solver)
+    solver = (lambda hand: make_solver(hand, ik_folder, shape)) if kinematics or ik_run or shape else None
+    predict_and_print(folder, images, out or results_folder(folder) / "predictions", request, device, as_json, solver)
 
 
 def predict_and_print(
@@ -172,8 +187,9 @@ def predict_and_print(
 
 
 def export(
-    run: RunArg,
-    out: Annotated[Path, typer.Argument(metavar="MODEL.ONNX", help="file to write", show_default=False)],
+    words: Annotated[
+        list[Path], typer.Argument(metavar="[RUN] MODEL.ONNX", help="run or shipped weights, file to write", show_default=False)
+    ],
     check: Annotated[bool, typer.Option(help="compare the file with the net on random images")] = True,
     as_json: JsonOpt = False,
 ) -> None:
@@ -182,9 +198,11 @@ def export(
 
     from handmesh.estimation.onnx import check_onnx, export_onnx
     from handmesh.run_folder import load_run
+    from handmesh.shipped import find_run
     from handsynth.core.files import check_out_file
 
-    opened = load_run(run, torch.device("cpu"))
+    run, (out,) = run_and_rest(words, 1, "MODEL.ONNX, the file to write, alone or after RUN")
+    opened = load_run(find_run(run), torch.device("cpu"))
     check_out_file(out)
     spec = opened.spec
     export_onnx(opened.net, opened.hand, spec.net, spec.side, out)

@@ -150,5 +150,5 @@ def load_ik_run(folder: Path, device: torch.device | None = None) -> IKRun:
     spec = ik_spec_from_dict(read_config(folder, "ik").get("training"), str(folder / CONFIG))
     hand = load_hand(folder / HAND)
     net = IKNet(hand, spec.dofs, spec.known_shape, spec.widths)
-    load_weights(net, folder / WEIGHTS, spec.net)
+    load_weights(net, folder / WEIGHTS, spec.net, hand)
     return IKRun(folder, spec, hand, net.to(device or torch.device("cpu")).eval())

