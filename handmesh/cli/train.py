@@ -23,6 +23,9 @@ def train_mesh_command(
     side: Annotated[int | None, typer.Option("--side", help="side of the crops [px], a multiple of 32")] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="samples of a step, over all ranks")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="passes over the data")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="train as long, whatever the epochs; the learning rate ends at zero then")
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")] = None,
     pretrained: Annotated[
@@ -71,7 +74,8 @@ def train_mesh_command(
     from handmesh.training.loop import HowRun, train_mesh
 
     flags = {
-        "net": net, "side": side, "batch": batch, "epochs": epochs, "lr": lr, "seed": seed, "pretrained": pretrained,
+        "net": net, "side": side, "batch": batch, "epochs": epochs, "minutes": minutes, "lr": lr, "seed": seed,
+        "pretrained": pretrained,
         "augment.amplitude": amplitude, "augment.erasing": erasing, "augment.rotation_deg": rotation, "augment.scale": scale,
         "augment.colour": colour, "augment.box": box, "bin_centres": bin_centres, "decay_norms": decay_norms, "ema": ema,
         "auxiliary": auxiliary, "early_side": early_side, "last_share": last_share,

@@ -26,6 +26,7 @@ class TrainSpec:
     side: int = 256  # of the crops [px]
     batch: int = 32  # samples of a step, over all ranks
     epochs: int = 30
+    minutes: float = 0.0  # that training takes, as many steps as fit; the schedule is stretched to them. 0: epochs decide
     lr: float = 1e-4  # Adam's
     schedule: str = "step"  # "step": times `decay` at each milestone; "cosine" and "linear": down to zero at the end
     milestones: tuple[int, ...] = (28,)  # epochs, counted from 1, at whose beginning the rate falls
@@ -48,9 +49,9 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Raises UsageError naming the first value out of range."""
         bounds = {
-            "side": (32, 1024), "batch": (2, 1 << 16), "epochs": (1, 100_000), "lr": (1e-8, 1), "decay": (1e-6, 1),
-            "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "seed": (0, 2**63 - 1), "ema": (0, 0.99999),
-            "auxiliary": (0, 1000), "last_share": (0, 1),
+            "side": (32, 1024), "batch": (2, 1 << 16), "epochs": (1, 100_000), "minutes": (0, 1e6), "lr": (1e-8, 1),
+            "decay": (1e-6, 1), "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12),
+            "seed": (0, 2**63 - 1), "ema": (0, 0.99999), "auxiliary": (0, 1000), "last_share": (0, 1),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
@@ -59,6 +60,8 @@ class TrainSpec:
             raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
         if self.early_side and (self.early_side % 32 or not 32 <= self.early_side <= 1024):
             raise UsageError(f"training: early_side is {self.early_side}, expected a multiple of 32 up to 1024, or 0 for none")
+        if self.minutes and self.early_side:
+            raise UsageError("training: early_side needs a number of steps that is known: leave it out, or minutes")
         if self.schedule not in ("step", "cosine", "linear"):
             raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step, cosine or linear")
 

@@ -29,8 +29,9 @@ from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
+from handmesh.training.pace import Pace
 from handmesh.training.profile import Profile
-from handmesh.training.progress import Progress, check_folder, crop_side, learning_rate, load_checkpoint, save_checkpoint
+from handmesh.training.progress import Progress, check_folder, crop_side, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
 from handmesh.training.step import READ_EVERY, Step, make_optimizer
@@ -170,6 +171,7 @@ class Training:
         faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
         self.taught = ranks.wrap(taught)
         self.step = Step(spec, taught, self.taught, self.optimizer, faces, ranks, self.data.finish, self.profile)
+        self.pace = Pace(spec, self.progress, ranks, -(-sum(map(len, self.validation)) // spec.batch))
         self.first_step = self.progress.steps_done  # of this process
         self.read_samples, self.rate = 0.0, spec.lr  # samples of the epoch when it was last read; the latest rate
         self.recorder: Recorder | None = None
@@ -196,7 +198,7 @@ class Training:
             if self.progress.history and not self.progress.step:
                 self._publish()  # an earlier version wrote them after the checkpoint, and could be killed between the two
         try:
-            while self.progress.epoch < self.spec.epochs:
+            while self.pace.goes_on:
                 self._end_of_epoch(self._epoch())
         finally:
             if self.recorder:
@@ -206,7 +208,7 @@ class Training:
 
     def _epoch(self) -> int:
         """The steps of the epoch under way that are left -> how many it has in all."""
-        progress, spec, ranks = self.progress, self.spec, self.ranks
+        progress, ranks = self.progress, self.ranks
         first = progress.step
         bounds = self._batches().bounds
         steps = len(bounds)
@@ -216,15 +218,17 @@ class Training:
         self.step.start(progress.sums)
         self.read_samples = progress.sums.get("samples", 0.0)
         self.profile.pause()
-        title = f"epoch {progress.epoch + 1}/{spec.epochs}"
-        with tqdm(total=steps, initial=first, desc=title, unit="step", disable=not ranks.first, mininterval=1) as bar:
+        with tqdm(total=steps, initial=first, desc=self.pace.title(), unit="step", disable=not ranks.first, mininterval=1) as bar:
             for (start, stop), raw in zip(bounds[first:].tolist(), self._load(steps), strict=True):
                 self._step(raw, stop - start, steps)
                 bar.update()
-                if progress.step % READ_EVERY == 0 or progress.step == steps:
+                goes_on = self.pace.stepped()
+                if progress.step % READ_EVERY == 0 or progress.step == steps or not goes_on:
                     bar.set_postfix_str(self._read())
                 if progress.step % self.how.checkpoint_every == 0:
                     self._save_checkpoint()
+                if not goes_on:
+                    break
         return steps
 
     def _batches(self) -> EpochBatches:
@@ -248,7 +252,7 @@ class Training:
         progress = self.progress
         # Random numbers inside the net (stochastic depth) depend on the step alone, so that a resumed run draws the same.
         torch.manual_seed((self.spec.seed * 1_000_003 + progress.steps_done) * 4099 + self.ranks.rank)
-        self.rate = learning_rate(self.spec, progress.steps_done, steps)
+        self.rate = self.pace.rate(progress.steps_done, steps)
         self.step(raw, count, self.rate)
         if self.mean:
             self.mean.update(self.net, progress.steps_done)
@@ -293,6 +297,7 @@ class Training:
         """
         progress, sums = self.progress, self.progress.sums
         self.ranks.same_buffers(self.taught)
+        began = time.monotonic()
         if self.ranks.first:
             validation = HandDataset(self.validation, self.data.side, NO_AUGMENTATION, self.spec.seed, self.how.skip_bad)
             faces, batch, device = self.hand.faces, self.spec.batch, self.ranks.device
@@ -301,13 +306,14 @@ class Training:
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name != "samples"}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}
-            row["lr"] = learning_rate(self.spec, progress.steps_done - 1, steps)  # a resumed run may not have done that step
+            row["lr"] = self.pace.rate(progress.steps_done - 1, steps)  # a resumed run may not have done that step
             progress.history.append(row)
-            tqdm.write(_line(row, self.spec.epochs), file=sys.stderr)
+            tqdm.write(_line(row, self.spec), file=sys.stderr)
+        self.pace.validated(time.monotonic() - began)
         progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
         if self.ranks.first:
             self._publish()
-            if progress.epoch == self.spec.epochs:
+            if not self.pace.goes_on:
                 draw_validation(self.out / "validation.png", validation, predicted, self.hand.faces)
         self._save_checkpoint()
 
@@ -323,6 +329,7 @@ class Training:
         if self.progress.step:
             self._read()
         self.ranks.same_buffers(self.taught)
+        self.pace.note()
         if self.ranks.first:
             save_checkpoint(self.out / CHECKPOINT, self.kept, self.optimizer, self.progress)
 
@@ -349,8 +356,9 @@ def validation_figures(predicted: Predicted) -> dict[str, float]:
     return figures | evaluate_hands(predicted.keypoints, predicted.vertices, predicted.true_keypoints, predicted.true_vertices)
 
 
-def _line(row: dict[str, float], epochs: int) -> str:
+def _line(row: dict[str, float], spec: TrainSpec) -> str:
+    of = "" if spec.minutes else f"/{spec.epochs}"
     return (
-        f"{time.strftime('%H:%M:%S')} epoch {row['epoch']:.0f}/{epochs}: loss {row['train_loss']:.3f}; validation loss "
+        f"{time.strftime('%H:%M:%S')} epoch {row['epoch']:.0f}{of}: loss {row['train_loss']:.3f}; validation loss "
         f"{row['val_loss']:.3f}, MPJPE {row['val_mpjpe_mm']:.1f}, PA-MPJPE {row['val_pa_mpjpe_mm']:.1f} mm"
     )

@@ -33,6 +33,8 @@ class Progress:
     steps_done: int = 0  # of the whole run
     sums: dict[str, float] = field(default_factory=dict)  # of this epoch so far
     history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch: what metrics.csv shows
+    seconds: float = 0.0  # used so far, of a training that fits into minutes
+    planned: int = 0  # steps of the whole run, of such a training; 0 before the first plan
 
 
 def save_checkpoint(path: Path, nets: Mapping[str, nn.Module], optimizer: Optimizer, progress: Progress) -> None:
@@ -116,7 +118,7 @@ def crop_side(spec: TrainSpec, step: int, steps_per_epoch: int) -> int:
     return spec.early_side if spec.early_side and step < total - last else spec.side
 
 
-def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: int) -> float:
+def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: float) -> float:
     """Rate of step `step` of the whole run, counted from 0.
 
     "step": `decay` once for every milestone reached; epochs count from 1, so milestone 28 changes the 28th epoch (section 4).
@@ -125,7 +127,7 @@ def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: int) -> 
     """
     warm = min((step + 1) / (spec.warmup_steps + 1), 1.0)
     if spec.schedule == "step":
-        epoch = step // steps_per_epoch + 1
+        epoch = int(step // steps_per_epoch) + 1
         return spec.lr * warm * spec.decay ** sum(epoch >= milestone for milestone in spec.milestones)
-    done = step / (spec.epochs * steps_per_epoch)
+    done = min(step / (spec.epochs * steps_per_epoch), 1.0)
     return spec.lr * warm * (1 - done if spec.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
