@@ -152,7 +152,7 @@ def _groups(evaluation: Path) -> list[str]:
 
 def ship(options: argparse.Namespace) -> None:
     """Writes the folder of NAME, whole or not at all, and makes it the default."""
-    run, root = options.run, weights_folder()
+    run, root = options.run, options.to or weights_folder()
     kind = str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")).get("kind", "mesh"))
     config = read_config(run, kind)
     if config["hand"]["name"] != "embedded":
@@ -197,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="a run becomes shipped weights")
     parser.add_argument("run", type=Path, help="folder of handmesh train")
     parser.add_argument("name", help="of the weights")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="put them there instead of into the package")
     parser.add_argument("--data", help="held-out dataset that a mesh net is compared on before and after halving")
     parser.add_argument("--evaluation", type=Path, help="folder of handmesh evaluate on held-out hands, for the card")
     for fact in ("machine", "time", "commit"):
