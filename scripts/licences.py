@@ -121,7 +121,9 @@ def licence_of(name: str) -> str:
         return str(expression)
     classifiers = [line.rpartition("::")[2] for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
     stated = " ".join([*classifiers, (about.get("License") or "").partition("\n")[0]])
-    texts = [path.read_text() for path in package.files or [] if re.search(r"(^|/)(LICEN[CS]E|COPYING)[^/]*$", str(path))]
+    texts = [
+        path.read_text(encoding="utf-8") for path in package.files or [] if re.search(r"(^|/)(LICEN[CS]E|COPYING)[^/]*$", str(path))
+    ]
     for text in (stated, *texts):
         for pattern, licence in OF_TEXT.items():
             if re.search(pattern, text, re.IGNORECASE):
