@@ -269,7 +269,7 @@ def test_labels_are_checked_field_by_field():
         if name == "clothing":
             wrong += [3, "watch", {}, ["hat"], [None], ["watch", "watch"]]
         if name == "arm":
-            good = {"flexion_deg": 1.5, "deviation_deg": -2, "twist_deg": 0.0}
+            good = {"flexion_deg": 1.5, "deviation_deg": -2, "twist_deg": 0.0, "elbow_deg": 10.0}
             assert decode_labels({"json": canonical_json(_labels() | {"arm": good})}, "sample", INDEX)["arm"] == good
             wrong += [
                 3,

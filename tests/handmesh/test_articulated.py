@@ -324,7 +324,7 @@ def test_command_takes_a_runs_hand(tmp_path):
     [
         (["--format", "sdf"], "no format is called 'sdf': use urdf or mjcf"),
         (["--format", "urdf", "--beta", "1;2"], "--beta takes numbers"),
-        (["--format", "urdf", "--run", "nowhere"], "nowhere is no run folder"),
+        (["--format", "urdf", "--run", "nowhere"], "nowhere is neither a folder nor the name of shipped weights"),
         (["--format", "urdf", "--run", "a", "--hand", "b"], "give one of them"),
         (["--format", "urdf", "--side", "both"], "right or left"),
     ],
