@@ -133,7 +133,10 @@ def _npy_header(shape: tuple[int, ...], descr: str) -> bytes:
 def decode_npy(data: bytes, where: str) -> np.ndarray:
     """Array of a `.npy` file; no pickle is ever run. Raises HandsynthError naming `where` on damage."""
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        try:
+            array = np.load(io.BytesIO(data), allow_pickle=False)
+        except SystemError:  # Python 3.11 miscounts where two threads parse at once, here the header (python/cpython#106905)
+            array = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # a damaged header makes numpy raise almost anything, MemoryError included
         raise HandsynthError(f"{where}: the .npy is damaged: {' '.join(str(error).split()):.100}") from None
     if not isinstance(array, np.ndarray):
