@@ -449,7 +449,7 @@ def test_the_bank_is_used_evenly(library, poses):
     spec, size = load_spec("manorender"), len(library.bank.theta)
     spec = dataclasses.replace(spec, samples=poses, pose=dataclasses.replace(spec.pose, bank_poses=poses, draws=1))
     sampler = RecipeSampler(spec, library)
-    rows = [sampler._draw_hand(index).pose.bank_index for index in range(poses)]
+    rows = [sampler._draw_hands([index])[0].pose.bank_index for index in range(poses)]
     counts = np.bincount(rows, minlength=size)
     assert rows == sorted(rows)
     assert np.count_nonzero(counts) == min(poses, size)
@@ -464,7 +464,7 @@ def test_bank_poses_limits_the_poses_in_any_order(library, order):
     spec = load_spec("manorender")
     pose = dataclasses.replace(spec.pose, order=order, bank_poses=5, draws=200)
     sampler = RecipeSampler(dataclasses.replace(spec, samples=1000, pose=pose), library)
-    poses = [sampler._draw_hand(index).pose for index in range(0, 1000, 3)]
+    poses = [sampler._draw_hands([index])[0].pose for index in range(0, 1000, 3)]
     taken = {k * len(library.bank.theta) // 5 for k in range(5)}
     assert {pose.bank_index for pose in poses} == taken
     assert {row for pose in poses for row in pose.fingers.values()} == taken

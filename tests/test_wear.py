@@ -32,6 +32,7 @@ from handsynth.recipe.wardrobe import (
     sample_varnish,
     sample_watch,
     sample_worn,
+    worn_together,
 )
 from handsynth.recipe.wear import LIMITS, WORDS, Worn, out_of_range
 from handsynth.render.layers import CLOTH, LACQUER, LEATHER, METAL, PLASTIC, SKIN
@@ -182,7 +183,7 @@ def test_rings_of_one_hand_are_on_fingers_of_their_own():
 def dressed(seed: int, **changes: float) -> Worn:
     """What someone wears who puts on everything, or some of it."""
     spec = WearSpec(**dict.fromkeys(CLOTHING, 1.0) | changes)
-    return sample_worn(spec, lambda name: np.random.default_rng([seed, CLOTHING.index(name)]), LENGTH) or Worn()
+    return worn_together(sample_worn(spec, lambda name: np.random.default_rng([seed, CLOTHING.index(name)]), LENGTH)) or Worn()
 
 
 @pytest.mark.parametrize("without", [(), ("sleeve",), ("glove",), ("glove", "sleeve")])

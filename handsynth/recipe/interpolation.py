@@ -1,5 +1,7 @@
 """Fingers between two poses of the bank: their joints turned part of the way, where no finger runs through another."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from handsynth.assets.library import Library
@@ -36,37 +38,51 @@ class FingerBlender:
         angles = self._angles(self._bank)
         self._low, self._high = angles.min(0) - 1e-9, angles.max(0) + 1e-9
 
-    def draw(self, rng: np.random.Generator, rows: np.ndarray) -> tuple[Blends, np.ndarray]:
-        """Blends of a hand, drawn again while fingers collide or leave the bank's angles.
+    def draw(self, streams: Sequence[np.random.Generator], rows: np.ndarray) -> tuple[list[Blends], np.ndarray]:
+        """Blends of B hands, each drawn again while its fingers collide or leave the bank's angles.
 
         Args:
-            rng: for these draws alone.
-            rows: (5,) row of the bank that each finger has now, in the order of FINGERS.
+            streams: B, for these draws alone.
+            rows: (B, 5) row of the bank that each finger has now, in the order of FINGERS.
 
         Returns:
-            The blends, which may be none, and (15, 3) finger angles [rad].
+            The blends of each, which may be none, and (B, 15, 3) finger angles [rad].
         """
-        theta = np.empty_like(self._bank[0])
-        theta[_JOINTS] = self._bank[rows[:, None], _JOINTS]
+        theta = np.empty((len(rows), *self._bank.shape[1:]))
+        theta[:, _JOINTS] = self._bank[rows[..., None], _JOINTS]
+        found: list[Blends] = [{} for _ in rows]
+        waiting = np.arange(len(rows))
         for _ in range(BLEND_TRIES):
-            blended, others = rng.random(5) < self._probability, rng.choice(self._choices, 5)
-            shares = np.round(rng.random(5), DECIMALS)
-            if not blended.any():
+            if not len(waiting):
                 break
-            found = theta.copy()
-            joints = _JOINTS[blended]
-            start, end = (self._quaternions[which[blended, None], joints] for which in (rows, others))
-            found[joints] = quaternion_to_rotvec(slerp(start, end, shares[blended, None]))
-            angles = self._angles(found)
-            if (angles < self._low).any() or (angles > self._high).any():
-                continue
-            if not self._proxy.collides(rows, np.where(blended, others, rows), found):
-                return {FINGERS[k]: (int(others[k]), float(shares[k])) for k in np.flatnonzero(blended)}, found
-        return {}, theta
+            draws = [_drawn(streams[row], len(self._choices)) for row in waiting.tolist()]
+            chances, others, shares = (np.array(values).reshape(-1, 5) for values in zip(*draws, strict=True))
+            blended = chances < self._probability
+            some = blended.any(1)
+            waiting, blended = waiting[some], blended[some]
+            others, shares = self._choices[others[some]], np.round(shares[some], DECIMALS)
+            tried, own = theta[waiting], rows[waiting]
+            hand, finger = np.nonzero(blended)
+            joints = _JOINTS[finger]
+            start, end = (self._quaternions[which[hand, finger, None], joints] for which in (own, others))
+            tried[hand[:, None], joints] = quaternion_to_rotvec(slerp(start, end, shares[hand, finger, None]))
+            angles = self._angles(tried)
+            bad = ((angles < self._low) | (angles > self._high)).any((1, 2))
+            bad |= self._proxy.collides(own, np.where(blended, others, own), tried)
+            theta[waiting[~bad]] = tried[~bad]
+            for k in np.flatnonzero(~bad).tolist():
+                found[waiting[k]] = {FINGERS[f]: (int(others[k, f]), float(shares[k, f])) for f in np.flatnonzero(blended[k])}
+            waiting = waiting[bad]
+        return found, theta
 
     def _angles(self, theta: np.ndarray) -> np.ndarray:
         """(..., 15, 3) axis-angle -> its components along each joint's own axes."""
         return (self._axes @ theta[..., None])[..., 0]
+
+
+def _drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(5,) chances, rows of so many, and shares of one try."""
+    return rng.random(5), rng.integers(size, size=5), rng.random(5)
 
 
 def slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:

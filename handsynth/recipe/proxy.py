@@ -1,7 +1,5 @@
 """A light stand-in for the posed hand, quick enough to frame it and to see whether fingers collide while deciding."""
 
-import math
-
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
@@ -57,33 +55,36 @@ class HandProxy:
             turned[:, own] = surface[:, own] @ rotation[:, joint].swapaxes(1, 2)
         return turned + shift[:, self.hull_joint]
 
-    def collides(self, rows: np.ndarray, others: np.ndarray | None = None, theta: np.ndarray | None = None) -> bool:
-        """Whether any two fingers run through each other.
+    def collides(self, rows: np.ndarray, others: np.ndarray | None = None, theta: np.ndarray | None = None) -> np.ndarray:
+        """Whether any two fingers run through each other: (...) bool of so many hands.
 
         Args:
-            rows: (5,) row of the bank for each finger, in the order of FINGERS.
-            others: (5,) second rows, of fingers that are blends of two; where they are as `rows`, the finger is the bank's.
-            theta: (15, 3) finger angles of the hand that has such blends [rad].
+            rows: (..., 5) row of the bank for each finger, in the order of FINGERS.
+            others: (..., 5) second rows, of fingers that are blends of two; where they are as `rows`, the finger is the bank's.
+            theta: (..., 15, 3) finger angles of the hands that have such blends [rad].
         """
         least = self._least(rows)
         chain = self.chains[rows, np.arange(5)]
         if others is not None and theta is not None:
             least = np.minimum(least, self._least(others))
-            chain = np.where((rows == others)[:, None, None], chain, self._chain(theta))
-        return bool((_gaps(chain) < least).any())
+            chain = np.where((rows == others)[..., None, None], chain, self._chain(theta))
+        return np.asarray((_gaps(chain) < least).any(-1))
 
     def _least(self, rows: np.ndarray) -> np.ndarray:
-        """(P,) least gap of each pair of phalanges, as in the poses that they come from."""
-        donors, pair = rows[_PAIRS // 3], np.arange(len(_PAIRS))
-        return np.minimum(self.least_gap[donors[:, 0], pair], self.least_gap[donors[:, 1], pair])
+        """(..., P) least gap of each pair of phalanges, as in the poses that they come from."""
+        (first, second), pair = _PAIRS.T // 3, np.arange(len(_PAIRS))
+        return np.minimum(self.least_gap[rows[..., first], pair], self.least_gap[rows[..., second], pair])
 
     def _chain(self, theta: np.ndarray) -> np.ndarray:
-        """(15, 3) finger angles [rad] -> (5, 4, 3) joints and tip of each finger of the mean shape, tips carried rigidly [m]."""
-        model = self.model
-        rotation, joints = turn_joints(model, rotvec_to_rotmat(np.concatenate([np.zeros((1, 3)), theta])), model.rest_joints)
-        out = (rotation[_LAST_JOINTS] @ (model.v_template[model.fingertips] - model.rest_joints[_LAST_JOINTS])[..., None])[..., 0]
-        chain = joints[[list(FINGER_JOINTS[finger]) for finger in FINGERS]]
-        return np.concatenate([chain, (chain[:, -1] + out)[:, None]], 1)
+        """(..., 15, 3) finger angles [rad] -> (..., 5, 4, 3) joints and tip of each finger of the mean shape, tips carried rigidly
+        [m].
+        """
+        model, rest = self.model, self.model.rest_joints
+        rotmat = rotvec_to_rotmat(np.concatenate([np.zeros((*theta.shape[:-2], 1, 3)), theta], -2))
+        rotation, joints = turn_joints(model, rotmat, np.broadcast_to(rest, (*theta.shape[:-2], *rest.shape)))
+        out = (rotation[..., _LAST_JOINTS, :, :] @ (model.v_template[model.fingertips] - rest[_LAST_JOINTS])[..., None])[..., 0]
+        chain = joints[..., [list(FINGER_JOINTS[finger]) for finger in FINGERS], :]
+        return np.concatenate([chain, (chain[..., -1, :] + out)[..., None, :]], -2)
 
 
 FOREARM_RADII = np.array([1.0, 1.05, 1.15, 1.3, 1.45, 1.6, 1.7, 1.6, 1.4])
@@ -94,6 +95,12 @@ UPPER_ARM_M = np.array([[0.06], [0.13], [0.20], [0.27]])
 
 HANDS_ACROSS = 2.0
 """No image is wider than so many hands, as far as upper arms are concerned."""
+
+SEEN_POINTS = 192
+"""So many of the hand's points, the first of which are far from each other, say how much of it is seen."""
+
+FEW_POINTS = 32
+"""So many say where it is."""
 
 NEAREST_FOREARM_M = 0.1
 """No part of an arm comes nearer to the camera than this along its axis: it must neither hold it nor reach behind it [m]."""
@@ -113,55 +120,69 @@ class ForearmProxy:
         self,
         points: np.ndarray,
         T_cam_world: np.ndarray,
-        flexion: float,
-        deviation: float,
-        cuff_m: float = 0.0,
-        cloth_m: float = 0.0,
-    ) -> float:
-        """Share of `points` (N, 3) [m, world] that the forearm leaves to the camera; 0 where it comes too near to the camera.
+        flexion: np.ndarray,
+        deviation: np.ndarray,
+        cuff_m: np.ndarray | float = 0.0,
+        cloth_m: np.ndarray | float = 0.0,
+    ) -> np.ndarray:
+        """(B,) share of `points` (B, N, 3) [m, world] that B forearms leave to the camera; 0 where one comes too near to it.
 
-        Flexion and deviation of the wrist in radians, as in `scene.arm`. Beyond `cuff_m` from the wrist it is thicker by `cloth_m`.
+        Flexion and deviation (B,) of the wrist in radians, as in `scene.arm`. Beyond `cuff_m` (B,) from the wrist a forearm is
+        thicker by `cloth_m` (B,).
         """
-        radius = self._radius + cloth_m * (self._place[:, 0] >= cuff_m)
-        bend = max(math.hypot(flexion, deviation), 1e-9)
-        out = math.sin(bend) / bend
-        balls = self._wrist + self._place * (self._root @ (math.cos(bend), -flexion * out, deviation * out))
-        rotation, shift = T_cam_world[:3, :3], T_cam_world[:3, 3]
-        seen, balls = points @ rotation.T + shift, balls @ rotation.T + shift
-        if (balls[:, 2] - radius).min() < NEAREST_FOREARM_M:
-            return 0.0
+        cuff, cloth = (np.broadcast_to(value, len(points))[:, None] for value in (cuff_m, cloth_m))
+        radius = self._radius + cloth * (self._place[:, 0] >= cuff)  # (B, 9)
+        bend = np.maximum(np.hypot(flexion, deviation), 1e-9)
+        out = np.sin(bend) / bend
+        ahead = self._turned(np.cos(bend), -flexion * out, deviation * out)
+        rotation, shift = T_cam_world[:, :3, :3].swapaxes(1, 2), T_cam_world[:, None, :3, 3]
+        seen, balls = points[:, :SEEN_POINTS] @ rotation + shift, (self._wrist + self._place * ahead[:, None]) @ rotation + shift
         # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
-        squared = (seen * seen).sum(1)
-        t = balls @ seen.T / squared
-        beside = (balls * balls).sum(1)[:, None] - t * t * squared
-        hidden = (beside < (radius**2)[:, None]) & (t < 1)
-        return 1 - float(hidden.any(0).mean())
+        squared = (seen * seen).sum(-1)[:, None]
+        t = balls @ seen.swapaxes(1, 2) / squared
+        beside = (balls * balls).sum(-1)[..., None] - t * t * squared
+        hidden = (beside < (radius**2)[..., None]) & (t < 1)
+        share = 1 - hidden.any(1).mean(-1)
+        return np.where((balls[..., 2] - radius).min(-1) < NEAREST_FOREARM_M, 0.0, share)
 
     def upper_arm_fits(
-        self, points: np.ndarray, T_cam_world: np.ndarray, flexion: float, deviation: float, twist: float, elbow: float
-    ) -> bool:
-        """Whether the upper arm stays out of the image where it is before the hand, of `points` (N, 3) [m, world]: no one stands
-        there. Twist and the elbow's angle in radians, as in `scene.arm` and `scene.upper_arm`.
+        self,
+        points: np.ndarray,
+        T_cam_world: np.ndarray,
+        flexion: np.ndarray,
+        deviation: np.ndarray,
+        twist: np.ndarray,
+        elbow: np.ndarray,
+    ) -> np.ndarray:
+        """(B, E) whether upper arms stay out of the image where they are before the hand, of `points` (B, N, 3) [m, world]: no one
+        stands there. Twists (B,) and E angles of each elbow (B, E) in radians, as in `scene.arm` and `scene.upper_arm`.
         """
-        bend = max(math.hypot(flexion, deviation), 1e-9)
-        cos, sin = math.cos(bend), math.sin(bend)
+        flexion, deviation, twist = flexion[:, None], deviation[:, None], twist[:, None]
+        bend = np.maximum(np.hypot(flexion, deviation), 1e-9)
+        cos, sin = np.cos(bend), np.sin(bend)
         y, z = -flexion / bend, deviation / bend  # where the wrist bends to
         # The upper arm's direction before the wrist bends; then what of it lies along (y, z) turns with x.
-        straight, beside = math.cos(elbow), math.sin(elbow)
-        own_y, own_z = -beside * math.sin(twist), beside * math.cos(twist)
+        straight, beside = np.cos(elbow), np.sin(elbow)
+        own_y, own_z = -beside * np.sin(twist), beside * np.cos(twist)
         towards = own_y * y + own_z * z
         turned, along = cos * towards + sin * straight - towards, cos * straight - sin * towards
-        ends = self._root @ np.array(((cos, along), (sin * y, own_y + turned * y), (sin * z, own_z + turned * z)))
-        rotation, shift = T_cam_world[:3, :3], T_cam_world[:3, 3]
-        balls = (self._wrist + self._place[-1] * ends[:, 0] + UPPER_ARM_M * ends[:, 1]) @ rotation.T + shift
-        seen, radius = points @ rotation.T + shift, self._radius[-1]
-        nearest = balls[:, 2] - radius
-        if nearest.min() < NEAREST_FOREARM_M:
-            return False
-        place = seen[:, :2] / seen[:, 2:]
-        low, high = place.min(0), place.max(0)
-        aside = np.abs(balls[:, :2] / balls[:, 2:] - (low + high) / 2).max(1) - radius / balls[:, 2]
-        return not ((nearest < seen[:, 2].mean()) & (aside < HANDS_ACROSS / 2 * (high - low).max())).any()
+        ahead, upper = self._turned(cos, sin * y, sin * z), self._turned(along, own_y + turned * y, own_z + turned * z)
+        rotation, shift = T_cam_world[:, :3, :3].swapaxes(1, 2), T_cam_world[:, None, :3, 3]
+        balls = (self._wrist + self._place[-1] * ahead)[:, :, None] + UPPER_ARM_M * upper[:, :, None]  # (B, E, 4, 3)
+        balls = balls @ rotation[:, None] + shift[:, None]
+        seen, radius = points[:, :FEW_POINTS] @ rotation + shift, self._radius[-1]
+        place = seen[..., :2] / seen[..., 2:]
+        low, high = place.min(1), place.max(1)
+        depth = balls[..., 2]
+        nearest, middle = depth - radius, (low + high) / 2
+        aside = np.maximum(np.abs(balls[..., 0] / depth - middle[:, :1, None]), np.abs(balls[..., 1] / depth - middle[:, 1:, None]))
+        before = nearest < seen[..., 2].mean(-1)[:, None, None]
+        within = before & (aside - radius / depth < HANDS_ACROSS / 2 * (high - low).max(-1)[:, None, None])
+        return np.asarray((nearest.min(-1) >= NEAREST_FOREARM_M) & ~within.any(-1))
+
+    def _turned(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """(...) each -> (..., 3) from the template's frame to the world's."""
+        return (self._root @ np.stack([x, y, z], -1)[..., None])[..., 0]
 
 
 def _phalanx_pairs() -> np.ndarray:
@@ -174,23 +195,34 @@ _PAIRS = _phalanx_pairs()
 
 
 def _gaps(chain: np.ndarray) -> np.ndarray:
-    """(5, 4, 3) joints and tip of each finger -> (P,) distance between the axes of each pair of phalanges."""
-    starts, ends = chain[:, :-1].reshape(-1, 3), chain[:, 1:].reshape(-1, 3)  # 15 phalanges
+    """(..., 5, 4, 3) joints and tip of each finger -> (..., P) distance between the axes of each pair of phalanges."""
+    starts, ends = (part.reshape(*chain.shape[:-3], 15, 3) for part in (chain[..., :-1, :], chain[..., 1:, :]))  # 15 phalanges
     first, second = _PAIRS.T
-    return segment_distance(starts[first], ends[first], starts[second], ends[second])
+    return segment_distance(starts[..., first, :], ends[..., first, :], starts[..., second, :], ends[..., second, :])
 
 
 def segment_distance(p0: np.ndarray, p1: np.ndarray, q0: np.ndarray, q1: np.ndarray) -> np.ndarray:
-    """Least distance between segments p0-p1 and q0-q1, each (N, 3) -> (N,) (Ericson, Real-Time Collision Detection, 5.1.9)."""
-    d1, d2, r = p1 - p0, q1 - q0, p0 - q0
-    a, e = np.maximum((d1 * d1).sum(-1), 1e-12), np.maximum((d2 * d2).sum(-1), 1e-12)
-    b, c, f = (d1 * d2).sum(-1), (d1 * r).sum(-1), (d2 * r).sum(-1)
+    """Least distance between segments p0-p1 and q0-q1, each (..., 3) -> (...) (Ericson, Real-Time Collision Detection, 5.1.9)."""
+    d1, d2, r = (np.ascontiguousarray(np.moveaxis(d, -1, 0)) for d in (p1 - p0, q1 - q0, p0 - q0))  # long rows are quick
+    a, e = np.maximum(_dots(d1, d1), 1e-12), np.maximum(_dots(d2, d2), 1e-12)
+    b, c, f = _dots(d1, d2), _dots(d1, r), _dots(d2, r)
     denominator = a * e - b * b
     parallel = denominator < 1e-9 * a * e
-    s = np.where(parallel, 0.0, np.clip((b * f - c * e) / np.where(parallel, 1.0, denominator), 0, 1))
-    t = np.clip((b * s + f) / e, 0, 1)
-    s = np.clip((b * t - c) / a, 0, 1)
-    return np.linalg.norm(r + s[:, None] * d1 - t[:, None] * d2, axis=-1)
+    s = np.where(parallel, 0.0, _unit(b * f - c * e, np.where(parallel, 1.0, denominator)))
+    t = _unit(b * s + f, e)
+    s = _unit(b * t - c, a)
+    between = r + s * d1 - t * d2
+    return np.sqrt(_dots(between, between))
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(3, ...) and (3, ...) -> (...) dot products."""
+    return np.asarray(a[0] * b[0] + a[1] * b[1] + a[2] * b[2])
+
+
+def _unit(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """A quotient, between 0 and 1."""
+    return np.minimum(np.maximum(over / under, 0), 1)
 
 
 def _radius(model: HandModel, joint: int) -> float:

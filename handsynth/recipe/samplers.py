@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,13 @@ from handsynth.recipe.spec import (
     SensorSpec,
     grid_axes,
 )
-from handsynth.recipe.wardrobe import sample_worn
-from handsynth.recipe.wear import SleeveChoice, Worn
+from handsynth.recipe.wardrobe import sample_worn, worn_together
+from handsynth.recipe.wear import Worn
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
 """Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
+
+_JOINTS = np.array([FINGER_JOINTS[finger] for finger in FINGERS])  # (5, 3)
 
 SWAP_TRIES = 32
 """Draws of swapped fingers before the unswapped pose is kept; about one draw in five collides."""
@@ -72,9 +74,6 @@ LEAST_SEEN = 0.35
 
 CLOTH_GAP_M = 0.003
 """How much further than by its own measures a sleeve is away from the arm, about [m]."""
-
-FEW_POINTS = 32
-"""So many points, the first of which are far from each other, say where the hand is."""
 
 FRAME_MARGIN_M = 0.008
 """Surface between the proxy's points that framing must not cut off [m]; a test holds every vertex inside the image."""
@@ -102,36 +101,56 @@ class RecipeSampler:
         """
         recipes: list[Recipe] = []
         for start in range(0, len(indices), BATCH):
-            hands = [self._draw_hand(index) for index in indices[start : start + BATCH]]
+            hands = self._draw_hands(indices[start : start + BATCH])
             points = self.proxy.points(np.array([h.theta for h in hands]), np.array([h.beta for h in hands]))
-            recipes += [self._finish(hand, seen) for hand, seen in zip(hands, points, strict=True)]
+            recipes += self._finish(hands, points)
         return recipes
 
     def _stream(self, index: int, purpose: str) -> np.random.Generator:
         """Specs of other names draw other numbers: datasets that are mixed show other people, lights and backgrounds."""
         return stream(self.spec.seed, index, self.spec.name, purpose)
 
-    def _draw_hand(self, index: int) -> "_Hand":
-        """Pose and shape of one sample."""
+    def _draw_hands(self, indices: Sequence[int]) -> "list[_Hand]":
+        """Poses and shapes of some samples."""
         spec, library = self.spec, self.library
-        if not 0 <= index < spec.samples:
-            raise IndexError(f"sample {index} of {spec.samples}")
-        draw = index % (spec.camera.draws if spec.camera.order == "grid" else spec.pose.draws)
-        pose = sample_pose(self._stream(index, "pose"), spec.pose, self.proxy, len(library.bank.theta), index, draw)
-        theta = np.empty((library.hand.num_joints, 3))
-        theta[0], theta[1:] = self.upright, library.bank.theta[pose.bank_index]
-        for name, row in pose.fingers.items():
-            joints = np.array(FINGER_JOINTS[name])
-            theta[joints] = library.bank.theta[row][joints - 1]
-        if self.blender and not (spec.pose.order == "bank" and draw == 0):
-            rows = np.array([pose.fingers.get(name, pose.bank_index) for name in FINGERS])
-            blends, theta[1:] = self.blender.draw(self._stream(index, "interpolation"), rows)
-            pose = replace(pose, blends=blends)
-        beta = self._stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes)
-        return _Hand(index, pose, theta, beta)
+        for index in indices:
+            if not 0 <= index < spec.samples:
+                raise IndexError(f"sample {index} of {spec.samples}")
+        draws = [index % (spec.camera.draws if spec.camera.order == "grid" else spec.pose.draws) for index in indices]
+        streams = [self._stream(index, "pose") for index in indices]
+        poses = sample_poses(streams, spec.pose, self.proxy, len(library.bank.theta), indices, draws)
+        rows = np.array([[pose.fingers.get(name, pose.bank_index) for name in FINGERS] for pose in poses])
+        theta = np.empty((len(indices), library.hand.num_joints, 3))
+        theta[:, 0], theta[:, _JOINTS] = self.upright, library.bank.theta[rows[..., None], _JOINTS - 1]
+        if self.blender:
+            some = [k for k, draw in enumerate(draws) if not (spec.pose.order == "bank" and draw == 0)]
+            blends, theta[some, 1:] = self.blender.draw([self._stream(indices[k], "interpolation") for k in some], rows[some])
+            for k, blend in zip(some, blends, strict=True):
+                poses[k] = replace(poses[k], blends=blend)
+        betas = [self._stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes) for index in indices]
+        return [_Hand(*values) for values in zip(indices, poses, theta, betas, strict=True)]
 
-    def _finish(self, hand: "_Hand", points: np.ndarray) -> Recipe:
-        """Everything else; the camera frames `points` (N, 3) [m, world]."""
+    def _finish(self, hands: "Sequence[_Hand]", points: np.ndarray) -> list[Recipe]:
+        """Everything else of B hands; each camera frames the hand's `points` (B, N, 3) [m, world]."""
+        spec, indices = self.spec, [hand.index for hand in hands]
+        cameras = [
+            sample_camera(self._stream(index, "camera"), spec.camera, seen, spec.image_size, index, FRAME_MARGIN_M)
+            for index, seen in zip(indices, points, strict=True)
+        ]
+        arms: list[ArmChoice | None] = [None] * len(hands)
+        if self.forearm is not None:
+            T_cam_world = np.array([camera_matrices(camera)[1] for camera in cameras])
+            arms = self._draw_arms(self.forearm, indices, points, T_cam_world)
+        worn: list[Worn | None] = [None] * len(hands)
+        if any(vars(spec.wear).values()):
+            things = [self._draw_worn(index, arm) for index, arm in zip(indices, arms, strict=True)]
+            if self.forearm is not None:
+                things = self._without_hiding_sleeves(self.forearm, points, T_cam_world, arms, things)
+            worn = [worn_together(every) for every in things]
+        return [self._recipe(*values) for values in zip(hands, cameras, arms, worn, strict=True)]
+
+    def _recipe(self, hand: "_Hand", camera: CameraChoice, arm: ArmChoice | None, worn: Worn | None) -> Recipe:
+        """One sample's recipe, with what depends on nothing else."""
         spec, library, index = self.spec, self.library, hand.index
         alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
         lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
@@ -140,8 +159,6 @@ class RecipeSampler:
             rng = self._stream(index, "environment")
             environment, lights, ambient = sample_environment(rng, library.environments, lights, ambient)
         left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
-        camera = sample_camera(self._stream(index, "camera"), spec.camera, points, spec.image_size, index, FRAME_MARGIN_M)
-        arm = self._draw_arm(index, points, camera)
         return Recipe(
             index=index,
             side="left" if left else "right",
@@ -156,37 +173,46 @@ class RecipeSampler:
             background=sample_background(self._stream(index, "background"), spec.background, len(library.backgrounds)),
             sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
             arm=arm,
-            worn=self._draw_worn(index, points, camera, arm),
+            worn=worn,
             environment=environment,
             motion=sample_motion(self._stream(index, "motion"), spec.motion) if spec.motion.probability > 0 else None,
         )
 
-    def _draw_arm(self, index: int, points: np.ndarray, camera: CameraChoice) -> ArmChoice | None:
-        """The forearm of a hand whose surface is at `points` (N, 3) [m, world]."""
-        if self.forearm is None:
-            return None
-        forearm, T = self.forearm, camera_matrices(camera)[1]
+    def _draw_arms(
+        self, forearm: ForearmProxy, indices: Sequence[int], points: np.ndarray, T_cam_world: np.ndarray
+    ) -> list[ArmChoice | None]:
+        """The arms of B hands whose surfaces are at `points` (B, N, 3) [m, world]."""
 
-        def is_seen(flexion: float, deviation: float) -> bool:
-            return forearm.seen_share(points, T, flexion, deviation) >= LEAST_SEEN
+        def is_seen(rows: list[int], *wrist: np.ndarray) -> np.ndarray:
+            return forearm.seen_share(points[rows], T_cam_world[rows], *wrist) >= LEAST_SEEN
 
-        fits = partial(forearm.upper_arm_fits, points[:FEW_POINTS], T)
-        return sample_arm(self._stream(index, "arm"), self.spec.arm, is_seen, fits)
+        def fits(rows: list[int], *posture: np.ndarray) -> np.ndarray:
+            return forearm.upper_arm_fits(points[rows], T_cam_world[rows], *posture)
 
-    def _draw_worn(self, index: int, points: np.ndarray, camera: CameraChoice, arm: ArmChoice | None) -> Worn | None:
-        """What a hand wears whose surface is at `points` (N, 3) [m, world]; no sleeve that hides it."""
-        if not any(vars(self.spec.wear).values()):
-            return None
-        forearm, length = self.forearm, self.library.hand.forearm_length_m if arm is not None else None
+        return sample_arms([self._stream(index, "arm") for index in indices], self.spec.arm, is_seen, fits)
 
-        def is_seen(sleeve: SleeveChoice) -> bool:
-            assert forearm is not None
-            assert arm is not None
-            cloth = CLOTH_GAP_M + sleeve.ease_m + sleeve.thickness_m + sleeve.fold_m
-            posture = math.radians(arm.flexion_deg), math.radians(arm.deviation_deg)
-            return forearm.seen_share(points, camera_matrices(camera)[1], *posture, sleeve.cuff_m, cloth) >= LEAST_SEEN
+    def _draw_worn(self, index: int, arm: ArmChoice | None) -> Worn:
+        """What one hand wears, each thing by itself."""
+        length = self.library.hand.forearm_length_m if arm is not None else None
+        return sample_worn(self.spec.wear, lambda name: self._stream(index, name), length)
 
-        return sample_worn(self.spec.wear, lambda name: self._stream(index, name), length, is_seen)
+    @staticmethod
+    def _without_hiding_sleeves(
+        forearm: ForearmProxy, points: np.ndarray, T_cam_world: np.ndarray, arms: Sequence[ArmChoice | None], worn: Sequence[Worn]
+    ) -> list[Worn]:
+        """What B hands wear that are at `points` (B, N, 3) [m, world], without the sleeves that hide them."""
+        found = list(worn)
+        pairs = zip(arms, worn, strict=True)
+        sleeved = [(row, arm, things.sleeve) for row, (arm, things) in enumerate(pairs) if arm and things.sleeve]
+        if sleeved:
+            rows = [row for row, _, _ in sleeved]
+            wrists = np.deg2rad([(arm.flexion_deg, arm.deviation_deg) for _, arm, _ in sleeved])
+            cloth = np.array([CLOTH_GAP_M + sleeve.ease_m + sleeve.thickness_m + sleeve.fold_m for _, _, sleeve in sleeved])
+            cuffs = np.array([sleeve.cuff_m for _, _, sleeve in sleeved])
+            shares = forearm.seen_share(points[rows], T_cam_world[rows], wrists[:, 0], wrists[:, 1], cuffs, cloth)
+            for row in np.array(rows)[shares < LEAST_SEEN].tolist():
+                found[row] = replace(found[row], sleeve=None)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,30 +225,46 @@ class _Hand:
     beta: np.ndarray  # (S,)
 
 
-def sample_pose(rng: np.random.Generator, spec: PoseSpec, proxy: HandProxy, bank_size: int, index: int, draw: int) -> PoseChoice:
-    """A pose of the bank, some of whose fingers come from other poses, none running through each other.
+def sample_poses(
+    streams: Sequence[np.random.Generator],
+    spec: PoseSpec,
+    proxy: HandProxy,
+    bank_size: int,
+    indices: Sequence[int],
+    draws: Sequence[int],
+) -> list[PoseChoice]:
+    """Poses of the bank, some of whose fingers come from other poses, none running through each other; each from its own stream.
 
     All of them are among the `bank_poses` rows that the spec takes, evenly spread over the bank. With order "bank", sample `index`
     shows pose index // draws; its draw 0 is the pose itself and in every other draw at least one finger is swapped (section
     3.2.3, after Zhou et al. 2020).
     """
     taken = min(spec.bank_poses, bank_size)  # number k of them is row k * bank_size // taken
-    if spec.order == "bank":
-        base = (index // spec.draws) * bank_size // spec.bank_poses
-        least = 1
-        if draw == 0:
-            return PoseChoice(base, draw, {})
+    in_order = spec.order == "bank"
+    if in_order:
+        bases = [(index // spec.draws) * bank_size // spec.bank_poses for index in indices]
     else:
-        base = int(rng.integers(taken)) * bank_size // taken
-        least = 0
+        bases = [int(rng.integers(taken)) * bank_size // taken for rng in streams]
+    found = [PoseChoice(base, draw, {}) for base, draw in zip(bases, draws, strict=True)]
+    waiting = [k for k, draw in enumerate(draws) if not (in_order and draw == 0)]
     for _ in range(SWAP_TRIES):
-        swapped = rng.random(5) < spec.swap_probability
-        if least and not swapped.any():
-            swapped[rng.integers(5)] = True
-        rows = np.where(swapped, rng.integers(taken, size=5) * bank_size // taken, base)
-        if not swapped.any() or not proxy.collides(rows):
-            return PoseChoice(base, draw, {name: int(rows[k]) for k, name in enumerate(FINGERS) if swapped[k]})
-    return PoseChoice(base, draw, {})
+        if not waiting:
+            break
+        drawn, swaps = np.empty((len(waiting), 5), int), np.empty((len(waiting), 5), bool)
+        for numbers, swapped, k in zip(drawn, swaps, waiting, strict=True):
+            rng = streams[k]
+            swapped[:] = rng.random(5) < spec.swap_probability
+            if in_order and not swapped.any():
+                swapped[rng.integers(5)] = True
+            numbers[:] = rng.integers(taken, size=5)
+        tried = np.where(swaps, drawn * bank_size // taken, np.array([bases[k] for k in waiting])[:, None])
+        collided = swaps.any(1) & proxy.collides(tried)
+        for k, rows, others, again in zip(waiting, tried.tolist(), swaps.tolist(), collided.tolist(), strict=True):
+            if not again:
+                fingers = {name: row for name, row, other in zip(FINGERS, rows, others, strict=True) if other}
+                found[k] = PoseChoice(bases[k], draws[k], fingers)
+        waiting = [k for k, again in zip(waiting, collided.tolist(), strict=True) if again]
+    return found
 
 
 def sample_camera(
@@ -395,39 +437,75 @@ def sample_motion(rng: np.random.Generator, spec: MotionSpec) -> MotionChoice | 
     return MotionChoice(rounded(directions[0]), rounded(directions[1]), (0.0, 0.0))
 
 
-def sample_arm(
-    rng: np.random.Generator,
-    spec: ArmSpec,
-    is_seen: Callable[[float, float], bool],
-    fits: Callable[[float, float, float, float], bool],
-) -> ArmChoice | None:
-    """An arm, or none.
+def sample_arms(
+    streams: Sequence[np.random.Generator], spec: ArmSpec, is_seen: Callable[..., np.ndarray], fits: Callable[..., np.ndarray]
+) -> list[ArmChoice | None]:
+    """An arm, or none, from each stream; no arm depends on the others.
 
     Args:
-        rng: its stream.
-        spec: its distributions.
-        is_seen: takes flexion and deviation of the wrist [rad] and says whether the hand is then seen.
-        fits: takes these, the twist and the elbow's angle [rad], and says whether the upper arm has room.
+        streams: of B hands.
+        spec: the distributions.
+        is_seen: takes N rows of the hands, and flexion and deviation (N,) of their wrists [rad], and says which hands are then
+            seen.
+        fits: takes these, (N,) twists and (N, E) angles of the elbow [rad], and says which upper arms have room.
     """
-    if rng.random() >= spec.probability:
-        return None
+    found: list[ArmChoice | None] = [None] * len(streams)
+    people = {row: _arms_person(rng, spec) for row, rng in enumerate(streams) if rng.random() < spec.probability}
+    waiting = list(people)
+    for _ in range(ARM_TRIES):
+        wrists = {row: _wrist(streams[row], spec) for row in waiting}
+        rows = [row for row in waiting if wrist_reach(*wrists[row]) <= 1]
+        if rows:
+            rows = _where(rows, is_seen(rows, *np.deg2rad([wrists[row] for row in rows]).T))
+        if rows:
+            elbows = {row: _elbows(streams[row], spec) for row in rows}
+            # Most have room at the first; of the others all that they have drawn are tried together.
+            for tried in (slice(1), slice(1, None)):
+                postures = np.deg2rad([(*wrists[row], people[row].twist_deg, *elbows[row][tried]) for row in rows])
+                has_room = fits(rows, *postures[:, :3].T, postures[:, 3:])
+                some = np.asarray(has_room.any(1))
+                for row, number in zip(_where(rows, some), has_room[some].argmax(1).tolist(), strict=True):
+                    flexion, deviation = wrists[row]
+                    posture = {
+                        "flexion_deg": flexion + 0.0,
+                        "deviation_deg": deviation + 0.0,
+                        "elbow_deg": elbows[row][tried][number],
+                    }
+                    found[row] = replace(people[row], **posture)
+                rows = _where(rows, ~some)
+                if not rows:
+                    break
+        waiting = [row for row in waiting if found[row] is None]
+        if not waiting:
+            break
+    return found
+
+
+def _arms_person(rng: np.random.Generator, spec: ArmSpec) -> ArmChoice:
+    """An arm whose wrist and elbow are not bent yet."""
     mottling, veins, hair = (uniform(rng, limits) for limits in (spec.mottling, spec.veins, spec.hair))
-    variant, tan = int(rng.integers(ARM_VARIANTS)), round(float(np.clip(rng.normal(0, 1), -4, 4)) * spec.tan_std, DECIMALS)
+    variant, tan = int(rng.integers(ARM_VARIANTS)), round(min(max(rng.normal(0, 1), -4.0), 4.0) * spec.tan_std, DECIMALS)
     girth = round(min(max(rng.normal(1, spec.girth_std), 0.3), 1.8), DECIMALS)
     twist = round(min(max(rng.normal(0, spec.twist_std_deg), -TWIST_LIMIT_DEG), TWIST_LIMIT_DEG), DECIMALS)
-    shirt, (straight, bent) = int(rng.integers(SHIRTS)), ELBOW_LIMITS_DEG
-    for _ in range(ARM_TRIES):
-        flexion = round(rng.normal(spec.flexion_mean_deg, spec.flexion_std_deg), DECIMALS)
-        deviation = round(rng.normal(spec.deviation_mean_deg, spec.deviation_std_deg), DECIMALS)
-        wrist = math.radians(flexion), math.radians(deviation)
-        if wrist_reach(flexion, deviation) > 1 or not is_seen(*wrist):
-            continue
-        for _ in range(ARM_TRIES):
-            elbow = round(min(max(rng.normal(spec.elbow_mean_deg, spec.elbow_std_deg), straight), bent), DECIMALS)
-            if fits(*wrist, math.radians(twist), math.radians(elbow)):
-                posture = flexion + 0.0, deviation + 0.0, twist + 0.0
-                return ArmChoice(*posture, girth, variant, mottling, veins, hair, tan + 0.0, elbow, shirt)
-    return None
+    shirt = int(rng.integers(SHIRTS))
+    return ArmChoice(0.0, 0.0, twist + 0.0, girth, variant, mottling, veins, hair, tan + 0.0, 0.0, shirt)
+
+
+def _wrist(rng: np.random.Generator, spec: ArmSpec) -> tuple[float, float]:
+    """Flexion and deviation in degrees."""
+    flexion = round(rng.normal(spec.flexion_mean_deg, spec.flexion_std_deg), DECIMALS)
+    return flexion, round(rng.normal(spec.deviation_mean_deg, spec.deviation_std_deg), DECIMALS)
+
+
+def _elbows(rng: np.random.Generator, spec: ArmSpec) -> list[float]:
+    """ARM_TRIES angles in degrees, of which the first is taken that leaves room."""
+    straight, bent = ELBOW_LIMITS_DEG
+    return rounded(np.clip(rng.normal(spec.elbow_mean_deg, spec.elbow_std_deg, ARM_TRIES), straight, bent))
+
+
+def _where(values: list[Any], which: np.ndarray) -> list[Any]:
+    """Those of some values for which it holds."""
+    return [value for value, holds in zip(values, which.tolist(), strict=True) if holds]
 
 
 def wrist_reach(flexion_deg: float, deviation_deg: float) -> float:

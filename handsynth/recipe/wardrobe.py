@@ -133,22 +133,15 @@ VARNISH_COLOURS: Palette = (
 )  # fmt: skip
 
 
-def sample_worn(
-    spec: WearSpec,
-    stream: Callable[[str], np.random.Generator],
-    forearm_m: float | None,
-    is_seen: Callable[[SleeveChoice], bool] = lambda sleeve: True,
-) -> Worn | None:
-    """What one hand wears; None for nothing.
+def sample_worn(spec: WearSpec, stream: Callable[[str], np.random.Generator], forearm_m: float | None) -> Worn:
+    """What one hand wears, before `worn_together`.
 
-    Each thing has a stream of its own, from which it is drawn whatever else is worn. What meets is then moved apart, or left out
-    where another thing hides it; so a sleeve may move a watch, and a watch a bracelet, but nothing else depends on another.
+    Each thing has a stream of its own, from which it is drawn whatever else is worn.
 
     Args:
         spec: how often.
         stream: a thing's name -> its random stream.
         forearm_m: length of the forearm from rim to elbow [m]; None for a hand without one.
-        is_seen: whether the hand is seen behind a sleeve, which is left off otherwise.
     """
 
     def drawn(name: str, sample: Callable[[np.random.Generator], Choice]) -> Choice | None:
@@ -158,11 +151,23 @@ def sample_worn(
         rng = stream(name)
         return sample(rng) if rng.random() < probability else None
 
-    sleeve = drawn("sleeve", lambda rng: sample_sleeve(rng, forearm_m or 0.0))
-    watch, bracelet, rings = drawn("watch", sample_watch), drawn("bracelet", sample_bracelet), drawn("rings", sample_rings) or ()
-    varnish, glove = drawn("varnish", sample_varnish), drawn("glove", sample_glove)
-    if sleeve is not None and not is_seen(sleeve):
-        sleeve = None
+    return Worn(
+        drawn("sleeve", lambda rng: sample_sleeve(rng, forearm_m or 0.0)),
+        drawn("watch", sample_watch),
+        drawn("bracelet", sample_bracelet),
+        drawn("rings", sample_rings) or (),
+        drawn("varnish", sample_varnish),
+        drawn("glove", sample_glove),
+    )
+
+
+def worn_together(worn: Worn) -> Worn | None:
+    """The same where nothing meets; None for nothing.
+
+    What meets is moved apart, or left out where another thing hides it; so a sleeve may move a watch, and a watch a bracelet, but
+    nothing else depends on another.
+    """
+    sleeve, watch, bracelet, rings, glove = worn.sleeve, worn.watch, worn.bracelet, worn.rings, worn.glove
     if sleeve is not None:
         watch, bracelet = watch and beside_sleeve(sleeve, watch), bracelet and beside_sleeve(sleeve, bracelet)
     if glove is not None:  # it is worn over them
@@ -172,8 +177,8 @@ def sample_worn(
         bracelet = beside_watch(watch, bracelet)
         if sleeve is not None and beside_sleeve(sleeve, bracelet) != bracelet:
             bracelet = None
-    worn = Worn(sleeve, watch, bracelet, rings, varnish, glove)
-    return worn if worn.clothing else None
+    together = Worn(sleeve, watch, bracelet, rings, worn.varnish, glove)
+    return together if together.clothing else None
 
 
 def sample_sleeve(rng: np.random.Generator, length_m: float) -> SleeveChoice:
@@ -332,8 +337,9 @@ def pick_colour(rng: np.random.Generator, colours: Palette) -> Colour:
 
 def jittered(rng: np.random.Generator, colour: Colour, levels: float = 10.0) -> Colour:
     """A colour nearby: mostly lighter or darker, a little of another hue."""
-    shift = rng.normal(0, levels) + rng.normal(0, 0.35 * levels, 3)
-    return tuple(int(v) for v in np.clip(np.rint(np.array(colour) + shift), 6, 244))  # type: ignore[return-value]
+    lighter = rng.normal(0, levels)
+    shift = rng.normal(0, 0.35 * levels, 3).tolist()
+    return tuple(min(max(round(c + (lighter + own)), 6), 244) for c, own in zip(colour, shift, strict=True))  # type: ignore[return-value]
 
 
 def _second_colour(rng: np.random.Generator, colour: Colour, pattern: str) -> Colour:
