@@ -1,8 +1,7 @@
 """What stands in front of what, from geometry alone: surfaces behind pixels, visible keypoints, and how much of a hand is seen."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -82,70 +81,106 @@ def front_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     Returns:
         (..., P) depth along the axis [m], infinity where the pixel shows background, and (..., P) the face, there -1.
     """
-    shape, count = pixels.shape[:-1], pixels.shape[-2]
-    pixels = pixels.reshape(-1, count, 2)
-    points = np.ascontiguousarray(np.moveaxis(vertices.reshape(len(pixels), -1, 3), -1, 1))  # (B, 3, V): long rows are quick
-    xy, z = K.reshape(-1, 3, 3) @ points, points[:, 2]
-    xy = xy[:, :2] / xy[:, 2:]
-    hand, point, face = _candidates(xy, faces, pixels)
-    a, b, c = xy[hand, :, faces[face].T]
-    p = pixels[hand, point] + 0.5
-    # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
-    areas = np.stack([_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a)], 1)
-    total = areas.sum(1)
-    inside = np.logical_and((areas * np.sign(total)[:, None]).min(1, initial=np.inf) >= 0, total != 0)
-    hand, point, face, areas, total = (values[inside] for values in (hand, point, face, areas, total))
-    inverse_depth = (areas / total[:, None] / z[hand[:, None], faces[face]]).sum(1)  # 1/z is linear on the screen
-    # The last one written stays: the nearest, and of two as near the one of the lower number.
-    order = np.lexsort((-face, inverse_depth))
-    cell = (hand * count + point)[order]
-    depth, front = np.full(len(pixels) * count, np.inf), np.full(len(pixels) * count, -1)
-    depth[cell], front[cell] = 1 / inverse_depth[order], face[order]
-    return depth.reshape(shape), front.reshape(shape)
+    shape = pixels.shape[:-1]
+    pixels = pixels.reshape(-1, *pixels.shape[-2:])
+    mesh = _near_faces(vertices.reshape(len(pixels), -1, 3), faces, K.reshape(-1, 3, 3), pixels)
+    depth, triangle = _front(mesh, pixels)
+    face = np.append(mesh.face, -1)[triangle]
+    return depth.reshape(shape), face.reshape(shape)
 
 
 _FAR = 1 << 14  # no image is so large [px]
 
 
-def _candidates(xy: np.ndarray, faces: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(B, 2, V) [px], (F, 3), (B, P, 2) -> rows of hand, pixel and face: all whose bounds hold the pixel's centre, and no others.
+class _Triangles(NamedTuple):
+    """T triangles before the cameras of a batch, some of each image; N vertices."""
 
-    The rows that a face spans are looked up in a table of how many of the hand's pixels lie above each row: few faces have any.
+    points: np.ndarray  # (3, N) places in the image [px], and depths [m]
+    corners: np.ndarray  # (3, T) of `points`
+    image: np.ndarray  # (T,)
+    face: np.ndarray  # (T,) of its mesh
+
+
+def _near_faces(
+    vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray, deepest: np.ndarray | None = None
+) -> _Triangles:
+    """Faces of (B, V, 3) vertices [m] that do not lie wholly on one side of all (B, P, 2) pixels, or beyond depths (B,) [m]."""
+    points = np.ascontiguousarray(np.moveaxis(vertices, -1, 1))  # (B, 3, V): long rows are quick
+    found = K @ points
+    found[:, :2] /= found[:, 2:].copy()
+    found[:, 2] = points[:, 2]
+    x, y, z = found[:, 0], found[:, 1], found[:, 2]
+    (left, top), (right, bottom) = (((limit + 0.5).T)[..., None] for limit in (pixels.min(1), pixels.max(1)))
+    beside = (x < left) | ((x > right).view(np.uint8) << 1) | ((y < top).view(np.uint8) << 2) | ((y > bottom).view(np.uint8) << 3)
+    if deepest is not None:
+        beside |= (z > deepest[:, None]).view(np.uint8) << 4
+    a, b, c = (np.take(beside, column, 1) for column in faces.T)
+    image, face = np.divmod(np.flatnonzero((a & b & c) == 0), len(faces))
+    return _Triangles(np.moveaxis(found, 1, 0).reshape(3, -1), faces.T[:, face] + image * vertices.shape[1], image, face)
+
+
+def _joined(meshes: Sequence[_Triangles]) -> _Triangles:
+    """Several as one, in their order."""
+    starts = np.cumsum([0, *(mesh.points.shape[1] for mesh in meshes)])[:-1]
+    corners = [mesh.corners + start for mesh, start in zip(meshes, starts, strict=True)]
+    points, image, face = ([mesh[k] for mesh in meshes] for k in (0, 2, 3))
+    return _Triangles(np.concatenate(points, 1), np.concatenate(corners, 1), np.concatenate(image), np.concatenate(face))
+
+
+def _front(mesh: _Triangles, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, P) depth [m] and number of the nearest triangle at the centres of (B, P, 2) pixels; infinity and -1 for none."""
+    count, (x, y, z) = pixels.shape[1], mesh.points
+    triangle, cell = _candidates(mesh, pixels)
+    corners = mesh.corners[:, triangle]
+    p, q = (pixels.reshape(-1, 2)[cell] + 0.5).T
+    (ax, bx, cx), (ay, by, cy) = x[corners] - p, y[corners] - q
+    # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
+    areas = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx])
+    total = areas.sum(0)
+    inside = np.flatnonzero(np.logical_and((areas * np.sign(total)).min(0, initial=np.inf) >= 0, total != 0))
+    triangle, cell = triangle[inside], cell[inside]
+    inverse_depth = (areas[:, inside] / total[inside] / z[corners[:, inside]]).sum(0)  # 1/z is linear on the screen
+    # The last one written stays: the nearest, and of two as near the one of the lower number.
+    order = np.lexsort((-triangle, inverse_depth))
+    depth, front = np.full(len(pixels) * count, np.inf), np.full(len(pixels) * count, -1)
+    depth[cell[order]], front[cell[order]] = 1 / inverse_depth[order], triangle[order]
+    return depth.reshape(-1, count), front.reshape(-1, count)
+
+
+def _candidates(mesh: _Triangles, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of triangles and of (B, P, 2) pixels: all whose bounds hold the pixel's centre, and no others.
+
+    The rows that a triangle spans are looked up in a table of how many of its image's pixels lie above each row: few have any.
     """
+    images, count = pixels.shape[:2]
     columns, rows = np.moveaxis(np.clip(pixels, -_FAR, _FAR).astype(np.int32), -1, 0)
     order = rows.argsort(1, kind="stable")
     least, most = int(rows.min(initial=_FAR)), int(rows.max(initial=-_FAR))
-    above = np.zeros((len(xy), most - least + 2), np.int32)  # [h, r]: how many pixels of hand h lie above row least + r
-    np.add.at(above, (np.arange(len(xy))[:, None], rows - least + 1), 1)
-    above = above.cumsum(1, dtype=np.int32) + np.int32(pixels.shape[1]) * np.arange(len(xy), dtype=np.int32)[:, None]
-    (left, right), (top, bottom) = (_spans(xy[:, axis], faces) for axis in (0, 1))
-    start, stop = (np.take_along_axis(above, np.clip(row - least, 0, most - least + 1), 1).ravel() for row in (top, bottom + 1))
+    above = np.zeros((images, most - least + 2), np.int32)  # [h, r]: how many pixels of image h lie above row least + r
+    np.add.at(above, (np.arange(images)[:, None], rows - least + 1), 1)
+    above = above.cumsum(1, dtype=np.int32) + np.int32(count) * np.arange(images, dtype=np.int32)[:, None]
+    top, bottom = _span(mesh.points[1], mesh.corners)
+    start, stop = (above[mesh.image, np.clip(row - least, 0, most - least + 1)] for row in (top, bottom + 1))
     some = np.flatnonzero(stop > start)
     number = (stop - start)[some]
-    # A row for each of these faces and each pixel on its rows; pixels count through all hands, in order of their rows.
+    # A row for each of these triangles and each pixel on its rows; pixels count through all images, in order of their rows.
     row = np.repeat(np.arange(len(some)), number)
     pixel = np.arange(len(row)) + (start[some] - np.cumsum(number) + number)[row]
     column = np.take_along_axis(columns, order, 1).ravel()[pixel]
-    near = np.flatnonzero((left.ravel()[some][row] <= column) & (column <= right.ravel()[some][row]))
-    hand, face = np.divmod(some[row[near]], len(faces))
-    return hand, order.ravel()[pixel[near]], face
+    left, right = _span(mesh.points[0], mesh.corners[:, some])
+    near = np.flatnonzero((left[row] <= column) & (column <= right[row]))
+    return some[row[near]], (order + count * np.arange(images)[:, None]).ravel()[pixel[near]]
 
 
-def _spans(places: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, V) positions along an axis [px], (F, 3) -> (B, F) first and last pixel whose centre each face spans, int32.
+def _span(places: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) positions along an axis [px], (3, T) -> (T,) first and last pixel whose centre each triangle spans, int32.
 
     What is not a number spans nothing in an image.
     """
     with np.errstate(invalid="ignore"):
-        places = np.fmax(np.fmin(places - 0.5, _FAR), -_FAR)
-    first, last = np.ceil(places).astype(np.int32), np.floor(places).astype(np.int32)
-    a, b, c = faces.T
-    first = np.minimum(np.minimum(np.take(first, a, 1), np.take(first, b, 1)), np.take(first, c, 1))
-    return first, np.maximum(np.maximum(np.take(last, a, 1), np.take(last, b, 1)), np.take(last, c, 1))
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+        a, b, c = np.take(np.fmax(np.fmin(places - 0.5, _FAR), -_FAR), corners)
+    first, last = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    return np.ceil(first).astype(np.int32), np.floor(last).astype(np.int32)
 
 
 _MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), CLOTHING_PART), OCCLUDER_GAP_M)
@@ -169,14 +204,6 @@ def clearance(keypoints_z: np.ndarray, depth: np.ndarray, part: np.ndarray, sche
     if schema == READABLE_SCHEMAS[0]:
         return depth + VISIBLE_TOLERANCE_M - keypoints_z
     return depth + _MAY_STAND_IN_FRONT[np.arange(len(KEYPOINT_PARTS)), part] - keypoints_z
-
-
-@lru_cache(maxsize=4)
-def _sewn(model: HandModel) -> tuple[np.ndarray, np.ndarray]:
-    """(G, 3) faces of a hand, without its cap, and of its forearm, whose vertices follow the hand's; and (G,) their parts."""
-    arm = _faces_of_arm(model)
-    parts = np.concatenate([model.parts, np.full(len(arm), ARM_PART - 1, np.int32)])
-    return np.concatenate([model.faces, arm + model.num_vertices]), parts
 
 
 def keypoint_clearance(
@@ -205,17 +232,21 @@ def keypoint_clearance(
     """
     inside = np.asarray(((xy >= 0) & (xy < size)).all(-1))
     pixels = np.floor(np.where(inside[..., None], xy, 0))
-    faces, parts = (model.closed_faces, model.closed_parts) if arms is None else _sewn(model)
-    points = vertices if arms is None else np.concatenate([vertices, arms], -2)
-    depth, face = front_at_pixels(points.astype(np.float64), faces, K, pixels)
-    part = parts[face]
-    depths, all_parts = depth.reshape(-1, depth.shape[-1]), part.reshape(-1, depth.shape[-1])  # views
-    for rows, surface, own in _alike(worn):
-        near, _ = front_at_pixels(surface, own, K.reshape(-1, 3, 3)[rows], pixels.reshape(len(depths), -1, 2)[rows])
-        for row, before in zip(rows.tolist(), near, strict=True):
-            all_parts[row, before < depths[row]] = CLOTHING_PART - 1
-            np.minimum(depths[row], before, out=depths[row])
-    return inside, clearance(keypoints[..., 2], depth, part, schema)
+    shape, pixels, K = inside.shape, pixels.reshape(-1, *pixels.shape[-2:]), K.reshape(-1, 3, 3)
+    depths = keypoints[..., 2].reshape(len(pixels), -1)
+    faces, parts = (model.closed_faces, model.closed_parts) if arms is None else (model.faces, model.parts)
+    meshes = [_near_faces(vertices.reshape(len(pixels), -1, 3).astype(np.float64), faces, K, pixels)]
+    found = [parts[meshes[0].face]]
+    # What lies behind all keypoints hides none.
+    others = [] if arms is None else [(np.arange(len(pixels)), arms.reshape(len(pixels), -1, 3), _faces_of_arm(model), ARM_PART)]
+    others += [(rows, surfaces, faces, CLOTHING_PART) for rows, surfaces, faces in _alike(worn)]
+    for rows, surfaces, faces, part in others:
+        near = _near_faces(surfaces.astype(np.float64), faces, K[rows], pixels[rows], depths[rows].max(1))
+        meshes.append(near._replace(image=rows[near.image]))
+        found.append(np.full(len(near.face), part - 1, np.int32))
+    depth, triangle = _front(_joined(meshes) if others else meshes[0], pixels)
+    part_of = np.append(np.concatenate(found), 0)[triangle]
+    return inside, clearance(keypoints[..., 2], depth.reshape(shape), part_of.reshape(shape), schema)
 
 
 LATTICE = 64
@@ -253,13 +284,11 @@ def visible_share(
     hand = Lattice(vertices, model.closed_faces, K, size, step, is_left)
     whole = hand.covered()
     # Depths decide where something else is too, which is a small part of either.
-    both, before = np.zeros_like(whole), np.zeros(whole.shape, np.float32)
+    before = np.zeros(whole.shape, np.float32)
     for _, rows, other in _before_hand(arms, model, K, is_left, size, worn, step):
-        shared = whole[rows] & other.covered()
-        for row, mask, near in zip(rows, shared, other.front(shared), strict=True):
-            both[row] |= mask
+        for row, near in zip(rows, other.front(whole[rows]), strict=True):
             np.maximum(before[row], near, out=before[row])
-    hidden, count = (hand.front(both) < before).sum((1, 2)), whole.sum((1, 2))
+    hidden, count = (hand.front(before > 0) < before).sum((1, 2)), whole.sum((1, 2))
     return np.where(count > 0, (count - hidden) / np.maximum(count, 1), 1.0)
 
 

@@ -49,13 +49,16 @@ class Lattice:
             np.clip(((K[:, k, 0] * X + K[:, k, 1] * Y) / z + K[:, k, 2] - 0.5 - step // 2) / step, -_FAR, _FAR).astype(np.float32)
             for k in (0, 1)
         )
-        (xa, xb, xc), (ya, yb, yc) = ([np.take(values, faces[:, k], 0) for k in range(3)] for values in (self._x, self._y))
-        self._area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)  # twice the areas, (F, B)
-        if is_left is None:
-            self._shown = self._area != 0
-        else:  # y is down: what is wound counter-clockwise has a negative area
-            self._shown = (self._area > 0) == is_left
-            self._shown &= self._area != 0
+        self._is_left = is_left
+
+    def _shown(self) -> np.ndarray:
+        """(F, B) which faces count."""
+        (xa, xb, xc), (ya, yb, yc) = ([np.take(values, self._faces[:, k], 0) for k in range(3)] for values in (self._x, self._y))
+        area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)  # twice the areas
+        if self._is_left is None:
+            return area != 0
+        # y is down: what is wound counter-clockwise has a negative area
+        return ((area > 0) == self._is_left) & (area != 0)
 
     def covered(self) -> np.ndarray:
         """(B, N, N) bool: points before which a face that counts lies.
@@ -63,7 +66,7 @@ class Lattice:
         Edges between two such faces need no look: the others wind around a point as often as such faces cover it.
         """
         edges = _edges(np.ascontiguousarray(self._faces, np.int32).tobytes())
-        shown = np.concatenate([self._shown, np.zeros((1, self._shown.shape[1]), bool)])  # row -1: no face
+        shown = np.concatenate([self._shown(), np.zeros((1, self._x.shape[1]), bool)])  # row -1: no face
         along = shown[edges[:, 2]]
         some = np.flatnonzero(along != shown[edges[:, 3]])
         edge, batch = np.divmod(some, shown.shape[1])
@@ -86,19 +89,29 @@ class Lattice:
 
     def front(self, where: np.ndarray | None = None) -> np.ndarray:
         """(B, N, N) the inverse depth of the nearest face that counts, 0 for none; with `where`, a mask, 0 elsewhere too."""
-        count, batch, shown = self._count, self._x.shape[1], self._shown
+        count, batch = self._count, self._x.shape[1]
         # Left, top, right and bottom of what matters of each image.
         limits = np.tile(np.array([[0], [0], [count - 1], [count - 1]], np.float32), batch)
         if where is not None:
             for axis in (0, 1):
                 holds = np.any(where, 1 + axis)  # columns, or rows, with such a point
                 limits[axis], limits[2 + axis] = holds.argmax(1), count - 1 - holds[:, ::-1].argmax(1)
-            shown = shown & np.any(where, (1, 2))
-        some = np.flatnonzero(shown)
-        face, sample = np.divmod(some, batch)
+            limits[2:, ~np.any(where, (1, 2))] = -_FAR
+        # Most faces lie wholly on one side of that.
+        left, top, right, bottom = limits
+        beside = (self._x < left) | ((self._x > right).view(np.uint8) << 1)
+        beside |= ((self._y < top).view(np.uint8) << 2) | ((self._y > bottom).view(np.uint8) << 3)
+        a, b, c = (np.take(beside, column, 0) for column in self._faces.T)
+        face, sample = np.divmod(np.flatnonzero((a & b & c) == 0), batch)
         # Places of the corners in (V, B).
-        corner = np.ascontiguousarray((self._faces[face] * batch + sample[:, None]).T)  # (3, n)
+        corner = (self._faces.T[:, face] * batch + sample).astype(np.intp)  # (3, n)
         x, y = np.take(self._x.ravel(), corner), np.take(self._y.ravel(), corner)
+        area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])  # twice the areas
+        counts = area != 0
+        if self._is_left is not None:
+            counts &= (area > 0) == self._is_left[sample]
+        shown = np.flatnonzero(counts)
+        x, y, corner, area, sample = x[:, shown], y[:, shown], corner[:, shown], area[shown], sample[shown]
         left, top = (np.ceil(values.min(0)) for values in (x, y))
         right, bottom = (np.floor(values.max(0)) for values in (x, y))
         least_x, least_y, most_x, most_y = limits[:, sample]
@@ -113,8 +126,7 @@ class Lattice:
         )
         drawn = np.flatnonzero((right >= left) & (bottom >= top))
         x, y, corner = (values[:, drawn] for values in (x, y, corner))
-        sample, left, top, right, bottom = (values[drawn] for values in (sample, left, top, right, bottom))
-        area = np.take(self._area.ravel(), some[drawn])
+        sample, area, left, top, right, bottom = (values[drawn] for values in (sample, area, left, top, right, bottom))
         # Shares of the corners at a point (c, r) from the bounds' first, and the inverse depth that follows: linear in both.
         x, y = x - left.astype(np.float32), y - top.astype(np.float32)
         (xa, xb), (ya, yb) = ((values[[1, 2, 0]], values[[2, 0, 1]]) for values in (x, y))
