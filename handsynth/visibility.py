@@ -81,106 +81,82 @@ def front_at_pixels(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixe
     Returns:
         (..., P) depth along the axis [m], infinity where the pixel shows background, and (..., P) the face, there -1.
     """
-    shape = pixels.shape[:-1]
-    pixels = pixels.reshape(-1, *pixels.shape[-2:])
-    mesh = _near_faces(vertices.reshape(len(pixels), -1, 3), faces, K.reshape(-1, 3, 3), pixels)
-    depth, triangle = _front(mesh, pixels)
-    face = np.append(mesh.face, -1)[triangle]
-    return depth.reshape(shape), face.reshape(shape)
+    shape, pixels = pixels.shape[:-1], pixels.reshape(-1, *pixels.shape[-2:])
+    found = _candidates(vertices.reshape(len(pixels), -1, 3), faces, K.reshape(-1, 3, 3), pixels)
+    depth, number = _front(found, pixels)
+    return depth.reshape(shape), np.append(found.face, -1)[number].reshape(shape)
+
+
+class _Candidates(NamedTuple):
+    """N pairs of a face and a pixel before whose centre it may lie."""
+
+    cell: np.ndarray  # (N,) of the pixels of all images, one after the other
+    face: np.ndarray  # (N,) of its mesh
+    corners: np.ndarray  # (3, 3, N) x and y [px], and depth [m], of the face's corners
+
+
+def _front(found: _Candidates, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, P) depth [m] and number of the candidate that is nearest at the centres of (B, P, 2) pixels; infinity and -1 for none."""
+    px, py = (pixels.reshape(-1, 2)[found.cell] + 0.5).T
+    (ax, bx, cx), (ay, by, cy) = found.corners[0] - px, found.corners[1] - py
+    # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
+    areas = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx])
+    total = areas.sum(0)
+    inside = np.flatnonzero(np.logical_and((areas * np.sign(total)).min(0) >= 0, total != 0))
+    inverse_depth = (areas[:, inside] / total[inside] / found.corners[2][:, inside]).sum(0)  # 1/z is linear on the screen
+    # The last one written stays: the nearest, and of two as near the first.
+    order = np.lexsort((-inside, inverse_depth))
+    cell, shape = found.cell[inside[order]], pixels.shape[:2]
+    depth, front = np.full(shape[0] * shape[1], np.inf), np.full(shape[0] * shape[1], -1)
+    depth[cell], front[cell] = 1 / inverse_depth[order], inside[order]
+    return depth.reshape(shape), front.reshape(shape)
+
+
+def _candidates(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> _Candidates:
+    """Faces of (B, V, 3) vertices [m] and (B, P, 2) pixels: all whose bounds hold the pixel's centre, by image and face."""
+    images, count = pixels.shape[:2]
+    points = np.ascontiguousarray(np.moveaxis(vertices, -1, 1))  # (B, 3, V): long rows are quick
+    found = K @ points
+    x, y, z = found[:, 0] / found[:, 2], found[:, 1] / found[:, 2], points[:, 2]
+    (left, right, column), (top, bottom, row) = (_ranks(at, faces, pixels[..., k]) for k, at in enumerate((x, y)))
+    some = np.flatnonzero((bottom > top) & (right > left))
+    # A row for each of these faces and each pixel on its rows, in the order of their rows.
+    image, face = np.divmod(some, len(faces))
+    first = top.ravel()[some].astype(np.intp)
+    number = bottom.ravel()[some] - first
+    own = np.repeat(np.arange(len(some)), number)
+    place = np.arange(len(own)) + (first + count * image - np.cumsum(number) + number)[own]
+    cell = (row.argsort(1, kind="stable") + count * np.arange(images)[:, None]).ravel()[place]
+    rank, pair = column.ravel()[cell], some[own]
+    near = np.flatnonzero((left.ravel()[pair] <= rank) & (rank < right.ravel()[pair]))
+    cell, image, face = cell[near], image[own[near]], face[own[near]]
+    return _Candidates(cell, face, np.stack([at[image, faces[face].T] for at in (x, y, z)]))
 
 
 _FAR = 1 << 14  # no image is so large [px]
 
 
-class _Triangles(NamedTuple):
-    """T triangles before the cameras of a batch, some of each image; N vertices."""
+def _ranks(places: np.ndarray, faces: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(B, V) positions along an axis [px], and (B, P) pixels along it, whole numbers.
 
-    points: np.ndarray  # (3, N) places in the image [px], and depths [m]
-    corners: np.ndarray  # (3, T) of `points`
-    image: np.ndarray  # (T,)
-    face: np.ndarray  # (T,) of its mesh
-
-
-def _near_faces(
-    vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray, deepest: np.ndarray | None = None
-) -> _Triangles:
-    """Faces of (B, V, 3) vertices [m] that do not lie wholly on one side of all (B, P, 2) pixels, or beyond depths (B,) [m]."""
-    points = np.ascontiguousarray(np.moveaxis(vertices, -1, 1))  # (B, 3, V): long rows are quick
-    found = K @ points
-    found[:, :2] /= found[:, 2:].copy()
-    found[:, 2] = points[:, 2]
-    x, y, z = found[:, 0], found[:, 1], found[:, 2]
-    (left, top), (right, bottom) = (((limit + 0.5).T)[..., None] for limit in (pixels.min(1), pixels.max(1)))
-    beside = (x < left) | ((x > right).view(np.uint8) << 1) | ((y < top).view(np.uint8) << 2) | ((y > bottom).view(np.uint8) << 3)
-    if deepest is not None:
-        beside |= (z > deepest[:, None]).view(np.uint8) << 4
-    a, b, c = (np.take(beside, column, 1) for column in faces.T)
-    image, face = np.divmod(np.flatnonzero((a & b & c) == 0), len(faces))
-    return _Triangles(np.moveaxis(found, 1, 0).reshape(3, -1), faces.T[:, face] + image * vertices.shape[1], image, face)
-
-
-def _joined(meshes: Sequence[_Triangles]) -> _Triangles:
-    """Several as one, in their order."""
-    starts = np.cumsum([0, *(mesh.points.shape[1] for mesh in meshes)])[:-1]
-    corners = [mesh.corners + start for mesh, start in zip(meshes, starts, strict=True)]
-    points, image, face = ([mesh[k] for mesh in meshes] for k in (0, 2, 3))
-    return _Triangles(np.concatenate(points, 1), np.concatenate(corners, 1), np.concatenate(image), np.concatenate(face))
-
-
-def _front(mesh: _Triangles, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, P) depth [m] and number of the nearest triangle at the centres of (B, P, 2) pixels; infinity and -1 for none."""
-    count, (x, y, z) = pixels.shape[1], mesh.points
-    triangle, cell = _candidates(mesh, pixels)
-    corners = mesh.corners[:, triangle]
-    p, q = (pixels.reshape(-1, 2)[cell] + 0.5).T
-    (ax, bx, cx), (ay, by, cy) = x[corners] - p, y[corners] - q
-    # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
-    areas = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx])
-    total = areas.sum(0)
-    inside = np.flatnonzero(np.logical_and((areas * np.sign(total)).min(0, initial=np.inf) >= 0, total != 0))
-    triangle, cell = triangle[inside], cell[inside]
-    inverse_depth = (areas[:, inside] / total[inside] / z[corners[:, inside]]).sum(0)  # 1/z is linear on the screen
-    # The last one written stays: the nearest, and of two as near the one of the lower number.
-    order = np.lexsort((-triangle, inverse_depth))
-    depth, front = np.full(len(pixels) * count, np.inf), np.full(len(pixels) * count, -1)
-    depth[cell[order]], front[cell[order]] = 1 / inverse_depth[order], triangle[order]
-    return depth.reshape(-1, count), front.reshape(-1, count)
-
-
-def _candidates(mesh: _Triangles, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of triangles and of (B, P, 2) pixels: all whose bounds hold the pixel's centre, and no others.
-
-    The rows that a triangle spans are looked up in a table of how many of its image's pixels lie above each row: few have any.
+    Returns:
+        (B, F) how many of an image's pixels lie before all that each face spans, and (B, F) how many do not lie behind it: it
+        spans the centres of those between. And (B, P) how many lie before each pixel. What is not a number spans nothing.
     """
-    images, count = pixels.shape[:2]
-    columns, rows = np.moveaxis(np.clip(pixels, -_FAR, _FAR).astype(np.int32), -1, 0)
-    order = rows.argsort(1, kind="stable")
-    least, most = int(rows.min(initial=_FAR)), int(rows.max(initial=-_FAR))
-    above = np.zeros((images, most - least + 2), np.int32)  # [h, r]: how many pixels of image h lie above row least + r
-    np.add.at(above, (np.arange(images)[:, None], rows - least + 1), 1)
-    above = above.cumsum(1, dtype=np.int32) + np.int32(count) * np.arange(images, dtype=np.int32)[:, None]
-    top, bottom = _span(mesh.points[1], mesh.corners)
-    start, stop = (above[mesh.image, np.clip(row - least, 0, most - least + 1)] for row in (top, bottom + 1))
-    some = np.flatnonzero(stop > start)
-    number = (stop - start)[some]
-    # A row for each of these triangles and each pixel on its rows; pixels count through all images, in order of their rows.
-    row = np.repeat(np.arange(len(some)), number)
-    pixel = np.arange(len(row)) + (start[some] - np.cumsum(number) + number)[row]
-    column = np.take_along_axis(columns, order, 1).ravel()[pixel]
-    left, right = _span(mesh.points[0], mesh.corners[:, some])
-    near = np.flatnonzero((left[row] <= column) & (column <= right[row]))
-    return some[row[near]], (order + count * np.arange(images)[:, None]).ravel()[pixel[near]]
-
-
-def _span(places: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) positions along an axis [px], (3, T) -> (T,) first and last pixel whose centre each triangle spans, int32.
-
-    What is not a number spans nothing in an image.
-    """
+    kind = np.uint8 if pixels.shape[1] < 256 else np.int32  # of many faces, small numbers are quick
+    pixels = np.clip(pixels, -_FAR, _FAR).astype(np.intp)
+    least, most = int(pixels.min(initial=_FAR)), int(pixels.max(initial=-_FAR))
+    own = pixels - least
+    before = np.zeros((len(pixels), most - least + 2), np.intp)  # [b, r]: how many lie before least + r
+    np.add.at(before, (np.arange(len(pixels))[:, None], own + 1), 1)
+    before = before.cumsum(1)
+    table, start = before.astype(kind).ravel(), before.shape[1] * np.arange(len(pixels))[:, None]
     with np.errstate(invalid="ignore"):
-        a, b, c = np.take(np.fmax(np.fmin(places - 0.5, _FAR), -_FAR), corners)
-    first, last = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-    return np.ceil(first).astype(np.int32), np.floor(last).astype(np.int32)
+        places = np.fmax(np.fmin(places - (0.5 + least), most - least + 1), -1)
+    first, stop = np.maximum(np.ceil(places), 0).astype(np.intp), np.minimum(np.floor(places) + 1, most - least + 1).astype(np.intp)
+    low, high = table[first + start], table[stop + start]
+    (a, b, c), (d, e, f) = ([np.take(rank, column, 1) for column in faces.T] for rank in (low, high))
+    return np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(d, e), f), np.take_along_axis(before, own, 1)
 
 
 _MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), CLOTHING_PART), OCCLUDER_GAP_M)
@@ -233,20 +209,19 @@ def keypoint_clearance(
     inside = np.asarray(((xy >= 0) & (xy < size)).all(-1))
     pixels = np.floor(np.where(inside[..., None], xy, 0))
     shape, pixels, K = inside.shape, pixels.reshape(-1, *pixels.shape[-2:]), K.reshape(-1, 3, 3)
-    depths = keypoints[..., 2].reshape(len(pixels), -1)
     faces, parts = (model.closed_faces, model.closed_parts) if arms is None else (model.faces, model.parts)
-    meshes = [_near_faces(vertices.reshape(len(pixels), -1, 3).astype(np.float64), faces, K, pixels)]
-    found = [parts[meshes[0].face]]
-    # What lies behind all keypoints hides none.
+    meshes = [_candidates(vertices.reshape(len(pixels), -1, 3).astype(np.float64), faces, K, pixels)]
+    part_of = [parts[meshes[0].face]]
     others = [] if arms is None else [(np.arange(len(pixels)), arms.reshape(len(pixels), -1, 3), _faces_of_arm(model), ARM_PART)]
     others += [(rows, surfaces, faces, CLOTHING_PART) for rows, surfaces, faces in _alike(worn)]
     for rows, surfaces, faces, part in others:
-        near = _near_faces(surfaces.astype(np.float64), faces, K[rows], pixels[rows], depths[rows].max(1))
-        meshes.append(near._replace(image=rows[near.image]))
-        found.append(np.full(len(near.face), part - 1, np.int32))
-    depth, triangle = _front(_joined(meshes) if others else meshes[0], pixels)
-    part_of = np.append(np.concatenate(found), 0)[triangle]
-    return inside, clearance(keypoints[..., 2], depth.reshape(shape), part_of.reshape(shape), schema)
+        mesh = _candidates(surfaces.astype(np.float64), faces, K[rows], pixels[rows])
+        row, pixel = np.divmod(mesh.cell, pixels.shape[1])
+        meshes.append(mesh._replace(cell=rows[row] * pixels.shape[1] + pixel))
+        part_of.append(np.full(len(mesh.face), part - 1, parts.dtype))
+    depth, number = _front(_Candidates(*(np.concatenate(arrays, -1) for arrays in zip(*meshes, strict=True))), pixels)
+    part = np.append(np.concatenate(part_of), 0)[number]
+    return inside, clearance(keypoints[..., 2], depth.reshape(shape), part.reshape(shape), schema)
 
 
 LATTICE = 64
@@ -284,9 +259,9 @@ def visible_share(
     hand = Lattice(vertices, model.closed_faces, K, size, step, is_left)
     whole = hand.covered()
     # Depths decide where something else is too, which is a small part of either.
-    before = np.zeros(whole.shape, np.float32)
+    before, farthest = np.zeros(whole.shape, np.float32), vertices[..., 2].max(1)
     for _, rows, other in _before_hand(arms, model, K, is_left, size, worn, step):
-        for row, near in zip(rows, other.front(whole[rows]), strict=True):
+        for row, near in zip(rows, other.front(whole[rows], farthest[rows]), strict=True):
             np.maximum(before[row], near, out=before[row])
     hidden, count = (hand.front(before > 0) < before).sum((1, 2)), whole.sum((1, 2))
     return np.where(count > 0, (count - hidden) / np.maximum(count, 1), 1.0)

@@ -87,8 +87,10 @@ class Lattice:
         np.add.at(steps, (batch[own], row, column), turn[own])
         return np.cumsum(steps[..., :-1], 2, dtype=np.int8) != 0
 
-    def front(self, where: np.ndarray | None = None) -> np.ndarray:
-        """(B, N, N) the inverse depth of the nearest face that counts, 0 for none; with `where`, a mask, 0 elsewhere too."""
+    def front(self, where: np.ndarray | None = None, farthest: np.ndarray | None = None) -> np.ndarray:
+        """(B, N, N) the inverse depth of the nearest face that counts, 0 for none; with `where`, a mask, 0 elsewhere too, and with
+        `farthest` (B,) [m] without faces that lie wholly beyond.
+        """
         count, batch = self._count, self._x.shape[1]
         # Left, top, right and bottom of what matters of each image.
         limits = np.tile(np.array([[0], [0], [count - 1], [count - 1]], np.float32), batch)
@@ -101,6 +103,8 @@ class Lattice:
         left, top, right, bottom = limits
         beside = (self._x < left) | ((self._x > right).view(np.uint8) << 1)
         beside |= ((self._y < top).view(np.uint8) << 2) | ((self._y > bottom).view(np.uint8) << 3)
+        if farthest is not None:
+            beside |= (self._nearness < (1 / farthest).astype(np.float32)).view(np.uint8) << 4
         a, b, c = (np.take(beside, column, 0) for column in self._faces.T)
         face, sample = np.divmod(np.flatnonzero((a & b & c) == 0), batch)
         # Places of the corners in (V, B).
