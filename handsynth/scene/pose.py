@@ -41,7 +41,7 @@ class PoseStage:
         self.model, self.arm = model, make_arm(model)
         self._around = faces_around(model.faces, model.num_vertices)
         self._arm_faces = np.zeros((0, 3), np.int32) if self.arm is None else whole_faces(self.arm)
-        self._around_arm = faces_around(self._arm_faces, int(self._arm_faces.max(initial=-1)) + 1)
+        self._around_arm = faces_around(self._arm_faces, int(self._arm_faces.max(initial=-1)) + 1).astype(np.float32)
 
     def pose(self, recipes: Sequence[Recipe], image_size: int) -> CameraHands:
         """B recipes -> B hands in the camera frame. Raises UsageError when a forearm is requested that the hand cannot have."""
@@ -92,7 +92,8 @@ class PoseStage:
     def _sew(self, sums: np.ndarray, arms: np.ndarray, rows: list[int]) -> np.ndarray:
         """Adds the forearms' faces to the hands' `sums` (3, V, B) at the rim, in place -> (N, A + U, 3) normals of the arms."""
         assert self.arm is not None
-        own = normal_sums(arms, self._arm_faces, self._around_arm)
+        # Normals are only drawn: single precision about a point of each arm will do.
+        own = normal_sums((arms - arms[:, :1]).astype(np.float32), self._arm_faces, self._around_arm)
         count = len(self.arm.rim)
         place = np.ix_(np.arange(3), self.arm.rim, np.array(rows))
         own[:, :count] += sums[place]
