@@ -199,39 +199,36 @@ def pose_arms(arm: Arm, rim: np.ndarray, rotation: np.ndarray, shapes: Sequence[
     breadth, depth = (1 + (grown - 1) * girth[:, None] for grown in (breadth, depth))  # (B, K)
     cos, sin = np.cos(arm.angle), np.sin(arm.angle)
     exponent = 2 / power[:, None]
-    section = np.empty((batch, len(places), len(arm.angle), 2))
-    section[..., 0] = depth[..., None] * (-np.sign(cos) * np.abs(cos) ** exponent) - PALMAR_SHARE * (depth[..., None] - 1)
-    section[..., 1] = breadth[..., None] * (np.sign(sin) * np.abs(sin) ** exponent)
-    section *= half[:, None, None] * scale[:, None, None]
-    section += _ulna(arm.angle, places)[..., None] * np.stack([-cos, sin], -1)
+    # Coordinates apart, (B, K, N) each: long rows are quick.
+    y = depth[..., None] * (-np.sign(cos) * np.abs(cos) ** exponent) - PALMAR_SHARE * (depth[..., None] - 1)
+    z = breadth[..., None] * (np.sign(sin) * np.abs(sin) ** exponent)
+    knob = _ulna(arm.angle, places)
+    y, z = y * (half[:, :1] * scale)[..., None] - knob * cos, z * (half[:, 1:] * scale)[..., None] + knob * sin
 
     # The rim's outline lies in no plane; what it has along x goes with it.
-    fade = smooth(places / BLEND_M)[:, None, None]
-    own = arm.outline @ local  # (B, N, 3)
-    outline = (1 - fade) * own[:, None, :, 1:] + fade * section
-    along = (1 - smooth(places / BEND_M))[:, None] * own[:, None, :, 0]
+    fade = smooth(places / BLEND_M)[:, None]
+    own_x, own_y, own_z = np.moveaxis(arm.outline @ local, -1, 0)[:, :, None]  # (B, 1, N)
+    y, z = (1 - fade) * own_y + fade * y, (1 - fade) * own_z + fade * z
+    x = (1 - smooth(places / BEND_M))[:, None] * own_x
 
     # Flesh gives way on the inside of the bend, where it would swell into the crease.
     bent = np.sqrt(flexion * flexion + deviation * deviation)
-    inside = np.stack([-flexion, deviation], 1) / np.maximum(bent, 1e-9)[:, None]  # (B, 2) in y and z
-    depth_in = np.maximum(outline @ inside[:, None, :, None], 0)[..., 0]  # (B, K, N) how far towards it
+    inside_y, inside_z = (towards[:, None, None] for towards in (-flexion, deviation) / np.maximum(bent, 1e-9))
     give = GIVE * np.minimum(bent / MAX_FLEXION, 1)[:, None] * _give(places)
-    outline -= (give[..., None] * depth_in)[..., None] * inside[:, None, None]
+    less = give[..., None] * np.maximum(y * inside_y + z * inside_z, 0)  # of how far it is towards it
+    y, z = y - less * inside_y, z - less * inside_z
 
     # The axis turns from the hand's +x to the forearm's direction over BEND_M, sections also about the axis.
     bend = np.stack([np.zeros(batch), -deviation, -flexion], 1)  # (B, 3) rotation vector
     turned = rotvec_to_rotmat(bend[:, None] * bend_share(places)[:, None])  # (B, K, 3, 3)
     half_way = rotvec_to_rotmat(bend[:, None] * bend_share(places - step / 2)[:, None])
-    centre = np.cumsum(half_way[..., 0] * step[:, None], 1)  # (B, K, 3)
     roll = twist[:, None] * smooth((share - 0.05) / 0.95)
-    frame = turned @ rotvec_to_rotmat(roll[..., None] * np.array([1.0, 0.0, 0.0]))
-    rings = centre[:, :, None] + np.concatenate([along[..., None], outline], -1) @ frame.swapaxes(-1, -2)
+    frame = rotation[:, None] @ turned @ rotvec_to_rotmat(roll[..., None] * np.array([1.0, 0.0, 0.0]))
+    centre = np.cumsum(half_way[..., 0] * step[:, None], 1) @ rotation.swapaxes(-1, -2) + middle  # (B, K, 3)
+    rings = (frame @ np.stack([x, y, z], 2)).swapaxes(-1, -2) + centre[:, :, None]
     pole = centre[:, -1] + frame[:, -1, :, 0] * (POLE_M - ELBOW[-1][0])
-    inner = np.concatenate([rings.reshape(batch, -1, 3), pole[:, None]], 1)
-
-    back = rotation.swapaxes(-1, -2)
-    vertices = np.concatenate([rim, inner @ back + middle], 1)
-    return PosedArms(vertices, places, centre @ back + middle, rotation[:, None] @ frame, outline)
+    vertices = np.concatenate([rim, rings.reshape(batch, -1, 3), pole[:, None]], 1)
+    return PosedArms(vertices, places, centre, frame, np.stack([y, z], -1))
 
 
 def _give(places: np.ndarray) -> np.ndarray:
