@@ -102,7 +102,8 @@ def _front(found: _Candidates, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
     # Areas of the triangles that the point makes with each edge: barycentric coordinates on the screen.
     areas = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx])
     total = areas.sum(0)
-    inside = np.flatnonzero(np.logical_and((areas * np.sign(total)).min(0) >= 0, total != 0))
+    a, b, c = areas * np.sign(total)
+    inside = np.flatnonzero((a >= 0) & (b >= 0) & (c >= 0) & (total != 0))
     inverse_depth = (areas[:, inside] / total[inside] / found.corners[2][:, inside]).sum(0)  # 1/z is linear on the screen
     # The last one written stays: the nearest, and of two as near the first.
     order = np.lexsort((-inside, inverse_depth))

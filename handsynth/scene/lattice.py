@@ -96,9 +96,9 @@ class Lattice:
         limits = np.tile(np.array([[0], [0], [count - 1], [count - 1]], np.float32), batch)
         if where is not None:
             for axis in (0, 1):
-                holds = np.any(where, 1 + axis)  # columns, or rows, with such a point
+                holds = where.any(1 + axis)  # columns, or rows, with such a point
                 limits[axis], limits[2 + axis] = holds.argmax(1), count - 1 - holds[:, ::-1].argmax(1)
-            limits[2:, ~np.any(where, (1, 2))] = -_FAR
+            limits[2:, ~holds.any(1)] = -_FAR
         # Most faces lie wholly on one side of that.
         left, top, right, bottom = limits
         beside = (self._x < left) | ((self._x > right).view(np.uint8) << 1)
@@ -116,8 +116,8 @@ class Lattice:
             counts &= (area > 0) == self._is_left[sample]
         shown = np.flatnonzero(counts)
         x, y, corner, area, sample = x[:, shown], y[:, shown], corner[:, shown], area[shown], sample[shown]
-        left, top = (np.ceil(values.min(0)) for values in (x, y))
-        right, bottom = (np.floor(values.max(0)) for values in (x, y))
+        left, top = (np.ceil(np.minimum(np.minimum(a, b), c)) for a, b, c in (x, y))
+        right, bottom = (np.floor(np.maximum(np.maximum(a, b), c)) for a, b, c in (x, y))
         least_x, least_y, most_x, most_y = limits[:, sample]
         left, top, right, bottom = (
             np.minimum(np.maximum(a, b), c).astype(np.int32)  # of what lies outside, the last is before the first

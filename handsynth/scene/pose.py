@@ -96,9 +96,10 @@ class PoseStage:
         own = normal_sums((arms - arms[:, :1]).astype(np.float32), self._arm_faces, self._around_arm)
         count = len(self.arm.rim)
         place = np.ix_(np.arange(3), self.arm.rim, np.array(rows))
-        own[:, :count] += sums[place]
-        sums[place] = own[:, :count]
-        return unit_rows(own)
+        sums[place] += own[:, :count]
+        normals = unit_rows(own)
+        normals[:, :count] = unit_rows(sums[place])
+        return normals
 
 
 def arm_shape(recipe: Recipe) -> ArmShape:
