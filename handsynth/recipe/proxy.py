@@ -196,15 +196,26 @@ _PAIRS = _phalanx_pairs()
 
 def _gaps(chain: np.ndarray) -> np.ndarray:
     """(..., 5, 4, 3) joints and tip of each finger -> (..., P) distance between the axes of each pair of phalanges."""
-    starts, ends = (part.reshape(*chain.shape[:-3], 15, 3) for part in (chain[..., :-1, :], chain[..., 1:, :]))  # 15 phalanges
+    chain = np.moveaxis(chain, -1, 0)
+    joints = np.ascontiguousarray(chain[..., :-1]).reshape(*chain.shape[:-2], 15)
+    bones = (chain[..., 1:] - chain[..., :-1]).reshape(joints.shape)
+    squared = _dots(bones, bones)
     first, second = _PAIRS.T
-    return segment_distance(starts[..., first, :], ends[..., first, :], starts[..., second, :], ends[..., second, :])
+    starts, d1, d2 = joints[..., first], bones[..., first], bones[..., second]
+    return _distance(d1, d2, starts - joints[..., second], squared[..., first], squared[..., second])
 
 
 def segment_distance(p0: np.ndarray, p1: np.ndarray, q0: np.ndarray, q1: np.ndarray) -> np.ndarray:
-    """Least distance between segments p0-p1 and q0-q1, each (..., 3) -> (...) (Ericson, Real-Time Collision Detection, 5.1.9)."""
-    d1, d2, r = (np.ascontiguousarray(np.moveaxis(d, -1, 0)) for d in (p1 - p0, q1 - q0, p0 - q0))  # long rows are quick
-    a, e = np.maximum(_dots(d1, d1), 1e-12), np.maximum(_dots(d2, d2), 1e-12)
+    """Least distance between segments p0-p1 and q0-q1, each (..., 3) -> (...)."""
+    d1, d2, r = (np.moveaxis(d, -1, 0) for d in (p1 - p0, q1 - q0, p0 - q0))
+    return _distance(d1, d2, r, _dots(d1, d1), _dots(d2, d2))
+
+
+def _distance(d1: np.ndarray, d2: np.ndarray, r: np.ndarray, a: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """(...) least distance between segments along d1 and d2 (3, ...), `a` and `e` their squared lengths, whose starts are `r`
+    (3, ...) apart (Ericson, Real-Time Collision Detection, 5.1.9).
+    """
+    a, e = np.maximum(a, 1e-12), np.maximum(e, 1e-12)
     b, c, f = _dots(d1, d2), _dots(d1, r), _dots(d2, r)
     denominator = a * e - b * b
     parallel = denominator < 1e-9 * a * e

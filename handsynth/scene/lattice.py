@@ -96,7 +96,7 @@ class Lattice:
         limits = np.tile(np.array([[0], [0], [count - 1], [count - 1]], np.float32), batch)
         if where is not None:
             for axis in (0, 1):
-                holds = where.any(1 + axis)  # columns, or rows, with such a point
+                holds = np.asarray(where.any(1 + axis))  # columns, or rows, with such a point
                 limits[axis], limits[2 + axis] = holds.argmax(1), count - 1 - holds[:, ::-1].argmax(1)
             limits[2:, ~holds.any(1)] = -_FAR
         # Most faces lie wholly on one side of that.
