@@ -119,7 +119,12 @@ def _candidates(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: 
     points = np.ascontiguousarray(np.moveaxis(vertices, -1, 1))  # (B, 3, V): long rows are quick
     found = K @ points
     x, y, z = found[:, 0] / found[:, 2], found[:, 1] / found[:, 2], points[:, 2]
-    (left, right, column), (top, bottom, row) = (_ranks(at, faces, pixels[..., k]) for k, at in enumerate((x, y)))
+    kind = np.uint8 if count < 256 else np.int32  # of many faces, small numbers are quick
+    ranks = np.empty((*x.shape, 4), kind)
+    column, row = (_ranks(at, pixels[..., k], ranks[..., 2 * k : 2 * k + 2]) for k, at in enumerate((x, y)))
+    a, b, c = (np.take(ranks, corner, 1) for corner in faces.T)
+    left, right, top, bottom = np.moveaxis(np.minimum(np.minimum(a, b), c), -1, 0)
+    right, bottom = count - right, count - bottom
     some = np.flatnonzero((bottom > top) & (right > left))
     # A row for each of these faces and each pixel on its rows, in the order of their rows.
     image, face = np.divmod(some, len(faces))
@@ -131,33 +136,33 @@ def _candidates(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: 
     rank, pair = column.ravel()[cell], some[own]
     near = np.flatnonzero((left.ravel()[pair] <= rank) & (rank < right.ravel()[pair]))
     cell, image, face = cell[near], image[own[near]], face[own[near]]
-    return _Candidates(cell, face, np.stack([at[image, faces[face].T] for at in (x, y, z)]))
+    corners = np.take(faces, face, 0).T + image * vertices.shape[1]
+    return _Candidates(cell, face, np.stack([np.take(at, corners) for at in (x, y, z)]))
 
 
 _FAR = 1 << 14  # no image is so large [px]
 
 
-def _ranks(places: np.ndarray, faces: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(B, V) positions along an axis [px], and (B, P) pixels along it, whole numbers.
+def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Where (B, V) positions along an axis [px] are among (B, P) pixels along it, whole numbers.
 
-    Returns:
-        (B, F) how many of an image's pixels lie before all that each face spans, and (B, F) how many do not lie behind it: it
-        spans the centres of those between. And (B, P) how many lie before each pixel. What is not a number spans nothing.
+    Writes to `ranks` (B, V, 2) how many of an image's pixels lie before each position, and how many do not lie behind it, from P
+    downwards; what is not a number lies behind all. Returns (B, P) how many lie before each pixel.
     """
-    kind = np.uint8 if pixels.shape[1] < 256 else np.int32  # of many faces, small numbers are quick
     pixels = np.clip(pixels, -_FAR, _FAR).astype(np.intp)
     least, most = int(pixels.min(initial=_FAR)), int(pixels.max(initial=-_FAR))
     own = pixels - least
     before = np.zeros((len(pixels), most - least + 2), np.intp)  # [b, r]: how many lie before least + r
     np.add.at(before, (np.arange(len(pixels))[:, None], own + 1), 1)
     before = before.cumsum(1)
-    table, start = before.astype(kind).ravel(), before.shape[1] * np.arange(len(pixels))[:, None]
+    table, start = before.astype(ranks.dtype).ravel(), before.shape[1] * np.arange(len(pixels))[:, None]
     with np.errstate(invalid="ignore"):
         places = np.fmax(np.fmin(places - (0.5 + least), most - least + 1), -1)
     first, stop = np.maximum(np.ceil(places), 0).astype(np.intp), np.minimum(np.floor(places) + 1, most - least + 1).astype(np.intp)
-    low, high = table[first + start], table[stop + start]
-    (a, b, c), (d, e, f) = ([np.take(rank, column, 1) for column in faces.T] for rank in (low, high))
-    return np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(d, e), f), np.take_along_axis(before, own, 1)
+    first += start
+    stop += start
+    ranks[..., 0], ranks[..., 1] = np.take(table, first), np.take(table.max(initial=0) - table, stop)
+    return np.take_along_axis(before, own, 1)
 
 
 _MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), CLOTHING_PART), OCCLUDER_GAP_M)
