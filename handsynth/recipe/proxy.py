@@ -96,11 +96,8 @@ UPPER_ARM_M = np.array([[0.06], [0.13], [0.20], [0.27]])
 HANDS_ACROSS = 2.0
 """No image is wider than so many hands, as far as upper arms are concerned."""
 
-SEEN_POINTS = 192
-"""So many of the hand's points, the first of which are far from each other, say how much of it is seen."""
-
 FEW_POINTS = 32
-"""So many say where it is."""
+"""So many of the hand's points, the first of which are far from each other, say where it is."""
 
 NEAREST_FOREARM_M = 0.1
 """No part of an arm comes nearer to the camera than this along its axis: it must neither hold it nor reach behind it [m]."""
@@ -136,7 +133,7 @@ class ForearmProxy:
         out = np.sin(bend) / bend
         ahead = self._turned(np.cos(bend), -flexion * out, deviation * out)
         rotation, shift = T_cam_world[:, :3, :3].swapaxes(1, 2), T_cam_world[:, None, :3, 3]
-        seen, balls = points[:, :SEEN_POINTS] @ rotation + shift, (self._wrist + self._place * ahead[:, None]) @ rotation + shift
+        seen, balls = points @ rotation + shift, (self._wrist + self._place * ahead[:, None]) @ rotation + shift
         # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
         squared = (seen * seen).sum(-1)[:, None]
         t = balls @ seen.swapaxes(1, 2) / squared
