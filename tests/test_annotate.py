@@ -283,6 +283,23 @@ def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
     assert set(hands.is_left[rows]) == {True, False}
 
 
+def test_keypoints_lie_behind_hand_and_forearm_as_behind_one_mesh(stage, armed):
+    """Their clearance is that of the slow search through the faces of both, sewn together without a cap."""
+    hand, hands, rows = stage.library.hand, armed[1], in_view(armed)
+    arm = whole_faces(make_arm(hand))
+    keypoints, K, arms = hands.keypoints[rows], hands.K[rows], np.array([hands.arms[row] for row in rows])
+    xy = project(keypoints, K)
+    inside, clear = keypoint_clearance(keypoints, xy, hands.vertices[rows], hand, K, SIZE, arms=arms)
+    both, faces = (
+        np.concatenate([hands.vertices[rows], arms], 1).astype(np.float64),
+        np.concatenate([hand.faces, arm + hand.num_vertices]),
+    )
+    parts = np.append(hand.parts, np.full(len(arm), ARM_PART - 1))
+    depth, face = front_at_pixels(both, faces, K, np.floor(np.where(inside[..., None], xy, 0)))
+    np.testing.assert_array_equal(clear, clearance(keypoints[..., 2], depth, parts[face]))
+    assert (parts[face] == ARM_PART - 1)[inside].sum() > 5
+
+
 @pytest.mark.parametrize("size", [48, 64, 200, 256])
 def test_the_visible_share_is_counted_on_the_stated_lattice(stage, armed, size):
     """Every k-th pixel of every k-th row from k // 2 on, k = max(1, size // 64), by the slow test of what is in front."""

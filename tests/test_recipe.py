@@ -95,10 +95,10 @@ def test_a_recipe_is_a_pure_function_of_spec_and_index(name, toy):
     assert all(as_bytes(other.sample(i)) != forwards[i] for i in indices)
 
 
-def test_recipes_made_together_are_those_made_alone(toy):
+def test_recipes_made_together_are_those_made_alone(library):
     """Whatever company a sample has, its recipe has the same bytes."""
     for name in SHIPPED:
-        sampler = RecipeSampler(load_spec(name), toy)
+        sampler = RecipeSampler(load_spec(name), library)
         indices = list(range(0, 57280, 57280 // 71))
         assert [as_bytes(r) for r in sampler.sample_many(indices)] == [as_bytes(sampler.sample(i)) for i in indices]
 
