@@ -20,7 +20,7 @@ def _by_arms(arms: Sequence[np.ndarray | None]) -> list[tuple[np.ndarray, np.nda
     with_arm = np.array([arm is not None for arm in arms], bool)
     bare, own = np.flatnonzero(~with_arm), np.flatnonzero(with_arm)
     groups: list[tuple[np.ndarray, np.ndarray | None]] = [(bare, None)] if len(bare) else []
-    return groups + ([(own, np.array([arms[int(row)] for row in own], np.float64))] if len(own) else [])
+    return groups + ([(own, np.array([arms[int(row)] for row in own]))] if len(own) else [])
 
 
 def annotate(

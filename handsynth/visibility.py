@@ -45,7 +45,7 @@ def _alike(worn: Worn) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
             kinds.setdefault(id(faces), (faces, []))[1].append((row, surface.vertices))
     for faces, found in kinds.values():
         rows, vertices = zip(*found, strict=True)
-        yield np.array(rows), np.array(vertices, np.float64), faces
+        yield np.array(rows), np.array(vertices), faces
 
 
 def beside_hand(model: HandModel, arm: np.ndarray | None, worn: Sequence[Surface] = ()) -> tuple[np.ndarray, np.ndarray]:
