@@ -60,15 +60,16 @@ class Generator:
         with profile.stage("pose"):
             hands = self.poses.pose(batch, size)
             worn = self.scenes.dress.worn(batch, hands)
+            seen = self.scenes.in_sight(batch, hands, worn, size)
         with profile.stage("texture"):
             albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
-            arm_albedos = self.scenes.arm_albedos(batch, albedos)
+            arm_albedos = self.scenes.arm_albedos(batch, albedos, seen)
         with profile.stage("background"):
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
             skies = ambient_skies(batch, behind, ambient, library.environments)
         with profile.stage("render"):
-            views = self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn, skies)
+            views = self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn, skies, seen)
             layers = self.renderer.render_many(views, rendered)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand

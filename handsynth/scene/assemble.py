@@ -1,19 +1,36 @@
 """What stands before the camera: a batch of posed hands, their forearms, skins and clothes -> the views that a renderer draws."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.recipe.recipe import Recipe
+from handsynth.recipe.wear import SleeveChoice
 from handsynth.render.layers import Layout, Mesh, View
 from handsynth.scene.arm import POLE_M, Arm
 from handsynth.scene.arm_skin import ALONG, SHIRT_COLOURS, ArmSkin, ArmTexture
 from handsynth.scene.layouts import arm_layout, hand_layout
 from handsynth.scene.pose import CameraHands, PoseStage
+from handsynth.scene.sight import rings_in_sight
 from handsynth.scene.spheres import arm_spheres, make_spheres, sphere_centres
+from handsynth.scene.upper_arm import upper_rings
 from handsynth.scene.wear.dress import Dress, WornMesh
+
+DRAWN_RINGS = (4, 8, 12, 14, 16)
+"""Forearms that leave the image are drawn up to one of so many rings, so that there are few layouts."""
+
+
+@dataclass(frozen=True)
+class InSight:
+    """What the image can show of an arm and its sleeve: rings from the hand on; None for all of it."""
+
+    arm: int | None = None
+    sleeve: int | None = None
+
+
+ALL = InSight()
 
 
 def shirt_colour(recipe: Recipe) -> tuple[int, int, int]:
@@ -31,12 +48,38 @@ class SceneStage:
         self._hand, self._arm, self._skin = poses.model, poses.arm, skin
         self._spheres = make_spheres(self._hand)
         self.dress = Dress(self._hand, self._arm, skin)
-        self._layouts: dict[tuple[str, int | None, bool], Layout] = {}
+        self._layouts: dict[tuple[str | int | None, ...], Layout] = {}
         self._arm_texture: ArmTexture | None = None  # patterns take a third of a second, which bare hands need not wait for
 
-    def arm_albedos(self, recipes: Sequence[Recipe], albedos: np.ndarray) -> list[np.ndarray | None]:
+    def in_sight(
+        self, recipes: Sequence[Recipe], hands: CameraHands, worn: Sequence[tuple[WornMesh, ...]], image_size: int
+    ) -> list[InSight]:
+        """What images of a side [px] can show of the arms of B posed hands, and of their sleeves."""
+        found = [ALL] * len(hands.arms)
+        rows = [row for row, vertices in enumerate(hands.arms) if vertices is not None]
+        if not rows:
+            return found
+        arm, K = self._required_arm(), hands.K[rows]
+        vertices = np.array([hands.arms[row] for row in rows])
+        rim, pole = len(arm.rim), arm.num_vertices - 1
+        first = vertices[:, None, np.arange(len(arm.angle)) % rim]
+        tube = np.concatenate([first, vertices[:, rim:pole].reshape(len(rows), len(arm.places), -1, 3)], 1)
+        rings = rings_in_sight(tube, K, image_size) - 1  # the rim is none of them
+        upper = rings_in_sight(upper_rings(vertices[:, pole + 1 :]), K, image_size)
+        for row, count, beyond in zip(rows, rings.tolist(), upper.tolist(), strict=True):
+            if not beyond and count <= DRAWN_RINGS[-1]:
+                found[row] = InSight(next(drawn for drawn in DRAWN_RINGS if drawn >= count))
+        sleeved = [row for row in rows if recipes[row].worn and recipes[row].worn.sleeve]  # type: ignore[union-attr]
+        sleeves = self.dress.sleeves_in_sight([worn[row][0] for row in sleeved], hands.K[sleeved], image_size)
+        for row, count in zip(sleeved, sleeves, strict=True):
+            found[row] = replace(found[row], sleeve=count)
+        return found
+
+    def arm_albedos(
+        self, recipes: Sequence[Recipe], albedos: np.ndarray, seen: Sequence[InSight] | None = None
+    ) -> list[np.ndarray | None]:
         """(B, A, A, 4) albedos of hands -> those of their forearms, None for bare wrists. Layers that are worn are laid upon
-        both, on the hands' in place.
+        both, on the hands' in place. `seen`: of `in_sight`; what is not is not painted.
         """
         found: list[np.ndarray | None] = [None] * len(recipes)
         choices = {row: recipe.arm for row, recipe in enumerate(recipes) if recipe.arm is not None}
@@ -49,18 +92,24 @@ class SceneStage:
                 skin = self._skin
                 self._arm_texture = ArmTexture(self._required_arm(), self._hand.faces, skin.uv, skin.uv_faces, skin.size)
             rows = list(choices)
-            shown = [self._rows_shown(recipes[row]) for row in rows]
+            shown = [self._rows_shown(recipes[row], ALL if seen is None else seen[row]) for row in rows]
             for row, image in zip(rows, self._arm_texture.albedos(albedos, rows, skins, shown), strict=True):
                 found[row] = image
         self.dress.paint(recipes, albedos, found)
         return found
 
-    def _rows_shown(self, recipe: Recipe) -> int:
-        """How many rows of its forearm's texture a sleeve leaves to be seen."""
-        if recipe.worn is None or recipe.worn.sleeve is None:
+    def _rings_drawn(self, sleeve: SleeveChoice | None, seen: InSight) -> int | None:
+        """How many rings of a forearm are drawn: those that lie neither beyond the image nor in a sleeve; None for all."""
+        counts = [seen.arm, None if sleeve is None else self.dress.rings_shown(sleeve)]
+        return min((count for count in counts if count is not None), default=None)
+
+    def _rows_shown(self, recipe: Recipe, seen: InSight) -> int:
+        """How many rows of its forearm's texture are seen of what is drawn."""
+        rings = self._rings_drawn(recipe.worn.sleeve if recipe.worn else None, seen)
+        if rings is None:
             return ALONG
         arm = self._required_arm()
-        end = arm.places[self.dress.rings_shown(recipe.worn.sleeve) - 1]
+        end = arm.places[rings - 1]
         return int(np.ceil(end / (arm.length_m + POLE_M) * ALONG)) + 2
 
     def views(
@@ -72,6 +121,7 @@ class SceneStage:
         ambient: np.ndarray,
         worn: Sequence[tuple[WornMesh, ...]] = (),
         skies: Sequence[np.ndarray | None] | None = None,
+        seen: Sequence[InSight] | None = None,
     ) -> list[View]:
         """The batch as a renderer takes it: a hand, what it wears, and where there is one its forearm.
 
@@ -83,6 +133,7 @@ class SceneStage:
             ambient: (B, 3) ambient light, linear RGB.
             worn: of the dress; without it nothing is.
             skies: of scene.sky; None for plain ambient light.
+            seen: of `in_sight`; without it arms and sleeves are drawn whole.
         """
         centres = sphere_centres(self._spheres, hands.joints, hands.vertices[:, self._hand.fingertips])
         arms = self._arm_spheres(hands)
@@ -91,15 +142,19 @@ class SceneStage:
             vertices, normals, image = hands.arms[row], hands.arm_normals[row], arm_albedos[row]
             spheres, radius = centres[row], self._spheres.radius
             layered = recipe.worn is not None and (recipe.worn.varnish is not None or recipe.worn.glove is not None)
-            clothes = [thing.mesh() for thing in worn[row]] if worn else []
+            shown = ALL if seen is None else seen[row]
+            things = worn[row] if worn else ()
+            clothes = [thing.mesh() for thing in things[shown.sleeve is not None :]]
+            if shown.sleeve is not None:  # it is the first
+                clothes.insert(0, self.dress.sleeve_mesh(things[0], shown.sleeve))
             if vertices is None or normals is None or image is None:
                 hand = Mesh(self._hand_layout(False, layered), hands.vertices[row], hands.normals[row], albedos[row])
                 meshes = hand, *clothes
             else:
                 hand = Mesh(self._hand_layout(True, layered), hands.vertices[row], hands.normals[row], albedos[row])
                 sleeve = recipe.worn.sleeve if clothes and recipe.worn is not None else None
-                rings = None if sleeve is None else self.dress.rings_shown(sleeve)
-                meshes = hand, *clothes, Mesh(self._arm_layout(rings, layered), vertices, normals, image)
+                layout, end = self._arm_layout(self._rings_drawn(sleeve, shown), shown.arm is None, layered)
+                meshes = hand, *clothes, Mesh(layout, vertices[:end], normals[:end], image)
                 thicker = 0.0 if sleeve is None else sleeve.ease_m + 0.5 * sleeve.fold_m
                 spheres, radius = np.concatenate([spheres, arms[row][0]]), np.concatenate([radius, arms[row][1] + thicker])
             view = View(
@@ -127,11 +182,14 @@ class SceneStage:
         skin = self._skin
         return self._layout(("hand", with_arm, layered), lambda: hand_layout(self._hand, skin.uv, skin.uv_faces, with_arm))
 
-    def _arm_layout(self, rings: int | None, layered: bool) -> Layout:
-        """Of a forearm's first `rings`, None for all."""
-        return self._layout(("arm", rings, layered), lambda: arm_layout(self._hand, self._required_arm(), rings))
+    def _arm_layout(self, rings: int | None, with_upper: bool, layered: bool) -> tuple[Layout, int | None]:
+        """Of a forearm's first `rings`, None for all, with the upper arm or without; and how many vertices it uses, None for all."""
+        hand, arm = self._hand, self._required_arm()
+        key = ("arm", rings, with_upper, layered)
+        end = None if with_upper or rings is None else len(arm.rim) + rings * len(arm.angle)
+        return self._layout(key, lambda: arm_layout(hand, arm, rings, with_upper)), end
 
-    def _layout(self, key: tuple[str, int | None, bool], make: Callable[[], Layout]) -> Layout:
+    def _layout(self, key: tuple[str | int | None, ...], make: Callable[[], Layout]) -> Layout:
         """A layout that is made once: renderers know it by identity."""
         found = self._layouts.get(key)
         if found is None:

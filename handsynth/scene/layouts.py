@@ -43,15 +43,15 @@ def hand_layout(model: HandModel, uv: np.ndarray, uv_faces: np.ndarray, with_arm
     )
 
 
-def arm_layout(model: HandModel, arm: Arm, rings: int | None = None) -> Layout:
+def arm_layout(model: HandModel, arm: Arm, rings: int | None = None, with_upper: bool = True) -> Layout:
     """An arm, its texture arm_skin's. Of the forearm the first `rings` from the rim on, where a sleeve hides the others; the upper
-    arm is then in its colour.
+    arm is then in its colour. `with_upper`: False where the image shows no upper arm.
     """
     upper, upper_faces = texture_corners(arm, arm.length_m + POLE_M, rings is not None)
     faces, uv_faces = whole_faces(arm), np.concatenate([arm.uv_faces, upper_faces + len(arm.uv)])
     uv = np.concatenate([arm.uv, upper]) * [1, -1] + [0, 1]  # v up, as hands have it
     end = arm.num_vertices if rings is None else len(arm.rim) + rings * len(arm.angle)
-    kept = np.flatnonzero((faces < end).all(1) | (faces >= arm.num_vertices).all(1))
+    kept = np.flatnonzero((faces < end).all(1) | (faces >= arm.num_vertices).all(1) & with_upper)
     corner_vertex, corner_uv, triangles, _ = _split(faces[kept], uv, uv_faces[kept], np.zeros(len(kept), int))
     # Rows of the texture are places from the wrist on, the first lies at the rim: between rows 0 and ALONG nothing repeats.
     shirt = corner_uv[:, 1] == 1
@@ -67,9 +67,13 @@ def arm_layout(model: HandModel, arm: Arm, rings: int | None = None) -> Layout:
     )
 
 
-def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str) -> Layout:
-    """A thing that is worn where `joint` moves the flesh; like that, it is shaded by the other parts of the hand."""
-    corner_vertex, corner_uv, triangles, _ = _split(piece.faces, piece.uv, piece.uv_faces, np.zeros(len(piece.faces), int))
+def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str, end: int | None = None) -> Layout:
+    """A thing that is worn where `joint` moves the flesh; like that, it is shaded by the other parts of the hand. Of its vertices
+    the first `end`.
+    """
+    kept = slice(None) if end is None else (piece.faces < end).all(1)
+    faces, uv_faces = piece.faces[kept], piece.uv_faces[kept]
+    corner_vertex, corner_uv, triangles, _ = _split(faces, piece.uv, uv_faces, np.zeros(len(faces), int))
     return Layout(
         corner_vertex=corner_vertex.astype(np.int32),
         corner_uv=corner_uv.astype(np.float32),

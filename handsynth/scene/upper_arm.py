@@ -99,6 +99,12 @@ def pose_upper_arms(arm: Arm, posed: PosedArms, elbow: np.ndarray, thicker: np.n
     return posed.centre[:, [ring]] + inner @ frame.swapaxes(-1, -2)
 
 
+def upper_rings(vertices: np.ndarray) -> np.ndarray:
+    """(B, NUM_VERTICES, 3) upper arms -> (B, R, AROUND, 3) their rings in order, poles as rings too."""
+    batch, poles = len(vertices), np.repeat(vertices[:, -2:, None], AROUND, 2)
+    return np.concatenate([poles[:, :1], vertices[:, :-2].reshape(batch, -1, AROUND, 3), poles[:, 1:]], 1)
+
+
 def texture_corners(arm: Arm, total_m: float, sleeved: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(T, 2) u around and v along in the forearm's texture of a length, and (F, 3) rows of them for the upper arm's faces.
 

@@ -18,12 +18,13 @@ from handsynth.scene.arm import Arm, PosedArms
 from handsynth.scene.layouts import worn_layout
 from handsynth.scene.normals import faces_around, normal_sums, unit_rows
 from handsynth.scene.pose import CameraHands, arm_shape, to_label_grid
+from handsynth.scene.sight import rings_in_sight
 from handsynth.scene.spheres import ARM_JOINT
 from handsynth.scene.wear import tube
 from handsynth.scene.wear.contact import ArmContact, RingContact
 from handsynth.scene.wear.finger_ring import PHALANX, FingerRings
 from handsynth.scene.wear.glove import Gloves
-from handsynth.scene.wear.sleeve import Sleeves
+from handsynth.scene.wear.sleeve import DRAWN_RINGS, Sleeves, end_of_ring, outer_rings
 from handsynth.scene.wear.varnish import Varnish
 from handsynth.scene.wear.wrist import Bracelets, Watches
 
@@ -61,7 +62,15 @@ class _Kind:
         piece: tube.Layout = maker.layout
         self.maker, self.faces = maker, piece.faces
         self.layouts = [worn_layout(model, piece, joint, material) for joint in joints]
+        self._begun: dict[int, Layout] = {}
+        self._begin = partial(worn_layout, model, piece, joints[0], material)
         self._around = faces_around(piece.faces, maker.num_vertices).astype(np.float32)
+
+    def layout_of(self, end: int) -> Layout:
+        """Of the first `end` vertices, where the first joint moves the flesh; made once."""
+        if end not in self._begun:
+            self._begun[end] = self._begin(end)
+        return self._begun[end]
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """(B, V, 3) of as many vertices."""
@@ -109,6 +118,18 @@ class Dress:
                     self._arm_contact.below_bracelet(arm, worn.bracelet)
                 if worn.sleeve is not None:
                     self._arm_contact.below_sleeve(arm, worn.sleeve)
+
+    def sleeves_in_sight(self, sleeves: Sequence[WornMesh], K: np.ndarray, image_size: int) -> list[int | None]:
+        """How many of their outer rings hold all of B sleeves that images of a side [px] can show; None for all. K is (B, 3, 3)."""
+        if not sleeves:
+            return []
+        found = rings_in_sight(outer_rings(np.array([sleeve.vertices for sleeve in sleeves])), K, image_size)
+        return [next((drawn for drawn in DRAWN_RINGS if drawn >= count), None) for count in found.tolist()]
+
+    def sleeve_mesh(self, sleeve: WornMesh, rings: int) -> Mesh:
+        """A sleeve's first `rings` of the outer wall, and all before them."""
+        end = end_of_ring(rings)
+        return Mesh(self._sleeve.layout_of(end), sleeve.vertices[:end], sleeve.normals[:end], sleeve.paint())
 
     def rings_shown(self, sleeve: SleeveChoice) -> int:
         """How many rings of a forearm, from the rim on, a sleeve leaves to be drawn."""

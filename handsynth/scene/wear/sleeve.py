@@ -35,6 +35,9 @@ ROOM = 0.72
 WALL_ROWS = 1 / 16
 """Share of the texture that shows the inner wall, at its top."""
 
+DRAWN_RINGS = (4, 8, 12, 16, OUTER)
+"""Sleeves that leave the image are drawn up to one of so many outer rings, so that there are few layouts."""
+
 _SHARE = (np.arange(OUTER) / (OUTER - 1)) ** CROWDING
 
 
@@ -149,6 +152,17 @@ class Sleeves:
     def albedo(self, choice: SleeveChoice) -> np.ndarray:
         """(cloth.SIZE, cloth.SIZE, 4) uint8 sRGB; the cuff is at the bottom, the inner wall at the top."""
         return cloth.sleeve_albedo(choice, self._arm.length_m + POLE_M, WALL_ROWS)
+
+
+def end_of_ring(rings: int) -> int:
+    """How many of a sleeve's vertices lie before the end of so many outer rings."""
+    return (len(WALL) + 2 + rings) * AROUND
+
+
+def outer_rings(vertices: np.ndarray) -> np.ndarray:
+    """(B, V, 3) sleeves -> (B, R, AROUND, 3) the rings of their outer walls and round ends in order, the pole as one too."""
+    rings = vertices[:, end_of_ring(0) : -1].reshape(len(vertices), -1, AROUND, 3)
+    return np.concatenate([rings, np.repeat(vertices[:, -1:, None], AROUND, 2)], 1)
 
 
 HEM_EASE = {"stitched": 1.0, "ribbed": 0.06, "shirt": 0.75, "rolled": 0.5}
