@@ -32,11 +32,12 @@ BLUE, ALPHA = 2, 3
 
 MATERIALS: dict[str, tuple[str, ...]] = {
     "skin": ("SKIN",),
+    "smooth skin": ("CORNERS",),
     "layered skin": ("SKIN", "FINISHED"),
     "cloth": ("MATT",),
     "finished": ("FINISHED",),
 }
-"""What surface.frag is told of each material of a layout."""
+"""What the shaders are told of each material of a layout."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,7 +255,7 @@ class GlRenderer:
             defines["OWN"] = float(own)
         if with_whole:
             defines["WHOLE"] = 1 + with_passes * len(PASS_TARGETS)
-        program: Any = self._ctx.program(_shader("mesh.vert", defines), _shader("surface.frag", defines))
+        program: Any = self._ctx.program(*(_shader(("skin.glsl", name), defines) for name in ("mesh.vert", "surface.frag")))
         program["albedo"].value = 0
         if with_passes:
             program["triangle_part"].value = 1
@@ -343,7 +344,8 @@ def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...], mask: np
     return {name: found[name] for name in passes}
 
 
-def _shader(name: str, defines: dict[str, Any]) -> str:
-    """Text of a shader that ships with the package, with some macros defined."""
-    version, text = (resources.files("handsynth.render") / "shaders" / name).read_text(encoding="utf-8").split("\n", 1)
-    return "\n".join([version, *(f"#define {key} {value}" for key, value in defines.items()), text])
+def _shader(names: Sequence[str], defines: dict[str, Any]) -> str:
+    """Texts that ship with the package as one shader, with some macros defined."""
+    folder = resources.files("handsynth.render") / "shaders"
+    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
+    return "\n".join(["#version 330 core", *(f"#define {key} {value}" for key, value in defines.items()), *texts])

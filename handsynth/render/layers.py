@@ -31,7 +31,7 @@ class Layout:
     triangles: np.ndarray  # (F, 3) int32 corners, counter-clockwise seen from outside
     triangle_part: np.ndarray  # (F,) uint8 value in the parts pass
     cap_rim: np.ndarray  # (R,) vertices around an opening that the last R corners and R - 2 triangles close; (0,) without a cap
-    material: str = "skin"  # or "layered skin", "cloth", "finished": see `Mesh.albedo`
+    material: str = "skin"  # or "smooth skin", lit at corners; "layered skin", "cloth", "finished": see `Mesh.albedo`
 
 
 @dataclass(frozen=True, eq=False)

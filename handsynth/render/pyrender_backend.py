@@ -14,7 +14,7 @@ from handsynth.render.projection import FAR_M, NEAR_M
 GL_FROM_CV = np.array([1.0, -1.0, -1.0], np.float32)
 """OpenCV camera frame (y down, z forward) to OpenGL's (y up, z backward)."""
 
-ROUGHNESS = {"skin": 0.55, "cloth": 1.0}
+ROUGHNESS = {"skin": 0.55, "smooth skin": 0.55, "cloth": 1.0}
 """Of each material that has one."""
 
 _KNOWN = np.array([METAL, LACQUER, PLASTIC, LEATHER, CLOTH, SKIN])

@@ -64,6 +64,7 @@ def arm_layout(model: HandModel, arm: Arm, rings: int | None = None, with_upper:
         triangles=triangles.astype(np.int32),
         triangle_part=np.full(len(triangles), ARM_PART, np.uint8),
         cap_rim=np.zeros(0, np.intp),
+        material="smooth skin",
     )
 
 

@@ -1,7 +1,7 @@
-#version 330 core
 // Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
 // gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
-// shades the mesh; PASSES when passes are drawn; FINISHED for surfaces that mirror; and SKY when ambient light comes as spherical
+// shades the mesh; PASSES when passes are drawn; MATT and CORNERS for cloth and skin that are lit here; FINISHED for surfaces that
+// mirror; and SKY when ambient light comes as spherical
 // harmonics: then it differs from corner to corner, and AMBIENT, how it is passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches
 // a uniform anew for each pixel, but a flat input once a triangle: lights reach the fragment shader as inputs.
 
@@ -25,6 +25,10 @@ out vec3 normal;
 out vec2 uv;
 #ifdef MATT
 out vec3 cloth_light;  // all that arrives at cloth: what does not shine can be lit at corners, in half of the time
+#endif
+#ifdef CORNERS
+out vec3 below;        // light that skin scatters, and that it mirrors: where it has no creases, corners are close enough
+out vec3 above;
 #endif
 out vec3 view;         // unit vector to the camera
 out vec2 sky;          // ambient light that arrives here: on rough skin, and mirrored
@@ -98,6 +102,16 @@ void main() {
     cloth_light = ambient * sky.x;
     for (int k = 0; k < LIGHTS; ++k) cloth_light += light_colors[k] * (passing[k] * max(normal_light[k] * 0.92 + 0.04, 0.0));
     cloth_light *= 1.0 + 0.35 * outline * outline * outline;  // fibres catch light along the outline
+#endif
+#ifdef CORNERS
+    float facing = dot(in_normal, view), fresnel = skin_fresnel(1.0 - clamp(facing, 0.0, 1.0));
+    below = ambient * sky.x;
+    above = ambient * (fresnel * sky.y);
+    for (int k = 0; k < LIGHTS; ++k) {
+        float cosine = normal_light[k], spread = max(2.0 * facing * cosine - view_light[k], 0.0);
+        below += light_colors[k] * (passing[k] * diffuse(cosine));
+        above += light_colors[k] * (passing[k] * skin_gloss(fresnel, spread, cosine));
+    }
 #endif
 #ifdef PASSES
     depth = in_position.z;

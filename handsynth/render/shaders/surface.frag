@@ -1,6 +1,6 @@
-#version 330 core
 // Surfaces in linear light, by what gl.py defines:
 //   SKIN       wrapped diffuse whose red reaches past the terminator, and a soft highlight with Fresnel;
+//   CORNERS    the same, lit at corners;
 //   FINISHED   texels say by their alpha how they shine, from cloth to metal; with SKIN, opaque ones are bare skin;
 //   MATT       cloth, lit at corners.
 
@@ -10,6 +10,10 @@ in vec3 normal;
 in vec2 uv;
 #ifdef MATT
 in vec3 cloth_light;
+#endif
+#ifdef CORNERS
+in vec3 below;
+in vec3 above;
 #endif
 in vec3 view;
 in vec2 sky;
@@ -34,15 +38,8 @@ layout(location = 3) out vec4 surface;     // normal as (n + 1) / 2, part / 255
 layout(location = WHOLE) out float whole;  // 1; gl.py lets it through when it draws the whole of the first mesh
 #endif
 
-// Light that skin carries past the terminator, by colour: (cosine + wrap) / (1 + wrap)^2, which keeps the energy.
-const vec3 WRAP = vec3(0.28, 0.12, 0.07);
-const vec3 WRAP_SCALE = 1.0 / ((1.0 + WRAP) * (1.0 + WRAP)), WRAP_SHIFT = WRAP * WRAP_SCALE;
-const float F0 = 0.028;                    // reflectance of skin at normal incidence (index of refraction 1.4)
-
 // sRGB to linear, within 0.2 % of the standard's curve (Chapman's polynomial).
 vec3 to_linear(vec3 c) { return c * (c * (c * 0.305306011 + 0.682171111) + 0.012522878); }
-
-vec3 diffuse(float cosine) { return max(cosine * WRAP_SCALE + WRAP_SHIFT, 0.0); }
 
 #ifdef SKIN
 // Skin; with FINISHED, the share `layer` of it lies below something that shines as much as `shine`.
@@ -50,10 +47,10 @@ vec3 skin(vec3 color, float layer, float shine) {
     float unit = inversesqrt(dot(normal, normal));
     float facing = dot(normal, view) * unit;
     float grazing = 1.0 - clamp(facing, 0.0, 1.0);
-    float grazing2 = grazing * grazing;
-    float fresnel = F0 + (0.5 - 0.5 * F0) * grazing2 * grazing2 * grazing;
+    float fresnel = skin_fresnel(grazing);
 
 #ifdef FINISHED
+    float grazing2 = grazing * grazing;
     float smooth_fresnel = layer * shine * (0.04 + 0.6 * grazing2 * grazing2 * grazing);
     fresnel *= 1.0 - layer;
     vec3 light = ambient * (color * sky.x + (fresnel + smooth_fresnel) * sky.y);
@@ -62,10 +59,10 @@ vec3 skin(vec3 color, float layer, float shine) {
 #endif
     for (int k = 0; k < LIGHTS; ++k) {
         float cosine = normal_light[k] * unit;
-        // Two lobes about the mirrored view: oil on the skin and its rough relief (Phong, exponents 10 and 3, normalised).
-        float spread = max(2.0 * facing * cosine - view_light[k], 0.0), s2 = spread * spread, s4 = s2 * s2;
-        float gloss = fresnel * (2.7 * s4 * s4 + 1.05 * spread) * s2 * clamp(cosine * 4.0, 0.0, 1.0);
+        float spread = max(2.0 * facing * cosine - view_light[k], 0.0);
+        float gloss = skin_gloss(fresnel, spread, cosine);
 #ifdef FINISHED
+        float s2 = spread * spread, s4 = s2 * s2;
         float s16 = s4 * s4 * s4 * s4;
         gloss += smooth_fresnel * 16.0 * s16 * s16 * s16 * clamp(cosine * 4.0, 0.0, 1.0);
 #endif
@@ -115,7 +112,9 @@ void main() {
 #endif
 #else
     vec3 color = to_linear(textureLod(albedo, uv, 0.0).rgb);
-#ifdef SKIN
+#if defined(CORNERS)
+    vec3 light = below * color + above;
+#elif defined(SKIN)
     vec3 light = skin(color, 0.0, 0.0);
 #else
     vec3 light = cloth_light * color;
