@@ -183,7 +183,7 @@ class SceneStage:
         return self._layout(("hand", with_arm, layered), lambda: hand_layout(self._hand, skin.uv, skin.uv_faces, with_arm))
 
     def _arm_layout(self, rings: int | None, with_upper: bool, layered: bool) -> tuple[Layout, int | None]:
-        """Of a forearm's first `rings`, None for all, with the upper arm or without; and how many vertices it uses, None for all."""
+        """Of a forearm's first `rings` and maybe the upper arm; and how many vertices it uses. None for all."""
         hand, arm = self._hand, self._required_arm()
         key = ("arm", rings, with_upper, layered)
         end = None if with_upper or rings is None else len(arm.rim) + rings * len(arm.angle)

@@ -1,4 +1,4 @@
-"""How much of a tube that leads away from the hand the image can show: forearms, upper arms and sleeves are drawn and painted so far.
+"""How much of a tube that leads away from the hand the image can show: so much is drawn and painted of forearms and sleeves.
 
 What is left out lies wholly beyond the image, so that no pixel depends on it.
 """

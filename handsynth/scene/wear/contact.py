@@ -96,7 +96,10 @@ class RingContact:
 def _darken(albedo: np.ndarray, light: np.ndarray) -> None:
     """(..., 4) uint8 times shares (...) of the light, of red a little more is left; in place."""
     kept = np.rint(256 - (1 - light[..., None]) * _DARKENED).astype(np.uint16)
-    albedo[...] = albedo * kept >> 8
+    product = albedo.astype(np.uint16)
+    product *= kept
+    product >>= 8
+    albedo[...] = product
 
 
 def _turned(angle: np.ndarray) -> np.ndarray:
