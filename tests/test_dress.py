@@ -29,7 +29,7 @@ from handsynth.recipe.wear import Worn
 from handsynth.render.gl import GlRenderer
 from handsynth.render.layers import CLOTH, LACQUER, LEATHER, METAL, PLASTIC, Layers, View
 from handsynth.scene.arm import Arm
-from handsynth.scene.assemble import SceneStage
+from handsynth.scene.assemble import ALL, SceneStage
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.wear.contact import ArmContact
 from handsynth.scene.wear.dress import WornMesh
@@ -151,18 +151,48 @@ def test_no_light_comes_through_a_sleeve(dressed, stage):
         if recipe.worn.sleeve is None:
             continue
         found = dressed.layers[row]
-        whole = replace(view.meshes[-1], layout=dressed.scenes._arm_layout(None, False))
+        whole = replace(view.meshes[-1], layout=dressed.scenes._arm_layout(None, True, False)[0])
         other = stage.generator.renderer.render(replace(view, meshes=(*view.meshes[:-1], whole)), ("depth", "parts"))
         assert len(view.meshes[-1].layout.triangles) < len(whole.layout.triangles)
         assert ((other.depth > 0) != (found.depth > 0)).sum() <= 2, row
         assert (other.parts != found.parts).sum() <= 4, row
         # Nor is anything of the texture that is not painted.
         albedo = view.meshes[-1].albedo.copy()
-        albedo[dressed.scenes._rows_shown(recipe) :] = 0
+        albedo[dressed.scenes._rows_shown(recipe, ALL) :] = 0
         dark = replace(view, meshes=(*view.meshes[:-1], replace(view.meshes[-1], albedo=albedo)))
         np.testing.assert_array_equal(stage.generator.renderer.render(dark).encoded, found.encoded)
         looked_at += 1
     assert looked_at >= 12
+
+
+def test_what_lies_beyond_the_image_is_neither_drawn_nor_painted_and_no_pixel_shows_it(dressed, stage):
+    """Arms and sleeves that leave the image, as hands come nearer and move to its borders: fewer triangles, the same image."""
+    scenes, fewer, cut = dressed.scenes, 0, set()
+    albedos = np.full((len(dressed.recipes), 64, 64, 4), (200, 150, 130, 255), np.uint8)
+    for zoom, shift in ((1.0, (0, 0)), (2.0, (0, 0)), (1.0, (90, -60)), (0.5, (-50, 70))):
+        K = dressed.hands.K.copy()
+        K[:, [0, 1], [0, 1]] *= zoom
+        K[:, :2, 2] += shift
+        hands = replace(dressed.hands, K=K)
+        seen = scenes.in_sight(dressed.recipes, hands, dressed.worn, SIZE)
+        light = np.full((len(dressed.recipes), 3), 0.4)
+        painted = scenes.arm_albedos(dressed.recipes, albedos.copy(), seen)
+        whole = scenes.arm_albedos(dressed.recipes, albedos.copy())
+        views = scenes.views(dressed.recipes, hands, albedos, painted, light, dressed.worn, None, seen)
+        others = scenes.views(dressed.recipes, hands, albedos, whole, light, dressed.worn)
+        for one, other, shown in zip(views, others, seen, strict=True):
+            found, expected = (stage.generator.renderer.render(view, ("depth", "parts")) for view in (one, other))
+            assert (found.mask != expected.mask).sum() <= 2
+            assert ((found.depth > 0) != (expected.depth > 0)).sum() <= 2
+            assert (found.parts != expected.parts).sum() <= 4
+            away = np.abs(found.encoded.astype(int) - expected.encoded).max(-1)
+            assert (away > 3).sum() <= 12
+            fewer += sum(len(mesh.layout.triangles) for mesh in other.meshes) - sum(
+                len(mesh.layout.triangles) for mesh in one.meshes
+            )
+            cut |= {("arm", shown.arm), ("sleeve", shown.sleeve)}
+    assert fewer > 0
+    assert len(cut) > 6
 
 
 def test_agrees_with_pyrender_on_clothes(dressed, pyrender_renderer):

@@ -165,6 +165,20 @@ def test_no_background_shows_between_hand_and_forearm(armed):
     assert looked_at > 1000
 
 
+def test_forearms_lit_at_corners_look_as_if_each_pixel_were(armed, stage):
+    """Within a level or two almost everywhere; what a highlight is off by is not seen."""
+    for view in armed.views[:12]:
+        arm = view.meshes[-1]
+        assert arm.layout.material == "smooth skin"
+        slow = replace(view, meshes=(view.meshes[0], replace(arm, layout=replace(arm.layout, material="skin"))))
+        found, expected = (stage.generator.renderer.render(v, ("parts",)) for v in (view, slow))
+        on_arm = expected.parts == ARM_PART
+        away = np.abs(found.encoded[..., :3].astype(int) - expected.encoded[..., :3])[on_arm]
+        if len(away):
+            assert away.mean() < 1.5
+            assert np.percentile(away, 99) <= 8
+
+
 def test_shading_goes_on_over_the_seam(armed):
     """Hand and forearm have one colour here: across the rim the image changes no more than over as many pixels elsewhere."""
     at_seam, within = [], []

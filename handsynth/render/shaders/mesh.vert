@@ -1,9 +1,9 @@
 // Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
 // gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
 // shades the mesh; PASSES when passes are drawn; MATT and CORNERS for cloth and skin that are lit here; FINISHED for surfaces that
-// mirror; and SKY when ambient light comes as spherical
-// harmonics: then it differs from corner to corner, and AMBIENT, how it is passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches
-// a uniform anew for each pixel, but a flat input once a triangle: lights reach the fragment shader as inputs.
+// mirror; and SKY when ambient light comes as spherical harmonics: then it differs from corner to corner, and AMBIENT, how it is
+// passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches a uniform anew for each pixel, but a flat input once a triangle:
+// lights reach the fragment shader as inputs.
 
 uniform mat4 clip_from_camera;
 uniform vec4 spheres[SPHERES];            // centre [m, camera frame], radius [m]
@@ -27,8 +27,8 @@ out vec2 uv;
 out vec3 cloth_light;  // all that arrives at cloth: what does not shine can be lit at corners, in half of the time
 #endif
 #ifdef CORNERS
-out vec3 below;        // light that skin scatters, and that it mirrors: where it has no creases, corners are close enough
-out vec3 above;
+out vec3 scattered;        // light that skin scatters, and that it mirrors: where it has no creases, corners are close enough
+out vec3 mirrored;
 #endif
 out vec3 view;         // unit vector to the camera
 out vec2 sky;          // ambient light that arrives here: on rough skin, and mirrored
@@ -105,12 +105,12 @@ void main() {
 #endif
 #ifdef CORNERS
     float facing = dot(in_normal, view), fresnel = skin_fresnel(1.0 - clamp(facing, 0.0, 1.0));
-    below = ambient * sky.x;
-    above = ambient * (fresnel * sky.y);
+    scattered = ambient * sky.x;
+    mirrored = ambient * (fresnel * sky.y);
     for (int k = 0; k < LIGHTS; ++k) {
         float cosine = normal_light[k], spread = max(2.0 * facing * cosine - view_light[k], 0.0);
-        below += light_colors[k] * (passing[k] * diffuse(cosine));
-        above += light_colors[k] * (passing[k] * skin_gloss(fresnel, spread, cosine));
+        scattered += light_colors[k] * (passing[k] * diffuse(cosine));
+        mirrored += light_colors[k] * (passing[k] * skin_gloss(fresnel, spread, cosine));
     }
 #endif
 #ifdef PASSES

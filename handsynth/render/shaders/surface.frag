@@ -12,8 +12,8 @@ in vec2 uv;
 in vec3 cloth_light;
 #endif
 #ifdef CORNERS
-in vec3 below;
-in vec3 above;
+in vec3 scattered;
+in vec3 mirrored;
 #endif
 in vec3 view;
 in vec2 sky;
@@ -113,7 +113,7 @@ void main() {
 #else
     vec3 color = to_linear(textureLod(albedo, uv, 0.0).rgb);
 #if defined(CORNERS)
-    vec3 light = below * color + above;
+    vec3 light = scattered * color + mirrored;
 #elif defined(SKIN)
     vec3 light = skin(color, 0.0, 0.0);
 #else
