@@ -81,6 +81,7 @@ def specs() -> dict[str, tuple[DatasetSpec, str, str]]:
     validation = dataclasses.replace(heldout, name="validation", samples=SIZES["validation"], seed=3)
     return {
         "base": (base, "base", "train"),
+        "default": (load_spec("default"), "train", "train"),
         "manorender": (manorender, "train", "train"),
         "blended": (blended, "train", "train"),
         "angrender": (load_spec("angrender"), "train", "train"),

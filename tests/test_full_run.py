@@ -34,6 +34,14 @@ def test_sizes_grow_with_the_minutes_up_to_all(full_run, monkeypatch):
     assert made[-1] == full_run.sizes(10, True) == full_run.FULL | {"validation": 1000, "heldout": 1000}
 
 
+def test_every_set_of_a_size_has_a_spec(full_run):
+    """A name without one would end a run of hours before its first image."""
+    import splits
+
+    assert set(splits.SIZES) == set(splits.specs())
+    assert set(full_run.sizes(10, False)) <= set(splits.SIZES)
+
+
 def test_usage_is_stated_before_anything_is_installed(tmp_path):
     """--help, and a flag without its value, install nothing."""
     (tmp_path / "scripts").mkdir()
