@@ -11,6 +11,7 @@ from handsynth.core.hand import HandModel
 from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.sample import ARM_ANGLES
 from handsynth.recipe.recipe import Recipe
+from handsynth.scene.held.things import object_label
 from handsynth.scene.pose import CameraHands
 from handsynth.visibility import Worn, keypoint_clearance, visible_share
 
@@ -78,9 +79,10 @@ def annotate(
     labels = []
     skies = [None] * len(recipes) if skies is None else skies
     lists = (column.tolist() for column in columns.values())
-    for recipe, background, sky, *values in zip(recipes, backgrounds, skies, *lists, strict=True):
+    for row, (recipe, background, sky, *values) in enumerate(zip(recipes, backgrounds, skies, *lists, strict=True)):
         own = {"index": recipe.index, "side": recipe.side, "beta": list(recipe.beta), "recipe": recipe.to_dict()}
         own["clothing"] = recipe.worn.clothing if recipe.worn else []
+        own["object"] = object_label(model, recipe, hands.T_cam_world[row])
         own["arm"] = recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}
         own |= {} if sky is None else {"sky_used": sky.tolist()}
         labels.append(same | own | {"background": background} | dict(zip(columns, values, strict=True)))

@@ -59,7 +59,8 @@ class Generator:
         rendered = tuple(name for name in spec.passes if name in PASSES)
         with profile.stage("pose"):
             hands = self.poses.pose(batch, size)
-            worn = self.scenes.dress.worn(batch, hands)
+            pairs = zip(self.scenes.dress.worn(batch, hands), self.scenes.things.held(batch, hands), strict=True)
+            worn = [clothes + things for clothes, things in pairs]
             seen = self.scenes.in_sight(batch, hands, worn, size)
         with profile.stage("texture"):
             albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
@@ -117,7 +118,7 @@ def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> n
 def library_of(spec: DatasetSpec, assets: Path) -> Library:
     """The library that a spec names."""
     source = spec.hand, spec.textures, spec.backgrounds, assets
-    return open_library(*source, spec.exclude_no_derivatives, spec.annotations, spec.environments)
+    return open_library(*source, spec.exclude_no_derivatives, spec.annotations, spec.environments, spec.held.probability > 0)
 
 
 def _make_renderer(spec: DatasetSpec, device: int) -> Renderer:

@@ -7,9 +7,10 @@ import numpy as np
 
 from handsynth.core.conventions import (
     ARM_PART,
-    CLOTHING_PART,
     KEYPOINT_PARTS,
+    OBJECT_PART,
     OCCLUDER_GAP_M,
+    OTHER_PARTS,
     READABLE_SCHEMAS,
     SCHEMA,
     VISIBLE_TOLERANCE_M,
@@ -31,21 +32,24 @@ class Surface(Protocol):
     def faces(self) -> np.ndarray:
         """(F, 3), wound as the hand's are. One array for all of a kind: those are then looked at together."""
 
+    @property
+    def part(self) -> int:
+        """Its value in the parts pass."""
+
 
 Worn = Sequence[Sequence[Surface]]
 """What each hand of a batch wears."""
 
 
-def _alike(worn: Worn) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(N,) rows, (N, V, 3) vertices and the faces of those surfaces of a batch that share them; a row may come more than once."""
-    kinds: dict[int, tuple[np.ndarray, list[tuple[int, np.ndarray]]]] = {}
+def _alike(worn: Worn) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """(N,) rows, (N, V, 3) vertices, faces and part of those surfaces of a batch that share faces; rows may come again."""
+    kinds: dict[int, tuple[Surface, list[tuple[int, np.ndarray]]]] = {}
     for row, surfaces in enumerate(worn):
         for surface in surfaces:
-            faces = surface.faces
-            kinds.setdefault(id(faces), (faces, []))[1].append((row, surface.vertices))
-    for faces, found in kinds.values():
+            kinds.setdefault(id(surface.faces), (surface, []))[1].append((row, surface.vertices))
+    for surface, found in kinds.values():
         rows, vertices = zip(*found, strict=True)
-        yield np.array(rows), np.array(vertices), faces
+        yield np.array(rows), np.array(vertices), surface.faces, surface.part
 
 
 def beside_hand(model: HandModel, arm: np.ndarray | None, worn: Sequence[Surface] = ()) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +64,7 @@ def beside_hand(model: HandModel, arm: np.ndarray | None, worn: Sequence[Surface
         (N, 3) float32 vertices [m]; and (F, 4) int32: three of them, and the value in the parts pass.
     """
     meshes = [] if arm is None else [(arm, _faces_of_arm(model), ARM_PART)]
-    meshes += [(surface.vertices, surface.faces, CLOTHING_PART) for surface in worn]
+    meshes += [(surface.vertices, surface.faces, surface.part) for surface in worn]
     vertices, faces, start = [np.zeros((0, 3), np.float32)], [np.zeros((0, 4), np.int32)], 0
     for points, corners, part in meshes:
         vertices.append(points.astype(np.float32))
@@ -165,7 +169,7 @@ def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray) -> np.ndar
     return np.take_along_axis(before, own, 1)
 
 
-_MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), CLOTHING_PART), OCCLUDER_GAP_M)
+_MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), OBJECT_PART), OCCLUDER_GAP_M)
 """[k, p]: how far a surface of part p may lie in front of keypoint k without hiding it [m]."""
 for _keypoint, _parts in enumerate(KEYPOINT_PARTS):
     _MAY_STAND_IN_FRONT[_keypoint, _parts] = VISIBLE_TOLERANCE_M
@@ -219,7 +223,7 @@ def keypoint_clearance(
     meshes = [_candidates(vertices.reshape(len(pixels), -1, 3).astype(np.float64), faces, K, pixels)]
     part_of = [parts[meshes[0].face]]
     others = [] if arms is None else [(np.arange(len(pixels)), arms.reshape(len(pixels), -1, 3), _faces_of_arm(model), ARM_PART)]
-    others += [(rows, surfaces, faces, CLOTHING_PART) for rows, surfaces, faces in _alike(worn)]
+    others += _alike(worn)
     for rows, surfaces, faces, part in others:
         mesh = _candidates(surfaces.astype(np.float64), faces, K[rows], pixels[rows])
         row, pixel = np.divmod(mesh.cell, pixels.shape[1])
@@ -281,19 +285,19 @@ def fronts(
     is_left: np.ndarray,
     size: int,
     worn: Worn = (),
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(B, H, W) inverse depths [1/m] at every pixel of hands, forearms and clothing, each alone; 0 = nothing.
+) -> dict[int, np.ndarray]:
+    """(B, H, W) inverse depths [1/m] at every pixel of hands (key 0) and of each of OTHER_PARTS, each alone; 0 = nothing.
 
     Hands with a forearm have no cap. Arguments are those of `visible_share`.
     """
     # Of the forearm, which the hand closes, what is in front is its outside; through its open wrist, the hand shows its inside.
     faces = model.faces if arms is not None else model.closed_faces
     hand = Lattice(vertices, faces, K, size, 1).front()
-    found = {ARM_PART: np.zeros_like(hand), CLOTHING_PART: np.zeros_like(hand)}
+    found = {part: np.zeros_like(hand) for part in OTHER_PARTS}
     for part, rows, other in _before_hand(arms, model, K, is_left, size, worn, 1):
         for row, near in zip(rows, other.front(), strict=True):
             np.maximum(found[part][row], near, out=found[part][row])
-    return hand, found[ARM_PART], found[CLOTHING_PART]
+    return {0: hand} | found
 
 
 def _before_hand(
@@ -302,8 +306,8 @@ def _before_hand(
     """Forearms and what is worn, on a lattice: value in the parts pass, the hands that have it, and it."""
     if arms is not None:
         yield ARM_PART, np.arange(len(arms)), Lattice(arms, _faces_of_arm(model), K, size, step, is_left)
-    for rows, surfaces, faces in _alike(worn):
-        yield CLOTHING_PART, rows, Lattice(surfaces, faces, K[rows], size, step, is_left[rows])
+    for rows, surfaces, faces, part in _alike(worn):
+        yield part, rows, Lattice(surfaces, faces, K[rows], size, step, is_left[rows])
 
 
 def _faces_of_arm(model: HandModel) -> np.ndarray:

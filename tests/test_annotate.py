@@ -269,7 +269,8 @@ def test_hand_and_arm_are_what_stands_in_front_at_every_pixel(stage, armed):
     )
     step = 5
     pixels = np.stack(np.meshgrid(*[np.arange(0, SIZE, step)] * 2), -1).reshape(-1, 2)
-    found = [layer[:, ::step, ::step] for layer in fronts(vertices, arms, hand, K, hands.is_left[rows], SIZE)[:2]]
+    nearest = fronts(vertices, arms, hand, K, hands.is_left[rows], SIZE)
+    found = [nearest[part][:, ::step, ::step] for part in (0, ARM_PART)]
     sewn = np.concatenate([hand.faces, arm + hand.num_vertices])
     both = np.concatenate([vertices, arms], 1)
     for inverse, points, faces in ((found[0], vertices, hand.faces), (np.maximum(*found), both, sewn)):
@@ -354,6 +355,7 @@ class Board:
 
     vertices: np.ndarray
     faces: np.ndarray
+    part: int = CLOTHING_PART
 
 
 BOX_FACES = np.array(
@@ -427,7 +429,7 @@ def test_fronts_and_shares_see_what_is_worn(stage, armed, with_arm):
     worn = [boards(stage, 0.01)[row] for row in rows]
     arms = np.array([hands.arms[row] for row in rows], np.float64) if with_arm else None
     one = hands.vertices[rows].astype(np.float64), arms, hand, hands.K[rows], hands.is_left[rows], SIZE, worn
-    own, arm, clothing = fronts(*one)
+    own, arm, clothing = (fronts(*one)[part] for part in (0, ARM_PART, CLOTHING_PART))
     pixels = np.stack(np.meshgrid(*[np.arange(SIZE)] * 2), -1).reshape(-1, 2)
     for k, surfaces in enumerate(worn):
         depth = np.min([front_at_pixels(s.vertices.astype(float), s.faces, hands.K[rows[k]], pixels)[0] for s in surfaces], 0)

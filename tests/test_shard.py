@@ -249,6 +249,7 @@ def _labels() -> dict:
         "background": {"name": "n", "licence": "l", "replaced": False},
         "arm": None,
         "clothing": [],
+        "object": None,
         "recipe": {},
     }
 
@@ -268,6 +269,19 @@ def test_labels_are_checked_field_by_field():
             wrong += [{k: v for k, v in good.items() if k != key} for key in good]
         if name == "clothing":
             wrong += [3, "watch", {}, ["hat"], [None], ["watch", "watch"]]
+        if name == "object":
+            good = {
+                "kind": "ball",
+                "shape": "egg",
+                "mesh": "0" * 64,
+                "scale": 1.5,
+                "mirrored": False,
+                "T_cam_object": np.eye(4).tolist(),
+            }
+            assert decode_labels({"json": canonical_json(_labels() | {"object": good})}, "sample", INDEX)["object"] == good
+            wrong += [3, [], {}, "egg", *({k: v for k, v in good.items() if k != key} for key in good), good | {"more": 1}]
+            wrong += [good | {"scale": scale} for scale in (0, -1, "1", None, float("nan"))] + [good | {"mirrored": 1}]
+            wrong += [good | {"T_cam_object": T} for T in (None, [1], np.eye(3).tolist(), "x", [[{}]])]
         if name == "arm":
             good = {"flexion_deg": 1.5, "deviation_deg": -2, "twist_deg": 0.0, "elbow_deg": 10.0}
             assert decode_labels({"json": canonical_json(_labels() | {"arm": good})}, "sample", INDEX)["arm"] == good

@@ -277,6 +277,7 @@ def _members(src: Path, labels: FreihandLabels, image: int, trans: np.ndarray, i
         "background": {"name": f"FreiHAND {VERSIONS[version]}", "licence": LICENCE, "replaced": False},
         "arm": None,
         "clothing": None,
+        "object": None,
         "recipe": {"source": "FreiHAND v2", "original": k, "version": VERSIONS[version]},
     }
     return {

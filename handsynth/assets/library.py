@@ -11,6 +11,7 @@ from handsynth.assets.backgrounds.open import open_backgrounds
 from handsynth.assets.backgrounds.procedural.scenes import Scenes
 from handsynth.assets.backgrounds.protocol import Backgrounds
 from handsynth.assets.environments.folder import Environments, open_environments
+from handsynth.assets.objects.table import HoldingTable, holdings_path, load_table, table_identity
 from handsynth.assets.skins.painter.basis import COMPONENTS, LICENCE, embedded_skin, skin_identity, skin_path
 from handsynth.assets.skins.skin import SkinModel, layout_fits, load_skin
 from handsynth.assets.store import file_sha256
@@ -30,11 +31,13 @@ class Library:
     backgrounds: Backgrounds
     skin_source: "SkinSource"
     environments: Environments | None = None
+    holdings: HoldingTable | None = None  # what the poses hold, where hands hold anything
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of hand, poses, skin and backgrounds, and of environments where there are any."""
+        """SHA-256 of hand, poses, skin and backgrounds, and of environments and holdings where there are any."""
         more = {} if self.environments is None else {"environments": self.environments.digest}
+        more |= {} if self.holdings is None else {"holdings": self.holdings.digest}
         return more | {
             "hand": self.hand.digest,
             "poses": self.bank.digest,
@@ -97,8 +100,12 @@ def open_library(
     exclude_no_derivatives: bool = False,
     annotations: str = "auto",
     environments: str = "none",
+    holds: bool = False,
 ) -> Library:
-    """Opens what a spec names (see ASSET_NAMES of recipe.spec). Raises AssetError saying what to type."""
+    """Opens what a spec names (see ASSET_NAMES of recipe.spec), with what the poses hold where `holds`.
+
+    Raises AssetError saying what to type.
+    """
     model, bank = open_hand(hand, assets), open_poses(hand, assets)
     folder = None if backgrounds == "scenes" else Path(backgrounds)
     return Library(
@@ -107,7 +114,19 @@ def open_library(
         backgrounds=open_backgrounds(folder, annotations=annotations, exclude_no_derivatives=exclude_no_derivatives),
         skin_source=_open_skin(textures, model, assets),
         environments=None if environments == "none" else open_environments(Path(environments)),
+        holdings=_open_holdings(model, bank) if holds else None,
     )
+
+
+def _open_holdings(hand: HandModel, bank: PoseBank) -> HoldingTable:
+    """What each pose of the bank holds. Raises AssetError where it was not searched for this hand and bank."""
+    path = holdings_path(table_identity(hand, bank))
+    if not os.path.exists(path):
+        raise AssetError(
+            f"what the poses of hand {hand.name!r} can hold has not been searched yet: type `handsynth assets holdings "
+            f"--hand {hand.name}`, once (an hour or two of one core), or set held.probability to 0"
+        )
+    return load_table(path)
 
 
 def _open_skin(name: str, hand: HandModel, assets: Path) -> SkinSource:

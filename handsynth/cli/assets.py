@@ -56,6 +56,31 @@ def assets_check(assets: AssetsOpt = None, as_json: JsonOpt = False) -> None:
         raise typer.Exit(3)
 
 
+@assets_app.command("holdings")
+def assets_holdings(
+    hand: Annotated[str, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")] = "auto",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="cores that search", min=1)] = 1,
+    assets: AssetsOpt = None,
+) -> None:
+    """Search, once, what each pose of a hand's bank can hold: specs with held.probability above 0 need it.
+
+    An hour or two of one core for 895 poses. A search that was stopped goes on where it was.
+    """
+    from tqdm import tqdm
+
+    from handsynth.assets.objects.table import load_table, make_table
+    from handsynth.core.locations import check_cache
+    from handsynth.core.named_hands import open_hand, open_poses
+
+    folder = assets_of(assets)
+    model, bank = open_hand(hand, folder), open_poses(hand, folder)
+    check_cache()
+    with tqdm(total=len(bank.theta), unit="pose") as bar:
+        path = make_table(model, bank, jobs, lambda done: bar.update(done - bar.n))
+    table = load_table(path)
+    echo(f"wrote {path}: {len(table.poses)} of {len(bank.theta)} poses hold something, {len(table.pose)} placements")
+
+
 @assets_app.command("prepare")
 def assets_prepare(
     mano: Annotated[Path | None, typer.Option("--mano", help="mano_v1_2.zip, its folder, or MANO_RIGHT.pkl")] = None,

@@ -76,6 +76,12 @@ ARM_PART = 17
 CLOTHING_PART = 18
 """The value in the parts pass of whatever is worn and has a surface of its own: sleeve, watch, bracelet, rings."""
 
+OBJECT_PART = 19
+"""The value in the parts pass of what the hand holds."""
+
+OTHER_PARTS = (ARM_PART, CLOTHING_PART, OBJECT_PART)
+"""Values in the parts pass of what stands beside the hand."""
+
 CLOTHING = ("bracelet", "glove", "rings", "sleeve", "varnish", "watch")
 """What may be worn, by its name in specs, recipes and labels."""
 

@@ -54,6 +54,10 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
         "null, or the arm's flexion_deg (positive towards the palm), deviation_deg (towards the thumb), twist_deg and elbow_deg",
     ),
     "clothing": (None, "names of what is worn, in the order of CLOTHING; null in photos"),
+    "object": (
+        None,
+        "null, or what the hand holds: kind, shape, mesh (SHA-256), scale, mirrored, T_cam_object (4x4, of the scaled mesh)",
+    ),
     "recipe": (None, "every decision behind the sample"),
 }
 """Keys of a sample's JSON: shape of the numbers (None: not an array) and meaning."""
@@ -64,6 +68,7 @@ ADDED: dict[str, str] = {
     "visible_share": "handsynth/3",
     "arm": "handsynth/3",
     "clothing": "handsynth/3",
+    "object": "handsynth/3",
     "sky_used": "handsynth/3",
 }
 """Fields that came after the first schema: labels of an older one may lack them."""
@@ -82,7 +87,7 @@ _FIRST_SHAPES = 10
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
-    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves the surface most, 17 = arm, 18 = clothing",
+    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves most, 17 = arm, 18 = clothing, 19 = object",
     "normal": "8-bit RGB PNG, unit normal n of the camera frame as (n + 1) / 2, 0 = background",
     "uv": "16-bit RGB PNG, R = u, G = v (up) of 65535, B = 65535 on the hand and 0 elsewhere",
     "amodal": "8-bit PNG, 255 where a pixel's centre is on the hand, whether it is hidden or not, else 0",
@@ -180,6 +185,8 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
         raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
     if labels.get("arm") is not None and not _is_arm(labels["arm"]):
         raise HandsynthError(f"{where}: field arm is {labels['arm']!r:.60}, expected null or {', '.join(ARM_ANGLES)}")
+    if labels.get("object") is not None and not _is_object(labels["object"]):
+        raise HandsynthError(f"{where}: field object is {labels['object']!r:.60}, expected null or {', '.join(OBJECT_KEYS)}")
     if labels.get("clothing") is not None and not _is_clothing(labels["clothing"]):
         raise HandsynthError(
             f"{where}: field clothing is {labels['clothing']!r:.60}, expected names among {', '.join(CLOTHING)}, in order"
@@ -207,6 +214,26 @@ def _is_arm(value: Any) -> bool:
     if not isinstance(value, dict) or set(value) != set(ARM_ANGLES):
         return False
     return all(type(angle) in (int, float) and abs(angle) <= 180 for angle in value.values())
+
+
+OBJECT_KEYS = ("kind", "shape", "mesh", "scale", "mirrored", "T_cam_object")
+"""What labels say of a held thing."""
+
+
+def _is_object(value: Any) -> bool:
+    """Texts, a positive size, and a rigid transform's twelve numbers."""
+    if not isinstance(value, dict) or set(value) != set(OBJECT_KEYS) or not isinstance(value["mirrored"], bool):
+        return False
+    if not all(isinstance(value[key], str) for key in ("kind", "shape", "mesh")):
+        return False
+    scale = value["scale"]
+    if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale < float("inf"):
+        return False
+    try:
+        transform = np.array(value["T_cam_object"])
+    except (TypeError, ValueError):
+        return False
+    return transform.shape == (4, 4) and transform.dtype.kind in "if" and bool(np.isfinite(transform).all())
 
 
 def _is_clothing(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.core.conventions import ARM_PART, CLOTHING, CLOTHING_PART, FINGER_JOINTS, FINGERS
+from handsynth.core.conventions import ARM_PART, CLOTHING, CLOTHING_PART, FINGER_JOINTS, FINGERS, OBJECT_PART
 from handsynth.core.index import read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
@@ -18,7 +18,7 @@ from handsynth.recipe.spec import DatasetSpec, grid_axes
 
 _PART_COLORS = np.zeros((256, 3), np.uint8)
 _PART_COLORS[1] = (200, 180, 160)
-_PART_COLORS[ARM_PART], _PART_COLORS[CLOTHING_PART] = (120, 110, 105), (40, 120, 120)
+_PART_COLORS[ARM_PART], _PART_COLORS[CLOTHING_PART], _PART_COLORS[OBJECT_PART] = (120, 110, 105), (40, 120, 120), (150, 70, 150)
 for _finger, _joints in FINGER_JOINTS.items():
     for _k, _joint in enumerate(_joints):
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
@@ -147,6 +147,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     backgrounds: set[int] = set()
     lightness: list[float] = []
     clothing: Counter[str] = Counter()
+    objects: Counter[str] = Counter()
     arms = 0
     environments: set[int] = set()
     for entry in index["shards"]:
@@ -164,6 +165,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
                 columns["visible_share"].append(labels["visible_share"])
             arms += labels.get("arm") is not None
             clothing.update(labels.get("clothing") or ())
+            objects.update([labels["object"]["kind"]] if labels.get("object") else ())
             lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
             sides[recipe.side] += 1
             poses.add(recipe.pose.bank_index)
@@ -180,6 +182,7 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
         "sides": dict(sides),
         "arms": arms,
         "clothing": {name: clothing[name] for name in CLOTHING},
+        "objects": dict(sorted(objects.items())),
         "bank_poses": len(poses),
         "backgrounds": len(backgrounds),
         "environments": len(environments),

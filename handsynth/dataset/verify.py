@@ -15,7 +15,9 @@ from handsynth.core.conventions import (
     CLOTHING_PART,
     DEPTH_UNIT_M,
     JOINT_NAMES,
+    OBJECT_PART,
     OCCLUDER_GAP_M,
+    OTHER_PARTS,
     READABLE_SCHEMAS,
     SCHEMA,
     TEXTURE_CLOTHING,
@@ -37,6 +39,7 @@ from handsynth.image.encode import chroma_of, decode_jpeg, decode_png
 from handsynth.recipe.recipe import Recipe, recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
 from handsynth.scene.arm import make_arm
+from handsynth.scene.held.things import Things, object_label
 from handsynth.scene.pose import PoseStage
 from handsynth.scene.wear.dress import Dress
 from handsynth.visibility import Surface, beside_hand, clearance, fronts, keypoint_clearance, visible_share
@@ -219,9 +222,14 @@ class _Read:
         return bool(set(self.labels.get("clothing") or ()) - set(TEXTURE_CLOTHING))
 
     @property
+    def holds(self) -> bool:
+        """Whether its labels name something that is held."""
+        return self.labels.get("object") is not None
+
+    @property
     def others(self) -> list[int]:
         """Values of the parts pass beside those of the hand."""
-        return [ARM_PART] * self.has_arm + [CLOTHING_PART] * self.has_clothing
+        return [ARM_PART] * self.has_arm + [CLOTHING_PART] * self.has_clothing + [OBJECT_PART] * self.holds
 
 
 def _check_sample(members: Members, where: str, index: dict[str, Any], number: int) -> _Read:
@@ -299,6 +307,8 @@ def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
         raise HandsynthError(f"{where}: arm is not that of the recipe")
     if labels["clothing"] != (recipe.worn.clothing if recipe.worn else []):
         raise HandsynthError(f"{where}: clothing is {labels['clothing']!r:.60}, not that of the recipe")
+    if (labels["object"] is None) != (recipe.held is None):
+        raise HandsynthError(f"{where}: object is not that of the recipe")
     share = labels["visible_share"]
     if share is None or not 0 <= share <= 1 or (share != 1 and not read.others):
         raise HandsynthError(f"{where}: visible_share is {share!r:.20}, expected {'0 to 1' if read.others else '1'}")
@@ -435,13 +445,16 @@ def _pose_others(read: _Read, poses: PoseStage, where: str) -> _Others:
     again = poses.pose([recipe], read.labels["image_size"])
     if np.abs(again.vertices[0] - read.vertices).max() > POSED_M:
         raise HandsynthError(f"{where}: the recipe does not give the vertices, so that forearm and clothing cannot be checked")
-    return _Others(again.arms[0], _dress(poses.model).worn([recipe], again)[0])
+    if read.labels["object"] != object_label(poses.model, recipe, again.T_cam_world[0]):
+        raise HandsynthError(f"{where}: object is not where the recipe has it")
+    dress, things = _around(poses.model)
+    return _Others(again.arms[0], (*dress.worn([recipe], again)[0], *things.held([recipe], again)[0]))
 
 
 @lru_cache(maxsize=2)
-def _dress(hand: HandModel) -> Dress:
-    """What hands of a model may wear."""
-    return Dress(hand, make_arm(hand))
+def _around(hand: HandModel) -> tuple[Dress, Things]:
+    """What hands of a model may wear and hold."""
+    return Dress(hand, make_arm(hand)), Things(hand)
 
 
 def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str) -> None:
@@ -462,8 +475,8 @@ def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str)
         return
     arms = None if others.arm is None else others.arm[None].astype(np.float64)
     one = vertices[None], arms, hand, K[None], np.array([labels["side"] == "left"]), size, [others.worn]
-    (own,), (arm,), (clothing,) = fronts(*one)
-    before = np.maximum(arm, clothing)
+    nearest = {part: layer[0] for part, layer in fronts(*one).items()}
+    own, before = nearest[0], np.maximum.reduce([nearest[part] for part in OTHER_PARTS])
     compare(mask, (own > 0) & (own >= before), "mask and what forearm and clothing leave of the projected vertices")
     if "amodal" in read.layers:
         compare(read.layers["amodal"] > 0, own > 0, "pass amodal and projected vertices")
@@ -472,8 +485,9 @@ def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str)
             covered = read.layers[name].reshape(size, size, -1).any(2)
             compare(covered & ~mask, before > own, f"pass {name} beside the mask and the projected forearm and clothing")
     if "parts" in read.layers:
-        compare(read.layers["parts"] == ARM_PART, arm > np.maximum(own, clothing), "pass parts and the projected forearm")
-        compare(read.layers["parts"] == CLOTHING_PART, clothing > np.maximum(own, arm), "pass parts and the projected clothing")
+        for part, what in zip(OTHER_PARTS, ("forearm", "clothing", "object"), strict=True):
+            others_nearest = np.maximum.reduce([layer for other, layer in nearest.items() if other != part])
+            compare(read.layers["parts"] == part, nearest[part] > others_nearest, f"pass parts and the projected {what}")
     if "depth" in read.layers:
         both = (read.layers["depth"] > 0) & ~mask & (before > own)
         error = np.abs(read.layers["depth"][both] * DEPTH_UNIT_M - 1 / before[both])

@@ -182,6 +182,15 @@ class ForearmProxy:
         return (self._root @ np.stack([x, y, z], -1)[..., None])[..., 0]
 
 
+def seen_past(points: np.ndarray, surface: np.ndarray, reach_m: float) -> float:
+    """Share of `points` (N, 3) [m, camera frame] seen past a thing whose `surface` is (M, 3) points `reach_m` apart."""
+    # A point is hidden when one of the surface's lies before it and near its ray.
+    squared = (points * points).sum(1)
+    t = surface @ points.T / squared
+    beside = (surface * surface).sum(1)[:, None] - t * t * squared
+    return 1 - float(((beside < (0.75 * reach_m) ** 2) & (t < 0.97)).any(0).mean())
+
+
 def _phalanx_pairs() -> np.ndarray:
     """(P, 2) pairs of phalanges of different fingers, leaving out pairs of proximal ones, whose roots share the palm."""
     pairs = [(a, b) for a in range(15) for b in range(a + 1, 15) if a // 3 != b // 3 and not (a % 3 == 0 and b % 3 == 0)]

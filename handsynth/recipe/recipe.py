@@ -6,6 +6,7 @@ from typing import Any
 from handsynth.core.conventions import FINGERS, WORN_ON_FOREARM
 from handsynth.core.errors import HandsynthError
 from handsynth.core.fields import build
+from handsynth.recipe.held import ObjectChoice, object_out_of_range
 from handsynth.recipe.wear import Worn, out_of_range
 
 Vector = tuple[float, float, float]
@@ -156,6 +157,7 @@ class Recipe:
     worn: Worn | None = None
     environment: EnvironmentChoice | None = None
     motion: MotionChoice | None = None
+    held: ObjectChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
@@ -166,10 +168,12 @@ class Recipe:
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
         if not self.ambient.order:
             values["ambient"] = {key: value for key, value in vars(self.ambient).items() if key != "order"}
-        del values["arm"], values["worn"], values["environment"], values["motion"]
+        for name in ("arm", "worn", "environment", "motion", "held"):
+            del values[name]
         values |= {"arm": vars(self.arm)} if self.arm else {}
         values |= {"motion": vars(self.motion)} if self.motion else {}
         values |= {"environment": vars(self.environment)} if self.environment else {}
+        values |= {"held": vars(self.held)} if self.held else {}
         return values | ({"worn": self.worn.to_dict()} if self.worn else {})
 
 
@@ -227,6 +231,8 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
         for name in WORN_ON_FOREARM:
             if getattr(worn, name) is not None and recipe.arm is None:
                 raise HandsynthError(f"{where}: worn.{name} of the recipe takes a forearm, and the recipe has none")
+    if recipe.held:
+        sane |= {f"held.{key}": False for key in object_out_of_range(recipe.held)}
     numbers = {"theta": recipe.theta, "beta": recipe.beta, "alpha": recipe.alpha, "trans": recipe.trans, "camera": camera.target}
     numbers |= {"sensor.gains": sensor.gains, "ambient": recipe.ambient.color + recipe.ambient.up_cam}
     numbers |= {f"light {k}": light.color + light.direction_cam for k, light in enumerate(recipe.lights)}

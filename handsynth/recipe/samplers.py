@@ -12,14 +12,17 @@ import numpy as np
 from handsynth.assets.environments.folder import Environments
 from handsynth.assets.environments.light_map import LUMINANCE, map_rotation
 from handsynth.assets.library import Library
+from handsynth.assets.objects.holding import SAMPLE_M
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
 from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
 from handsynth.recipe.draws import DECIMALS, rounded, rounded_few, uniform
+from handsynth.recipe.held import ObjectChoice
+from handsynth.recipe.holder import Holder
 from handsynth.recipe.interpolation import FingerBlender
-from handsynth.recipe.proxy import ForearmProxy, HandProxy
+from handsynth.recipe.proxy import NEAREST_FOREARM_M, ForearmProxy, HandProxy, seen_past
 from handsynth.recipe.recipe import (
     ARM_VARIANTS,
     BATCH,
@@ -88,6 +91,9 @@ class RecipeSampler:
         self.proxy = HandProxy(library.hand, library.bank.theta)
         self.upright = rotmat_to_rotvec(UPRIGHT)
         self.blender = FingerBlender(library, self.proxy, spec.pose) if spec.pose.interpolation_probability else None
+        self.holder = None
+        if library.holdings is not None and spec.held.probability > 0:
+            self.holder = Holder(library.hand, library.holdings, library.bank.theta)
         self.forearm = ForearmProxy(library.hand, UPRIGHT) if library.hand.rim_turns and spec.arm.probability > 0 else None
 
     def sample(self, index: int) -> Recipe:
@@ -128,7 +134,28 @@ class RecipeSampler:
             for k, blend in zip(some, blends, strict=True):
                 poses[k] = replace(poses[k], blends=blend)
         betas = [self._stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes) for index in indices]
-        return [_Hand(*values) for values in zip(indices, poses, theta, betas, strict=True)]
+        things: list[ObjectChoice | None] = [None] * len(indices)
+        for k, index in enumerate(indices):
+            if (held := self._draw_held(index, poses[k], rounded(betas[k]))) is not None:
+                poses[k], things[k] = held
+                theta[k, 1:] = library.bank.theta[poses[k].bank_index]
+        return [_Hand(*values) for values in zip(indices, poses, theta, betas, things, strict=True)]
+
+    def _draw_held(self, index: int, pose: PoseChoice, beta: tuple[float, ...]) -> tuple[PoseChoice, ObjectChoice] | None:
+        """What a hand of that shape holds, and the pose in which it does: the drawn one where the index says which, else any."""
+        if self.holder is None:
+            return None
+        rng = self._stream(index, "held")
+        if rng.random() >= self.spec.held.probability:
+            return None
+        size = len(self.library.bank.theta)
+        row = (
+            pose.bank_index
+            if self.spec.pose.order == "bank"
+            else self.holder.draw_pose(rng, min(self.spec.pose.bank_poses, size), size)
+        )
+        choice = None if row is None else self.holder.sample(rng, row, np.array(beta))
+        return None if choice is None or row is None else (PoseChoice(row, pose.draw, {}), choice)
 
     def _finish(self, hands: "Sequence[_Hand]", points: np.ndarray) -> list[Recipe]:
         """Everything else of B hands; each camera frames the hand's `points` (B, N, 3) [m, world]."""
@@ -147,9 +174,15 @@ class RecipeSampler:
             if self.forearm is not None:
                 things = self._without_hiding_sleeves(self.forearm, points, T_cam_world, arms, things)
             worn = [worn_together(every) for every in things]
-        return [self._recipe(*values) for values in zip(hands, cameras, arms, worn, strict=True)]
+        held = [
+            None if hand.held is None or self._hidden_by(hand.held, hand, seen, camera) else hand.held
+            for hand, seen, camera in zip(hands, points, cameras, strict=True)
+        ]
+        return [self._recipe(*values) for values in zip(hands, cameras, arms, worn, held, strict=True)]
 
-    def _recipe(self, hand: "_Hand", camera: CameraChoice, arm: ArmChoice | None, worn: Worn | None) -> Recipe:
+    def _recipe(
+        self, hand: "_Hand", camera: CameraChoice, arm: ArmChoice | None, worn: Worn | None, held: ObjectChoice | None
+    ) -> Recipe:
         """One sample's recipe, with what depends on nothing else."""
         spec, library, index = self.spec, self.library, hand.index
         alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
@@ -176,7 +209,19 @@ class RecipeSampler:
             worn=worn,
             environment=environment,
             motion=sample_motion(self._stream(index, "motion"), spec.motion) if spec.motion.probability > 0 else None,
+            held=held,
         )
+
+    def _hidden_by(self, held: ObjectChoice, hand: "_Hand", points: np.ndarray, camera: CameraChoice) -> bool:
+        """Whether a held thing leaves the camera too little of the hand's `points` (N, 3) [m, world]."""
+        assert self.holder is not None
+        root = self.library.hand.rest_joints[0] + self.library.hand.joint_shapedirs[0] @ hand.beta
+        surface = (self.holder.surface(held) - root) @ UPRIGHT.T + root
+        T = camera_matrices(camera)[1]
+        hand_cam, thing = (p @ T[:3, :3].T + T[:3, 3] for p in (points, surface))
+        if thing[:, 2].min() < NEAREST_FOREARM_M:
+            return True
+        return seen_past(hand_cam, thing, held.scale * SAMPLE_M) < LEAST_SEEN
 
     def _draw_arms(
         self, forearm: ForearmProxy, indices: Sequence[int], points: np.ndarray, T_cam_world: np.ndarray
@@ -223,6 +268,7 @@ class _Hand:
     pose: PoseChoice
     theta: np.ndarray  # (16, 3) [rad]
     beta: np.ndarray  # (S,)
+    held: ObjectChoice | None
 
 
 def sample_poses(

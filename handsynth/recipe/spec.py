@@ -152,6 +152,13 @@ SENSOR_EFFECTS: dict[str, tuple[str, ...]] = {
 """Keys of SensorSpec that turn an effect on -> those that matter only then."""
 
 
+@dataclass(frozen=True)
+class HeldSpec:
+    """How often a hand holds a thing. The pose is then one of the bank that can hold any, and no finger of it is swapped."""
+
+    probability: float = 0.0
+
+
 WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
 """Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
 70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
@@ -186,6 +193,7 @@ class DatasetSpec:
     arm: ArmSpec = field(default_factory=ArmSpec)
     wear: WearSpec = field(default_factory=WearSpec)
     motion: MotionSpec = field(default_factory=MotionSpec)
+    held: HeldSpec = field(default_factory=HeldSpec)
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -308,7 +316,7 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
     """The identity that follows from what an index records of its dataset, of any readable schema."""
     keys = ("schema", "assets") if index["schema"] == READABLE_SCHEMAS[0] else ("schema", "assets", "generator_version")
     spec = {key: value for key, value in index["spec"].items() if key not in ASSET_NAMES}
-    for name in ("arm", "motion"):
+    for name in ("arm", "motion", "held"):
         if not spec.get(name, {"probability": 0})["probability"]:
             spec.pop(name, None)  # what is never drawn decides nothing
     if not any(spec.get("wear", {}).values()):
@@ -420,6 +428,7 @@ def _check(spec: DatasetSpec) -> None:
     for key in ("mottling", "veins", "hair"):
         require(0 <= getattr(arm, key)[0] and getattr(arm, key)[1] <= 1, f"arm.{key}", "within 0 and 1")
     require(0 <= arm.tan_std <= 10, "arm.tan_std", "between 0 and 10")
+    require(0 <= spec.held.probability <= 1, "held.probability", "between 0 and 1")
     for key, probability in vars(spec.wear).items():
         require(0 <= probability <= 1, f"wear.{key}", "between 0 and 1")
     for key in WORN_ON_FOREARM:

@@ -11,6 +11,7 @@ from handsynth.recipe.wear import SleeveChoice
 from handsynth.render.layers import Layout, Mesh, View
 from handsynth.scene.arm import POLE_M, Arm
 from handsynth.scene.arm_skin import ALONG, SHIRT_COLOURS, ArmSkin, ArmTexture
+from handsynth.scene.held.things import Things
 from handsynth.scene.layouts import arm_layout, hand_layout
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.sight import rings_in_sight
@@ -47,6 +48,7 @@ class SceneStage:
         """`skin` as hands are drawn with it: of the size of their albedos."""
         self._hand, self._arm, self._skin = poses.model, poses.arm, skin
         self._spheres = make_spheres(self._hand)
+        self.things = Things(self._hand)
         self.dress = Dress(self._hand, self._arm, skin)
         self._layouts: dict[tuple[str | int | None, ...], Layout] = {}
         self._arm_texture: ArmTexture | None = None  # patterns take a third of a second, which bare hands need not wait for

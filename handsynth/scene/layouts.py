@@ -3,13 +3,13 @@
 import numpy as np
 import scipy.sparse.csgraph
 
-from handsynth.core.conventions import ARM_PART, CLOTHING_PART
+from handsynth.core.conventions import ARM_PART, CLOTHING_PART, OBJECT_PART
 from handsynth.core.hand import HandModel
 from handsynth.core.mesh import cap_fan
 from handsynth.render.layers import Layout
 from handsynth.scene.arm import POLE_M, Arm
 from handsynth.scene.arm_skin import ALONG, SHIRT_ROWS
-from handsynth.scene.spheres import ARM_JOINT, ARM_SPHERES, foreign_bits, make_spheres
+from handsynth.scene.spheres import ARM_JOINT, ARM_SPHERES, MAX_SPHERES, foreign_bits, make_spheres
 from handsynth.scene.upper_arm import texture_corners, whole_faces
 from handsynth.scene.wear import tube
 
@@ -83,6 +83,22 @@ def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str,
         triangle_part=np.full(len(triangles), CLOTHING_PART, np.uint8),
         cap_rim=np.zeros(0, np.intp),
         material=material,
+    )
+
+
+def held_layout(model: HandModel, faces: np.ndarray, uv: np.ndarray) -> Layout:
+    """A held thing, whose vertices have one (V, 2) texture coordinate each, v up; every part of the hand shades it."""
+    spheres = _sphere_parts(model, False)
+    bits = np.packbits(np.arange(MAX_SPHERES) < len(spheres), bitorder="little").view("<u4").astype(np.uint32)
+    corner_vertex, triangles, parts = _in_drawing_order(np.arange(len(uv)), faces, np.full(len(faces), OBJECT_PART))
+    return Layout(
+        corner_vertex=corner_vertex.astype(np.int32),
+        corner_uv=(uv[corner_vertex] * [1, -1] + [0, 1]).astype(np.float32),
+        foreign=np.tile(bits, (len(corner_vertex), 1)),
+        triangles=triangles.astype(np.int32),
+        triangle_part=parts.astype(np.uint8),
+        cap_rim=np.zeros(0, np.intp),
+        material="finished",
     )
 
 

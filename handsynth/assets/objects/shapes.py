@@ -1,5 +1,6 @@
 """The family of things that hands hold: their measures in metres, their materials and how far each may be scaled."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,13 @@ class Shape:
         """Its surface; the origin is the middle of its box."""
         made = self.make()
         return made.moved(-(made.vertices.min(0) + made.vertices.max(0)) / 2)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its vertices, to a micrometre, and faces."""
+        solid = self.solid
+        data = np.rint(solid.vertices * 1e6).astype("<i4").tobytes() + solid.faces.astype("<i4").tobytes()
+        return hashlib.sha256(data).hexdigest()
 
 
 def _tube(radius: float, height: float, bevel: float = 0.0015) -> Solid:
@@ -169,3 +177,6 @@ SHAPES: tuple[Shape, ...] = (
     Shape("disc", "coin", lambda: _tube(0.013, 0.0022, 0.0004), (0.8, 1.5), ("metal",)),
 )
 """Sizes of the usual things of shops and desks; a pose takes those that fit between its fingers."""
+
+SHAPE_OF_NAME = {shape.name: shape for shape in SHAPES}
+"""By the name that recipes give."""

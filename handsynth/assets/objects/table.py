@@ -1,9 +1,10 @@
 """The table of a pose bank: which poses hold which shapes, and how. Searched once for a hand and its bank, and kept."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,13 @@ from handsynth.assets.objects.holding import Placement, holdings
 from handsynth.assets.objects.shapes import SHAPES, Shape
 from handsynth.core.arrays import read_typed
 from handsynth.core.errors import AssetError
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel
+from handsynth.core.locations import cache_dir
 from handsynth.core.poses import PoseBank
+
+BLOCK = 20
+"""Poses that are searched before what was found is kept."""
 
 TABLE_VERSION = 1
 """Goes up with every change of the shapes or of the search."""
@@ -32,6 +38,14 @@ class HoldingTable:
     offset: np.ndarray  # (N, 3) [m]
     scale: np.ndarray  # (N,)
     score: np.ndarray  # (N,)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its content."""
+        found = hashlib.sha256(self.identity.encode())
+        for name in ("pose", "shape", "rotvec", "offset", "scale"):
+            found.update(np.ascontiguousarray(getattr(self, name), "<f8").tobytes())
+        return found.hexdigest()
 
     @cached_property
     def poses(self) -> np.ndarray:
@@ -51,6 +65,38 @@ def table_identity(model: HandModel, bank: PoseBank, shapes: tuple[Shape, ...] =
     """SHA-256 of what a table depends on."""
     text = f"{TABLE_VERSION} {model.digest} {bank.digest} " + " ".join(f"{s.family}/{s.name} {s.scale}" for s in shapes)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def holdings_path(identity: str) -> Path:
+    """Where the table of a user's own hand and bank is kept."""
+    return cache_dir() / f"holdings-{identity[:16]}.npz"
+
+
+def make_table(
+    model: HandModel,
+    bank: PoseBank,
+    jobs: int,
+    done: Callable[[int], None] = lambda poses: None,
+    shapes: tuple[Shape, ...] = SHAPES,
+) -> Path:
+    """Searches what is missing of a hand's table, and keeps it in the cache: a run that was stopped goes on where it was.
+
+    `done` is told after each BLOCK how many poses have been searched. Returns where the table is.
+    """
+    path = holdings_path(table_identity(model, bank, shapes))
+    parts = path.with_suffix(".parts")
+    parts.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for start in range(0, len(bank.theta), BLOCK):
+        part, rows = parts / f"{start:05d}.npz", range(start, min(start + BLOCK, len(bank.theta)))
+        if not part.exists():
+            found = joined_tables(list(search_poses(model, bank, rows, shapes, jobs)))
+            write_atomically(part, partial(save_table, table=found))
+        tables.append(load_table(part))
+        done(rows.stop)
+    write_atomically(path, partial(save_table, table=joined_tables(tables)))
+    shutil.rmtree(parts)
+    return path
 
 
 def search_poses(
@@ -75,7 +121,7 @@ def search_poses(
 
 def joined_tables(tables: Sequence[HoldingTable]) -> HoldingTable:
     """Tables of one hand and bank, in order of their poses, as one."""
-    arrays = [name for name in vars(tables[0]) if name not in ("identity", "poses")]
+    arrays = [f.name for f in fields(HoldingTable) if f.name != "identity"]
     return HoldingTable(tables[0].identity, *(np.concatenate([getattr(t, name) for t in tables]) for name in arrays))
 
 
@@ -86,7 +132,7 @@ def _of_pose(model: HandModel, theta: np.ndarray, shapes: tuple[Shape, ...], row
 
 def save_table(path: Path, table: HoldingTable) -> None:
     """Writes a plain compressed `.npz`."""
-    values = {name: np.array(value) for name, value in vars(table).items() if name != "poses"}
+    values = {f.name: np.array(getattr(table, f.name)) for f in fields(HoldingTable)}
     np.savez_compressed(path, **values)  # type: ignore[arg-type]
 
 

@@ -42,6 +42,11 @@ class WornMesh:
     faces: np.ndarray  # (F, 3) int32 of its vertices, counter-clockwise seen from outside, before mirroring
     paint: Callable[[], np.ndarray]  # makes its albedo
 
+    @property
+    def part(self) -> int:
+        """Its value in the parts pass."""
+        return int(self.layout.triangle_part[0])
+
     def mesh(self) -> Mesh:
         """As a renderer takes it."""
         return Mesh(self.layout, self.vertices, self.normals, self.paint())

@@ -1,0 +1,1 @@
+"""What the hand holds: its surface before the camera and its texture."""

@@ -1,0 +1,230 @@
+"""Held things in datasets: drawn where recipes say, the same bytes however made, labelled, checked, and refused in one sentence."""
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_verify import repack
+from tiny import handsynth, make_world
+
+from handsynth.assets.library import open_library
+from handsynth.assets.objects import table as module
+from handsynth.assets.objects.shapes import SHAPE_OF_NAME
+from handsynth.assets.objects.table import (
+    BLOCK,
+    holdings_path,
+    joined_tables,
+    load_table,
+    make_table,
+    save_table,
+    search_poses,
+    table_identity,
+)
+from handsynth.core.conventions import OBJECT_PART
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.hand import load_hand
+from handsynth.core.index import read_index
+from handsynth.core.locations import EMBEDDED_HAND, EMBEDDED_POSES
+from handsynth.core.poses import load_poses
+from handsynth.core.sample import decode_labels, decode_npy
+from handsynth.core.shard import read_shard, shard_name
+from handsynth.dataset.generate import RunConfig, generate
+from handsynth.dataset.selection import Selection
+from handsynth.dataset.verify import verify
+from handsynth.image.encode import decode_png
+from handsynth.recipe.recipe import recipe_from_dict
+from handsynth.recipe.samplers import RecipeSampler
+from handsynth.recipe.spec import HeldSpec, dataset_identity, load_spec
+
+HAND, BANK = load_hand(EMBEDDED_HAND), load_poses(EMBEDDED_POSES)
+ROWS = [BANK.names.index(name) for name in ("grasp: medium wrap 5", "grasp: tripod 2", "grasp: power sphere 5")]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """What three poses of the embedded bank hold, kept where a search of the whole bank is kept."""
+    tables = [joined_tables(list(search_poses(HAND, BANK, range(row, row + 1)))) for row in sorted(ROWS)]
+    path = holdings_path(table_identity(HAND, BANK))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_table(path, joined_tables(tables))
+    return load_table(path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("held") / "world")
+
+
+def spec_of(world, **changes):
+    spec = load_spec("default")
+    return dataclasses.replace(
+        spec, name="held", image_size=128, shard_size=4, hand="embedded", textures="embedded", backgrounds=str(world.images),
+        passes=("depth", "parts", "normal", "amodal", "scene"), held=HeldSpec(1.0), **changes,
+    )  # fmt: skip
+
+
+def library(world, holds=True):
+    return open_library("embedded", "embedded", str(world.images), world.assets, holds=holds)
+
+
+@pytest.fixture(scope="module")
+def dataset(world, table, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / "out"
+    generate(spec_of(world), out, Selection(slice_text="0:12"), RunConfig(), world.assets)
+    return out
+
+
+def samples(out):
+    index = read_index(out)
+    for number in range(len(index["shards"])):
+        for key, members in read_shard(out / shard_name(number)):
+            yield key, members, decode_labels(members, str(key), index)
+
+
+def test_what_is_held_is_labelled_drawn_and_verified(dataset, world):
+    assert not verify(dataset, world.assets, replays=3).faults
+    shown = 0
+    for _, members, labels in samples(dataset):
+        thing = labels["object"]
+        if thing is None:
+            continue
+        shape = SHAPE_OF_NAME[thing["shape"]]
+        assert (thing["kind"], thing["mesh"]) == (shape.family, shape.digest)
+        assert thing["mirrored"] == (labels["side"] == "left")
+        rotation = np.array(thing["T_cam_object"])[:3, :3]
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-5)
+        assert np.linalg.det(rotation) > 0
+        # The scaled (and for left hands mirrored) mesh, moved by the label, is the one of the pass `scene`.
+        vertices = shape.solid.vertices * thing["scale"] * [-1 if thing["mirrored"] else 1, 1, 1]
+        moved = vertices @ rotation.T + np.array(thing["T_cam_object"])[:3, 3]
+        scene, faces = (decode_npy(members[name], name) for name in ("scene.vertices.npy", "scene.faces.npy"))
+        own = scene[np.unique(faces[faces[:, 3] == OBJECT_PART][:, :3])]
+        assert np.abs(own[:, None] - moved[None]).max(-1).min(1).max() < 5e-6
+        shown += (decode_png(members["parts.png"], "parts") == OBJECT_PART).any()
+    assert shown >= 6
+
+
+def test_the_same_bytes_for_any_jobs_and_order(dataset, world, tmp_path):
+    generate(spec_of(world), tmp_path / "out", Selection(slice_text="0:12"), RunConfig(jobs=2), world.assets)
+    for path in dataset.glob("shard-*.tar"):
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_hands_hold_what_their_pose_can_and_no_finger_is_swapped(world, table):
+    sampler = RecipeSampler(spec_of(world), library(world))
+    recipes = sampler.sample_many(range(40))
+    held = [recipe for recipe in recipes if recipe.held]
+    assert len(held) >= 25
+    for recipe in held:
+        assert recipe.pose.bank_index in ROWS
+        assert not recipe.pose.fingers
+        assert not recipe.pose.blends
+        assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict())), "here", HAND.num_shapes) == recipe
+    assert len({recipe.held.shape for recipe in held}) >= 5
+
+
+def test_a_probability_of_zero_leaves_everything_as_it_was(world, table):
+    """Recipes, and the identity of what was made before things were held."""
+    spec = spec_of(world)
+    without = dataclasses.replace(spec, held=HeldSpec(0.0))
+    before = RecipeSampler(without, library(world, holds=False)).sample_many(range(12))
+    assert all(recipe.held is None and "held" not in recipe.to_dict() for recipe in before)
+    after = RecipeSampler(spec, library(world)).sample_many(range(12))
+    for one, other in zip(before, after, strict=True):
+        assert (one.alpha, one.beta, one.lights, one.background, one.sensor) == (
+            other.alpha, other.beta, other.lights, other.background, other.sensor,
+        )  # fmt: skip
+    digests = library(world, holds=False).digests
+    assert dataset_identity(without, digests) != dataset_identity(spec, library(world).digests)
+    assert "holdings" not in digests
+
+
+EDITS = {
+    "another scale": (lambda thing: thing | {"scale": 2 * thing["scale"]}, "object is not where the recipe has it"),
+    "elsewhere": (
+        lambda thing: thing | {"T_cam_object": (np.array(thing["T_cam_object"]) + 0.001 * np.eye(4, k=3)).tolist()},
+        "object is not where the recipe has it",
+    ),
+    "none": (lambda thing: None, "pass parts: 19 beside the mask"),
+    "damaged": (lambda thing: thing | {"T_cam_object": [1, 2, 3]}, "field object is"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_label_is_found(dataset, world, tmp_path, edit):
+    out = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    change, message = EDITS[edit]
+    place = next(k for k, (_, _, labels) in enumerate(samples(out)) if labels["object"] is not None)
+
+    def edited(labels, members):
+        labels["object"] = change(labels["object"])
+
+    repack(out, edited, *divmod(place, 4))
+    faults = verify(out, world.assets).faults
+    assert any(message in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", "anvil"),
+        ("scale", 40.0),
+        ("offset", [3.0, 0.0, 0.0]),
+        ("material", "gold"),
+        ("colour", [1, 2, 300]),
+        ("variant", 99),
+    ],
+)
+def test_a_hostile_recipe_is_one_sentence(world, table, key, value):
+    recipes = RecipeSampler(spec_of(world), library(world)).sample_many(range(12))
+    values = json.loads(json.dumps(next(recipe for recipe in recipes if recipe.held).to_dict()))
+    values["held"][key] = value
+    with pytest.raises(HandsynthError, match=rf"held\.{key}"):
+        recipe_from_dict(values, "here", HAND.num_shapes)
+
+
+def test_a_table_that_was_never_searched_is_asked_for(world):
+    with pytest.raises(AssetError, match="handsynth assets holdings --hand toy"):
+        open_library("toy", str(world.folder / "skin.npz"), str(world.images), world.assets, holds=True)
+
+
+def test_a_probability_beyond_one_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"held\.probability must be between 0 and 1"):
+        dataclasses.replace(load_spec("default"), held=HeldSpec(1.5))
+
+
+def test_a_search_that_was_stopped_goes_on(monkeypatch, tmp_path):
+    """What was found is kept after each block, and not searched again."""
+    monkeypatch.setenv("HANDSYNTH_CACHE", str(tmp_path))
+    bank = BANK.rows(np.array([ROWS[0]] * (BLOCK + 1)))
+    shapes = tuple(SHAPE_OF_NAME[name] for name in ("soap",))
+    told = []
+
+    def stop(done):
+        told.append(done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_table(HAND, bank, 1, stop, shapes)
+    searched = []
+    search = module.search_poses
+    monkeypatch.setattr(
+        module, "search_poses", lambda model, bank, rows, *rest: searched.append(rows) or search(model, bank, rows, *rest)
+    )
+    path = make_table(HAND, bank, 1, told.append, shapes)
+    assert searched == [range(BLOCK, BLOCK + 1)]
+    assert told == [BLOCK, BLOCK, BLOCK + 1]
+    assert load_table(path).identity == table_identity(HAND, bank, shapes)
+    assert not path.with_suffix(".parts").exists()
+
+
+def test_assets_holdings_says_what_it_found(tmp_path):
+    """The toy hand's few poses; its fingers are too rough to hold much, and that is an answer too."""
+    done = handsynth("assets", "holdings", "--hand", "toy", env=os.environ | {"HANDSYNTH_CACHE": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "poses hold something" in done.stdout
+    assert len(list(tmp_path.glob("holdings-*.npz"))) == 1
