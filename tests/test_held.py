@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from handsynth.assets.objects.table import (
 )
 from handsynth.core.conventions import OBJECT_PART
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.files import write_atomically
 from handsynth.core.hand import load_hand
 from handsynth.core.index import read_index
 from handsynth.core.locations import EMBEDDED_HAND, EMBEDDED_POSES
@@ -49,8 +51,7 @@ def table(tmp_path_factory):
     """What three poses of the embedded bank hold, kept where a search of the whole bank is kept."""
     tables = [joined_tables(list(search_poses(HAND, BANK, range(row, row + 1)))) for row in sorted(ROWS)]
     path = holdings_path(table_identity(HAND, BANK))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_table(path, joined_tables(tables))
+    write_atomically(path, partial(save_table, table=joined_tables(tables)))  # every test process makes it
     return load_table(path)
 
 
