@@ -7,12 +7,13 @@ the hand [px]), `keypoints` (21 times x, y [px] and v: 0 not labelled, 1 hidden,
 
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.files import inner_path
 
 KEYPOINTS = 21
 
@@ -85,7 +86,7 @@ def _photo(path: Path, images: dict[int, Any], row: Any, number: int) -> Photo:
         truth = None if row.get("keypoints_3d") is None else numbers(row["keypoints_3d"], (KEYPOINTS, 3), flat=True)
         K = None if image.get("K") is None else numbers(image["K"], (3, 3))
         photo = Photo(
-            row["id"], row["image_id"], path.parent / _inside(image["file_name"]), str(row["side"]),
+            row["id"], row["image_id"], path.parent / inner_path(image["file_name"]), str(row["side"]),
             np.array([x, y, x + width, y + height]), points[:, :2], points[:, 2].astype(int), truth, K,
             tuple(str(tag) for tag in row.get("tags") or ()),
         )  # fmt: skip
@@ -118,11 +119,3 @@ def _whole(value: Any) -> int:
     if type(value) is not int:
         raise ValueError(f"{value!r:.40} is no whole number")
     return value
-
-
-def _inside(name: Any) -> str:
-    """A relative path that does not lead out of the folder. Raises ValueError."""
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise ValueError(f"the file name {name!r:.60} leads out of the folder")
-    return path.as_posix()

@@ -1,4 +1,7 @@
-"""How a file is put on disk: whole or not at all, under a temporary name that tells whether its writer still lives."""
+"""How a file is put on disk: whole or not at all, under a temporary name that tells whether its writer still lives.
+
+And which names from outside stay in their folder.
+"""
 
 import contextlib
 import errno
@@ -7,13 +10,21 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from handsynth.core.errors import HandsynthError, UsageError
 
 _PREFIX = ".tmp-"
 _BOOT_ID, _PID_SPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 _numbers = itertools.count()
+
+
+def inner_path(name: str) -> str:
+    """A relative path that a foreign file gives, plain. Raises ValueError where it leads out, TypeError where it is no text."""
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise ValueError(f"the file name {name!r:.60} leads out of the folder")
+    return path.as_posix()
 
 
 def check_out_folder(path: Path) -> None:

@@ -36,7 +36,6 @@ class Holder:
     def __init__(self, model: HandModel, table: HoldingTable, bank_theta: np.ndarray) -> None:
         self._model, self._table, self._theta = model, table, bank_theta
         self._regions = PalmarRegions(model)
-        self._samples: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def sample(self, rng: np.random.Generator, row: int, beta: np.ndarray) -> ObjectChoice | None:
         """A thing in a hand of that pose of the bank and that shape; None when it can hold none.
@@ -53,7 +52,7 @@ class Holder:
             own = [n for n in numbers if SHAPES[self._table.shape[n]].family == family]
             number = int(own[rng.integers(len(own))])
             shape = SHAPES[self._table.shape[number]]
-            surface, placement = self._surface(int(self._table.shape[number])), self._table.placement(number)
+            surface, placement = surface_samples(shape.solid), self._table.placement(number)
             placed = refit(self._model, self._regions, hand, growth, root, surface, placement)
             if placed is not None:
                 return _choice(rng, shape, placed)
@@ -66,13 +65,8 @@ class Holder:
 
     def surface(self, held: ObjectChoice) -> np.ndarray:
         """(N, 3) points of a thing's surface, in the frame of its choice [m]."""
-        points, _ = self._surface(SHAPES.index(SHAPE_OF_NAME[held.shape]))
+        points, _ = surface_samples(SHAPE_OF_NAME[held.shape].solid)
         return held.scale * points @ rotvec_to_rotmat(np.array(held.rotvec)).T + held.offset
-
-    def _surface(self, shape: int) -> tuple[np.ndarray, np.ndarray]:
-        if shape not in self._samples:
-            self._samples[shape] = surface_samples(SHAPES[shape].solid)
-        return self._samples[shape]
 
     def _shaped(self, row: int, beta: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
         """Vertices of the pose in a shape [m], its size over the mean one's, and its wrist joint."""

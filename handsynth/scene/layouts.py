@@ -57,15 +57,8 @@ def arm_layout(model: HandModel, arm: Arm, rings: int | None = None, with_upper:
     shirt = corner_uv[:, 1] == 1
     shirt &= corner_vertex >= arm.num_vertices
     corner_uv[:, 1] = np.minimum(corner_uv[:, 1] + 0.5 / ALONG, 1 - np.where(shirt, 0.5, SHIRT_ROWS + 0.5) / ALONG)
-    return Layout(
-        corner_vertex=corner_vertex.astype(np.int32),
-        corner_uv=corner_uv.astype(np.float32),
-        foreign=foreign_bits(model, _sphere_parts(model, True), np.full(len(corner_vertex), ARM_JOINT)),
-        triangles=triangles.astype(np.int32),
-        triangle_part=np.full(len(triangles), ARM_PART, np.uint8),
-        cap_rim=np.zeros(0, np.intp),
-        material="smooth skin",
-    )
+    foreign = foreign_bits(model, _sphere_parts(model, True), np.full(len(corner_vertex), ARM_JOINT))
+    return _of_one_part(corner_vertex, corner_uv, triangles, foreign, ARM_PART, "smooth skin")
 
 
 def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str, end: int | None = None) -> Layout:
@@ -75,30 +68,31 @@ def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str,
     kept = slice(None) if end is None else (piece.faces < end).all(1)
     faces, uv_faces = piece.faces[kept], piece.uv_faces[kept]
     corner_vertex, corner_uv, triangles, _ = _split(faces, piece.uv, uv_faces, np.zeros(len(faces), int))
-    return Layout(
-        corner_vertex=corner_vertex.astype(np.int32),
-        corner_uv=corner_uv.astype(np.float32),
-        foreign=foreign_bits(model, _sphere_parts(model, False), np.full(len(corner_vertex), joint)),
-        triangles=triangles.astype(np.int32),
-        triangle_part=np.full(len(triangles), CLOTHING_PART, np.uint8),
-        cap_rim=np.zeros(0, np.intp),
-        material=material,
-    )
+    foreign = foreign_bits(model, _sphere_parts(model, False), np.full(len(corner_vertex), joint))
+    return _of_one_part(corner_vertex, corner_uv, triangles, foreign, CLOTHING_PART, material)
 
 
 def held_layout(model: HandModel, faces: np.ndarray, uv: np.ndarray) -> Layout:
     """A held thing, whose vertices have one (V, 2) texture coordinate each, v up; every part of the hand shades it."""
     spheres = _sphere_parts(model, False)
     bits = np.packbits(np.arange(MAX_SPHERES) < len(spheres), bitorder="little").view("<u4").astype(np.uint32)
-    corner_vertex, triangles, parts = _in_drawing_order(np.arange(len(uv)), faces, np.full(len(faces), OBJECT_PART))
+    corner_vertex, triangles, _ = _in_drawing_order(np.arange(len(uv)), faces, np.zeros(len(faces), int))
+    corner_uv, foreign = uv[corner_vertex] * [1, -1] + [0, 1], np.tile(bits, (len(corner_vertex), 1))
+    return _of_one_part(corner_vertex, corner_uv, triangles, foreign, OBJECT_PART, "finished")
+
+
+def _of_one_part(
+    corner_vertex: np.ndarray, corner_uv: np.ndarray, triangles: np.ndarray, foreign: np.ndarray, part: int, material: str
+) -> Layout:
+    """A layout without a cap, all of whose triangles have one value in the parts pass."""
     return Layout(
         corner_vertex=corner_vertex.astype(np.int32),
-        corner_uv=(uv[corner_vertex] * [1, -1] + [0, 1]).astype(np.float32),
-        foreign=np.tile(bits, (len(corner_vertex), 1)),
+        corner_uv=corner_uv.astype(np.float32),
+        foreign=foreign,
         triangles=triangles.astype(np.int32),
-        triangle_part=parts.astype(np.uint8),
+        triangle_part=np.full(len(triangles), part, np.uint8),
         cap_rim=np.zeros(0, np.intp),
-        material="finished",
+        material=material,
     )
 
 

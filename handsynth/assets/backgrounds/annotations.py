@@ -7,12 +7,13 @@ does not list, or a file without annotations, is refused rather than taken for a
 import contextlib
 import json
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from handsynth.assets.backgrounds.folder import list_digest
 from handsynth.assets.store import read_cache, write_cache
 from handsynth.core.errors import AssetError
+from handsynth.core.files import inner_path
 from handsynth.core.locations import cache_dir
 
 NO_DERIVATIVES_IDS = frozenset({3, 6})
@@ -136,10 +137,7 @@ def _with_people(value: dict[str, Any], ids: set[int]) -> tuple[set[int], str | 
 
 def _image_row(image: dict[str, Any], licences: dict[Any, dict[str, Any]]) -> Row:
     """One image of the file, people not looked for yet. Raises what damaged values raise."""
-    file_name = image["file_name"]
-    path = PurePosixPath(file_name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in file_name or "\0" in file_name:
-        raise ValueError(f"the file name {file_name!r} leads out of the folder")
+    file_name = inner_path(image["file_name"])
     if type(image["id"]) is not int:
         raise ValueError(f"the image id {image['id']!r:.40} is no whole number")
     code = image.get("license")
@@ -151,4 +149,4 @@ def _image_row(image: dict[str, Any], licences: dict[Any, dict[str, Any]]) -> Ro
     else:
         licence = " ".join(" ".join(str(row.get(key, "")) for key in ("name", "url")).split())
         no_derivatives = bool(_NO_DERIVATIVES.search(licence))
-    return Row(image["id"], path.as_posix(), licence, no_derivatives, int(image["width"]), int(image["height"]), False)
+    return Row(image["id"], file_name, licence, no_derivatives, int(image["width"]), int(image["height"]), False)

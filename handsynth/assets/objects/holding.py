@@ -6,6 +6,7 @@ palmar side at least touch it, and when they press against each other.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -140,6 +141,7 @@ class HandField(HandSurface):
         return distance, self._normals[nearest], self._regions[nearest]
 
 
+@lru_cache(maxsize=256)
 def surface_samples(solid: Solid) -> tuple[np.ndarray, np.ndarray]:
     """(N, 3) points spread over a solid's surface [m], and their normals."""
     corners = solid.vertices[solid.faces]
@@ -185,8 +187,12 @@ def search(field: HandField, shape: Shape, samples: tuple[np.ndarray, np.ndarray
     if not held[k]:
         return None
     placement = Placement(rotmat_to_rotvec(rotation[k]), offset[k], float(scale[k]), float(score[k]))
-    limit = min(MAX_DEPTH_M, THIN_SHARE * thickness * placement.scale)
-    return placement if exact_depth(field, samples[0], placement) <= limit else None
+    return placement if exact_depth(field, samples[0], placement) <= depth_limit(thickness * placement.scale) else None
+
+
+def depth_limit(thickness: np.ndarray | float) -> np.ndarray:
+    """How deep a thing of a thickness [m] may reach into the flesh, or it into the thing [m]."""
+    return np.minimum(MAX_DEPTH_M, THIN_SHARE * np.asarray(thickness))
 
 
 def exact_depth(field: HandField, points: np.ndarray, placement: Placement) -> float:
@@ -218,7 +224,7 @@ def _rate(
     pressing = np.take_along_axis(hand_normal, place[..., None], 1)  # (B, R, 3)
     resultant = np.linalg.norm((touch[..., None] * pressing).sum(1), axis=1) / np.maximum(touch.sum(1), 0.5)
     value = (touch @ WEIGHTS) * (1.15 - resultant**2)
-    limit = 1e3 * np.minimum(MAX_DEPTH_M, THIN_SHARE * thickness * scale)
+    limit = 1e3 * depth_limit(thickness * scale)
     value -= 0.35 * np.maximum(deepest - 0.45 * limit, 0) ** 2 + 0.02 * (np.maximum(-1e3 * distance, 0) ** 2).mean(1)
     touching = touch > np.exp(-((TOUCH_M / 0.003) ** 2))
     held = (
@@ -305,7 +311,7 @@ def refit(
     rotation = rotvec_to_rotmat(placement.rotvec)
     offset = root + growth * (placement.offset - model.rest_joints[0])
     scale = growth * placement.scale
-    limit = min(MAX_DEPTH_M, THIN_SHARE * float(np.ptp(samples[0], axis=0).min()) * scale)
+    limit = float(depth_limit(float(np.ptp(samples[0], axis=0).min()) * scale))
     for _ in range(REFIT_ROUNDS):
         distance, normal, region = surface.signed_distance(scale * samples[0] @ rotation.T + offset)
         deep = np.maximum(-distance - 0.6 * limit, 0)

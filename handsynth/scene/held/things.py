@@ -8,7 +8,7 @@ import numpy as np
 
 from handsynth.assets.objects.shapes import SHAPE_OF_NAME
 from handsynth.core.hand import HandModel
-from handsynth.core.mirror import mirror_points
+from handsynth.core.mirror import MIRROR, mirror_points
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.recipe.held import ObjectChoice
 from handsynth.recipe.recipe import Recipe
@@ -64,11 +64,10 @@ def object_label(model: HandModel, recipe: Recipe, T_cam_world: np.ndarray) -> d
     held = recipe.held
     if held is None:
         return None
-    R, t = world_from_object(model, recipe, held)
-    if recipe.side == "left":  # of the mirrored mesh in the mirrored world
-        R, t = mirrored_rotation(R), mirror_points(t)
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = R, t
+    T[:3, :3], T[:3, 3] = world_from_object(model, recipe, held)
+    if recipe.side == "left":  # of the mirrored mesh in the mirrored world
+        T = MIRROR @ T @ MIRROR
     shape = SHAPE_OF_NAME[held.shape]
     return {
         "kind": shape.family,
@@ -78,12 +77,6 @@ def object_label(model: HandModel, recipe: Recipe, T_cam_world: np.ndarray) -> d
         "mirrored": recipe.side == "left",
         "T_cam_object": (np.round(T_cam_world @ T, 6) + 0.0).tolist(),
     }
-
-
-def mirrored_rotation(rotation: np.ndarray) -> np.ndarray:
-    """(3, 3) the same turn as a mirror in x = 0 shows it."""
-    flip = np.diag([-1.0, 1.0, 1.0])
-    return flip @ rotation @ flip
 
 
 @lru_cache(maxsize=256)
