@@ -124,7 +124,7 @@ def _open_holdings(hand: HandModel, bank: PoseBank) -> HoldingTable:
     if not os.path.exists(path):
         raise AssetError(
             f"what the poses of hand {hand.name!r} can hold has not been searched yet: type `handsynth assets holdings "
-            f"--hand {hand.name}`, once (an hour or two of one core), or set held.probability to 0"
+            f"--hand {hand.name}`, once (an hour of one core), or set held.probability to 0"
         )
     return load_table(path)
 

@@ -64,7 +64,7 @@ def assets_holdings(
 ) -> None:
     """Search, once, what each pose of a hand's bank can hold: specs with held.probability above 0 need it.
 
-    An hour or two of one core for 895 poses. A search that was stopped goes on where it was.
+    About an hour of one core for 895 poses. A search that was stopped goes on where it was.
     """
     from tqdm import tqdm
 

@@ -131,14 +131,22 @@ class HandField(HandSurface):
         inside = ((nodes - self._points[nearest]) * self._normals[nearest]).sum(1) < 0
         self._distance = np.where(inside, -distance, distance).astype(np.float32).reshape(shape)
         self._nearest = nearest.astype(np.int32).reshape(shape)
+        self._of_nearest = self._normals.astype(np.float32), self._regions.astype(np.int8)
 
     def look_up(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(..., 3) -> distance [m] (MARGIN_M where the grid ends), normal (..., 3) and region (-1: none) of the nearest place."""
-        place = (points - self._origin) / STEP_M
-        distance = map_coordinates(self._distance, np.moveaxis(place, -1, 0), order=1, mode="constant", cval=MARGIN_M)
-        node = np.clip(np.rint(place).astype(np.int32), 0, np.array(self._nearest.shape) - 1)
-        nearest = self._nearest[tuple(np.moveaxis(node, -1, 0))]
-        return distance, self._normals[nearest], self._regions[nearest]
+        x, y, z = place = np.moveaxis((points - self._origin) / STEP_M, -1, 0)
+        distance = map_coordinates(self._distance, place, order=1, mode="constant", cval=MARGIN_M)
+        a, b, c = self._nearest.shape
+        node = (_node(x, a) * b + _node(y, b)) * c + _node(z, c)
+        nearest = self._nearest.ravel()[node]
+        normals, regions = self._of_nearest
+        return distance, normals[nearest], regions[nearest]
+
+
+def _node(place: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of the nearest nodes along one axis of a grid."""
+    return np.clip((place + 0.5).astype(np.int32), 0, count - 1)
 
 
 @lru_cache(maxsize=256)
@@ -216,11 +224,11 @@ def _rate(
     against = ((normals @ rotation.swapaxes(1, 2)) * hand_normal).sum(-1) < -0.45
     deepest = 1e3 * np.maximum(-distance.min(1), 0)  # [mm]
     closeness = np.where(against, np.exp(-((np.maximum(distance, 0) / 0.003) ** 2)), 0)
-    touch, place = np.zeros((len(scale), PALM + 1)), np.zeros((len(scale), PALM + 1), int)
+    place = np.empty((len(scale), PALM + 1), int)
     for r in range(PALM + 1):
-        there = np.where(region == r, closeness, 0)
+        there = closeness * (region == r)
         place[:, r] = there.argmax(1)
-        touch[:, r] = there.max(1)
+    touch = np.where(np.take_along_axis(region, place, 1) == np.arange(PALM + 1), np.take_along_axis(closeness, place, 1), 0)
     pressing = np.take_along_axis(hand_normal, place[..., None], 1)  # (B, R, 3)
     resultant = np.linalg.norm((touch[..., None] * pressing).sum(1), axis=1) / np.maximum(touch.sum(1), 0.5)
     value = (touch @ WEIGHTS) * (1.15 - resultant**2)
@@ -252,28 +260,24 @@ def _seeds(
         np.mean([*tips.values(), pads[PALM]], axis=0), (np.mean([pads[1], pads[2], pads[3]], axis=0) + pads[PALM]) / 2,
     ]  # fmt: skip
     centres += [pads[PALM] + d * normal for d in (0.012, 0.025, 0.04)]
-    own = np.eye(3)
     extent = np.ptp(points, axis=0)
     long = int(extent.argmax())
-    rotation, offset, scale = [], [], []
-    for _ in range(SEEDS):
-        axis = axes[rng.integers(len(axes))] + rng.normal(0, 1e-3, 3)
-        axis = axis / np.linalg.norm(axis)
-        other = np.cross(axis, rng.normal(size=3))
-        other /= np.linalg.norm(other)
-        frame = np.stack([axis, other, np.cross(axis, other)], 1)
-        mine = own[:, [long, (long + 1) % 3, (long + 2) % 3]] if rng.random() < 0.7 else own[:, np.roll([0, 1, 2], rng.integers(3))]
-        turn = frame @ mine.T
-        if np.linalg.det(turn) < 0:
-            turn = turn @ np.diag([1.0, 1.0, -1.0])
-        turn = rotvec_to_rotmat(rng.normal(0, 0.15, 3)) @ turn
-        size = float(np.exp(rng.uniform(*np.log(shape.scale))))
-        slide = np.zeros(3)
-        slide[long] = rng.uniform(-0.4, 0.4) * extent[long] * size
-        rotation.append(turn)
-        offset.append(centres[rng.integers(len(centres))] + rng.normal(0, 0.006, 3) + turn @ slide)
-        scale.append(size)
-    return np.array(rotation), np.array(offset), np.array(scale)
+    axis = _unit(np.array(axes)[rng.integers(len(axes), size=SEEDS)] + rng.normal(0, 1e-3, (SEEDS, 3)))
+    other = _unit(np.cross(axis, rng.normal(size=(SEEDS, 3))))
+    frame = np.stack([axis, other, np.cross(axis, other)], 2)
+    # The thing's longest axis lies along the frame's first more often than another.
+    first = np.where(rng.random(SEEDS) < 0.7, long, rng.integers(3, size=SEEDS))
+    turn = frame @ np.eye(3)[(first[:, None] + np.arange(3)) % 3]
+    turn = rotvec_to_rotmat(rng.normal(0, 0.15, (SEEDS, 3))) @ turn
+    smallest, largest = np.log(shape.scale)
+    scale = np.exp(rng.uniform(smallest, largest, SEEDS))
+    slide = rng.uniform(-0.4, 0.4, SEEDS) * extent[long] * scale
+    centre = np.array(centres)[rng.integers(len(centres), size=SEEDS)] + rng.normal(0, 0.006, (SEEDS, 3))
+    return turn, centre + slide[:, None] * turn[:, :, long], scale
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def holdings(model: HandModel, theta: np.ndarray, shapes: tuple[Shape, ...], seed: int) -> Iterator[tuple[int, Placement]]:

@@ -23,7 +23,7 @@ from handsynth.core.poses import PoseBank
 BLOCK = 20
 """Poses that are searched before what was found is kept."""
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2
 """Goes up with every change of the shapes or of the search."""
 
 
