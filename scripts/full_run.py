@@ -1,6 +1,6 @@
 """The body of full_run.sh: every stage in turn, each going on where it was when a run is started again.
 
-python scripts/full_run.py OUT --minutes N [--preset PRESET] [--device DEVICE] [--jobs J]
+python scripts/full_run.py OUT --minutes N [--preset PRESET] [--start RUN] [--device DEVICE] [--jobs J]
 """
 
 import argparse
@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for everything; 10 GB at full size")
     parser.add_argument("--minutes", type=float, required=True, help="of training")
     parser.add_argument("--preset", help="of the mesh net [fast at 128 px with a GPU, cpu64 without]")
+    parser.add_argument("--start", help="run, or name of shipped weights, whose weights are the first ones [ImageNet's]")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="workers that make images")
     options = parser.parse_args()
@@ -87,6 +88,7 @@ def main() -> None:
     data = [f"--data={folders[name]}" for name in FULL]
     where = ["--device", device]
     train = ["handmesh", "train", "mesh", *preset, "--minutes", minutes, *data, "--val", folders["validation"]]
+    train += ["--start", options.start] if options.start else []
     run(*train, "--out", out / "run", "--cache", cache, "--checkpoint-every", 100, "--resume", *where)
     run("handmesh", "evaluate", out / "run", "--data", folders["heldout"], "--out", out / "evaluation", *where)
     run("handmesh", "export", out / "run", out / "lite-fast.onnx")

@@ -2,13 +2,13 @@
 # Fresh machine -> installed -> training and held-out images at full size -> lite-fast trained for N minutes, evaluated, exported; its
 # IK net; both as weights in half precision with cards; CSV files, curves, sheets, and what machine and commit made them. All in OUT.
 #
-#     bash scripts/full_run.sh OUT --minutes N [--wheels DIR] [--preset PRESET] [--device DEVICE] [--jobs J]
+#     bash scripts/full_run.sh OUT --minutes N [--wheels DIR] [--preset PRESET] [--start RUN] [--device DEVICE] [--jobs J]
 #
 # The minutes are those of training; making the images and the rest come on top. Fewer images are made when the minutes are few. Killed
 # at any moment, the same command goes on. Without a network, --wheels DIR holds every package, as this makes it elsewhere:
 #     pip download -d DIR '.[train,onnx]' pip 'setuptools>=77'
 set -euo pipefail
-usage="usage: bash scripts/full_run.sh OUT --minutes N [--wheels DIR] [--preset PRESET] [--device DEVICE] [--jobs J]"
+usage="usage: bash scripts/full_run.sh OUT --minutes N [--wheels DIR] [--preset PRESET] [--start RUN] [--device DEVICE] [--jobs J]"
 wheels=""
 arguments=()
 while [ $# -gt 0 ]; do

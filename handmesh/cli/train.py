@@ -31,6 +31,9 @@ def train_mesh_command(
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="RUN", help="start from the weights of a run, or of shipped ones by name")
+    ] = None,
     bin_centres: Annotated[
         bool | None,
         typer.Option("--bin-centres/--bin-edges", help="what the bins of heatmaps stand for: their middles or lower ends"),
@@ -71,6 +74,7 @@ def train_mesh_command(
 ) -> None:
     """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m handmesh train mesh ..."""
     from handmesh.settings.mesh import load_preset, with_flags
+    from handmesh.shipped import find_run
     from handmesh.training.loop import HowRun, train_mesh
 
     flags = {
@@ -81,7 +85,8 @@ def train_mesh_command(
         "auxiliary": auxiliary, "early_side": early_side, "last_share": last_share,
     }  # fmt: skip
     spec = with_flags(load_preset(preset), flags)
-    done = train_mesh(spec, data, val, out, device, HowRun(workers, cache, checkpoint_every, resume, skip_bad, profile), hand)
+    how = HowRun(workers, cache, checkpoint_every, resume, skip_bad, profile)
+    done = train_mesh(spec, data, val, out, device, how, hand, find_run(start) if start else None)
     if done:
         typer.echo(done)
 

@@ -1,5 +1,6 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
+import hashlib
 import itertools
 import os
 import sys
@@ -27,8 +28,9 @@ from handmesh.nets.auxiliary import TaughtNet, make_auxiliary
 from handmesh.nets.fast import start_smooth
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
+from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_weights, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
+from handmesh.shipped import is_shipped
 from handmesh.training.pace import Pace
 from handmesh.training.profile import Profile
 from handmesh.training.progress import Progress, check_folder, crop_side, load_checkpoint, save_checkpoint
@@ -69,6 +71,7 @@ def train_mesh(
     device: str,
     how: HowRun,
     hand_file: Path | None = None,
+    start: Path | None = None,
 ) -> str | None:
     """Opens the datasets, finds their hand and trains, alone or as one of torchrun's ranks -> the closing line, on the first rank.
 
@@ -80,6 +83,7 @@ def train_mesh(
         device: as of `pick_device`.
         how: what changes no weight.
         hand_file: the datasets' hand (.npz), when it is not found by itself.
+        start: folder of a run whose weights are the first ones, instead of ImageNet's or random ones.
     """
     parts = [parse_part(text, how.skip_bad) for text in data]
     first = parts[0].data
@@ -88,7 +92,7 @@ def train_mesh(
         check_index(part.data.index, part.data.source, hand)
     validation = [ShardDataset(folder, hand, how.skip_bad) for folder in val]
     with open_ranks(device) as ranks:
-        training = Training(spec, parts, validation, hand, out, ranks, how)
+        training = Training(spec, parts, validation, hand, out, ranks, how, start)
         history = training.run()
         if not ranks.first:
             return None
@@ -119,9 +123,10 @@ def parse_part(text: str, skip_bad: bool = False) -> Part:
 
 
 class Training:
-    """A training under way: fills the run folder `out`.
+    """A training under way: fills the run folder `out`. The arguments are those of `train_mesh`, opened.
 
-    Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings.
+    Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings;
+    or when the weights to start from are of another net or hand.
     """
 
     def __init__(
@@ -133,11 +138,12 @@ class Training:
         out: Path,
         ranks: Ranks,
         how: HowRun,
+        start: Path | None = None,
     ) -> None:
         self.spec, self.parts, self.hand, self.out, self.ranks, self.how = spec, list(parts), hand, out, ranks, how
         if not sum(len(data) for data in validation):
             raise UsageError("the validation set is empty: --val FOLDER needs a dataset with samples")
-        self.config = run_config(spec, parts, validation, hand)
+        self.config = run_config(spec, parts, validation, hand, start)
         check_folder(out, self.config, how.resume)
 
         torch.manual_seed(spec.seed)
@@ -145,10 +151,13 @@ class Training:
         # Bits are promised on a CPU alone. Products stay without TF32: bf16 leaves those of coordinates alone.
         torch.backends.cudnn.benchmark = device.type == "cuda"
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
-        net = create_net(spec.net, keypoint_regressor(hand), pretrained=spec.pretrained, bin_centres=spec.bin_centres)
+        imagenet = spec.pretrained and start is None
+        net = create_net(spec.net, keypoint_regressor(hand), pretrained=imagenet, bin_centres=spec.bin_centres)
         start_smooth(net, hand)
+        if start:
+            load_weights(net, start / WEIGHTS, spec.net, hand)
         self.frozen: nn.Module | None = None
-        if spec.freeze_early and spec.pretrained:
+        if spec.freeze_early and (imagenet or start):
             self.frozen = net.get_submodule("pose_backbone.early").requires_grad_(False)
         self.net: HandMeshNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         head = make_auxiliary(self.net, hand.num_joints, hand.num_shapes).to(device) if spec.auxiliary else None
@@ -334,8 +343,10 @@ class Training:
             save_checkpoint(self.out / CHECKPOINT, self.kept, self.optimizer, self.progress)
 
 
-def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[ShardDataset], hand: HandModel) -> dict[str, Any]:
-    """What config.yaml says: settings, and which datasets it was trained on."""
+def run_config(
+    spec: TrainSpec, parts: Sequence[Part], validation: Sequence[ShardDataset], hand: HandModel, start: Path | None = None
+) -> dict[str, Any]:
+    """What config.yaml says: settings, on which datasets it was trained, and from which weights."""
 
     def described(data: ShardDataset) -> dict[str, Any]:
         where = data.source if is_address(data.source) else str(data.folder.absolute())
@@ -346,7 +357,16 @@ def run_config(spec: TrainSpec, parts: Sequence[Part], validation: Sequence[Shar
         "hand": {"name": hand.name, "digest": hand.digest, "licence": hand.licence},
         "datasets": [described(p.data) | {"weight": p.weight} for p in parts],
         "validation": [described(data) for data in validation],
-    }
+    } | ({"start": _weights_of(start)} if start else {})
+
+
+def _weights_of(run: Path) -> dict[str, str]:
+    """Which weights a run begins with. Raises UsageError where there are none."""
+    try:
+        digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"--start {run}: {WEIGHTS} cannot be read: {error.strerror}") from None
+    return {"run": run.name if is_shipped(run) else str(run.absolute()), "sha256": digest}
 
 
 def validation_figures(predicted: Predicted) -> dict[str, float]:

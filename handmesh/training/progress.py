@@ -98,6 +98,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
     pairs = [(key, then.get(key), value) for key, value in now["training"].items()]
     pairs.append(("first_epochs", then.get("first_epochs", 0), 0))  # of crops of another size: no longer
     pairs += [(key, before.get(key, {}).get("digest"), now[key]["digest"]) for key in ("hand", "poses") if key in now]
+    pairs.append(("start", *(c.get("start", {}).get("sha256") for c in (before, now))))
     for key in ("datasets", "validation"):
         held, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
         pairs.append((key, held, this))

@@ -62,9 +62,11 @@ EVERYTHING = dataclasses.replace(
 """All that is off by default: the last two of six steps, from the middle of the second epoch on, see larger crops."""
 
 
-def train(shards: Path, out: Path, spec: TrainSpec = SPEC, ranks: Ranks = ALONE, **how) -> list[dict[str, float]]:
+def train(
+    shards: Path, out: Path, spec: TrainSpec = SPEC, ranks: Ranks = ALONE, start: Path | None = None, **how
+) -> list[dict[str, float]]:
     data = ShardDataset(shards)
-    return Training(spec, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(**{"workers": 0, **how})).run()
+    return Training(spec, [Part(data, 1.0)], [data], toy_hand(), out, ranks, HowRun(**{"workers": 0, **how}), start).run()
 
 
 def command(shards: Path, out: Path, *more: object) -> list[str]:
@@ -150,6 +152,22 @@ def test_runs_of_the_previous_version_are_read_and_resumed(hand_shards, whole, t
     (out / CONFIG).write_text(yaml.safe_dump(config))
     with pytest.raises(UsageError, match="started with first_epochs 1, this command has 0"):
         train(hand_shards, out, resume=True)
+
+
+def test_started_from_a_run(hand_shards, whole, tmp_path):
+    """The first weights are the run's; what they were is kept, and a resumed run must name the same."""
+    at_once = dataclasses.replace(SPEC, lr=1e-8, epochs=1)
+    train(hand_shards, tmp_path / "next", at_once, start=whole)
+    weights = [dict(load_run(run, CPU).net.named_parameters()) for run in (whole, tmp_path / "next")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-6)
+    with pytest.raises(UsageError, match=r"started with start '[0-9a-f]{20}"):
+        train(hand_shards, tmp_path / "next", at_once, resume=True)
+    assert train(hand_shards, tmp_path / "next", at_once, start=whole, resume=True)
+    with pytest.raises(UsageError, match=f"{WEIGHTS} cannot be read"):
+        train(hand_shards, tmp_path / "other", start=tmp_path)
+    with pytest.raises(UsageError, match="holds weights of lite-fast, not of lite-dwse"):
+        train(hand_shards, tmp_path / "other", dataclasses.replace(SPEC, net="lite-dwse"), start=whole)
 
 
 @pytest.fixture(scope="module")
