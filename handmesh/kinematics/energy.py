@@ -1,10 +1,11 @@
-"""What a fit makes small, as a sum of squares: targets, shape prior, soft limits and the bend term of equation 3.
+"""What a fit makes small, as a sum of squares: targets, priors, soft limits and the bend term of equation 3.
 
-    2 E = sum_v w_v |v - v*|^2 / s^2 + k sum_p |p - p*|^2 / s^2 + |beta|^2 + |beyond limits|^2 / s_l^2 + |backward bend|^2 / s_b^2
+    2 E = sum_v w_v |v - v*|^2 / s^2 + k sum_p |p - p*|^2 / s^2 + |beta|^2 + |alpha - alpha_IK|^2 / s_a^2
+          + |beyond limits|^2 / s_l^2 + |backward bend|^2 / s_b^2
 
-With s the noise of the targets, E is the negative logarithm of the posterior of a hand with standard normal beta, so that no weight
-has to be tuned: noisy targets lean on the prior, clean ones do not. Section 3.4 of the paper names the terms (joints, vertices,
-bend) and leaves norms and weights open.
+With s the noise of the targets and s_a that of the IK net's angles, E is the negative logarithm of the posterior of a hand with
+standard normal beta: noisy targets lean on the priors, clean ones do not. Section 3.4 of the paper names the terms (joints,
+vertices, bend) and leaves norms and weights open; there the IK net is where the search starts, and its angles are no prior.
 
 Equation 3: fingers do not bend backwards. For the bones b1 = tip - DIP, b2 = DIP - PIP, b3 = PIP - MCP of a finger,
 (b1 x b2) . (b2 x b3) is negative where the two joints bend opposite ways. The paper sums relu of its negative over four fingers.
@@ -34,6 +35,7 @@ class EnergySettings:
     noise_m: float = 1e-3  # of a target's coordinate: how far a feasible hand may be from what is given [m]
     keypoint_weight: float = 1.0  # of a keypoint against a vertex
     shape_prior: float = 1.0  # on |beta|^2
+    angle_std_deg: float = 0.0  # of a net's angles where targets hold them; 0: they are no prior
     limit_deg: float = 1.0  # beyond a limit
     bend: bool = True  # equation 3 on four fingers
     bend_deg: float = 0.5  # of a finger's backward bend; much less, and the steps zigzag about straight fingers
@@ -46,15 +48,16 @@ class EnergySettings:
 
 
 class Targets(NamedTuple):
-    """What B hands should match. Metres."""
+    """What B hands should match. Metres, radians."""
 
     vertices: Tensor  # (B, V, 3)
     keypoints: Tensor  # (B, 21, 3)
     weights: Tensor | None = None  # (B, V) of vertices, not negative, mean 1; None means equal
+    angles: Tensor | None = None  # (B, 23) as a net has found them
 
     def at(self, index: Tensor | slice) -> "Targets":
         """The hands of that index."""
-        return Targets(self.vertices[index], self.keypoints[index], None if self.weights is None else self.weights[index])
+        return Targets(*(None if value is None else value[index] for value in self))  # type: ignore[arg-type]
 
 
 class NormalEquations(NamedTuple):
@@ -89,6 +92,8 @@ class FitEnergy:
         total = data / s.noise_m**2 + self._beyond(angles).square().sum(-1)
         if not self.frozen_shape:
             total = total + s.shape_prior * beta.square().sum(-1)
+        if s.angle_std_deg and targets.angles is not None:
+            total = total + ((angles - targets.angles) / radians(s.angle_std_deg)).square().sum(-1)
         if s.bend:
             short = torch.relu(radians(s.bend_margin_deg) - backward_bend(keypoints))
             total = total + (short / radians(s.bend_deg)).square().sum(-1)
@@ -120,6 +125,12 @@ class FitEnergy:
             gradient[:, BETA] += s.shape_prior * state.beta
             diagonal[:, BETA] += s.shape_prior
             value = value + s.shape_prior * state.beta.double().square().sum(-1)
+        if s.angle_std_deg and targets.angles is not None:
+            std = radians(s.angle_std_deg)
+            away = ((state.angles - targets.angles) / std).double()
+            gradient[:, ANGLES] += away / std
+            diagonal[:, ANGLES] += 1 / std**2
+            value = value + away.square().sum(-1)
         if s.bend:
             residual, jacobian = self._bend(keypoints, keypoint_rows[:, :u])
             gradient += (jacobian.mT @ residual.unsqueeze(-1)).squeeze(-1)

@@ -39,6 +39,13 @@ OF_A_NET = replace(PREDICTED, noise_m=0.02)
 Taken as independent at their true size they would outweigh the prior of shapes, and the fit would follow the noise.
 """
 
+BESIDE_IK_NET = replace(OF_A_NET, noise_m=0.06, angle_std_deg=3.0)
+"""The same where an IK net has found angles: it knows which hands there are, so they are a prior besides the first guess.
+
+Chosen on poses that the IK net was not trained on, with noise of 4 to 11 mm a part (benchmarks/README.md, Table 4): without the
+prior, the fit draws hands back to their meshes' errors and is worse than the IK net alone.
+"""
+
 LEAST_STD_MM = 2.0
 """A vertex whose standard deviation is less counts as if it were this: heatmaps are narrower than their errors."""
 
@@ -87,7 +94,8 @@ def fit_hands(
         hand: the model, in whose order of vertices the meshes are.
         vertices: (N, V, 3) right hands, any frame [m].
         keypoints: (N, 21, 3) in FreiHAND's order [m]; None regresses them from the vertices.
-        angles: (N, 23) to start from, as `dof.project` or an IK net gives it [rad]; None reads the pose off the mesh.
+        angles: (N, 23) to start from, as `dof.project` or an IK net gives it [rad], and the prior where the settings have one;
+            None reads the pose off the mesh.
         beta: (N, S) shape to start from; None starts from the mean shape.
         frozen_shape: keeps beta as it is given (the paper's experiments with known shape).
         weights: (N, V) of vertices, not negative (the inverse square of a lixel's standard deviation, say); scaled to a mean of 1.
@@ -120,7 +128,7 @@ def fit_hands(
         rows = slice(start, start + BLOCK)
         block = {name: None if value is None else torch.tensor(value[rows], dtype=linear.dtype) for name, value in arrays.items()}
         centred = torch.tensor(vertices[rows] - centres[rows], dtype=linear.dtype)
-        targets = _targets(hand, centred, block["keypoints"], block["weights"])
+        targets = _targets(hand, centred, block["keypoints"], block["weights"], block["angles"])
         parts.append(_solve_block(hand, energy, targets, block["angles"], block["beta"], iterations, method))
     if not parts:
         raise UsageError("there is no hand to fit: give at least one mesh")
@@ -170,12 +178,12 @@ def _fields(hand: HandModel, energy: FitEnergy, state: HandState, targets: Targe
     return {**fields, "theta": np.concatenate([root, fingers], 1).astype(np.float32)}
 
 
-def _targets(hand: HandModel, vertices: Tensor, keypoints: Tensor | None, weights: Tensor | None) -> Targets:
+def _targets(hand: HandModel, vertices: Tensor, keypoints: Tensor | None, weights: Tensor | None, angles: Tensor | None) -> Targets:
     if keypoints is None:
         keypoints = torch.tensor(keypoint_regressor(hand), dtype=vertices.dtype) @ vertices
     if weights is not None:
         weights = weights / weights.mean(1, keepdim=True)
-    return Targets(vertices, keypoints, weights)
+    return Targets(vertices, keypoints, weights, angles)
 
 
 def _checked(name: str, value: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -200,7 +208,7 @@ class AngleSolver:
     net: IKNet | None = None  # in evaluation mode, on the CPU; None starts from the nearest pose of each part of the mesh
     shape: np.ndarray | None = None  # (S,) known beta, which is kept; None finds it
     iterations: int = ITERATIONS  # of the post-optimisation
-    noise_m: float | None = None  # of the targets [m]; None: as EXACT and OF_A_NET have it
+    noise_m: float | None = None  # of the targets [m]; None: as EXACT, OF_A_NET and BESIDE_IK_NET have it
 
     def __post_init__(self) -> None:
         if self.shape is not None and np.shape(self.shape) != (self.hand.num_shapes,):
@@ -225,7 +233,7 @@ class AngleSolver:
         """
         vertices = np.asarray(vertices, np.float64)
         (check_arrays if predicted else check_mesh)(self.hand, vertices, names)
-        settings = OF_A_NET if predicted else EXACT
+        settings = EXACT if not predicted else OF_A_NET if self.net is None else BESIDE_IK_NET
         if self.noise_m is not None:
             settings = replace(settings, noise_m=self.noise_m)
         keypoints = np.einsum("pv,nvc->npc", keypoint_regressor(self.hand), vertices)

@@ -28,8 +28,10 @@ def test_normal_equations_are_the_energys(frozen):
     step = 0.2 * torch.randn(4, linear.num_unknowns, dtype=torch.float64, generator=generator)
     vertices, keypoints = linear.points(state.stepped(step))
     weights = torch.rand(4, hand.num_vertices, dtype=torch.float64, generator=generator)
-    targets = Targets(vertices, keypoints + 0.003, weights)
-    settings = EnergySettings(keypoint_weight=2.0, bend_margin_deg=60.0)  # a margin that every finger falls short of
+    targets = Targets(vertices, keypoints + 0.003, weights, state.angles + 0.1 * torch.rand(4, 23, generator=generator))
+    settings = EnergySettings(
+        keypoint_weight=2.0, angle_std_deg=2.0, bend_margin_deg=60.0
+    )  # a margin that every finger falls short of
     energy = FitEnergy(linear, 0.5 * torch.tensor(dof_limits()), settings, frozen)
     zero = torch.zeros(4, energy.num_unknowns, dtype=torch.float64, requires_grad=True)
     moved = state.stepped(zero)

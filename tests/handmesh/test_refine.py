@@ -1,5 +1,6 @@
 """Post-optimisation: noise is fitted away, nothing bends backwards, and Gauss-Newton is nearer than Adam."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hands import Feasible, draw_feasible, hand_of
 
 from handmesh.kinematics.energy import has_bend_violation
-from handmesh.kinematics.fit import GROUND_TRUTH, PREDICTED, FitResult, fit_hands
+from handmesh.kinematics.fit import BESIDE_IK_NET, GROUND_TRUTH, OF_A_NET, PREDICTED, FitResult, fit_hands
 from handsynth.core.errors import HandsynthError
 from handsynth.core.hand import HandModel
 
@@ -94,6 +95,21 @@ def test_known_shape_helps():
     free = refine(hand, noisy(hand, drawn), None, angles, beta)
     assert distance_mm(known, drawn).mean() < distance_mm(free, drawn).mean()
     np.testing.assert_array_equal(known.beta, drawn.beta.astype(np.float32))
+
+
+def test_angles_of_a_net_are_a_prior():
+    """Where a mesh's errors go together part by part, a fit beside good angles is nearer than either alone."""
+    hand = hand_of("embedded")
+    drawn = draw_feasible(hand, 60)
+    rng = np.random.default_rng(0)
+    angles = drawn.angles + rng.normal(0, np.deg2rad(6), drawn.angles.shape)
+    parts = rng.normal(0, 0.008, (60, hand.num_joints, 3))
+    vertices = drawn.posed.vertices + hand.weights @ parts
+    beside = distance_mm(refine(hand, vertices, None, angles, settings=BESIDE_IK_NET), drawn)
+    follows = distance_mm(refine(hand, vertices, None, angles, settings=OF_A_NET), drawn)
+    alone = distance_mm(refine(hand, vertices, None, angles, settings=replace(BESIDE_IK_NET, angle_std_deg=0.1)), drawn)
+    assert beside.mean() < 0.95 * follows.mean()
+    assert beside.mean() < 0.95 * alone.mean()
 
 
 def test_spread_weights_the_vertices():
