@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from environment_files import indoors, outdoors, panorama, write_exr, write_hdr
 from image_files import animation, tiff
 from licensed_files import python2_pickle
@@ -361,6 +362,16 @@ def read_photographs(data: bytes, folder: Path) -> None:
         assert photo.file.resolve().is_relative_to(folder.resolve())
 
 
+def read_keypoints(data: bytes, folder: Path) -> None:
+    """A table of keypoints: whatever is read makes 21 points of a hand."""
+    from handmesh.evaluation.keypoint_tables import load_table
+    from handsynth.core.named_hands import open_hand
+
+    (folder / "table.yaml").write_bytes(data)
+    hand = open_hand("embedded", folder)
+    assert np.isfinite(load_table(str(folder / "table.yaml"), hand).matrix @ hand.v_template).all()
+
+
 def _coco_images(folder: Path) -> None:
     """The images that the annotations list, somewhere in a folder."""
     (folder / "images" / "train2017").mkdir(parents=True)
@@ -561,6 +572,7 @@ def make_readers() -> dict[str, Reader]:
     animations, releases = _animations(), _releases(pickles)
     specs = [spec_text(name).encode() for name in SHIPPED] + [world.spec_path.read_bytes()]
     recipes = [_generator()[0].sample(k).to_dict() for k in range(12)]
+    table = (WORLD.parents[1] / "handmesh" / "keypoint_tables" / "mediapipe.yaml").read_bytes()
 
     def of(files: Sequence[bytes]) -> Callable[[random.Random], bytes]:
         return lambda rng: mangled(rng, rng.choice(files))
@@ -570,11 +582,12 @@ def make_readers() -> dict[str, Reader]:
         at = rng.randrange(len(data))
         return data[:at] + piece + data[at + rng.choice((0, 0, len(piece))) :]
 
-    def yaml_values(rng: random.Random) -> bytes:
-        import yaml
+    def yaml_of(files: Sequence[bytes]) -> Callable[[random.Random], bytes]:
+        def values(rng: random.Random) -> bytes:
+            value = changed(rng, yaml.safe_load(rng.choice(files)))
+            return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
 
-        value = changed(rng, yaml.safe_load(rng.choice(specs)))
-        return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
+        return values
 
     readers = [
         Reader("pickle", any_of(of(pickles), gadget), read_pickle),
@@ -591,8 +604,9 @@ def make_readers() -> dict[str, Reader]:
             _coco_images,
         ),
         Reader("photos", lambda rng: json_bytes(rng, rng.choice([photos_content(), predictions_content()])), read_photographs),
+        Reader("keypoints", any_of(of([table]), yaml_of([table])), read_keypoints),
         Reader("environment", of(_environments()), read_environment),
-        Reader("spec", any_of(of(specs), yaml_values), read_spec),
+        Reader("spec", any_of(of(specs), yaml_of(specs)), read_spec),
         Reader("recipe", lambda rng: json_bytes(rng, rng.choice(recipes)), read_recipe),
         Reader("shard", any_of(of([shard]), lambda rng: _tar(rng, shard), lambda rng: _tar(rng, shard)), read_shard, _beside),
         Reader("index", any_of(of([index]), lambda rng: json_bytes(rng, json.loads(index))), read_index, _beside),

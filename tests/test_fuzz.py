@@ -30,6 +30,7 @@ def test_every_reader_reads_or_refuses():
         "mesh",
         "coco",
         "photos",
+        "keypoints",
         "environment",
         "spec",
         "recipe",

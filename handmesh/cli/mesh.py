@@ -37,6 +37,14 @@ def evaluate(
     predictions: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]FILE", help="another method's keypoints of the photographs; may be repeated")
     ] = None,
+    keypoints: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="with --photos: keypoints of a table too, by name or file"),
+    ] = None,
+    fit_keypoints: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="with --photos: fit such a table, and keep it here (.yaml)"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="for metrics, errors and plots [RUN/evaluation-NAME]")] = None,
     batch: BatchOpt = 32,
     workers: Annotated[int, typer.Option(help="processes that load samples", min=0)] = 0,
@@ -61,8 +69,10 @@ def evaluate(
     from handmesh.shipped import find_run, is_shipped, results_folder
     from handsynth.core.files import check_out_folder
 
-    if bool(data) == bool(photos) or (predictions and not photos):
-        raise UsageError("evaluate takes --data SHARDS, or --photos FILE with or without --predictions FILE")
+    if bool(data) == bool(photos) or ((predictions or keypoints or fit_keypoints) and not photos):
+        raise UsageError(
+            "evaluate takes --data SHARDS, or --photos FILE with or without --predictions, --keypoints, --fit-keypoints"
+        )
     if calibrate and photos:
         raise UsageError("--calibrate takes --data SHARDS: labels of photographs have no depth")
     if calibrate and is_shipped(find_run(run)):
@@ -71,7 +81,8 @@ def evaluate(
     opened = load_run(find_run(run), where)
     results = results_folder(opened.folder)
     if photos:
-        _evaluate_photos(opened, photos, predictions or [], out or results / f"evaluation-{photos.stem}", where, as_json)
+        folder = out or results / f"evaluation-{photos.stem}"
+        _evaluate_photos(opened, photos, predictions or [], keypoints, fit_keypoints, folder, where, as_json)
         return
     parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data or []]
     solver = make_solver(opened.hand, ik_run and find_run(ik_run, "ik"), None) if kinematics or ik_run else None
@@ -95,20 +106,38 @@ def evaluate(
         typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
 
 
-def _evaluate_photos(run: Any, photos: Path, predictions: list[str], out: Path, device: Any, as_json: bool) -> None:
+def _evaluate_photos(
+    run: Any,
+    photos: Path,
+    predictions: list[str],
+    keypoints: str | None,
+    fit_keypoints: Path | None,
+    out: Path,
+    device: Any,
+    as_json: bool,
+) -> None:
     """`evaluate --photos`: a `run_folder.Run` on labelled photographs, beside other methods' keypoints."""
     from handmesh.data.photos import read_photos
     from handmesh.estimation.estimate import Estimator
-    from handmesh.estimation.photos import estimate_photos, found_of, photos_table, write_photos_report
+    from handmesh.estimation.photos import adapted_to, estimate_photos, found_of, photos_table, write_photos_report
+    from handmesh.evaluation.keypoint_tables import load_table, save_table
     from handmesh.evaluation.photo_scores import group_rows, read_predictions
     from handsynth.core.files import check_out_folder
 
     hands = read_photos(photos)
     others = [text.rpartition("=") for text in predictions]
     read = {name or Path(file).stem: read_predictions(Path(file), hands) for name, _, file in others}
+    table = load_table(keypoints, run.hand) if keypoints else None
     check_out_folder(out)
     views, estimates = estimate_photos(Estimator(run.net, run.hand, run.spec.side, device), hands)
-    methods: dict[str, Any] = {run.spec.net: found_of(views, estimates), **read}
+    methods: dict[str, Any] = {run.spec.net: found_of(views, estimates)}
+    if table:
+        methods[f"{run.spec.net}, keypoints of {table.name}"] = found_of(views, estimates, [table.matrix] * len(hands))
+    if fit_keypoints:
+        fitted, of_each = adapted_to(fit_keypoints.stem, run.hand, hands, views, estimates)
+        save_table(fit_keypoints, fitted)
+        methods[f"{run.spec.net}, keypoints fitted to other hands"] = found_of(views, estimates, of_each)
+    methods |= read
     rows = group_rows(hands, methods)
     write_photos_report(out, hands, methods, rows, views, estimates, run.hand.faces)
     if as_json:

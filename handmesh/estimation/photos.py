@@ -11,6 +11,7 @@ import numpy as np
 from handmesh.data.photos import Photo
 from handmesh.estimation.drawing import draw_mesh, draw_skeleton, sheet
 from handmesh.estimation.estimate import Estimate, Estimator, View
+from handmesh.evaluation.keypoint_tables import KeypointTable, adapted, fit_table
 from handmesh.evaluation.photo_scores import THRESHOLDS, Found, scores
 from handmesh.evaluation.report import csv_bytes
 from handmesh.nets.counting import aligned_columns
@@ -18,6 +19,7 @@ from handmesh.sources import camera_of, read_image
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError
 from handsynth.core.files import write_file
+from handsynth.core.hand import HandModel
 
 BATCH = 16
 TILE = 224
@@ -35,9 +37,31 @@ def estimate_photos(estimator: Estimator, photos: Sequence[Photo]) -> tuple[list
     return views, estimates
 
 
-def found_of(views: Sequence[View], estimates: Sequence[Estimate]) -> list[Found]:
-    """Keypoints of estimates, in the image and in space."""
-    return [Found(project(e.keypoints, v.K), e.keypoints) for v, e in zip(views, estimates, strict=True)]
+def found_of(views: Sequence[View], estimates: Sequence[Estimate], matrices: Sequence[np.ndarray] | None = None) -> list[Found]:
+    """Keypoints of estimates, in the image and in space: the hand model's own, or those of each one's (21, V) matrix."""
+    if matrices is None:
+        points = [e.keypoints for e in estimates]
+    else:
+        points = [matrix @ e.vertices for matrix, e in zip(matrices, estimates, strict=True)]
+    return [Found(project(p, v.K), p) for v, p in zip(views, points, strict=True)]
+
+
+def adapted_to(
+    name: str, hand: HandModel, photos: Sequence[Photo], views: Sequence[View], estimates: Sequence[Estimate]
+) -> tuple[KeypointTable, list[np.ndarray]]:
+    """The table of keypoints fitted to the labels of all photographs, and for each hand the matrix fitted to others than it.
+
+    In space where every label has truth, else in the images.
+    """
+    labelled = np.array([photo.labelled for photo in photos])
+    truth = [photo.keypoints_m for photo in photos if photo.keypoints_m is not None]
+    if len(truth) == len(photos):
+        vertices, labels = [e.vertices for e in estimates], truth
+    else:
+        vertices = [project(e.vertices, v.K) for v, e in zip(views, estimates, strict=True)]
+        labels = [photo.keypoints_xy for photo in photos]
+    about = f"{len(photos)} hands of {photos[0].file.parent.name}, labels in {'space' if len(truth) == len(photos) else 'images'}"
+    return fit_table(name, hand, vertices, labels, labelled, about), adapted(hand, vertices, labels, labelled)
 
 
 def photos_table(rows: Sequence[Mapping[str, Any]]) -> str:
