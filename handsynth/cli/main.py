@@ -18,7 +18,7 @@ def make_app() -> "typer.Typer":
     """The commands. Nothing is imported before, so that an error or Ctrl-C at any time ends as `run_program` says."""
     import typer
 
-    from handsynth.cli import assets, datasets, generate, specs
+    from handsynth.cli import assets, datasets, exports, generate, specs
 
     app = typer.Typer(
         help="Labelled images of hands, rendered without a display.",
@@ -47,5 +47,6 @@ def make_app() -> "typer.Typer":
         datasets.stats,
     ):  # fmt: skip
         app.command()(command)
+    app.add_typer(exports.export_app, name="export")
     app.add_typer(assets.assets_app, name="assets")
     return app

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -92,20 +93,48 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; what is put into it is synced and then renamed to `path`, which is new.
+
+    `path` is there whole or not at all. What dead processes left of it is removed first; after an error nothing is left.
+    Raises UsageError when there is something of that name, OSError when it cannot be written.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is there already: name another place, or remove it first")
+    check_out_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
+    temporary = temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.sync()  # once: to sync each of a hundred thousand files by itself takes as long as to make them
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def temporary_name(path: Path) -> Path:
     """Where a process writes `path` before renaming it; the name tells a later run on this machine whether the writer is alive."""
     return path.with_name(f"{_PREFIX}{_process_space()}-{os.getpid()}-{next(_numbers)}-{path.name}")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files left in `folder` by dead processes of this machine, in this boot and this container.
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Deletes temporary files and folders left in `folder` by dead processes of this machine, in this boot and this container.
+
+    With a name only those of the file or folder of that name.
 
     Of all others, also those that were here before the machine was started anew, nothing tells whether their writer lives.
     """
     space = f"{_PREFIX}{_process_space()}-"
     for path in folder.glob(f"{_PREFIX}*"):
-        if path.name.startswith(space) and not _is_alive(path.name.removeprefix(space).split("-")[0]):
-            path.unlink(missing_ok=True)
+        pid, _, rest = path.name.removeprefix(space).partition("-")
+        if path.name.startswith(space) and rest.partition("-")[2].endswith(name) and not _is_alive(pid):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _process_space() -> str:
