@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import importlib.util
 import json
 import os
 import pickletools
@@ -160,11 +159,11 @@ def test_freihand_says_which_hand_it_needs(made, tmp_path, hand):
 
 def test_coco_is_read_by_pycocotools(made, stored, tmp_path):
     """Every image and hand; keypoints and flags as labelled; masks, areas and boxes as pycocotools makes them of our masks."""
-    coco_module = pytest.importorskip("pycocotools.coco")
     from pycocotools import mask as rle
+    from pycocotools.coco import COCO
 
     assert export_coco(Source(made), str(tmp_path / "to")) == {"images": 12, "hands": 12}
-    coco = coco_module.COCO(str(tmp_path / "to" / "annotations.json"))
+    coco = COCO(str(tmp_path / "to" / "annotations.json"))
     assert coco.getImgIds() == [labels["index"] for labels, _, _ in stored]
     for labels, members, mask in stored:
         image = coco.loadImgs([labels["index"]])[0]
@@ -209,7 +208,8 @@ def test_coco_keeps_images_that_show_no_hand(made, tmp_path):
 @pytest.mark.parametrize("kind", ["empty", "full", "first pixel", "last pixel", "noise", "wide"])
 def test_run_lengths_are_cocos(kind):
     """Any mask comes back from pycocotools as it was."""
-    rle = pytest.importorskip("pycocotools.mask")
+    from pycocotools import mask as rle
+
     mask = np.random.default_rng(0).random((7, 19) if kind == "wide" else (13, 11)) < 0.5
     mask[:] = {"empty": False, "full": True}.get(kind, mask)
     if "pixel" in kind:
@@ -225,7 +225,8 @@ def test_run_lengths_are_cocos(kind):
 
 def hamer_items(urls: list[str]):
     """What HaMeR's loader makes of its tars (`ImageDataset.load_tars_as_webdataset`): an item for each hand of each image."""
-    webdataset = pytest.importorskip("webdataset")
+    import webdataset
+
     data = webdataset.WebDataset(urls, shardshuffle=False, nodesplitter=webdataset.split_by_node)
     for item in data.decode("rgb8").rename(jpg="jpg;jpeg;png"):
         for hand in item["data.pyd"]:
@@ -352,7 +353,9 @@ def test_bop_needs_depth(tiny_world, tmp_path):
 @pytest.mark.slow
 def test_huggingface_loads_without_arguments(made, stored, tmp_path, monkeypatch):
     """load_dataset(FOLDER): images decode, types are those of the card, numbers equal, also while streaming; the card is one."""
-    datasets = pytest.importorskip("datasets")
+    import datasets
+    import huggingface_hub
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     assert export_huggingface(Source(made), str(tmp_path / "to"), shard_size=5) == {"images": 12, "shards": 3}
     data = datasets.load_dataset(str(tmp_path / "to"))["train"]
@@ -370,7 +373,7 @@ def test_huggingface_loads_without_arguments(made, stored, tmp_path, monkeypatch
         assert np.asarray(row["vertices.npy"], np.float32).tobytes() in members["vertices.npy"]
     streamed = datasets.load_dataset(str(tmp_path / "to"), streaming=True)["train"]
     assert [row["json"]["index"] for row in streamed] == [labels["index"] for labels, _, _ in stored]
-    card = importlib.import_module("huggingface_hub").DatasetCard.load(tmp_path / "to" / "README.md")
+    card = huggingface_hub.DatasetCard.load(tmp_path / "to" / "README.md")
     assert card.data.size_categories == ["n<1K"]
     assert card.data.license == "other"
 
@@ -378,7 +381,8 @@ def test_huggingface_loads_without_arguments(made, stored, tmp_path, monkeypatch
 @pytest.mark.slow
 def test_huggingface_takes_labels_that_are_unknown(made, tmp_path, monkeypatch):
     """Photographs have no ambient light and no visible share: columns that are null in every row."""
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     out = changed(made, tmp_path / "out", lambda labels: labels.update(visible_share=None, ambient_used=None))
     export_huggingface(Source(out), str(tmp_path / "to"))

@@ -1,10 +1,10 @@
 """The program handmesh: its commands together, and its entry. Heavy modules are imported inside the commands."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from handsynth.core.errors import AssetError
-from handsynth.core.program import DEBUG, run_program, version_line
+from handsynth.core.program import DEBUG, document, run_program, version_line
 
 if TYPE_CHECKING:
     import typer
@@ -19,11 +19,20 @@ def main() -> None:
 
 def _work() -> None:
     try:
-        make_app()(prog_name="handmesh")
+        make_program()(prog_name="handmesh")
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision"):
             raise
         raise AssetError(f"{error.name} is not installed: pip install 'handsynth[train]'") from None
+
+
+def make_program() -> Any:
+    """The commands as they are called, with their help in groups and with examples."""
+    import typer
+
+    from handmesh.cli.help import HELP
+
+    return document(typer.main.get_command(make_app()), HELP)
 
 
 def make_app() -> "typer.Typer":

@@ -1,9 +1,9 @@
 """The program handsynth: its commands together, and its entry. Heavy modules are imported inside the commands."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from handsynth.core.program import DEBUG, run_program, version_line
+from handsynth.core.program import DEBUG, document, run_program, version_line
 
 if TYPE_CHECKING:
     import typer
@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point: parse, call, print. Results on stdout, progress and errors on stderr."""
-    run_program("handsynth", lambda: make_app()(prog_name="handsynth"))
+    run_program("handsynth", lambda: make_program()(prog_name="handsynth"))
+
+
+def make_program() -> Any:
+    """The commands as they are called, with their help in groups and with examples."""
+    import typer
+
+    from handsynth.cli.help import HELP
+
+    return document(typer.main.get_command(make_app()), HELP)
 
 
 def make_app() -> "typer.Typer":

@@ -16,7 +16,7 @@ SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="manorender, angren
 OutArg = Annotated[str, typer.Argument(metavar="OUT", help="folder of the dataset, or an address such as s3://bucket/name")]
 IndexArg = Annotated[int, typer.Argument(metavar="INDEX", help="number of the sample in its spec")]
 SamplesOpt = Annotated[int | None, typer.Option("--samples", help="this many samples, spread evenly over the spec")]
-IndicesOpt = Annotated[str | None, typer.Option("--indices", help="A:B or A:B:STEP of the spec's samples")]
+IndicesOpt = Annotated[str | None, typer.Option("--indices", help="A:B[:STEP] of the spec's samples")]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="another seed than the spec's")]
 ShardSizeOpt = Annotated[int | None, typer.Option("--shard-size", help="samples in a shard")]
 PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv,amodal,scene: more of each sample")]

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from handsynth.core.errors import HandsynthError, Stopped
 from handsynth.core.secrets import hide_secrets
@@ -21,6 +24,42 @@ def version_line(program: str) -> str:
     from handsynth import __version__
 
     return f"{program} {__version__}"
+
+
+@dataclass(frozen=True)
+class Help:
+    """What --help shows beside names and texts: commands and options in groups, and examples."""
+
+    commands: Mapping[str, tuple[str, ...]]  # title of a group -> the commands in it
+    options: Mapping[str, tuple[str, ...]]  # title of a group -> flags in it, of whatever command
+    examples: Mapping[str, tuple[str, ...]]  # "generate" or "assets prepare" -> what to type after the program's name
+
+
+def document(command: Any, shown: Help, path: tuple[str, ...] = ()) -> Any:
+    """A command of typer's, and those below it, with their help in groups, with examples, and literal: returns the command.
+
+    typer takes "[px]" for markup, and swallows it; texts are shown as they are written.
+    """
+    command.help, name = _literal(command.help), " ".join(path)
+    if examples := shown.examples.get(name):
+        command.epilog = _literal("\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)]))
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            parameter.help = _literal(parameter.help)
+        for title, names in shown.options.items():
+            if set(names) & set(parameter.opts):
+                parameter.rich_help_panel = title
+    for below, child in getattr(command, "commands", {}).items():
+        for title, names in shown.commands.items():
+            if not path and below in names:
+                child.rich_help_panel = title
+        document(child, shown, (*path, below))
+    return command
+
+
+def _literal(text: str | None) -> str | None:
+    """Text that rich shows as it is: brackets that it would take for a tag are escaped."""
+    return text and re.sub(r"(\\*)(\[[a-z#/@][^\[]*?\])", r"\1\1\\\2", text)
 
 
 def run_program(name: str, command: Callable[[], object]) -> None:
