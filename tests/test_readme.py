@@ -1,0 +1,96 @@
+"""The README: its numbers are those of benchmarks/results, and what it promises is there."""
+
+import csv
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def script(name: str):
+    specification = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return script("readme_numbers")
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    return Path(shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "results"))
+
+
+def change(path: Path, **values: str) -> None:
+    """Sets columns in every row of a CSV."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | values for row in rows)
+
+
+def test_the_numbers_are_those_of_the_results(numbers):
+    """As scripts/readme_numbers.py would write them now."""
+    readme = (ROOT / "README.md").read_text()
+    assert numbers.with_table(readme) == readme, "python scripts/readme_numbers.py"
+
+
+def test_a_newer_result_makes_the_table_stale(numbers, results):
+    """A CSV of a later day counts in the place of the older one, and the README that has the older figure differs."""
+    readme = (ROOT / "README.md").read_text()
+    old = next(path for path in results.glob("table4_time-*.csv"))
+    new = Path(shutil.copy(old, results / "table4_time-amd-epyc-abcdef0.csv"))
+    change(new, hands_per_cpu_s="1234.5", date="2999-01-01", commit="abcdef0")
+    found = numbers.with_table(readme, results)
+    assert found != readme
+    assert "| 1234 hands/s | `python benchmarks/table4.py` | abcdef0, 2999-01-01 |" in found
+    assert numbers.with_table(found, results) == found
+
+
+@pytest.mark.parametrize("fault", ["missing", "twice", "other machine", "row gone", "no place"])
+def test_what_cannot_be_written_is_named(numbers, results, fault):
+    readme, path = (ROOT / "README.md").read_text(), next(iter(results.glob("loader-*.csv")))
+    if fault == "missing":
+        path.unlink()
+    elif fault == "twice":
+        shutil.copy(path, results / "loader-amd-epyc-abcdef0.csv")
+    elif fault == "other machine":
+        change(path, cpu="Abacus 2")
+    elif fault == "row gone":
+        change(path, variant="else")
+    else:
+        readme = readme.replace(numbers.END, "")
+    expected = {
+        "missing": r"has no loader-\*.csv: run its benchmark",
+        "twice": "has 2 files loader-",
+        "other machine": "several machines: AMD EPYC, Abacus 2|several machines: Abacus 2, AMD EPYC",
+        "row gone": "loader has 0 rows with",
+        "no place": "README.md has no place for the table",
+    }
+    with pytest.raises(SystemExit, match=expected[fault]):
+        numbers.with_table(readme, results)
+
+
+def test_plots_beside_results_are_no_results(numbers, results):
+    """Only the CSV files of that very benchmark count: generate_start is not generate."""
+    assert (results / "loader-amd-epyc-91daeff.png").exists()
+    with pytest.raises(SystemExit, match="has no generate-"):
+        numbers.Results("generate", results)
+
+
+def test_links_of_the_pages_lead_somewhere():
+    """Files and folders that README, CONTRIBUTING and CHANGELOG link to exist."""
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for target in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text()):
+            assert target.startswith("https://") or (ROOT / target).exists(), f"{page}: {target}"
