@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import io
 import json
 import os
 import pickletools
@@ -26,11 +27,12 @@ from handsynth.core.mirror import mirror_points, mirror_theta
 from handsynth.core.shard import read_shard, write_shard
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.exports.bop import export_bop
-from handsynth.dataset.exports.coco import export_coco, run_lengths
+from handsynth.dataset.exports.coco import export_coco, hands_of, run_lengths
 from handsynth.dataset.exports.freihand import export_freihand
-from handsynth.dataset.exports.hamer import export_hamer
+from handsynth.dataset.exports.hamer import export_hamer, members_of
 from handsynth.dataset.exports.huggingface import export_huggingface
-from handsynth.dataset.exports.source import Source
+from handsynth.dataset.exports.source import Source, Stored
+from handsynth.image.encode import encode_png
 
 EXPORTS = {
     "freihand": export_freihand,
@@ -203,6 +205,89 @@ def test_coco_keeps_images_that_show_no_hand(made, tmp_path):
     found = json.loads((tmp_path / "to" / "annotations.json").read_text())
     assert {row["image_id"] % 2 for row in found["annotations"]} == {0}
     assert [row["id"] for row in found["annotations"]] == list(range(1, 7))
+
+
+HAND_KEYS = (
+    "side", "theta", "beta", "trans", "keypoints_cam", "keypoints_xy", "keypoints_visible", "visible_share", "bbox_xyxy", "arm",
+    "clothing", "object",
+)  # fmt: skip
+
+
+def with_second_hand(labels: dict) -> None:
+    """A copy of the hand as another one, four pixels to the right, of the other side."""
+    other = {key: labels[key] for key in HAND_KEYS}
+    other["side"] = "left" if labels["side"] == "right" else "right"
+    other["keypoints_xy"] = np.add(labels["keypoints_xy"], [4, 0]).tolist()
+    other["bbox_xyxy"] = np.add(labels["bbox_xyxy"], [4, 0, 4, 0]).tolist()
+    labels["hands"] = [other]
+
+
+def test_every_hand_of_an_image_is_exported(made, stored, tmp_path):
+    """Other hands of an image have annotations of their own, by COCO and HaMeR; without a mask, which the dataset has of the first
+    alone. One that is hidden all over has none in COCO.
+    """
+    from pycocotools.coco import COCO
+
+    def change(labels: dict) -> None:
+        with_second_hand(labels)
+        if labels["index"] % 2:
+            labels["hands"][0]["visible_share"] = 0.0
+
+    out = changed(made, tmp_path / "out", change)
+    assert export_coco(Source(out), str(tmp_path / "coco")) == {"images": 12, "hands": 18}
+    coco = COCO(str(tmp_path / "coco" / "annotations.json"))
+    export_hamer(Source(out), str(tmp_path / "hamer"))
+    items = list(hamer_items([str(path) for path in (tmp_path / "hamer").glob("*.tar")]))
+    assert len(items) == 24
+    for labels, _, mask in stored:
+        first, *others = coco.loadAnns(coco.getAnnIds([labels["index"]]))
+        assert (coco.annToMask(first) == mask).all()
+        assert len(others) == (labels["index"] % 2 == 0)
+        for other in others:
+            assert other["side"] != first["side"]
+            assert other["segmentation"] == []
+            seen = (np.reshape(first["keypoints"], (21, 3))[:, 2] > 0) & (np.reshape(other["keypoints"], (21, 3))[:, 2] > 0)
+            moved = np.reshape(other["keypoints"], (21, 3))[seen, :2] - np.reshape(first["keypoints"], (21, 3))[seen, :2]
+            np.testing.assert_allclose(moved, np.tile([4.0, 0.0], (seen.sum(), 1)), atol=1e-3)
+        (_, rgba, one, _), (_, other_rgba, two, _) = [item for item in items if int(item[0]) == labels["index"]]
+        np.testing.assert_allclose(two["keypoints_2d"][:, 0] - one["keypoints_2d"][:, 0], 4, atol=1e-3)
+        assert one["right"] + two["right"] == 1
+        assert (rgba[..., 3] > 0).tolist() == mask.tolist()
+        assert (other_rgba[..., 3] == 255).all()
+
+
+def many_hands(stored, count: int) -> Stored:
+    """An image of 96 x 64 px whose labels list its hands, each with a number of its own in the mask."""
+    labels = stored[0][0]
+    hands = [{key: labels[key] for key in (*HAND_KEYS, "T_cam_world")} for _ in range(count)]
+    top = {key: value for key, value in labels.items() if key not in (*HAND_KEYS, "T_cam_world")}
+    mask = np.zeros((64, 96), np.uint8)
+    for k in range(count):
+        mask[10 + k, k : 50 + k] = k + 1
+    members = {"jpg": b"", "mask.png": encode_png(mask)}
+    return Stored("here", top | {"image_size": [96, 64], "hands": hands}, members)
+
+
+def test_images_of_any_number_of_hands(stored):
+    """None, one or several hands: an annotation and an item for each, with its own mask, in an image that is no square; formats of
+    one hand an image refuse them.
+    """
+    from pycocotools import mask as rle
+
+    for count in (0, 1, 3):
+        sample = many_hands(stored, count)
+        rows = hands_of(sample)
+        assert len(rows) == count
+        for k, row in enumerate(rows):
+            found = rle.decode(rle.frPyObjects(row["segmentation"], *row["segmentation"]["size"]))
+            assert np.argwhere(found).tolist() == [[10 + k, x] for x in range(k, 50 + k)]
+        members = members_of(sample, is_mano=False)
+        masks = np.load(io.BytesIO(members["detection.npz"]))["masks"]
+        assert masks.shape == (count, 64, 96)
+        assert masks.dtype == bool
+        assert [mask.sum() for mask in masks] == [50] * count
+        with pytest.raises(UsageError, match="here shows any number of hands, and freihand has one an image: export coco or hamer"):
+            sample.check_first("freihand")
 
 
 @pytest.mark.parametrize("kind", ["empty", "full", "first pixel", "last pixel", "noise", "wide"])

@@ -28,6 +28,7 @@ def export_bop(source: Source, dest: str, scene_size: int = SCENE_SIZE) -> dict[
         cameras: dict[str, Any] = {}
         poses: dict[str, Any] = {}
         for sample in source:
+            sample.check_first("bop")
             scenes, number = divmod(count, scene_size)
             scene = folder / SPLIT / f"{scenes:06d}"
             if number == 0:

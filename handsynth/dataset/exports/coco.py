@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from handsynth.core.conventions import KEYPOINT_NAMES, KEYPOINT_PARENTS
-from handsynth.dataset.exports.source import PIXEL_CENTRE, Source, Stored, centred
+from handsynth.dataset.exports.source import PIXEL_CENTRE, Hand, Source, Stored, centred
 
 ANNOTATIONS = "annotations.json"
 HIDDEN, SEEN = 1, 2  # COCO's visibility flags; 0 is a keypoint that is not labelled
@@ -60,26 +60,31 @@ def export_coco(source: Source, dest: str) -> dict[str, Any]:
 
 def hands_of(sample: Stored) -> list[dict[str, Any]]:
     """The annotations of a sample's hands, without ids."""
-    labels, size = sample.labels, sample.labels["image_size"]
-    x0, y0, x1, y1 = np.clip(labels["bbox_xyxy"], 0, size).tolist()
-    if x1 <= x0 or y1 <= y0:
-        return []
-    xy, mask = np.array(labels["keypoints_xy"]), sample.mask()
-    inside = ((xy >= 0) & (xy < size)).all(1)
+    return [row for hand in sample.hands() if (row := _hand(hand, sample.size))]
+
+
+def _hand(hand: Hand, size: tuple[int, int]) -> dict[str, Any] | None:
+    """An annotation; None where nothing of the hand is seen."""
+    labels, mask = hand.labels, hand.mask
+    (x0, y0), (x1, y1) = np.clip(np.reshape(labels["bbox_xyxy"], (2, 2)), 0, size).tolist()
+    hidden = not mask.any() if mask is not None else labels.get("visible_share") == 0
+    if x1 <= x0 or y1 <= y0 or hidden:
+        return None
+    xy = np.array(labels["keypoints_xy"])
+    inside = np.all((xy >= 0) & (xy < size), axis=1)
     flags = np.where(inside, np.where(np.array(labels["keypoints_visible"], bool), SEEN, HIDDEN), 0)
     keypoints = np.concatenate([np.where(inside[:, None], xy - PIXEL_CENTRE, 0).round(4), flags[:, None]], 1)
-    hand = {
+    return {
         "category_id": CATEGORY["id"],
         "iscrowd": 0,
         "side": labels["side"],
         "bbox": np.round([x0, y0, x1 - x0, y1 - y0], 4).tolist(),
-        "area": int(mask.sum()),
-        "segmentation": run_lengths(mask),
+        "area": int(mask.sum()) if mask is not None else round((x1 - x0) * (y1 - y0), 2),
+        "segmentation": run_lengths(mask) if mask is not None else [],
         "num_keypoints": int(inside.sum()),
         "keypoints": [int(v) if k % 3 == 2 else v for k, v in enumerate(keypoints.ravel().tolist())],
         "keypoints_3d": labels["keypoints_cam"],
     }
-    return [hand]
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
@@ -97,8 +102,8 @@ def _image(sample: Stored, licences: dict[str, int]) -> dict[str, Any]:
     return {
         "id": labels["index"],
         "file_name": f"images/{labels['index']:09d}.jpg",
-        "width": labels["image_size"],
-        "height": labels["image_size"],
+        "width": sample.size[0],
+        "height": sample.size[1],
         "license": licences.setdefault(f"background: {licence}", len(licences) + 1),
         "K": centred(labels["K"]).round(6).tolist(),
     }
@@ -112,7 +117,8 @@ _NOTES = (
     f"`{ANNOTATIONS}` names images relative to this folder. The category `hand` has 21 keypoints (wrist, then thumb to little "
     "finger, each from base to tip) with a skeleton; `v` is 2 for a keypoint that is seen, 1 for one that is hidden, and 0, with "
     "x = y = 0, for one outside the image. Masks are run-length coded, of what is seen of the hand without its forearm; boxes are "
-    "about the whole hand, hidden parts too, as far as the image goes.",
+    "about the whole hand, hidden parts too, as far as the image goes. A hand of which nothing is seen is left out. Where the "
+    "dataset keeps the first hand's mask alone, `segmentation` of others is an empty list, and their `area` is the box's.",
     "Beyond COCO: `side` (`right` or `left`), `keypoints_3d` (21 x 3, camera frame, metres), and an image's `K`. Keypoints and `K` "
     "count from the centre of the top-left pixel, boxes from its corner.",
 )

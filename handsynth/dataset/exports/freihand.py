@@ -48,6 +48,7 @@ def export_freihand(source: Source, dest: str, hand: Path | None = None, assets:
         with contextlib.ExitStack() as stack:
             add = {name: stack.enter_context(json_list(folder / f"training_{name}.json")) for name in _LISTS}
             for number, sample in enumerate(source):
+                sample.check_first("freihand")
                 flip = sample.labels["side"] == "left"
                 for kind, data in _images(sample, flip).items():
                     (folder / "training" / kind / f"{number:08d}.jpg").write_bytes(data)

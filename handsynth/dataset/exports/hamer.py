@@ -35,22 +35,25 @@ def export_hamer(source: Source, dest: str, shard_size: int = SHARD_SIZE) -> dic
 
 
 def members_of(sample: Stored, is_mano: bool) -> Members:
-    """What HaMeR's loader takes of an image."""
-    hands = [hand_of(sample, is_mano)]
+    """What HaMeR's loader takes of an image. A hand whose own mask is not known has all of the image, as hands without one have."""
+    width, height = sample.size
+    hands = sample.hands()
     masks = io.BytesIO()
-    np.savez_compressed(masks, masks=sample.mask()[None])
-    return {"jpg": sample.jpg(), "data.pyd": plain_pickle(hands), "detection.npz": masks.getvalue()}
+    all_of_it = np.ones((height, width), bool)
+    stack = np.reshape([all_of_it if hand.mask is None else hand.mask for hand in hands], (len(hands), height, width))
+    np.savez_compressed(masks, masks=stack.astype(bool))
+    rows = [_hand(hand.labels, sample.size, number, is_mano) for number, hand in enumerate(hands)]
+    return {"jpg": sample.jpg(), "data.pyd": plain_pickle(rows), "detection.npz": masks.getvalue()}
 
 
-def hand_of(sample: Stored, is_mano: bool) -> dict[str, Any]:
+def _hand(labels: dict[str, Any], size: tuple[int, int], number: int, is_mano: bool) -> dict[str, Any]:
     """A hand's labels by HaMeR's names: positions count from the centre of the first pixel."""
-    labels = sample.labels
     xy, xyz = np.array(labels["keypoints_xy"]), np.array(labels["keypoints_cam"])
-    inside = ((xy >= 0) & (xy < labels["image_size"])).all(1)
+    inside = np.all((xy >= 0) & (xy < size), axis=1)
     x0, y0, x1, y1 = labels["bbox_xyxy"]
     known = np.array(float(is_mano), np.float32)
     return {
-        "keypoints_2d": np.concatenate([xy - PIXEL_CENTRE, inside[:, None]], 1).astype(np.float32),
+        "keypoints_2d": np.concatenate([xy - PIXEL_CENTRE, inside.reshape(-1, 1)], 1).astype(np.float32),
         "keypoints_3d": np.concatenate([xyz, np.ones((len(xyz), 1))], 1).astype(np.float32),
         "center": np.array([(x0 + x1) / 2, (y0 + y1) / 2], np.float32) - np.float32(PIXEL_CENTRE),
         "scale": (BOX_SCALE * np.array([x1 - x0, y1 - y0]) / _UNIT_PX).astype(np.float32),
@@ -59,7 +62,7 @@ def hand_of(sample: Stored, is_mano: bool) -> dict[str, Any]:
         "has_hand_pose": known,
         "has_betas": known,
         "right": np.array(float(labels["side"] == "right"), np.float32),
-        "extra_info": {"detection_npz_idx": 0},
+        "extra_info": {"detection_npz_idx": number},
     }
 
 

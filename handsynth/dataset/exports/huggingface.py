@@ -33,6 +33,7 @@ def export_huggingface(source: Source, dest: str, shard_size: int = SHARD_SIZE) 
 
 def _members(sample: Stored, passes: list[str]) -> Members:
     """What is kept of a sample."""
+    sample.check_first("huggingface")
     labels = sample.labels
     fixed = {name: labels.get(name) for name in (*_WHOLE, *_TEXTS, *_numbers())}
     fixed["labels"] = json.dumps(labels, separators=(",", ":"), sort_keys=True)

@@ -34,12 +34,43 @@ SHARD_SIZE = 1000
 
 
 @dataclass(frozen=True, eq=False)
+class Hand:
+    """A hand of an image: its labels together with the image's, and where it is seen."""
+
+    labels: dict[str, Any]
+    mask: np.ndarray | None  # (H, W) bool; None where the dataset does not tell it from others
+
+
+@dataclass(frozen=True, eq=False)
 class Stored:
     """One sample as it lies in a dataset, its labels checked."""
 
     where: str  # for messages
     labels: dict[str, Any]
     members: Members
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height [px]."""
+        size = self.labels["image_size"]
+        return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def hands(self) -> list[Hand]:
+        """The labelled hand and the others, or, where an image has no first one, all that it lists, of which each has a mask."""
+        others = [self.labels | hand for hand in self.labels.get("hands") or ()]
+        if self.has_first:
+            return [Hand(self.labels, self.mask()), *(Hand(labels, None) for labels in others)]
+        return [Hand(labels, np.asarray(self._mask() == k + 1)) for k, labels in enumerate(others)]
+
+    @property
+    def has_first(self) -> bool:
+        """Whether the labels are those of one hand, besides which there may be others."""
+        return "keypoints_xy" in self.labels
+
+    def check_first(self, name: str) -> None:
+        """Raises UsageError for an image of any number of hands, for a format that has one an image."""
+        if not self.has_first:
+            raise UsageError(f"{self.where} shows any number of hands, and {name} has one an image: export coco or hamer")
 
     def image(self) -> np.ndarray:
         """(H, W, 3) uint8 sRGB."""
@@ -51,7 +82,10 @@ class Stored:
 
     def mask(self) -> np.ndarray:
         """(H, W) bool, where the labelled hand is seen."""
-        return decode_png(self.members.get("mask.png", b""), f"{self.where}, mask") > 0
+        return np.asarray(self._mask() > 0)
+
+    def _mask(self) -> np.ndarray:
+        return decode_png(self.members.get("mask.png", b""), f"{self.where}, mask")
 
     def vertices(self) -> np.ndarray:
         """(V, 3) float32, camera frame [m]."""
