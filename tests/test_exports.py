@@ -526,6 +526,18 @@ def test_places_that_cannot_be_are_refused(made, tmp_path, place, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_datasets_behind_addresses_are_exported(made, tmp_path):
+    """As from a folder of this machine, file for file."""
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    for name, data in dataset_bytes(made).items():
+        files.pipe_file(f"/exports/out/{name}", data)
+    for name, out in (("a", "memory://exports/out"), ("b", made)):
+        export_coco(Source(out), str(tmp_path / name))
+    assert (tmp_path / "a" / "annotations.json").read_bytes() == (tmp_path / "b" / "annotations.json").read_bytes()
+
+
 KILLED = """
 import os, signal, sys
 from handsynth.dataset.exports.source import Stored

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from handsynth.core import files
-from handsynth.core.files import remove_leftovers, replacing, temporary_name, write_atomically, write_file
+from handsynth.core.errors import UsageError
+from handsynth.core.files import new_folder, remove_leftovers, replacing, temporary_name, write_atomically, write_file
 
 
 def leave(folder: Path, name: str = "a.tar") -> Path:
@@ -76,3 +77,44 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
             write_atomically(path, failing)
         assert path.read_bytes() == b"older"
         assert os.listdir(path.parent) == ["a.txt"]
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    """Under its name at the end alone; after an error nothing is left; what is there is refused before anything is written."""
+    place = tmp_path / "deep" / "folder"
+    with pytest.raises(ValueError, match="midway"), new_folder(place) as folder:  # noqa: PT012
+        (folder / "a").write_text("half")
+        assert not place.exists()
+        raise ValueError("midway")
+    assert list(place.parent.iterdir()) == []
+    with new_folder(place) as folder:
+        (folder / "a").write_text("whole")
+    assert [path.name for path in place.parent.iterdir()] == ["folder"]
+    with pytest.raises(UsageError, match="is there already"), new_folder(place):
+        pytest.fail("nothing is begun")
+    assert (place / "a").read_text() == "whole"
+
+
+def test_who_comes_second_replaces_no_folder(tmp_path):
+    """Two that write the same new folder at once: the first is kept, the second fails, and leaves nothing."""
+    place = tmp_path / "folder"
+    with pytest.raises(OSError, match="folder"), new_folder(place) as slow:  # noqa: PT012
+        (slow / "a").write_text("second")
+        with new_folder(place) as quick:
+            (quick / "a").write_text("first")
+    assert (place / "a").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_leftovers_of_one_name_go_alone(tmp_path):
+    """A new folder removes what a dead process left of the same name, files of others and folders of the living stay."""
+    other = leave(tmp_path, "another folder")
+    same = leave(tmp_path, "folder")
+    same.unlink()
+    same.mkdir()
+    (same / "a").touch()
+    mine = temporary_name(tmp_path / "folder")
+    mine.mkdir()
+    with new_folder(tmp_path / "folder"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, mine.name, "folder"])

@@ -130,7 +130,7 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
     space = f"{_PREFIX}{_process_space()}-"
     for path in folder.glob(f"{_PREFIX}*"):
         pid, _, rest = path.name.removeprefix(space).partition("-")
-        if path.name.startswith(space) and rest.partition("-")[2].endswith(name) and not _is_alive(pid):
+        if path.name.startswith(space) and name in ("", rest.partition("-")[2]) and not _is_alive(pid):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
