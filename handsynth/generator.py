@@ -21,6 +21,7 @@ from handsynth.recipe.spec import DatasetSpec, dataset_identity
 from handsynth.render.context import AUTO, find_device
 from handsynth.render.layers import Renderer
 from handsynth.scene.assemble import SceneStage
+from handsynth.scene.company import gather, surroundings
 from handsynth.scene.pose import PoseStage
 from handsynth.scene.sky import ambient_skies
 from handsynth.scene.texture import TextureStage, texture_size
@@ -58,19 +59,22 @@ class Generator:
         spec, library, size = self.spec, self.library, self.spec.image_size
         rendered = tuple(name for name in spec.passes if name in PASSES)
         with profile.stage("pose"):
-            hands = self.poses.pose(batch, size)
-            pairs = zip(self.scenes.dress.worn(batch, hands), self.scenes.things.held(batch, hands), strict=True)
+            company = gather(batch, size)
+            people = company.recipes
+            hands = self.poses.pose(people, size)
+            pairs = zip(self.scenes.dress.worn(people, hands), self.scenes.things.held(people, hands), strict=True)
             worn = [clothes + things for clothes, things in pairs]
-            seen = self.scenes.in_sight(batch, hands, worn, size)
+            seen = self.scenes.in_sight(people, hands, worn, size)
+            beside = surroundings(company, hands, worn, library.hand)
         with profile.stage("texture"):
-            albedos = self.textures.albedos(np.array([r.alpha for r in batch]))
-            arm_albedos = self.scenes.arm_albedos(batch, albedos, seen)
+            albedos = self.textures.albedos(np.array([r.alpha for r in people]))
+            arm_albedos = self.scenes.arm_albedos(people, albedos, seen)
         with profile.stage("background"):
             behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
             skies = ambient_skies(batch, behind, ambient, library.environments)
         with profile.stage("render"):
-            views = self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn, skies, seen)
+            views = self.scenes.views(batch, hands, albedos, arm_albedos, ambient, worn, skies, seen, company)
             layers = self.renderer.render_many(views, rendered)
         for recipe, layer in zip(batch, layers, strict=True):
             if not layer.encoded.any():  # a mask may be: where a forearm hides the whole hand
@@ -86,11 +90,12 @@ class Generator:
                 library.backgrounds.label(number) | {"replaced": number != recipe.background.index}
                 for recipe, number in zip(batch, used, strict=True)
             ]
-            labels = annotate(batch, hands, library.hand, size, self.dataset, ambient, backgrounds, worn, skies)
+            labels = annotate(
+                batch, hands, library.hand, size, self.dataset, ambient, backgrounds, beside, skies, company, self.scenes.things
+            )
         passes = [{name: getattr(layer, name) for name in rendered} for layer in layers]
         scenes = [
-            beside_hand(library.hand, arm, things) if SCENE in spec.passes else None
-            for arm, things in zip(hands.arms, worn, strict=True)
+            beside_hand(library.hand, hands.arms[row], beside[row]) if SCENE in spec.passes else None for row in range(len(batch))
         ]
         return [
             Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row], scenes[row])

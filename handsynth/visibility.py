@@ -8,7 +8,6 @@ import numpy as np
 from handsynth.core.conventions import (
     ARM_PART,
     KEYPOINT_PARTS,
-    OBJECT_PART,
     OCCLUDER_GAP_M,
     OTHER_PARTS,
     READABLE_SCHEMAS,
@@ -22,7 +21,7 @@ from handsynth.scene.upper_arm import whole_faces
 
 
 class Surface(Protocol):
-    """Something that a hand or its forearm wears, before the camera: closed, as far as anyone sees it."""
+    """Something that a hand wears or holds, or that is beside it, before the camera: closed, as far as anyone sees it."""
 
     @property
     def vertices(self) -> np.ndarray:
@@ -37,34 +36,34 @@ class Surface(Protocol):
         """Its value in the parts pass."""
 
 
-Worn = Sequence[Sequence[Surface]]
-"""What each hand of a batch wears."""
+Beside = Sequence[Sequence[Surface]]
+"""What is beside each hand of a batch: what it wears and holds, other hands, and what hides it."""
 
 
-def _alike(worn: Worn) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+def _alike(beside: Beside) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
     """(N,) rows, (N, V, 3) vertices, faces and part of those surfaces of a batch that share faces; rows may come again."""
-    kinds: dict[int, tuple[Surface, list[tuple[int, np.ndarray]]]] = {}
-    for row, surfaces in enumerate(worn):
+    kinds: dict[tuple[int, int], tuple[Surface, list[tuple[int, np.ndarray]]]] = {}
+    for row, surfaces in enumerate(beside):
         for surface in surfaces:
-            kinds.setdefault(id(surface.faces), (surface, []))[1].append((row, surface.vertices))
+            kinds.setdefault((id(surface.faces), surface.part), (surface, []))[1].append((row, surface.vertices))
     for surface, found in kinds.values():
         rows, vertices = zip(*found, strict=True)
         yield np.array(rows), np.array(vertices), surface.faces, surface.part
 
 
-def beside_hand(model: HandModel, arm: np.ndarray | None, worn: Sequence[Surface] = ()) -> tuple[np.ndarray, np.ndarray]:
+def beside_hand(model: HandModel, arm: np.ndarray | None, beside: Sequence[Surface] = ()) -> tuple[np.ndarray, np.ndarray]:
     """What stands beside a hand, as one mesh: the pass `scene`.
 
     Args:
         model: the hand.
         arm: (A, 3) its forearm, camera frame [m]; None for a bare wrist.
-        worn: what it wears.
+        beside: what else is beside it.
 
     Returns:
         (N, 3) float32 vertices [m]; and (F, 4) int32: three of them, and the value in the parts pass.
     """
     meshes = [] if arm is None else [(arm, _faces_of_arm(model), ARM_PART)]
-    meshes += [(surface.vertices, surface.faces, surface.part) for surface in worn]
+    meshes += [(surface.vertices, surface.faces, surface.part) for surface in beside]
     vertices, faces, start = [np.zeros((0, 3), np.float32)], [np.zeros((0, 4), np.int32)], 0
     for points, corners, part in meshes:
         vertices.append(points.astype(np.float32))
@@ -169,7 +168,7 @@ def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray) -> np.ndar
     return np.take_along_axis(before, own, 1)
 
 
-_MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), OBJECT_PART), OCCLUDER_GAP_M)
+_MAY_STAND_IN_FRONT = np.full((len(KEYPOINT_PARTS), max(OTHER_PARTS)), OCCLUDER_GAP_M)
 """[k, p]: how far a surface of part p may lie in front of keypoint k without hiding it [m]."""
 for _keypoint, _parts in enumerate(KEYPOINT_PARTS):
     _MAY_STAND_IN_FRONT[_keypoint, _parts] = VISIBLE_TOLERANCE_M
@@ -201,7 +200,7 @@ def keypoint_clearance(
     size: int,
     schema: str = SCHEMA,
     arms: np.ndarray | None = None,
-    worn: Worn = (),
+    beside: Beside = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """(..., 21) bool, in the image; and (..., 21) `clearance` [m] before hand, arm and clothing. Visible: in the image, and >= 0.
 
@@ -214,7 +213,7 @@ def keypoint_clearance(
         size: side of the image [px].
         schema: as of `clearance`.
         arms: (..., A, 3) vertices of the forearms [m]; None for bare wrists, which are closed.
-        worn: what each hand wears, the dimensions before the last ones as one; nothing for hands that are bare.
+        beside: what is beside each hand, the dimensions before the last ones as one; nothing for hands that are bare.
     """
     inside = np.asarray(((xy >= 0) & (xy < size)).all(-1))
     pixels = np.floor(np.where(inside[..., None], xy, 0))
@@ -223,7 +222,7 @@ def keypoint_clearance(
     meshes = [_candidates(vertices.reshape(len(pixels), -1, 3).astype(np.float64), faces, K, pixels)]
     part_of = [parts[meshes[0].face]]
     others = [] if arms is None else [(np.arange(len(pixels)), arms.reshape(len(pixels), -1, 3), _faces_of_arm(model), ARM_PART)]
-    others += _alike(worn)
+    others += _alike(beside)
     for rows, surfaces, faces, part in others:
         mesh = _candidates(surfaces.astype(np.float64), faces, K[rows], pixels[rows])
         row, pixel = np.divmod(mesh.cell, pixels.shape[1])
@@ -245,7 +244,7 @@ def visible_share(
     K: np.ndarray,
     is_left: np.ndarray,
     size: int,
-    worn: Worn = (),
+    beside: Beside = (),
 ) -> np.ndarray:
     """How much of each hand its forearm, and what it wears, leave to the camera.
 
@@ -259,7 +258,7 @@ def visible_share(
         K: (B, 3, 3) [px].
         is_left: (B,) bool.
         size: side of the image [px].
-        worn: what each hand wears, as of `keypoint_clearance`.
+        beside: what is beside each hand, as of `keypoint_clearance`.
 
     Returns:
         (B,) share of the hand's silhouette within the image; 1 where none of it is.
@@ -270,7 +269,7 @@ def visible_share(
     whole = hand.covered()
     # Depths decide where something else is too, which is a small part of either.
     before, farthest = np.zeros(whole.shape, np.float32), vertices[..., 2].max(1)
-    for _, rows, other in _before_hand(arms, model, K, is_left, size, worn, step):
+    for _, rows, other in _before_hand(arms, model, K, is_left, size, beside, step):
         for row, near in zip(rows, other.front(whole[rows], farthest[rows]), strict=True):
             np.maximum(before[row], near, out=before[row])
     hidden, count = (hand.front(before > 0) < before).sum((1, 2)), whole.sum((1, 2))
@@ -284,7 +283,7 @@ def fronts(
     K: np.ndarray,
     is_left: np.ndarray,
     size: int,
-    worn: Worn = (),
+    beside: Beside = (),
 ) -> dict[int, np.ndarray]:
     """(B, H, W) inverse depths [1/m] at every pixel of hands (key 0) and of each of OTHER_PARTS, each alone; 0 = nothing.
 
@@ -294,19 +293,19 @@ def fronts(
     faces = model.faces if arms is not None else model.closed_faces
     hand = Lattice(vertices, faces, K, size, 1).front()
     found = {part: np.zeros_like(hand) for part in OTHER_PARTS}
-    for part, rows, other in _before_hand(arms, model, K, is_left, size, worn, 1):
+    for part, rows, other in _before_hand(arms, model, K, is_left, size, beside, 1):
         for row, near in zip(rows, other.front(), strict=True):
             np.maximum(found[part][row], near, out=found[part][row])
     return {0: hand} | found
 
 
 def _before_hand(
-    arms: np.ndarray | None, model: HandModel, K: np.ndarray, is_left: np.ndarray, size: int, worn: Worn, step: int
+    arms: np.ndarray | None, model: HandModel, K: np.ndarray, is_left: np.ndarray, size: int, beside: Beside, step: int
 ) -> Iterator[tuple[int, np.ndarray, Lattice]]:
     """Forearms and what is worn, on a lattice: value in the parts pass, the hands that have it, and it."""
     if arms is not None:
         yield ARM_PART, np.arange(len(arms)), Lattice(arms, _faces_of_arm(model), K, size, step, is_left)
-    for rows, surfaces, faces, part in _alike(worn):
+    for rows, surfaces, faces, part in _alike(beside):
         yield part, rows, Lattice(surfaces, faces, K[rows], size, step, is_left[rows])
 
 

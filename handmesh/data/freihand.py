@@ -278,6 +278,8 @@ def _members(src: Path, labels: FreihandLabels, image: int, trans: np.ndarray, i
         "arm": None,
         "clothing": None,
         "object": None,
+        "hands": None,
+        "occluder": None,
         "recipe": {"source": "FreiHAND v2", "original": k, "version": VERSIONS[version]},
     }
     return {

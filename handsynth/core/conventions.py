@@ -79,7 +79,13 @@ CLOTHING_PART = 18
 OBJECT_PART = 19
 """The value in the parts pass of what the hand holds."""
 
-OTHER_PARTS = (ARM_PART, CLOTHING_PART, OBJECT_PART)
+OTHER_HAND_PART = 20
+"""The value in the parts pass of another hand than the labelled one, with its forearm and all that it wears."""
+
+OCCLUDER_PART = 21
+"""The value in the parts pass of a thing between the camera and the hand, which nobody holds."""
+
+OTHER_PARTS = (ARM_PART, CLOTHING_PART, OBJECT_PART, OTHER_HAND_PART, OCCLUDER_PART)
 """Values in the parts pass of what stands beside the hand."""
 
 CLOTHING = ("bracelet", "glove", "rings", "sleeve", "varnish", "watch")

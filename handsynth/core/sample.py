@@ -58,9 +58,17 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
         None,
         "null, or what the hand holds: kind, shape, mesh (SHA-256), scale, mirrored, T_cam_object (4x4, of the scaled mesh)",
     ),
+    "hands": (None, "the other hands in the image, each with HAND_KEYS as they stand here for the first; null in photos"),
+    "occluder": (None, "null, or what is between camera and hand and held by nobody, in the words of object"),
     "recipe": (None, "every decision behind the sample"),
 }
 """Keys of a sample's JSON: shape of the numbers (None: not an array) and meaning."""
+
+HAND_KEYS = (
+    "side", "theta", "beta", "trans", "keypoints_cam", "keypoints_xy", "keypoints_visible", "visible_share", "bbox_xyxy", "arm",
+    "clothing", "object",
+)  # fmt: skip
+"""Fields that are one hand's own; all others are the image's. `labels | labels["hands"][k]` are labels of another hand."""
 
 ADDED: dict[str, str] = {
     "ambient_used": "handsynth/2",
@@ -69,6 +77,8 @@ ADDED: dict[str, str] = {
     "arm": "handsynth/3",
     "clothing": "handsynth/3",
     "object": "handsynth/3",
+    "hands": "handsynth/3",
+    "occluder": "handsynth/3",
     "sky_used": "handsynth/3",
 }
 """Fields that came after the first schema: labels of an older one may lack them."""
@@ -87,7 +97,8 @@ _FIRST_SHAPES = 10
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
-    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves most, 17 = arm, 18 = clothing, 19 = object",
+    "parts": "8-bit PNG, 0 = background, j + 1 = joint j (MANO's order) that moves most, 17 = arm, 18 = clothing, 19 = object, "
+    "20 = another hand with all it wears, 21 = occluder",
     "normal": "8-bit RGB PNG, unit normal n of the camera frame as (n + 1) / 2, 0 = background",
     "uv": "16-bit RGB PNG, R = u, G = v (up) of 65535, B = 65535 on the hand and 0 elsewhere",
     "amodal": "8-bit PNG, 255 where a pixel's centre is on the hand, whether it is hidden or not, else 0",
@@ -167,7 +178,30 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
     check_schema(schema, where)
     if schema != index["schema"]:
         raise HandsynthError(f"{where}: schema is {schema!r}, its dataset's is {index['schema']!r:.60}")
-    for name, shape in field_shapes(schema, index.get("num_shapes", _FIRST_SHAPES)).items():
+    shapes = field_shapes(schema, index.get("num_shapes", _FIRST_SHAPES))
+    _check_shapes(labels, shapes, where)
+    _check_hand(labels, where)
+    if labels.get("hands") is not None:
+        if not isinstance(labels["hands"], list) or not all(isinstance(hand, dict) for hand in labels["hands"]):
+            raise HandsynthError(f"{where}: field hands is {labels['hands']!r:.60}, expected a list of hands")
+        own = {name: shapes[name] for name in HAND_KEYS}
+        for number, hand in enumerate(labels["hands"]):
+            if set(hand) != set(HAND_KEYS):
+                raise HandsynthError(f"{where}: other hand {number} has not the fields {', '.join(HAND_KEYS)}")
+            _check_shapes(hand, own, f"{where}, other hand {number}")
+            _check_hand(hand, f"{where}, other hand {number}")
+    if type(labels["image_size"]) is not int:  # 64.0 would equal the size of the image
+        raise HandsynthError(f"{where}: field image_size is {labels['image_size']!r:.40}, expected a whole number")
+    if "background" in labels and not _is_background(labels["background"]):
+        raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
+    if labels.get("occluder") is not None and not _is_object(labels["occluder"]):
+        raise HandsynthError(f"{where}: field occluder is {labels['occluder']!r:.60}, expected null or {', '.join(OBJECT_KEYS)}")
+    return labels
+
+
+def _check_shapes(labels: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], where: str) -> None:
+    """Raises HandsynthError naming the field that is missing, of another shape, or not finite."""
+    for name, shape in shapes.items():
         if name not in labels:
             if name in OPTIONAL:
                 continue
@@ -179,10 +213,12 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
                 value = np.empty(0)
             if value.shape != shape or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
                 raise HandsynthError(f"{where}: field {name} is not {shape} finite numbers")
-    if type(labels["image_size"]) is not int:  # 64.0 would equal the size of the image
-        raise HandsynthError(f"{where}: field image_size is {labels['image_size']!r:.40}, expected a whole number")
-    if "background" in labels and not _is_background(labels["background"]):
-        raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
+
+
+def _check_hand(labels: Mapping[str, Any], where: str) -> None:
+    """Raises HandsynthError where forearm, clothing or held thing of one hand are not described as they should be."""
+    if labels["side"] not in ("right", "left"):
+        raise HandsynthError(f"{where}: field side is {labels['side']!r:.40}, expected right or left")
     if labels.get("arm") is not None and not _is_arm(labels["arm"]):
         raise HandsynthError(f"{where}: field arm is {labels['arm']!r:.60}, expected null or {', '.join(ARM_ANGLES)}")
     if labels.get("object") is not None and not _is_object(labels["object"]):
@@ -191,7 +227,6 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
         raise HandsynthError(
             f"{where}: field clothing is {labels['clothing']!r:.60}, expected names among {', '.join(CLOTHING)}, in order"
         )
-    return labels
 
 
 @lru_cache(maxsize=16)

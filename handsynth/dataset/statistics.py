@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from handsynth.core.conventions import ARM_PART, CLOTHING, CLOTHING_PART, FINGER_JOINTS, FINGERS, OBJECT_PART
+from handsynth.core.conventions import (
+    ARM_PART,
+    CLOTHING,
+    CLOTHING_PART,
+    FINGER_JOINTS,
+    FINGERS,
+    OBJECT_PART,
+    OCCLUDER_PART,
+    OTHER_HAND_PART,
+)
 from handsynth.core.index import read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
@@ -19,6 +28,7 @@ from handsynth.recipe.spec import DatasetSpec, grid_axes
 _PART_COLORS = np.zeros((256, 3), np.uint8)
 _PART_COLORS[1] = (200, 180, 160)
 _PART_COLORS[ARM_PART], _PART_COLORS[CLOTHING_PART], _PART_COLORS[OBJECT_PART] = (120, 110, 105), (40, 120, 120), (150, 70, 150)
+_PART_COLORS[OTHER_HAND_PART], _PART_COLORS[OCCLUDER_PART] = (90, 90, 150), (200, 60, 40)
 for _finger, _joints in FINGER_JOINTS.items():
     for _k, _joint in enumerate(_joints):
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
@@ -148,6 +158,9 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     lightness: list[float] = []
     clothing: Counter[str] = Counter()
     objects: Counter[str] = Counter()
+    occluders: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    other_shares: list[float] = []
     arms = 0
     environments: set[int] = set()
     for entry in index["shards"]:
@@ -166,12 +179,16 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
             arms += labels.get("arm") is not None
             clothing.update(labels.get("clothing") or ())
             objects.update([labels["object"]["kind"]] if labels.get("object") else ())
+            occluders.update([labels["occluder"]["kind"]] if labels.get("occluder") else ())
+            for other in labels.get("hands") or ():
+                others.update([other["side"]])
+                other_shares.append(other["visible_share"])
             lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
             sides[recipe.side] += 1
             poses.add(recipe.pose.bank_index)
             backgrounds.add(recipe.background.index)
             environments |= {recipe.environment.index} if recipe.environment else set()
-    columns["hand_brightness"] = lightness
+    columns["hand_brightness"], columns["other_hands_visible_share"] = lightness, other_shares
     quantiles = (0, 5, 50, 95, 100)
     return {
         "name": index["name"],
@@ -183,6 +200,8 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
         "arms": arms,
         "clothing": {name: clothing[name] for name in CLOTHING},
         "objects": dict(sorted(objects.items())),
+        "other_hands": dict(sorted(others.items())),
+        "occluders": dict(sorted(occluders.items())),
         "bank_poses": len(poses),
         "backgrounds": len(backgrounds),
         "environments": len(environments),

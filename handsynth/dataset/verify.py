@@ -1,7 +1,7 @@
 """Verify: a dataset against its index, its labels against their geometry, its geometry against its pixels."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from handsynth.annotate import label_hands
 from handsynth.core.camera import project, transform
 from handsynth.core.conventions import (
     ARM_PART,
@@ -17,6 +18,8 @@ from handsynth.core.conventions import (
     JOINT_NAMES,
     OBJECT_PART,
     OCCLUDER_GAP_M,
+    OCCLUDER_PART,
+    OTHER_HAND_PART,
     OTHER_PARTS,
     READABLE_SCHEMAS,
     SCHEMA,
@@ -36,11 +39,13 @@ from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
 from handsynth.image.encode import chroma_of, decode_jpeg, decode_png
+from handsynth.recipe.others import hand_recipes
 from handsynth.recipe.recipe import Recipe, recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
 from handsynth.scene.arm import make_arm
-from handsynth.scene.held.things import Things, object_label
-from handsynth.scene.pose import PoseStage
+from handsynth.scene.company import Company, gather, surroundings
+from handsynth.scene.held.things import Things
+from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.wear.dress import Dress
 from handsynth.visibility import Surface, beside_hand, clearance, fronts, keypoint_clearance, visible_share
 
@@ -103,6 +108,7 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
     expected = _check_index(index, folder, findings)
     hand = _find_hand(index, folder, assets, here, findings)
     poses = None if hand is None else PoseStage(hand)
+    things = None if hand is None else Things(hand)
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
     for number, entry in enumerate(index["shards"]):
@@ -112,9 +118,9 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
         for k, (where, members) in enumerate(_read_checked(folder, number, entry, wanted, findings)):
             try:
                 read = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
-                if poses is not None and (position + k) % stride == 0:
+                if poses is not None and things is not None and (position + k) % stride == 0:
                     _check_pose(read.labels, read.vertices, poses.model, where)
-                    others = _pose_others(read, poses, where)
+                    others = _pose_others(read, poses, things, where)
                     _check_silhouette(read, poses.model, others, where)
                     _check_visibility(read, poses.model, others, where)
                     if read.scene is not None:
@@ -229,7 +235,14 @@ class _Read:
     @property
     def others(self) -> list[int]:
         """Values of the parts pass beside those of the hand."""
-        return [ARM_PART] * self.has_arm + [CLOTHING_PART] * self.has_clothing + [OBJECT_PART] * self.holds
+        found = {
+            ARM_PART: self.has_arm,
+            CLOTHING_PART: self.has_clothing,
+            OBJECT_PART: self.holds,
+            OTHER_HAND_PART: bool(self.labels.get("hands")),
+            OCCLUDER_PART: self.labels.get("occluder") is not None,
+        }
+        return [part for part, there in found.items() if there]
 
 
 def _check_sample(members: Members, where: str, index: dict[str, Any], number: int) -> _Read:
@@ -248,10 +261,10 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     if vertices[:, 2].min() <= 0:
         raise HandsynthError(f"{where}: vertices lie behind the camera")
 
+    _check_keypoints(labels, K, size, where)
+    for number, other in enumerate(labels.get("hands") or ()):
+        _check_keypoints(other, K, size, f"{where}, other hand {number}")
     keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
-    error_px = np.abs(project(keypoints, K) - xy).max()
-    if error_px > REPROJECTION_PX:
-        raise HandsynthError(f"{where}: keypoints_cam projects {error_px:.3f} px away from keypoints_xy")
     if np.abs(keypoints[4::4] - vertices[index["fingertips"]]).max() > 2e-6:
         raise HandsynthError(f"{where}: fingertips are not the vertices of table {labels['fingertip_table']!r}")
     outline = project(vertices.astype(np.float64), K)
@@ -262,8 +275,6 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     if not len(rows) or columns.min() < low[0] or columns.max() + 1 > high[0] or rows.min() < low[1] or rows.max() + 1 > high[1]:
         raise HandsynthError(f"{where}: the mask is empty or leaves the vertices' bounds")
     visible = np.array(labels["keypoints_visible"], bool)
-    if (visible & ((xy < 0) | (xy >= size)).any(1)).any():
-        raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
     passes = [name for name in index["spec"]["passes"] if name != SCENE]
     layers = {name: decode_png(members.get(f"{name}.png", b""), f"{where}, {name}") for name in passes}
     scene = _read_scene(members, where) if SCENE in index["spec"]["passes"] else None
@@ -278,6 +289,16 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
     return read
+
+
+def _check_keypoints(labels: Mapping[str, Any], K: np.ndarray, size: int, where: str) -> None:
+    """Keypoints of one hand in image and space agree; visible ones are in the image."""
+    xy = np.array(labels["keypoints_xy"])
+    error_px = np.abs(project(np.array(labels["keypoints_cam"]), K) - xy).max()
+    if error_px > REPROJECTION_PX:
+        raise HandsynthError(f"{where}: keypoints_cam projects {error_px:.3f} px away from keypoints_xy")
+    if (np.array(labels["keypoints_visible"], bool) & ((xy < 0) | (xy >= size)).any(1)).any():
+        raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
 
 
 def _read_scene(members: Members, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -295,20 +316,23 @@ def _read_scene(members: Members, where: str) -> tuple[np.ndarray, np.ndarray]:
 def _check_scene(read: _Read, hand: HandModel, others: "_Others", where: str) -> None:
     """`scene` is the mesh of what the recipe names."""
     assert read.scene is not None
-    (vertices, faces), (points, corners) = read.scene, beside_hand(hand, others.arm, others.worn)
+    (vertices, faces), (points, corners) = read.scene, beside_hand(hand, others.arm, others.beside)
     if not np.array_equal(faces, corners) or vertices.shape != points.shape or (np.abs(vertices - points) > POSED_M).any():
-        raise HandsynthError(f"{where}: {SCENE_VERTICES} and {SCENE_FACES} are not forearm and clothing of the recipe")
+        raise HandsynthError(f"{where}: {SCENE_VERTICES} and {SCENE_FACES} are not what stands beside the hand by the recipe")
 
 
 def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
-    """`arm` and `clothing` are those of the recipe, and visible_share agrees with mask and amodal; nothing hides a bare hand."""
+    """The labels name what the recipe does, and visible_share agrees with mask and amodal; nothing hides a bare hand."""
     labels = read.labels
-    if labels["arm"] != (recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}):
-        raise HandsynthError(f"{where}: arm is not that of the recipe")
-    if labels["clothing"] != (recipe.worn.clothing if recipe.worn else []):
-        raise HandsynthError(f"{where}: clothing is {labels['clothing']!r:.60}, not that of the recipe")
-    if (labels["object"] is None) != (recipe.held is None):
-        raise HandsynthError(f"{where}: object is not that of the recipe")
+    _check_hand_against(labels, recipe, where)
+    if labels["hands"] is None or len(labels["hands"]) != len(recipe.others):
+        raise HandsynthError(f"{where}: hands are not the {len(recipe.others)} others of the recipe")
+    for number, (own, other) in enumerate(zip(labels["hands"], hand_recipes(recipe, labels["image_size"]), strict=True)):
+        _check_hand_against(own, other, f"{where}, other hand {number}")
+        if own["visible_share"] is None or not 0 <= own["visible_share"] <= 1:
+            raise HandsynthError(f"{where}, other hand {number}: visible_share is {own['visible_share']!r:.20}, expected 0 to 1")
+    if (labels["occluder"] is None) != (recipe.occluder is None):
+        raise HandsynthError(f"{where}: occluder is not that of the recipe")
     share = labels["visible_share"]
     if share is None or not 0 <= share <= 1 or (share != 1 and not read.others):
         raise HandsynthError(f"{where}: visible_share is {share!r:.20}, expected {'0 to 1' if read.others else '1'}")
@@ -316,6 +340,18 @@ def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
         pixels = read.mask.sum() / (read.layers["amodal"] > 0).sum()
         if abs(pixels - share) > SHARE_OF_PIXELS:
             raise HandsynthError(f"{where}: visible_share is {share}, mask and amodal give {pixels:.4f}")
+
+
+def _check_hand_against(labels: Mapping[str, Any], recipe: Recipe, where: str) -> None:
+    """Side, `arm`, `clothing` and whether there is an `object` are those of the recipe."""
+    if labels["side"] != recipe.side:
+        raise HandsynthError(f"{where}: side is {labels['side']!r:.20}, not that of the recipe")
+    if labels["arm"] != (recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}):
+        raise HandsynthError(f"{where}: arm is not that of the recipe")
+    if labels["clothing"] != (recipe.worn.clothing if recipe.worn else []):
+        raise HandsynthError(f"{where}: clothing is {labels['clothing']!r:.60}, not that of the recipe")
+    if (labels["object"] is None) != (recipe.held is None):
+        raise HandsynthError(f"{where}: object is not that of the recipe")
 
 
 def _check_light(labels: dict[str, Any], where: str) -> None:
@@ -412,8 +448,8 @@ def _check_visible(
         raise HandsynthError(f"{where}: keypoints_visible disagrees with the {passes} at keypoint {wrong[0]}")
 
 
-def _check_pose(labels: dict[str, Any], vertices: np.ndarray, hand: HandModel, where: str) -> None:
-    """theta, beta, trans and T_cam_world, posed anew, give the vertices; the vertices give the keypoints."""
+def _check_pose(labels: Mapping[str, Any], vertices: np.ndarray, hand: HandModel, where: str) -> None:
+    """theta, beta, trans and T_cam_world of a hand, posed anew, give its vertices; the vertices give the keypoints."""
     theta, trans, is_left = np.array(labels["theta"]).reshape(-1, 3), np.array(labels["trans"]), labels["side"] == "left"
     if is_left:
         theta, trans = mirror_theta(theta), mirror_points(trans)
@@ -431,30 +467,61 @@ class _Others:
     """What stands beside a hand before its camera."""
 
     arm: np.ndarray | None = None  # (A, 3) float32 the forearm
-    worn: Sequence[Surface] = ()
+    beside: Sequence[Surface] = ()
 
     def __bool__(self) -> bool:
-        return self.arm is not None or bool(self.worn)
+        return self.arm is not None or bool(self.beside)
 
 
-def _pose_others(read: _Read, poses: PoseStage, where: str) -> _Others:
-    """The forearm and the clothing that the recipe names, before the same camera."""
+def _pose_others(read: _Read, poses: PoseStage, things: Things, where: str) -> _Others:
+    """All that the recipe names beside the hand, before the same camera; the labels of other hands are checked on the way."""
     if not read.others:
         return _Others()
-    recipe = recipe_from_dict(read.labels["recipe"], where, poses.model.num_shapes)
-    again = poses.pose([recipe], read.labels["image_size"])
+    recipe, size = recipe_from_dict(read.labels["recipe"], where, poses.model.num_shapes), read.labels["image_size"]
+    company = gather([recipe], size)
+    again = poses.pose(company.recipes, size)
     if np.abs(again.vertices[0] - read.vertices).max() > POSED_M:
         raise HandsynthError(f"{where}: the recipe does not give the vertices, so that forearm and clothing cannot be checked")
-    if read.labels["object"] != object_label(poses.model, recipe, again.T_cam_world[0]):
+    if read.labels["object"] != things.object_label(recipe, again.T_cam_world[0]):
         raise HandsynthError(f"{where}: object is not where the recipe has it")
-    dress, things = _around(poses.model)
-    return _Others(again.arms[0], (*dress.worn([recipe], again)[0], *things.held([recipe], again)[0]))
+    if read.labels.get("occluder") != things.occluder_label(recipe, again.T_cam_world[0]):
+        raise HandsynthError(f"{where}: occluder is not where the recipe has it")
+    pairs = zip(_dress(poses.model).worn(company.recipes, again), things.held(company.recipes, again), strict=True)
+    beside = surroundings(company, again, [clothes + held for clothes, held in pairs], poses.model)
+    if len(company.recipes) > 1:
+        _check_other_hands(read.labels, company, again, beside, poses.model, things, where)
+    return _Others(again.arms[0], beside[0])
 
 
 @lru_cache(maxsize=2)
-def _around(hand: HandModel) -> tuple[Dress, Things]:
-    """What hands of a model may wear and hold."""
-    return Dress(hand, make_arm(hand)), Things(hand)
+def _dress(hand: HandModel) -> Dress:
+    """What hands of a model may wear."""
+    return Dress(hand, make_arm(hand))
+
+
+def _check_other_hands(
+    labels: Mapping[str, Any],
+    company: Company,
+    again: CameraHands,
+    beside: Sequence[Sequence[Surface]],
+    hand: HandModel,
+    things: Things,
+    where: str,
+) -> None:
+    """`hands` are the hands of the recipe, posed and seen as their labels have it: all of these follow from it."""
+    expected = label_hands(company.recipes, again, hand, labels["image_size"], beside, things)[1:]
+    for number, (own, right) in enumerate(zip(labels["hands"], expected, strict=True)):
+        name = f"{where}, other hand {number}"
+        _check_pose(own | {"T_cam_world": labels["T_cam_world"]}, again.vertices[1 + number], hand, name)
+        if np.abs(np.array(own["bbox_xyxy"]) - right["bbox_xyxy"]).max() > REPROJECTION_PX:
+            raise HandsynthError(f"{name}: bbox_xyxy does not bound the projected vertices")
+        if abs(own["visible_share"] - right["visible_share"]) > SHARE_ERROR:
+            raise HandsynthError(f"{name}: visible_share is {own['visible_share']}, geometry gives {right['visible_share']}")
+        wrong = np.flatnonzero(np.array(own["keypoints_visible"]) != right["keypoints_visible"])
+        if len(wrong):
+            raise HandsynthError(f"{name}: keypoints_visible is wrong at keypoint {wrong[0]}")
+        if own["object"] != right["object"]:
+            raise HandsynthError(f"{name}: object is not where the recipe has it")
 
 
 def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str) -> None:
@@ -474,7 +541,7 @@ def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str)
         compare(mask, silhouette(project(vertices, K), hand.closed_faces, size), "mask and projected vertices")
         return
     arms = None if others.arm is None else others.arm[None].astype(np.float64)
-    one = vertices[None], arms, hand, K[None], np.array([labels["side"] == "left"]), size, [others.worn]
+    one = vertices[None], arms, hand, K[None], np.array([labels["side"] == "left"]), size, [others.beside]
     nearest = {part: layer[0] for part, layer in fronts(*one).items()}
     own, before = nearest[0], np.maximum.reduce([nearest[part] for part in OTHER_PARTS])
     compare(mask, (own > 0) & (own >= before), "mask and what forearm and clothing leave of the projected vertices")
@@ -485,7 +552,7 @@ def _check_silhouette(read: _Read, hand: HandModel, others: _Others, where: str)
             covered = read.layers[name].reshape(size, size, -1).any(2)
             compare(covered & ~mask, before > own, f"pass {name} beside the mask and the projected forearm and clothing")
     if "parts" in read.layers:
-        for part, what in zip(OTHER_PARTS, ("forearm", "clothing", "object"), strict=True):
+        for part, what in zip(OTHER_PARTS, ("forearm", "clothing", "object", "other hand", "occluder"), strict=True):
             others_nearest = np.maximum.reduce([layer for other, layer in nearest.items() if other != part])
             compare(read.layers["parts"] == part, nearest[part] > others_nearest, f"pass parts and the projected {what}")
     if "depth" in read.layers:
@@ -505,7 +572,7 @@ def _check_visibility(read: _Read, hand: HandModel, others: _Others, where: str)
     labels = read.labels
     keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
     K, size = np.array(labels["K"]), labels["image_size"]
-    one = keypoints, xy, read.vertices, hand, K, size, labels["schema"], others.arm, [others.worn]
+    one = keypoints, xy, read.vertices, hand, K, size, labels["schema"], others.arm, [others.beside]
     inside, clear = keypoint_clearance(*one)
     visible = np.array(labels["keypoints_visible"], bool)
     wrong = np.flatnonzero((visible != (inside & (clear >= 0))) & (np.abs(clear) > 1e-6))

@@ -55,7 +55,7 @@ class Holder:
             surface, placement = surface_samples(shape.solid), self._table.placement(number)
             placed = refit(self._model, self._regions, hand, growth, root, surface, placement)
             if placed is not None:
-                return _choice(rng, shape, placed)
+                return choose_look(rng, shape, placed)
         return None
 
     def draw_pose(self, rng: np.random.Generator, taken: int, size: int) -> int | None:
@@ -77,7 +77,7 @@ class Holder:
         return pose_hand(model, theta, beta).vertices, length / mean, rest[0]
 
 
-def _choice(rng: np.random.Generator, shape: Shape, placed: Placement) -> ObjectChoice:
+def choose_look(rng: np.random.Generator, shape: Shape, placed: Placement) -> ObjectChoice:
     """Material, pattern and colours of a thing that has its place."""
     material = shape.materials[rng.integers(len(shape.materials))]
     patterns = PATTERNS[material]

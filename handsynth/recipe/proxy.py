@@ -1,10 +1,15 @@
 """A light stand-in for the posed hand, quick enough to frame it and to see whether fingers collide while deciding."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.hand import HandModel, pose_hand, turn_joints
 from handsynth.core.rotation import rotvec_to_rotmat
+
+UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
+"""Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
 
 HULL_POINTS = 192
 """Vertices that stand for the whole surface when a hand is framed. The others stuck out of their box by 7 mm at most on 4,500
@@ -99,8 +104,18 @@ HANDS_ACROSS = 2.0
 FEW_POINTS = 32
 """So many of the hand's points, the first of which are far from each other, say where it is."""
 
+MARGIN = 1.15
+"""By so much are the balls thicker that keep arms out of hands: sections are flat."""
+
 NEAREST_FOREARM_M = 0.1
 """No part of an arm comes nearer to the camera than this along its axis: it must neither hold it nor reach behind it [m]."""
+
+
+class ArmBalls(NamedTuple):
+    """Balls that stand for arms, the last one at the shoulder."""
+
+    centres: np.ndarray  # (..., M, 3) [m]
+    radii: np.ndarray  # (M,) [m]
 
 
 class ForearmProxy:
@@ -127,6 +142,19 @@ class ForearmProxy:
         Flexion and deviation (B,) of the wrist in radians, as in `scene.arm`. Beyond `cuff_m` (B,) from the wrist a forearm is
         thicker by `cloth_m` (B,).
         """
+        hidden, too_near = self.hidden(points, T_cam_world, flexion, deviation, cuff_m, cloth_m)
+        return np.where(too_near, 0.0, 1 - hidden.mean(-1))
+
+    def hidden(
+        self,
+        points: np.ndarray,
+        T_cam_world: np.ndarray,
+        flexion: np.ndarray,
+        deviation: np.ndarray,
+        cuff_m: np.ndarray | float = 0.0,
+        cloth_m: np.ndarray | float = 0.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(B, N) which points B forearms take from the camera, and (B,) whether one comes too near to it. See `seen_share`."""
         cuff, cloth = (np.broadcast_to(value, len(points))[:, None] for value in (cuff_m, cloth_m))
         radius = self._radius + cloth * (self._place[:, 0] >= cuff)  # (B, 9)
         bend = np.maximum(np.hypot(flexion, deviation), 1e-9)
@@ -134,13 +162,24 @@ class ForearmProxy:
         ahead = self._turned(np.cos(bend), -flexion * out, deviation * out)
         rotation, shift = T_cam_world[:, :3, :3].swapaxes(1, 2), T_cam_world[:, None, :3, 3]
         seen, balls = points @ rotation + shift, (self._wrist + self._place * ahead[:, None]) @ rotation + shift
-        # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
-        squared = (seen * seen).sum(-1)[:, None]
-        t = balls @ seen.swapaxes(1, 2) / squared
-        beside = (balls * balls).sum(-1)[..., None] - t * t * squared
-        hidden = (beside < (radius**2)[..., None]) & (t < 1)
-        share = 1 - hidden.any(1).mean(-1)
-        return np.where((balls[..., 2] - radius).min(-1) < NEAREST_FOREARM_M, 0.0, share)
+        return hidden_by_balls(seen, balls, radius), (balls[..., 2] - radius).min(-1) < NEAREST_FOREARM_M
+
+    def balls(
+        self,
+        flexion: np.ndarray,
+        deviation: np.ndarray,
+        twist: np.ndarray,
+        elbow: np.ndarray,
+        cuff_m: float = 0.0,
+        cloth_m: float = 0.0,
+    ) -> ArmBalls:
+        """(B, M, 3) of B whole arms beside the upright hand [m, world], thicker by sleeve and margin; angles (B,) in radians."""
+        ahead, upper = self._directions(flexion[:, None], deviation[:, None], twist[:, None], elbow[:, None])
+        lower = self._wrist + self._place * ahead
+        balls = np.concatenate([lower, lower[:, -1:] + UPPER_ARM_M * upper], 1)
+        place = np.concatenate([self._place, self._place[-1] + UPPER_ARM_M])[:, 0]
+        radius = np.concatenate([self._radius, np.full(len(UPPER_ARM_M), self._radius[-1])])
+        return ArmBalls(balls, MARGIN * radius + cloth_m * (place >= cuff_m))
 
     def upper_arm_fits(
         self,
@@ -154,16 +193,7 @@ class ForearmProxy:
         """(B, E) whether upper arms stay out of the image where they are before the hand, of `points` (B, N, 3) [m, world]: no one
         stands there. Twists (B,) and E angles of each elbow (B, E) in radians, as in `scene.arm` and `scene.upper_arm`.
         """
-        flexion, deviation, twist = flexion[:, None], deviation[:, None], twist[:, None]
-        bend = np.maximum(np.hypot(flexion, deviation), 1e-9)
-        cos, sin = np.cos(bend), np.sin(bend)
-        y, z = -flexion / bend, deviation / bend  # where the wrist bends to
-        # The upper arm's direction before the wrist bends; then what of it lies along (y, z) turns with x.
-        straight, beside = np.cos(elbow), np.sin(elbow)
-        own_y, own_z = -beside * np.sin(twist), beside * np.cos(twist)
-        towards = own_y * y + own_z * z
-        turned, along = cos * towards + sin * straight - towards, cos * straight - sin * towards
-        ahead, upper = self._turned(cos, sin * y, sin * z), self._turned(along, own_y + turned * y, own_z + turned * z)
+        ahead, upper = self._directions(flexion[:, None], deviation[:, None], twist[:, None], elbow)
         rotation, shift = T_cam_world[:, :3, :3].swapaxes(1, 2), T_cam_world[:, None, :3, 3]
         balls = (self._wrist + self._place[-1] * ahead)[:, :, None] + UPPER_ARM_M * upper[:, :, None]  # (B, E, 4, 3)
         balls = balls @ rotation[:, None] + shift[:, None]
@@ -177,18 +207,43 @@ class ForearmProxy:
         within = before & (aside - radius / depth < HANDS_ACROSS / 2 * (high - low).max(-1)[:, None, None])
         return np.asarray((nearest.min(-1) >= NEAREST_FOREARM_M) & ~within.any(-1))
 
+    def _directions(
+        self, flexion: np.ndarray, deviation: np.ndarray, twist: np.ndarray, elbow: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(B, 1) angles of wrists and forearms and (B, E) of elbows [rad] -> (B, 1, 3) and (B, E, 3) directions of forearms and
+        upper arms, away from the hand, in the world.
+        """
+        bend = np.maximum(np.hypot(flexion, deviation), 1e-9)
+        cos, sin = np.cos(bend), np.sin(bend)
+        y, z = -flexion / bend, deviation / bend  # where the wrist bends to
+        # The upper arm's direction before the wrist bends; then what of it lies along (y, z) turns with x.
+        straight, beside = np.cos(elbow), np.sin(elbow)
+        own_y, own_z = -beside * np.sin(twist), beside * np.cos(twist)
+        towards = own_y * y + own_z * z
+        turned, along = cos * towards + sin * straight - towards, cos * straight - sin * towards
+        return self._turned(cos, sin * y, sin * z), self._turned(along, own_y + turned * y, own_z + turned * z)
+
     def _turned(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """(...) each -> (..., 3) from the template's frame to the world's."""
         return (self._root @ np.stack([x, y, z], -1)[..., None])[..., 0]
 
 
-def seen_past(points: np.ndarray, surface: np.ndarray, reach_m: float) -> float:
-    """Share of `points` (N, 3) [m, camera frame] seen past a thing whose `surface` is (M, 3) points `reach_m` apart."""
+def hidden_by_balls(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """(..., N) which of (..., N, 3) points are behind one of (..., M, 3) balls of radii (..., M) [m, camera frame]."""
+    # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
+    squared = (points * points).sum(-1)[..., None, :]
+    t = centres @ points.swapaxes(-1, -2) / squared
+    beside = (centres * centres).sum(-1)[..., None] - t * t * squared
+    return np.asarray(((beside < (radii**2)[..., None]) & (t < 1)).any(-2))
+
+
+def hidden_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np.ndarray:
+    """(N,) which of `points` (N, 3) [m, camera frame] are behind a thing whose `surface` is (M, 3) points `reach_m` apart."""
     # A point is hidden when one of the surface's lies before it and near its ray.
     squared = (points * points).sum(1)
     t = surface @ points.T / squared
     beside = (surface * surface).sum(1)[:, None] - t * t * squared
-    return 1 - float(((beside < (0.75 * reach_m) ** 2) & (t < 0.97)).any(0).mean())
+    return np.asarray(((beside < (0.75 * reach_m) ** 2) & (t < 0.97)).any(0))
 
 
 def _phalanx_pairs() -> np.ndarray:

@@ -1,6 +1,6 @@
 """The recipe: every decision behind one sample, as values that JSON can hold. Rendering draws no random number."""
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from handsynth.core.conventions import FINGERS, WORN_ON_FOREARM
@@ -138,6 +138,31 @@ class ArmChoice:
 
 
 @dataclass(frozen=True)
+class OtherHand:
+    """A further hand in the image. As in a Recipe, it is a right one in a world of its own, mirrored when `side` is left."""
+
+    side: str
+    theta: tuple[float, ...]  # (48,) of the right hand, before mirroring; the first turns it about its wrist
+    trans: Vector
+    pose: PoseChoice
+    arm: ArmChoice | None = None
+    worn: Worn | None = None
+    beta: tuple[float, ...] | None = None  # None: the first hand's, as all of the skin is
+    alpha: tuple[float, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what it does not have is left out."""
+        values: dict[str, Any] = {"side": self.side, "theta": self.theta, "trans": self.trans, "pose": _pose_to_dict(self.pose)}
+        values |= {"arm": vars(self.arm)} if self.arm else {}
+        values |= {"worn": self.worn.to_dict()} if self.worn else {}
+        return values | {key: own for key in ("beta", "alpha") if (own := getattr(self, key)) is not None}
+
+
+MAX_OTHERS = 3
+"""No image shows more hands beside the first."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One sample, decided. Angles in radians, lengths in metres, unless the name says otherwise."""
 
@@ -158,23 +183,32 @@ class Recipe:
     environment: EnvironmentChoice | None = None
     motion: MotionChoice | None = None
     held: ObjectChoice | None = None
+    others: tuple[OtherHand, ...] = ()
+    occluder: ObjectChoice | None = None  # between camera and hand, in the frame of the hand as what it holds
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
-        parts = {name: vars(getattr(self, name)) for name in ("pose", "camera", "ambient", "background")}
-        if not self.pose.blends:
-            parts["pose"] = {name: value for name, value in parts["pose"].items() if name != "blends"}
+        parts = {name: vars(getattr(self, name)) for name in ("camera", "ambient", "background")} | {
+            "pose": _pose_to_dict(self.pose)
+        }
         parts["sensor"] = {key: value for key, value in vars(self.sensor).items() if value != _LEFT_OUT.get(key)}
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
         if not self.ambient.order:
             values["ambient"] = {key: value for key, value in vars(self.ambient).items() if key != "order"}
-        for name in ("arm", "worn", "environment", "motion", "held"):
+        for name in ("arm", "worn", "environment", "motion", "held", "others", "occluder"):
             del values[name]
         values |= {"arm": vars(self.arm)} if self.arm else {}
         values |= {"motion": vars(self.motion)} if self.motion else {}
         values |= {"environment": vars(self.environment)} if self.environment else {}
         values |= {"held": vars(self.held)} if self.held else {}
+        values |= {"others": [other.to_dict() for other in self.others]} if self.others else {}
+        values |= {"occluder": vars(self.occluder)} if self.occluder else {}
         return values | ({"worn": self.worn.to_dict()} if self.worn else {})
+
+
+def _pose_to_dict(pose: PoseChoice) -> dict[str, Any]:
+    """Plain values, without blends where there are none."""
+    return {name: value for name, value in vars(pose).items() if name != "blends" or value}
 
 
 _LEFT_OUT = {f.name: f.default for f in fields(SensorChoice) if f.default is not MISSING}
@@ -184,6 +218,22 @@ _LEFT_OUT = {f.name: f.default for f in fields(SensorChoice) if f.default is not
 def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
     """Plain values -> Recipe of a hand of `num_shapes` shape coefficients, every key and type checked. Raises HandsynthError."""
     recipe = build(Recipe, values, where, HandsynthError)
+    _check_values(recipe, where, num_shapes)
+    if len(recipe.others) > MAX_OTHERS:
+        raise HandsynthError(f"{where}: the recipe has {len(recipe.others)} other hands, at most {MAX_OTHERS} are made")
+    for number, other in enumerate(recipe.others):
+        _check_values(recipe_of(other, recipe), f"{where}, other hand {number}", num_shapes)
+    return recipe
+
+
+def recipe_of(other: OtherHand, recipe: Recipe) -> Recipe:
+    """Another hand of an image, as the first of one that is else the same; the camera is still the first hand's."""
+    own = {name: value for name, value in vars(other).items() if value is not None or name in ("arm", "worn")}
+    return replace(recipe, **own, held=None, occluder=None, others=())
+
+
+def _check_values(recipe: Recipe, where: str, num_shapes: int) -> None:
+    """Raises HandsynthError naming the value of a recipe that is out of range; its other hands are not looked at."""
     sensor, camera, background = recipe.sensor, recipe.camera, recipe.background
     sane = {
         "index": recipe.index >= 0,
@@ -233,6 +283,8 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
                 raise HandsynthError(f"{where}: worn.{name} of the recipe takes a forearm, and the recipe has none")
     if recipe.held:
         sane |= {f"held.{key}": False for key in object_out_of_range(recipe.held)}
+    if recipe.occluder:
+        sane |= {f"occluder.{key}": False for key in object_out_of_range(recipe.occluder)}
     numbers = {"theta": recipe.theta, "beta": recipe.beta, "alpha": recipe.alpha, "trans": recipe.trans, "camera": camera.target}
     numbers |= {"sensor.gains": sensor.gains, "ambient": recipe.ambient.color + recipe.ambient.up_cam}
     numbers |= {f"light {k}": light.color + light.direction_cam for k, light in enumerate(recipe.lights)}
@@ -240,4 +292,3 @@ def recipe_from_dict(values: Any, where: str, num_shapes: int) -> Recipe:
     for key, good in sane.items():
         if not good:
             raise HandsynthError(f"{where}: {key} of the recipe is out of range")
-    return recipe

@@ -13,16 +13,19 @@ from handsynth.assets.environments.folder import Environments
 from handsynth.assets.environments.light_map import LUMINANCE, map_rotation
 from handsynth.assets.library import Library
 from handsynth.assets.objects.holding import SAMPLE_M
+from handsynth.assets.objects.shapes import SHAPES
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
 from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
+from handsynth.core.hand import pose_hand
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
 from handsynth.recipe.draws import DECIMALS, rounded, rounded_few, uniform
 from handsynth.recipe.held import ObjectChoice
 from handsynth.recipe.holder import Holder
 from handsynth.recipe.interpolation import FingerBlender
-from handsynth.recipe.proxy import NEAREST_FOREARM_M, ForearmProxy, HandProxy, seen_past
+from handsynth.recipe.occluder import Seen, sample_occluder
+from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ForearmProxy, HandProxy, hidden_behind, hidden_by_balls
 from handsynth.recipe.recipe import (
     ARM_VARIANTS,
     BATCH,
@@ -38,9 +41,11 @@ from handsynth.recipe.recipe import (
     Recipe,
     SensorChoice,
 )
+from handsynth.recipe.second import FirstHand, SecondHands
 from handsynth.recipe.spec import (
+    ELBOW_LIMITS_DEG,
     SENSOR_EFFECTS,
-    WRIST_LIMITS_DEG,
+    TWIST_LIMIT_DEG,
     ArmSpec,
     BackgroundSpec,
     CameraSpec,
@@ -50,22 +55,18 @@ from handsynth.recipe.spec import (
     PoseSpec,
     SensorSpec,
     grid_axes,
+    wrist_reach,
 )
 from handsynth.recipe.wardrobe import sample_worn, worn_together
 from handsynth.recipe.wear import Worn
-
-UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
-"""Turns the template (fingers -x, palm -y, thumb +z) upright in the world: fingers +y, palm +z, thumb +x."""
 
 _JOINTS = np.array([FINGER_JOINTS[finger] for finger in FINGERS])  # (5, 3)
 
 SWAP_TRIES = 32
 """Draws of swapped fingers before the unswapped pose is kept; about one draw in five collides."""
 
-ARM_TRIES, TWIST_LIMIT_DEG, ELBOW_LIMITS_DEG = 32, 80.0, (5.0, 130.0)
-"""Draws of an arm's posture before the hand is left without; how far a forearm twists in either direction (as WRIST_LIMITS_DEG),
-and the elbow's least and greatest angle (150 degrees there, of which flesh leaves 130).
-"""
+ARM_TRIES = 32
+"""Draws of an arm's posture before the hand is left without."""
 
 EXPOSED = 1.4, (1.2, 0.3)
 """A camera exposes for what falls on the hand: so many times an environment's sky, and so many times its lamp, more before the hand
@@ -74,6 +75,9 @@ of skin are clipped, 2 to 3 %."""
 
 LEAST_SEEN = 0.35
 """Share of the hand's points that no forearm, and no sleeve on it, may take from the camera."""
+
+WORN_M = 0.01
+"""What a watch or a bracelet adds to the radius of a wrist, about [m]."""
 
 CLOTH_GAP_M = 0.003
 """How much further than by its own measures a sleeve is away from the arm, about [m]."""
@@ -95,6 +99,9 @@ class RecipeSampler:
         if library.holdings is not None and spec.held.probability > 0:
             self.holder = Holder(library.hand, library.holdings, library.bank.theta)
         self.forearm = ForearmProxy(library.hand, UPRIGHT) if library.hand.rim_turns and spec.arm.probability > 0 else None
+        self.seconds = None
+        if spec.second.probability > 0:
+            self.seconds = SecondHands(library.hand, library.bank.theta, self.proxy.hull, self.forearm)
 
     def sample(self, index: int) -> Recipe:
         """The recipe of sample `index`, 0 <= index < spec.samples."""
@@ -178,7 +185,67 @@ class RecipeSampler:
             None if hand.held is None or self._hidden_by(hand.held, hand, seen, camera) else hand.held
             for hand, seen, camera in zip(hands, points, cameras, strict=True)
         ]
-        return [self._recipe(*values) for values in zip(hands, cameras, arms, worn, held, strict=True)]
+        values = zip(hands, cameras, arms, worn, held, points, strict=True)
+        return [self._in_company(self._recipe(*decided), seen) for *decided, seen in values]
+
+    def _in_company(self, recipe: Recipe, points: np.ndarray) -> Recipe:
+        """A hand's recipe, with a second hand and an occluder where it has any; its `points` (P, 3) [m, world] stand for it."""
+        spec, chances = self.spec, []
+        for name, owner in (("second", spec.second), ("occluder", spec.occluder)):
+            rng = self._stream(recipe.index, name) if owner.probability > 0 else None
+            chances.append(rng if rng is not None and rng.random() < owner.probability else None)
+        if chances == [None, None]:
+            return recipe
+        first, second, model = self._first_hand(recipe, points), None, self.library.hand
+        if self.seconds is not None and chances[0] is not None:
+            taken = min(spec.pose.bank_poses, len(self.library.bank.theta))
+            second = self.seconds.sample(chances[0], spec.second, spec.arm, taken, LEAST_SEEN, first)
+            if second is not None:
+                recipe = replace(recipe, others=(second.choice(recipe.side, recipe.worn),))
+        if chances[1] is not None:
+            solid = [] if first.held is None else [first.held]
+            arms = [] if first.balls is None else [first.balls]
+            if second is not None:
+                solid.append(second.solid)
+                arms += [] if second.balls is None else [second.balls]
+            seen = Seen(
+                points,
+                first.hidden if second is None else second.hidden,
+                first.T_cam_world,
+                model.rest_joints[0] + model.joint_shapedirs[0] @ first.beta,
+                np.concatenate(solid) if solid else np.empty((0, 3)),
+                tuple(arms),
+            )
+            occluder = sample_occluder(chances[1], spec.occluder, SHAPES, LEAST_SEEN, seen)
+            recipe = replace(recipe, occluder=occluder)
+        return recipe
+
+    def _first_hand(self, recipe: Recipe, points: np.ndarray) -> FirstHand:
+        """What others must know of a hand, posed by itself so that no digit depends on its company."""
+        model, beta = self.library.hand, np.array(recipe.beta)
+        K, T = camera_matrices(recipe.camera)
+        hidden, balls, held = np.zeros(len(points), bool), None, None
+        if recipe.arm is not None and self.forearm is not None:
+            arm, sleeve = recipe.arm, recipe.worn.sleeve if recipe.worn else None
+            posture = [np.deg2rad([angle]) for angle in (arm.flexion_deg, arm.deviation_deg, arm.twist_deg, arm.elbow_deg)]
+            cuff, cloth = (0.0, WORN_M) if recipe.worn and (recipe.worn.watch or recipe.worn.bracelet) else (0.0, 0.0)
+            if sleeve is not None:
+                cuff, cloth = sleeve.cuff_m, CLOTH_GAP_M + sleeve.ease_m + sleeve.thickness_m + sleeve.fold_m
+            flexion, deviation, twist, elbow = posture
+            every = self.forearm.balls(flexion, deviation, twist, elbow, cuff, cloth)
+            balls = every._replace(centres=every.centres[0])
+            hidden = hidden_by_balls(points @ T[:3, :3].T + T[:3, 3], balls.centres @ T[:3, :3].T + T[:3, 3], balls.radii)
+        if recipe.held is not None and self.holder is not None:
+            held = self._in_world(self.holder.surface(recipe.held), beta)
+            spacing = recipe.held.scale * SAMPLE_M
+            hidden = hidden | hidden_behind(points @ T[:3, :3].T + T[:3, 3], held @ T[:3, :3].T + T[:3, 3], spacing)
+        vertices = pose_hand(model, np.array(recipe.theta).reshape(-1, 3), beta).vertices
+        return FirstHand(vertices, points, hidden, T, K, self.spec.image_size, beta, recipe.arm, balls, held)
+
+    def _in_world(self, points: np.ndarray, beta: np.ndarray) -> np.ndarray:
+        """(N, 3) points beside a hand that is neither turned nor shifted [m] -> beside the upright one."""
+        root = self.library.hand.rest_joints[0] + self.library.hand.joint_shapedirs[0] @ beta
+        return (points - root) @ UPRIGHT.T + root
 
     def _recipe(
         self, hand: "_Hand", camera: CameraChoice, arm: ArmChoice | None, worn: Worn | None, held: ObjectChoice | None
@@ -215,13 +282,12 @@ class RecipeSampler:
     def _hidden_by(self, held: ObjectChoice, hand: "_Hand", points: np.ndarray, camera: CameraChoice) -> bool:
         """Whether a held thing leaves the camera too little of the hand's `points` (N, 3) [m, world]."""
         assert self.holder is not None
-        root = self.library.hand.rest_joints[0] + self.library.hand.joint_shapedirs[0] @ hand.beta
-        surface = (self.holder.surface(held) - root) @ UPRIGHT.T + root
+        surface = self._in_world(self.holder.surface(held), hand.beta)
         T = camera_matrices(camera)[1]
         hand_cam, thing = (p @ T[:3, :3].T + T[:3, 3] for p in (points, surface))
         if thing[:, 2].min() < NEAREST_FOREARM_M:
             return True
-        return seen_past(hand_cam, thing, held.scale * SAMPLE_M) < LEAST_SEEN
+        return 1 - float(hidden_behind(hand_cam, thing, held.scale * SAMPLE_M).mean()) < LEAST_SEEN
 
     def _draw_arms(
         self, forearm: ForearmProxy, indices: Sequence[int], points: np.ndarray, T_cam_world: np.ndarray
@@ -552,12 +618,3 @@ def _elbows(rng: np.random.Generator, spec: ArmSpec) -> list[float]:
 def _where(values: list[Any], which: np.ndarray) -> list[Any]:
     """Those of some values for which it holds."""
     return [value for value, holds in zip(values, which.tolist(), strict=True) if holds]
-
-
-def wrist_reach(flexion_deg: float, deviation_deg: float) -> float:
-    """How far a wrist goes towards its limits: 1 on the ellipse through the four of them, less inside."""
-    shares = (
-        value / (low if value < 0 else high)
-        for value, (low, high) in zip((flexion_deg, deviation_deg), WRIST_LIMITS_DEG, strict=True)
-    )
-    return math.hypot(*shares)

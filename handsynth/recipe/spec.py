@@ -159,9 +159,42 @@ class HeldSpec:
     probability: float = 0.0
 
 
+@dataclass(frozen=True)
+class SecondHandSpec:
+    """How often a second hand of the same person is in the image, near the first one, touching it, behind or before it."""
+
+    probability: float = 0.0  # 0 draws nothing
+    other_side: float = 0.9  # share of left hands beside right ones and right beside left; the rest are of one side
+    touching: float = 0.5  # share of those that come as near as it goes; others keep a distance
+    gap_m: Range = (0.005, 0.06)  # that they keep
+
+
+@dataclass(frozen=True)
+class OccluderSpec:
+    """How often a thing that nobody holds is between camera and hand, and covers part of it."""
+
+    probability: float = 0.0  # 0 draws nothing
+    covered: Range = (0.05, 0.5)  # share of the hand that it may take from the camera
+
+
 WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
 """Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
 70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
+
+
+TWIST_LIMIT_DEG, ELBOW_LIMITS_DEG = 80.0, (5.0, 130.0)
+"""How far a forearm twists in either direction (from the same source); the elbow's least and greatest angle (150 degrees there, of
+which flesh leaves 130).
+"""
+
+
+def wrist_reach(flexion_deg: float, deviation_deg: float) -> float:
+    """How far a wrist goes towards its limits: 1 on the ellipse through the four of them, less inside."""
+    shares = (
+        value / (low if value < 0 else high)
+        for value, (low, high) in zip((flexion_deg, deviation_deg), WRIST_LIMITS_DEG, strict=True)
+    )
+    return math.hypot(*shares)
 
 
 @dataclass(frozen=True)
@@ -194,6 +227,8 @@ class DatasetSpec:
     wear: WearSpec = field(default_factory=WearSpec)
     motion: MotionSpec = field(default_factory=MotionSpec)
     held: HeldSpec = field(default_factory=HeldSpec)
+    second: SecondHandSpec = field(default_factory=SecondHandSpec)
+    occluder: OccluderSpec = field(default_factory=OccluderSpec)
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -316,7 +351,7 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
     """The identity that follows from what an index records of its dataset, of any readable schema."""
     keys = ("schema", "assets") if index["schema"] == READABLE_SCHEMAS[0] else ("schema", "assets", "generator_version")
     spec = {key: value for key, value in index["spec"].items() if key not in ASSET_NAMES}
-    for name in ("arm", "motion", "held"):
+    for name in ("arm", "motion", "held", "second", "occluder"):
         if not spec.get(name, {"probability": 0})["probability"]:
             spec.pop(name, None)  # what is never drawn decides nothing
     if not any(spec.get("wear", {}).values()):
@@ -343,7 +378,8 @@ def _check(spec: DatasetSpec) -> None:
                 value = getattr(value, part)
             raise UsageError(f"spec {spec.name}: {key} must be {what}, found {value!r:.60}")
 
-    for owner in (spec, spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm, spec.motion):
+    ranges = spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm, spec.motion, spec.second, spec.occluder
+    for owner in (spec, *ranges):
         for f in dataclasses.fields(owner):
             value = getattr(owner, f.name)
             if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
@@ -428,7 +464,16 @@ def _check(spec: DatasetSpec) -> None:
     for key in ("mottling", "veins", "hair"):
         require(0 <= getattr(arm, key)[0] and getattr(arm, key)[1] <= 1, f"arm.{key}", "within 0 and 1")
     require(0 <= arm.tan_std <= 10, "arm.tan_std", "between 0 and 10")
-    require(0 <= spec.held.probability <= 1, "held.probability", "between 0 and 1")
+    for key, chance in {
+        "held.probability": spec.held.probability,
+        "second.probability": spec.second.probability,
+        "second.other_side": spec.second.other_side,
+        "second.touching": spec.second.touching,
+        "occluder.probability": spec.occluder.probability,
+    }.items():
+        require(0 <= chance <= 1, key, "between 0 and 1")
+    require(0 <= spec.second.gap_m[0] and spec.second.gap_m[1] <= 0.3, "second.gap_m", "within 0 and 0.3 metres")
+    require(0 < spec.occluder.covered[0] and spec.occluder.covered[1] <= 0.5, "occluder.covered", "within 0 (excluded) and 0.5")
     for key, probability in vars(spec.wear).items():
         require(0 <= probability <= 1, f"wear.{key}", "between 0 and 1")
     for key in WORN_ON_FOREARM:

@@ -101,7 +101,8 @@ class GlRenderer:
             meshes = [views[row].meshes[number] for row, number in places]
             rows = [row for row, _ in places]
             vertices, normals = np.array([mesh.vertices for mesh in meshes]), np.array([mesh.normals for mesh in meshes])
-            arrays = corner_arrays(layout, vertices, normals, np.array([views[row].is_left for row in rows]))
+            is_left = np.array([views[row].is_left != layout.turned for row in rows])
+            arrays = corner_arrays(layout, vertices, normals, is_left)
             for (row, number), array in zip(places, arrays, strict=True):
                 corners[row][number] = array
             own = self._bounds(vertices, K[rows])
@@ -141,7 +142,7 @@ class GlRenderer:
         if with_whole:
             _let_through(target, whole=False)
         uniforms, spheres = _uniforms(view, clip)
-        ready: set[int] = set()  # programs that have them
+        ready: dict[int, np.ndarray] = {}  # programs that have them, and the spheres that they have
         for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True)):
             uploaded = self._upload(mesh.layout)
             uploaded.corners.write(array)
@@ -150,10 +151,11 @@ class GlRenderer:
             if program.glo not in ready:
                 for name, values in uniforms.items():
                     program[name].write(values)
-                if uploaded.shaded_by:
-                    shading = spheres if len(uploaded.shaded_by) == len(spheres) else spheres[list(uploaded.shaded_by)]
-                    program["spheres"].write(shading)
-                ready.add(program.glo)
+            own = spheres if mesh.spheres is None else mesh.spheres
+            if uploaded.shaded_by and ready.get(program.glo) is not own:
+                shading = own if len(uploaded.shaded_by) == len(own) else own[list(uploaded.shaded_by)]
+                program["spheres"].write(shading)
+            ready[program.glo] = own
             texture = self._albedo(mesh.layout, mesh.albedo.shape)
             texture.write(mesh.albedo)
             texture.use(0)

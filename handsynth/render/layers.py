@@ -31,6 +31,7 @@ class Layout:
     triangles: np.ndarray  # (F, 3) int32 corners, counter-clockwise seen from outside
     triangle_part: np.ndarray  # (F,) uint8 value in the parts pass
     cap_rim: np.ndarray  # (R,) vertices around an opening that the last R corners and R - 2 triangles close; (0,) without a cap
+    turned: bool = False  # of a mesh of a hand of the other side than the labelled one: `triangles` are wound accordingly
     material: str = "skin"  # or "smooth skin", lit at corners; "layered skin", "cloth", "finished": see `Mesh.albedo`
 
 
@@ -42,6 +43,7 @@ class Mesh:
     vertices: np.ndarray  # (V, 3) float32
     normals: np.ndarray  # (V, 3) float32
     albedo: np.ndarray  # (h, w, 4) uint8 sRGB texture, row 0 at the top; alpha is the finish, where the material knows any
+    spheres: np.ndarray | None = None  # (S, 4) centres and radii of spheres that shade it in the place of the view's
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,21 +1,23 @@
 """What stands before the camera: a batch of posed hands, their forearms, skins and clothes -> the views that a renderer draws."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handsynth.assets.objects.shapes import SHAPE_OF_NAME, Shape
 from handsynth.assets.skins.skin import SkinModel
 from handsynth.recipe.recipe import Recipe
 from handsynth.recipe.wear import SleeveChoice
 from handsynth.render.layers import Layout, Mesh, View
 from handsynth.scene.arm import POLE_M, Arm
 from handsynth.scene.arm_skin import ALONG, SHIRT_COLOURS, ArmSkin, ArmTexture
+from handsynth.scene.company import SHADING, Company, Layouts, nearest_spheres
 from handsynth.scene.held.things import Things
 from handsynth.scene.layouts import arm_layout, hand_layout
-from handsynth.scene.pose import CameraHands, PoseStage
+from handsynth.scene.pose import CameraHands, PoseStage, sleeve_thickness
 from handsynth.scene.sight import rings_in_sight
-from handsynth.scene.spheres import arm_spheres, make_spheres, sphere_centres
+from handsynth.scene.spheres import ARM_SPHERES, arm_spheres, make_spheres, sphere_centres
 from handsynth.scene.upper_arm import upper_rings
 from handsynth.scene.wear.dress import Dress, WornMesh
 
@@ -44,13 +46,14 @@ def shirt_colour(recipe: Recipe) -> tuple[int, int, int]:
 class SceneStage:
     """Keeps the layouts of one hand model in one skin, and of its forearm."""
 
-    def __init__(self, poses: PoseStage, skin: SkinModel) -> None:
-        """`skin` as hands are drawn with it: of the size of their albedos."""
+    def __init__(self, poses: PoseStage, skin: SkinModel, shapes: Mapping[str, Shape] = SHAPE_OF_NAME) -> None:
+        """`skin` as hands are drawn with it: of the size of their albedos; `shapes` of things, by name."""
         self._hand, self._arm, self._skin = poses.model, poses.arm, skin
         self._spheres = make_spheres(self._hand)
-        self.things = Things(self._hand)
+        self.things = Things(self._hand, shapes)
         self.dress = Dress(self._hand, self._arm, skin)
         self._layouts: dict[tuple[str | int | None, ...], Layout] = {}
+        self._shared: Layouts | None = None
         self._arm_texture: ArmTexture | None = None  # patterns take a third of a second, which bare hands need not wait for
 
     def in_sight(
@@ -124,55 +127,92 @@ class SceneStage:
         worn: Sequence[tuple[WornMesh, ...]] = (),
         skies: Sequence[np.ndarray | None] | None = None,
         seen: Sequence[InSight] | None = None,
+        company: Company | None = None,
     ) -> list[View]:
-        """The batch as a renderer takes it: a hand, what it wears, and where there is one its forearm.
+        """The batch as a renderer takes it: hands, what they wear, and where there is one their forearms.
 
         Args:
             recipes: B.
-            hands: the same, posed.
-            albedos: (B, A, A, 4) of the hands.
+            hands: the same, posed; with `company` its R hands.
+            albedos: (R, A, A, 4) of the hands.
             arm_albedos: of `arm_albedos`.
             ambient: (B, 3) ambient light, linear RGB.
             worn: of the dress; without it nothing is.
             skies: of scene.sky; None for plain ambient light.
             seen: of `in_sight`; without it arms and sleeves are drawn whole.
+            company: which hands share an image; without it none do.
         """
+        people = recipes if company is None else company.recipes
         centres = sphere_centres(self._spheres, hands.joints, hands.vertices[:, self._hand.fingertips])
         arms = self._arm_spheres(hands)
-        views = []
-        for row, recipe in enumerate(recipes):
-            vertices, normals, image = hands.arms[row], hands.arm_normals[row], arm_albedos[row]
-            spheres, radius = centres[row], self._spheres.radius
-            layered = recipe.worn is not None and (recipe.worn.varnish is not None or recipe.worn.glove is not None)
+        drawn = []
+        for row, recipe in enumerate(people):
             shown = ALL if seen is None else seen[row]
-            things = worn[row] if worn else ()
-            clothes = [thing.mesh() for thing in things[shown.sleeve is not None :]]
-            if shown.sleeve is not None:  # it is the first
-                clothes.insert(0, self.dress.sleeve_mesh(things[0], shown.sleeve))
-            if vertices is None or normals is None or image is None:
-                hand = Mesh(self._hand_layout(False, layered), hands.vertices[row], hands.normals[row], albedos[row])
-                meshes = hand, *clothes
-            else:
-                hand = Mesh(self._hand_layout(True, layered), hands.vertices[row], hands.normals[row], albedos[row])
-                sleeve = recipe.worn.sleeve if clothes and recipe.worn is not None else None
-                layout, end = self._arm_layout(self._rings_drawn(sleeve, shown), shown.arm is None, layered)
-                meshes = hand, *clothes, Mesh(layout, vertices[:end], normals[:end], image)
-                thicker = 0.0 if sleeve is None else sleeve.ease_m + 0.5 * sleeve.fold_m
+            meshes = self._meshes(row, recipe, hands, albedos[row], arm_albedos[row], worn[row] if worn else (), shown)
+            spheres, radius = centres[row], self._spheres.radius
+            if row in arms:
+                thicker = sleeve_thickness(recipe) if worn else 0.0
                 spheres, radius = np.concatenate([spheres, arms[row][0]]), np.concatenate([radius, arms[row][1] + thicker])
+            drawn.append((meshes, spheres, radius))
+        views = []
+        for image, recipe in enumerate(recipes):
+            meshes, spheres, radius = drawn[image]
+            if company is not None and len(company.rows[image]) > 1:
+                meshes = self._together(company.rows[image], drawn, hands.is_left)
             view = View(
                 meshes=meshes,
                 spheres=spheres,
                 sphere_radius=radius,
-                K=hands.K[row],
+                K=hands.K[image],
                 light_directions=np.array([light.direction_cam for light in recipe.lights]).reshape(-1, 3),
                 light_colors=np.array([light.color for light in recipe.lights]).reshape(-1, 3),
-                ambient=ambient[row],
+                ambient=ambient[image],
                 up=np.array(recipe.ambient.up_cam),
-                is_left=bool(hands.is_left[row]),
-                sky=None if skies is None else skies[row],
+                is_left=bool(hands.is_left[image]),
+                sky=None if skies is None else skies[image],
             )
             views.append(view)
         return views
+
+    def _meshes(
+        self,
+        row: int,
+        recipe: Recipe,
+        hands: CameraHands,
+        albedo: np.ndarray,
+        arm_albedo: np.ndarray | None,
+        things: tuple[WornMesh, ...],
+        shown: InSight,
+    ) -> tuple[Mesh, ...]:
+        """One hand, what it wears and holds, and its forearm."""
+        vertices, normals = hands.arms[row], hands.arm_normals[row]
+        layered = recipe.worn is not None and (recipe.worn.varnish is not None or recipe.worn.glove is not None)
+        clothes = [thing.mesh() for thing in things[shown.sleeve is not None :]]
+        if shown.sleeve is not None:  # it is the first
+            clothes.insert(0, self.dress.sleeve_mesh(things[0], shown.sleeve))
+        with_arm = vertices is not None and normals is not None and arm_albedo is not None
+        hand = Mesh(self._hand_layout(with_arm, layered), hands.vertices[row], hands.normals[row], albedo)
+        if vertices is None or normals is None or arm_albedo is None:
+            return hand, *clothes
+        sleeve = recipe.worn.sleeve if clothes and recipe.worn is not None else None
+        layout, end = self._arm_layout(self._rings_drawn(sleeve, shown), shown.arm is None, layered)
+        return hand, *clothes, Mesh(layout, vertices[:end], normals[:end], arm_albedo)
+
+    def _together(
+        self, rows: Sequence[int], drawn: Sequence[tuple[tuple[Mesh, ...], np.ndarray, np.ndarray]], is_left: np.ndarray
+    ) -> tuple[Mesh, ...]:
+        """Meshes of the hands of one image, the labelled one's first; each hand is shaded by its own flesh and that near it."""
+        if self._shared is None:
+            self._shared = Layouts(len(self._spheres.radius) + len(ARM_SPHERES))
+        found: list[Mesh] = []
+        centres, radii = [drawn[row][1] for row in rows], [drawn[row][2] for row in rows]
+        for place, row in enumerate(rows):
+            spheres = np.zeros((self._shared.own_spheres + SHADING, 4), np.float32)
+            spheres[: len(centres[place]), :3], spheres[: len(centres[place]), 3] = centres[place], radii[place]
+            spheres[-SHADING:, :3], spheres[-SHADING:, 3] = nearest_spheres(centres, radii, place)
+            turned = bool(is_left[row] != is_left[rows[0]])
+            found += [replace(m, layout=self._shared.of(m.layout, place, turned), spheres=spheres) for m in drawn[row][0]]
+        return tuple(found)
 
     @property
     def bare(self) -> Layout:

@@ -72,13 +72,13 @@ def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str,
     return _of_one_part(corner_vertex, corner_uv, triangles, foreign, CLOTHING_PART, material)
 
 
-def held_layout(model: HandModel, faces: np.ndarray, uv: np.ndarray) -> Layout:
+def held_layout(model: HandModel, faces: np.ndarray, uv: np.ndarray, part: int = OBJECT_PART) -> Layout:
     """A held thing, whose vertices have one (V, 2) texture coordinate each, v up; every part of the hand shades it."""
     spheres = _sphere_parts(model, False)
     bits = np.packbits(np.arange(MAX_SPHERES) < len(spheres), bitorder="little").view("<u4").astype(np.uint32)
     corner_vertex, triangles, _ = _in_drawing_order(np.arange(len(uv)), faces, np.zeros(len(faces), int))
     corner_uv, foreign = uv[corner_vertex] * [1, -1] + [0, 1], np.tile(bits, (len(corner_vertex), 1))
-    return _of_one_part(corner_vertex, corner_uv, triangles, foreign, OBJECT_PART, "finished")
+    return _of_one_part(corner_vertex, corner_uv, triangles, foreign, part, "finished")
 
 
 def _of_one_part(

@@ -1,12 +1,15 @@
 """Held things before the camera: the surface of each, placed as its recipe says in the hand that holds it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from handsynth.assets.objects.shapes import SHAPE_OF_NAME
+from handsynth.assets.objects.shapes import SHAPE_OF_NAME, Shape
+from handsynth.assets.objects.solid import Solid
+from handsynth.core.conventions import OBJECT_PART, OCCLUDER_PART
+from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel
 from handsynth.core.mirror import MIRROR, mirror_points
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -25,31 +28,64 @@ WELD_M = 1e-7
 class Things:
     """Places what hands of one model hold. A shape's layout is made when a recipe first asks for it."""
 
-    def __init__(self, model: HandModel) -> None:
-        self._model = model
-        self._layouts: dict[str, Layout] = {}
+    def __init__(self, model: HandModel, shapes: Mapping[str, Shape] = SHAPE_OF_NAME) -> None:
+        """`shapes`: by the names that recipes give."""
+        self._model, self._shapes = model, shapes
+        self._layouts: dict[tuple[str, int], Layout] = {}
 
     def held(self, recipes: Sequence[Recipe], hands: CameraHands) -> list[tuple[WornMesh, ...]]:
-        """What each of B posed hands holds: one mesh, or none."""
-        found: list[tuple[WornMesh, ...]] = []
-        for row, recipe in enumerate(recipes):
-            found.append(() if recipe.held is None else (self._mesh(recipe, recipe.held, hands.T_cam_world[row]),))
-        return found
+        """What each of B posed hands holds, and what is before it: a mesh of each, or none."""
+        return [
+            tuple(
+                self._mesh(recipe, thing, hands.T_cam_world[row], part)
+                for thing, part in ((recipe.held, OBJECT_PART), (recipe.occluder, OCCLUDER_PART))
+                if thing is not None
+            )
+            for row, recipe in enumerate(recipes)
+        ]
 
-    def _mesh(self, recipe: Recipe, held: ObjectChoice, T_cam_world: np.ndarray) -> WornMesh:
-        solid = SHAPE_OF_NAME[held.shape].solid
+    def object_label(self, recipe: Recipe, T_cam_world: np.ndarray) -> dict[str, Any] | None:
+        """What labels say of the thing that a hand before a camera holds."""
+        return None if recipe.held is None else self._label(recipe, recipe.held, T_cam_world)
+
+    def occluder_label(self, recipe: Recipe, T_cam_world: np.ndarray) -> dict[str, Any] | None:
+        """The same of what is between the camera and the hand."""
+        return None if recipe.occluder is None else self._label(recipe, recipe.occluder, T_cam_world)
+
+    def _label(self, recipe: Recipe, thing: ObjectChoice, T_cam_world: np.ndarray) -> dict[str, Any]:
+        """A thing's kind, its mesh and how that lies before the camera."""
+        T = np.eye(4)
+        T[:3, :3], T[:3, 3] = world_from_object(self._model, recipe, thing)
+        if recipe.side == "left":  # of the mirrored mesh in the mirrored world
+            T = MIRROR @ T @ MIRROR
+        shape = self.shape(thing)
+        return {
+            "kind": shape.family,
+            "shape": shape.name,
+            "mesh": shape.digest,
+            "scale": thing.scale,
+            "mirrored": recipe.side == "left",
+            "T_cam_object": (np.round(T_cam_world @ T, 6) + 0.0).tolist(),
+        }
+
+    def shape(self, thing: ObjectChoice) -> Shape:
+        """Its shape. Raises AssetError when it is not among the shapes."""
+        if thing.shape not in self._shapes:
+            raise AssetError(f"object {thing.shape!r} is not among the objects here: give --objects the folder that it came from")
+        return self._shapes[thing.shape]
+
+    def _mesh(self, recipe: Recipe, held: ObjectChoice, T_cam_world: np.ndarray, part: int) -> WornMesh:
+        solid = self.shape(held).solid
         R, t = world_from_object(self._model, recipe, held)
         vertices, normals = held.scale * solid.vertices @ R.T + t, solid.normals @ R.T
         if recipe.side == "left":  # mirrored with the world, as the camera is
             vertices, normals = mirror_points(vertices), mirror_points(normals)
         rotation, shift = T_cam_world[:3, :3], T_cam_world[:3, 3]
         vertices = to_label_grid(vertices @ rotation.T + shift).astype(np.float32)
-        if held.shape not in self._layouts:
-            self._layouts[held.shape] = held_layout(self._model, solid.faces, solid.uv)
-        layout = self._layouts[held.shape]
-        return WornMesh(
-            layout, vertices, (normals @ rotation.T).astype(np.float32), welded(held.shape), partial(object_albedo, held)
-        )
+        if (held.shape, part) not in self._layouts:
+            self._layouts[held.shape, part] = held_layout(self._model, solid.faces, solid.uv, part)
+        layout = self._layouts[held.shape, part]
+        return WornMesh(layout, vertices, (normals @ rotation.T).astype(np.float32), welded(solid), partial(object_albedo, held))
 
 
 def world_from_object(model: HandModel, recipe: Recipe, held: ObjectChoice) -> tuple[np.ndarray, np.ndarray]:
@@ -59,29 +95,8 @@ def world_from_object(model: HandModel, recipe: Recipe, held: ObjectChoice) -> t
     return turn @ rotvec_to_rotmat(np.array(held.rotvec)), turn @ (np.array(held.offset) - root) + root + np.array(recipe.trans)
 
 
-def object_label(model: HandModel, recipe: Recipe, T_cam_world: np.ndarray) -> dict[str, Any] | None:
-    """What labels say of the thing that is held: its kind, its mesh and how that lies before the camera."""
-    held = recipe.held
-    if held is None:
-        return None
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = world_from_object(model, recipe, held)
-    if recipe.side == "left":  # of the mirrored mesh in the mirrored world
-        T = MIRROR @ T @ MIRROR
-    shape = SHAPE_OF_NAME[held.shape]
-    return {
-        "kind": shape.family,
-        "shape": shape.name,
-        "mesh": shape.digest,
-        "scale": held.scale,
-        "mirrored": recipe.side == "left",
-        "T_cam_object": (np.round(T_cam_world @ T, 6) + 0.0).tolist(),
-    }
-
-
 @lru_cache(maxsize=256)
-def welded(shape: str) -> np.ndarray:
-    """(F, 3) faces of a shape whose coincident vertices are one: closed."""
-    solid = SHAPE_OF_NAME[shape].solid
+def welded(solid: Solid) -> np.ndarray:
+    """(F, 3) faces of a solid whose coincident vertices are one: closed."""
     _, first, inverse = np.unique(np.rint(solid.vertices / WELD_M), axis=0, return_index=True, return_inverse=True)
     return first[inverse.ravel()][solid.faces].astype(np.int32)

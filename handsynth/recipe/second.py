@@ -1,0 +1,260 @@
+"""A second hand of the same person: its pose, and a place beside, before or behind the first, near it or touching it."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from handsynth.assets.objects.holding import HandSurface, PalmarRegions
+from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.mirror import MIRROR
+from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
+from handsynth.recipe.draws import DECIMALS, rounded
+from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ArmBalls, ForearmProxy, hidden_behind, hidden_by_balls
+from handsynth.recipe.recipe import ArmChoice, OtherHand, PoseChoice
+from handsynth.recipe.spec import ELBOW_LIMITS_DEG, TWIST_LIMIT_DEG, ArmSpec, SecondHandSpec, wrist_reach
+from handsynth.recipe.wear import Worn
+
+TRIES, CANDIDATES = 6, 48
+"""Places that are tried before the hand stays alone; turns and postures of the arm that are looked at for each."""
+
+PRESSED_M = 0.001
+"""Hands that touch press so deep into each other's flesh."""
+
+FAR_M, PATCH_M, QUERIES, STEPS = 0.45, 0.004, 160, 24
+"""From how far a hand comes; up to how far beside a point of the surface that point's plane is the surface; so many of the hand's
+points, the nearest, are looked up in a step; and steps at most."""
+
+ARM_GAP_M = 0.004
+"""What is left between one hand's forearm and the other hand with its own."""
+
+BETWEEN_DEG, BETWEEN_STD_DEG = 65.0, 35.0
+"""Angle between the two hands' directions, fingers to wrist, and its standard deviation: elbows are apart where hands meet."""
+
+SHOULDERS_M = (0.26, 0.46)
+"""Least and greatest distance between the shoulders of the two arms: 0.36 m between their joints, and what shoulders can move."""
+
+IN_IMAGE, LEAST_SHOWN = 0.4, 0.15
+"""Shares of the second hand's points that are in the image, and that the first hand leaves to the camera there."""
+
+VERTEX_REACH_M = 0.006
+"""Vertices of a hand are so far apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class FirstHand:
+    """What a second one must know of the first. World frame of the first, neither mirrored [m]."""
+
+    vertices: np.ndarray  # (V, 3)
+    points: np.ndarray  # (P, 3) that stand for it
+    hidden: np.ndarray  # (P,) bool, those that something else already hides
+    T_cam_world: np.ndarray  # (4, 4)
+    K: np.ndarray  # (3, 3)
+    image_size: int
+    beta: np.ndarray  # (S,)
+    arm: ArmChoice | None
+    balls: ArmBalls | None  # of its arm, with what it wears
+    held: np.ndarray | None  # (N, 3) surface of what it holds
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A second hand that has its place, in the first hand's world [m]."""
+
+    opposite: bool  # it is of the other side
+    theta: np.ndarray  # (48,)
+    trans: np.ndarray  # (3,)
+    row: int  # of the bank
+    arm: ArmChoice | None
+    hidden: np.ndarray  # (P,) bool, points of the first hand that it, or what hid them before, hides
+    solid: np.ndarray  # (N, 3) points of its surface
+    balls: ArmBalls | None
+
+    def choice(self, side: str, worn: Worn | None) -> OtherHand:
+        """For the recipe, beside a first hand of a side with its clothing: of what that wears, sleeve, gloves and varnish."""
+        own = ("left" if side == "right" else "right") if self.opposite else side
+        clothes = None if worn is None else Worn(sleeve=worn.sleeve if self.arm else None, varnish=worn.varnish, glove=worn.glove)
+        pose = PoseChoice(self.row, 0, {})
+        worn = clothes if clothes is not None and clothes.clothing else None
+        return OtherHand(own, rounded(self.theta), rounded(self.trans), pose, self.arm, worn)
+
+
+class _Field(HandSurface):
+    """Clearance from the surface of a hand, and of what it holds."""
+
+    def __init__(self, model: HandModel, regions: PalmarRegions, vertices: np.ndarray, held: np.ndarray | None) -> None:
+        super().__init__(model, regions, vertices)
+        self._held = None if held is None else cKDTree(held)
+
+    def clearance(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) -> (N,) how far outside they are [m], negative in the flesh; of held things, from points of their surface."""
+        distance, nearest = self._tree.query(points)
+        above = ((points - self._points[nearest]) * self._normals[nearest]).sum(1)
+        found = np.where(distance * distance - above * above <= PATCH_M**2, above, distance)
+        if self._held is None:
+            return found
+        # What is held counts as a little thicker than its points, which are apart.
+        return np.minimum(found, self._held.query(points)[0] - PATCH_M)
+
+
+class SecondHands:
+    """Places second hands of one model beside first ones."""
+
+    def __init__(self, model: HandModel, bank_theta: np.ndarray, hull: np.ndarray, forearm: ForearmProxy | None) -> None:
+        """`hull`: vertices that stand for a hand; `forearm`: where hands have one."""
+        self._model, self._theta, self._hull, self._forearm = model, bank_theta, hull, forearm
+        self._regions = PalmarRegions(model)
+
+    def sample(
+        self, rng: np.random.Generator, spec: SecondHandSpec, arms: ArmSpec, taken: int, least_seen: float, first: FirstHand
+    ) -> Placed | None:
+        """A second hand beside a first, in a pose of `taken` rows spread evenly over the bank; None where none has room.
+
+        `least_seen` is the share of the first hand's points that stays visible.
+        """
+        model = self._model
+        opposite = bool(rng.random() < spec.other_side)
+        row = int(rng.integers(taken)) * len(self._theta) // taken
+        touches = bool(rng.random() < spec.touching)
+        gap = -PRESSED_M if touches else rng.uniform(*spec.gap_m)
+        field = _Field(model, self._regions, first.vertices, first.held)
+        theta = np.concatenate([np.zeros((1, 3)), self._theta[row]])
+        root = model.rest_joints[0] + model.joint_shapedirs[0] @ first.beta
+        posed = pose_hand(model, theta, first.beta).vertices - root
+        # A hand of the other side is the mirror image of a right one, in a mirrored world.
+        mirror = MIRROR[:3, :3] if opposite else np.eye(3)
+        own = posed @ mirror
+        surface = np.concatenate([own, own[model.closed_faces].mean(1)])
+        for _ in range(TRIES):
+            aim, at = first.vertices[rng.integers(len(own))], own[rng.integers(len(own))]
+            towards = first.T_cam_world[:3, :3].T @ _direction(rng)
+            turns, postures, local = self._candidates(rng, arms, first)
+            seen_turns = mirror @ turns @ mirror
+            wrists = aim - seen_turns @ at
+            arm_points = None if local is None else local.centres @ turns.swapaxes(1, 2) @ mirror + wrists[:, None]
+            radii = None if local is None else local.radii
+            number = _plausible(arm_points, radii, first.balls, opposite)
+            if number is None:
+                continue
+            turned = surface @ seen_turns[number].T + aim - seen_turns[number] @ at
+            way = _advance(field, turned, towards, gap)
+            if way is None:
+                continue
+            solid = turned + way * towards
+            hand, balls = solid[: len(own)], None
+            if arm_points is not None and radii is not None:
+                balls = ArmBalls(arm_points[number] + way * towards, radii)
+            if not _arms_are_clear(balls, first.balls, hand, first.vertices):
+                continue
+            hidden = self._hidden(first, hand, balls)
+            if hidden is None or hidden.mean() > 1 - least_seen:
+                continue
+            theta[0] = rotmat_to_rotvec(turns[number])
+            wrist = mirror @ (wrists[number] + way * towards)
+            posture = None if postures is None else _posture(first, postures[number])
+            return Placed(opposite, theta.ravel(), wrist - root, row, posture, hidden, solid, balls)
+        return None
+
+    def _candidates(
+        self, rng: np.random.Generator, spec: ArmSpec, first: FirstHand
+    ) -> tuple[np.ndarray, np.ndarray | None, ArmBalls | None]:
+        """(N, 3, 3) turns from the template; N postures of the arm, (N, 4) flexion, deviation, twist and angle of the elbow [deg];
+        and the balls (N, M, 3) of the arms, from the wrist's joint, in the template's frame. Without a forearm None of both.
+        """
+        away = np.deg2rad(np.clip(rng.normal(BETWEEN_DEG, BETWEEN_STD_DEG, CANDIDATES), 0, 150))
+        around, roll = rng.uniform(0, 2 * math.pi, (2, CANDIDATES))
+        # The first hand is upright: its wrist is below its fingers. So much is the second one turned from that.
+        axis = np.stack([np.cos(around), np.zeros(CANDIDATES), np.sin(around)], 1)
+        turns = rotvec_to_rotmat(away[:, None] * axis) @ rotvec_to_rotmat(roll[:, None] * np.array([0.0, 1.0, 0.0])) @ UPRIGHT
+        if first.arm is None or first.balls is None or self._forearm is None:
+            return turns, None, None
+        flexion = rng.normal(spec.flexion_mean_deg, spec.flexion_std_deg, CANDIDATES)
+        deviation = rng.normal(spec.deviation_mean_deg, spec.deviation_std_deg, CANDIDATES)
+        twist = np.clip(rng.normal(0, spec.twist_std_deg, CANDIDATES), -TWIST_LIMIT_DEG, TWIST_LIMIT_DEG)
+        elbow = np.clip(rng.normal(spec.elbow_mean_deg, spec.elbow_std_deg, CANDIDATES), *ELBOW_LIMITS_DEG)
+        postures = np.round(np.stack([flexion, deviation, twist, elbow], 1), DECIMALS) + 0.0
+        balls = self._forearm.balls(*np.deg2rad(postures).T)
+        centres = (balls.centres - self._model.rest_joints[0]) @ UPRIGHT  # from the upright hand's world back to the template
+        centres[[wrist_reach(*wrist) > 1 for wrist in postures[:, :2].tolist()]] = np.nan
+        return turns, postures, ArmBalls(centres, first.balls.radii)
+
+    def _hidden(self, first: FirstHand, hand: np.ndarray, balls: ArmBalls | None) -> np.ndarray | None:
+        """(P,) bool, which of the first hand's points are hidden; None where the second is too near or not in sight."""
+        T, K, size = first.T_cam_world, first.K, first.image_size
+        points, before, behind = (p @ T[:3, :3].T + T[:3, 3] for p in (first.points, hand, first.vertices))
+        if before[:, 2].min() < NEAREST_FOREARM_M:
+            return None
+        few = before[self._hull]
+        x, y = (K[k, k] * few[:, k] / few[:, 2] + K[k, 2] for k in (0, 1))
+        inside = (x > 0) & (x < size) & (y > 0) & (y < size)
+        if inside.mean() < IN_IMAGE or (inside & ~hidden_behind(few, behind, VERTEX_REACH_M)).mean() < LEAST_SHOWN:
+            return None
+        hidden = first.hidden | hidden_behind(points, before, VERTEX_REACH_M)
+        if balls is None:
+            return hidden
+        centres = balls.centres @ T[:3, :3].T + T[:3, 3]
+        if (centres[:, 2] - balls.radii).min() < NEAREST_FOREARM_M:
+            return None
+        return hidden | hidden_by_balls(points, centres, balls.radii)
+
+
+def _advance(field: _Field, surface: np.ndarray, towards: np.ndarray, gap: float) -> float | None:
+    """How far (N, 3) points of a surface are moved back along `towards` so that they are `gap` outside [m]; they come from far.
+
+    None when they never come so near.
+    """
+    way = FAR_M
+    bound = field.clearance(surface + way * towards)  # no point is nearer than that
+    for _ in range(STEPS):
+        step = float(bound.min()) - gap
+        if step < 2e-4:
+            nearest = np.argpartition(bound, QUERIES)[:QUERIES]
+            return way if float(bound[nearest].min()) - gap < 2e-4 else None
+        way -= step
+        if way < -0.02:
+            return None
+        bound -= step
+        nearest = np.argpartition(bound, QUERIES)[:QUERIES]
+        bound[nearest] = field.clearance(surface[nearest] + way * towards)
+    return way
+
+
+def _direction(rng: np.random.Generator) -> np.ndarray:
+    """From where a hand comes, camera frame: from all sides, from before and behind less than from beside."""
+    z, around = rng.triangular(-1, 0, 1), rng.uniform(0, 2 * math.pi)
+    level = math.sqrt(1 - z * z)
+    return np.array([level * math.cos(around), level * math.sin(around), z])
+
+
+def _posture(first: FirstHand, posture: np.ndarray) -> ArmChoice:
+    """The first hand's arm in another posture."""
+    assert first.arm is not None  # or there was none to choose
+    flexion, deviation, twist, elbow = posture.tolist()
+    return replace(first.arm, flexion_deg=flexion, deviation_deg=deviation, twist_deg=twist, elbow_deg=elbow)
+
+
+def _plausible(arms: np.ndarray | None, radii: np.ndarray | None, other: ArmBalls | None, opposite: bool) -> int | None:
+    """The first of (N, M, 3) arms that does not run through the other one and whose shoulders may be one person's; or None."""
+    if arms is None or radii is None or other is None:
+        return 0
+    with np.errstate(invalid="ignore"):
+        apart = np.linalg.norm(arms[:, -1] - other.centres[-1], axis=-1)
+        good = (apart > SHOULDERS_M[0]) & ((apart < SHOULDERS_M[1]) | (not opposite))
+        between = np.linalg.norm(arms[:, :, None] - other.centres, axis=-1) - radii[:, None] - other.radii
+        good &= between.min((1, 2)) > 0
+    return int(good.argmax()) if good.any() else None
+
+
+def _arms_are_clear(balls: ArmBalls | None, other: ArmBalls | None, own: np.ndarray, vertices: np.ndarray) -> bool:
+    """Whether no arm runs into the other hand or its arm."""
+    pairs = [(balls, vertices), (other, own)]
+    for arm, hand in pairs:
+        if arm is not None:
+            away = np.sqrt(((hand[:, None] - arm.centres) ** 2).sum(-1)) - arm.radii
+            if away.min() < ARM_GAP_M:
+                return False
+    if balls is None or other is None:
+        return True
+    apart = np.linalg.norm(balls.centres[:, None] - other.centres, axis=-1) - balls.radii[:, None] - other.radii
+    return bool(apart.min() > ARM_GAP_M)
