@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from handsynth.assets.objects.holding import HandSurface, PalmarRegions
@@ -16,15 +17,19 @@ from handsynth.recipe.recipe import ArmChoice, OtherHand, PoseChoice
 from handsynth.recipe.spec import ELBOW_LIMITS_DEG, TWIST_LIMIT_DEG, ArmSpec, SecondHandSpec, wrist_reach
 from handsynth.recipe.wear import Worn
 
-TRIES, CANDIDATES = 6, 48
+TRIES, CANDIDATES = 6, 40
 """Places that are tried before the hand stays alone; turns and postures of the arm that are looked at for each."""
 
 PRESSED_M = 0.001
 """Hands that touch press so deep into each other's flesh."""
 
-FAR_M, PATCH_M, QUERIES, STEPS = 0.45, 0.004, 160, 24
-"""From how far a hand comes; up to how far beside a point of the surface that point's plane is the surface; so many of the hand's
-points, the nearest, are looked up in a step; and steps at most."""
+PATCH_M, CELL_M = 0.004, 0.005
+"""Up to how far beside a point of a surface that point's plane is the surface; and side of the cells in which the first contact is
+looked for."""
+
+REACH_M, QUERIES, STEPS, SAME_M = 0.03, 160, 24, 2e-4
+"""What is farther than this from a surface is only known to be; so many of a hand's points, the nearest, are looked up in a step;
+steps at most; and when the wanted distance is reached."""
 
 ARM_GAP_M = 0.004
 """What is left between one hand's forearm and the other hand with its own."""
@@ -38,8 +43,8 @@ SHOULDERS_M = (0.26, 0.46)
 IN_IMAGE, LEAST_SHOWN = 0.4, 0.15
 """Shares of the second hand's points that are in the image, and that the first hand leaves to the camera there."""
 
-VERTEX_REACH_M = 0.006
-"""Vertices of a hand are so far apart."""
+POINTS_APART_M = 0.013
+"""So far apart are the points that stand for a hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +94,37 @@ class _Field(HandSurface):
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) -> (N,) how far outside they are [m], negative in the flesh; of held things, from points of their surface."""
-        distance, nearest = self._tree.query(points)
-        above = ((points - self._points[nearest]) * self._normals[nearest]).sum(1)
-        found = np.where(distance * distance - above * above <= PATCH_M**2, above, distance)
+        distance, nearest = self._tree.query(points, distance_upper_bound=REACH_M)
+        near = np.flatnonzero(np.isfinite(distance))
+        found, nearest = np.full(len(points), REACH_M), nearest[near]
+        above = ((points[near] - self._points[nearest]) * self._normals[nearest]).sum(1)
+        found[near] = np.where(distance[near] ** 2 - above**2 <= PATCH_M**2, above, distance[near])
         if self._held is None:
             return found
         # What is held counts as a little thicker than its points, which are apart.
-        return np.minimum(found, self._held.query(points)[0] - PATCH_M)
+        return np.minimum(found, self._held.query(points, distance_upper_bound=2 * REACH_M)[0] - PATCH_M)
+
+    def ways(self, points: np.ndarray, towards: np.ndarray) -> np.ndarray:
+        """(N,) how far each of (N, 3) points goes, against the unit vector `towards`, until it is at the surface, or a little less
+        [m]: negative for points behind it, infinity for those that pass it by.
+        """
+        own = self._points if self._held is None else np.concatenate([self._points, self._held.data])
+        across = _across(towards)
+        first = (own @ across).min(0) - 2 * CELL_M
+        column, row = ((own @ across - first) / CELL_M).astype(np.intp).T
+        height = np.full((column.max() + 3, row.max() + 3), -np.inf)
+        np.maximum.at(height, (column, row), own @ towards)
+        height = maximum_filter(height, 3)
+        column, row = np.clip((points @ across - first) / CELL_M, 0, np.array(height.shape) - 1).astype(np.intp).T
+        return points @ towards - height[column, row] - PATCH_M
+
+
+def _across(direction: np.ndarray) -> np.ndarray:
+    """(3, 2) two unit vectors across a direction and each other."""
+    least = np.eye(3)[np.abs(direction).argmin()]
+    first = np.cross(direction, least)
+    first /= math.sqrt(first @ first)
+    return np.stack([first, np.cross(direction, first)], 1)
 
 
 class SecondHands:
@@ -117,7 +146,7 @@ class SecondHands:
         opposite = bool(rng.random() < spec.other_side)
         row = int(rng.integers(taken)) * len(self._theta) // taken
         touches = bool(rng.random() < spec.touching)
-        gap = -PRESSED_M if touches else rng.uniform(*spec.gap_m)
+        gap = 0.0 if touches else rng.uniform(*spec.gap_m)
         field = _Field(model, self._regions, first.vertices, first.held)
         theta = np.concatenate([np.zeros((1, 3)), self._theta[row]])
         root = model.rest_joints[0] + model.joint_shapedirs[0] @ first.beta
@@ -126,11 +155,11 @@ class SecondHands:
         mirror = MIRROR[:3, :3] if opposite else np.eye(3)
         own = posed @ mirror
         surface = np.concatenate([own, own[model.closed_faces].mean(1)])
+        turns, postures, local = self._candidates(rng, arms, first)
+        seen_turns = mirror @ turns @ mirror
         for _ in range(TRIES):
             aim, at = first.vertices[rng.integers(len(own))], own[rng.integers(len(own))]
             towards = first.T_cam_world[:3, :3].T @ _direction(rng)
-            turns, postures, local = self._candidates(rng, arms, first)
-            seen_turns = mirror @ turns @ mirror
             wrists = aim - seen_turns @ at
             arm_points = None if local is None else local.centres @ turns.swapaxes(1, 2) @ mirror + wrists[:, None]
             radii = None if local is None else local.radii
@@ -138,9 +167,7 @@ class SecondHands:
             if number is None:
                 continue
             turned = surface @ seen_turns[number].T + aim - seen_turns[number] @ at
-            way = _advance(field, turned, towards, gap)
-            if way is None:
-                continue
+            way = _advance(field, turned, towards) + gap
             solid = turned + way * towards
             hand, balls = solid[: len(own)], None
             if arm_points is not None and radii is not None:
@@ -182,15 +209,14 @@ class SecondHands:
     def _hidden(self, first: FirstHand, hand: np.ndarray, balls: ArmBalls | None) -> np.ndarray | None:
         """(P,) bool, which of the first hand's points are hidden; None where the second is too near or not in sight."""
         T, K, size = first.T_cam_world, first.K, first.image_size
-        points, before, behind = (p @ T[:3, :3].T + T[:3, 3] for p in (first.points, hand, first.vertices))
-        if before[:, 2].min() < NEAREST_FOREARM_M:
+        points, few = (p @ T[:3, :3].T + T[:3, 3] for p in (first.points, hand[self._hull]))
+        if few[:, 2].min() < NEAREST_FOREARM_M:
             return None
-        few = before[self._hull]
         x, y = (K[k, k] * few[:, k] / few[:, 2] + K[k, 2] for k in (0, 1))
         inside = (x > 0) & (x < size) & (y > 0) & (y < size)
-        if inside.mean() < IN_IMAGE or (inside & ~hidden_behind(few, behind, VERTEX_REACH_M)).mean() < LEAST_SHOWN:
+        if inside.mean() < IN_IMAGE or (inside & ~hidden_behind(few, points, POINTS_APART_M)).mean() < LEAST_SHOWN:
             return None
-        hidden = first.hidden | hidden_behind(points, before, VERTEX_REACH_M)
+        hidden = first.hidden | hidden_behind(points, few, POINTS_APART_M)
         if balls is None:
             return hidden
         centres = balls.centres @ T[:3, :3].T + T[:3, 3]
@@ -199,24 +225,23 @@ class SecondHands:
         return hidden | hidden_by_balls(points, centres, balls.radii)
 
 
-def _advance(field: _Field, surface: np.ndarray, towards: np.ndarray, gap: float) -> float | None:
-    """How far (N, 3) points of a surface are moved back along `towards` so that they are `gap` outside [m]; they come from far.
-
-    None when they never come so near.
-    """
-    way = FAR_M
-    bound = field.clearance(surface + way * towards)  # no point is nearer than that
+def _advance(field: _Field, surface: np.ndarray, towards: np.ndarray) -> float:
+    """How far (N, 3) points of a surface are moved along `towards` [m] so that coming from there they press by PRESSED_M."""
+    ways = field.ways(surface, towards)
+    way = -float(ways.min())  # none of them touches before
     for _ in range(STEPS):
-        step = float(bound.min()) - gap
-        if step < 2e-4:
-            nearest = np.argpartition(bound, QUERIES)[:QUERIES]
-            return way if float(bound[nearest].min()) - gap < 2e-4 else None
-        way -= step
-        if way < -0.02:
-            return None
-        bound -= step
-        nearest = np.argpartition(bound, QUERIES)[:QUERIES]
-        bound[nearest] = field.clearance(surface[nearest] + way * towards)
+        # Only points that would arrive within REACH_M can touch on that stretch; no nearer than `bound` are they to touching.
+        near, rest = np.flatnonzero(ways + way < REACH_M), REACH_M
+        bound = field.clearance(surface[near] + way * towards)
+        while rest > 0:
+            step = float(bound.min()) + PRESSED_M
+            if step < SAME_M:
+                return way
+            way -= step
+            rest -= step
+            bound -= step
+            nearest = np.argpartition(bound, QUERIES)[:QUERIES] if len(bound) > QUERIES else slice(None)
+            bound[nearest] = field.clearance(surface[near[nearest]] + way * towards)
     return way
 
 
@@ -239,11 +264,12 @@ def _plausible(arms: np.ndarray | None, radii: np.ndarray | None, other: ArmBall
     if arms is None or radii is None or other is None:
         return 0
     with np.errstate(invalid="ignore"):
-        apart = np.linalg.norm(arms[:, -1] - other.centres[-1], axis=-1)
+        apart = np.sqrt(((arms[:, -1] - other.centres[-1]) ** 2).sum(-1))
         good = (apart > SHOULDERS_M[0]) & ((apart < SHOULDERS_M[1]) | (not opposite))
-        between = np.linalg.norm(arms[:, :, None] - other.centres, axis=-1) - radii[:, None] - other.radii
-        good &= between.min((1, 2)) > 0
-    return int(good.argmax()) if good.any() else None
+        for number in np.flatnonzero(good).tolist():
+            if _apart(arms[number], radii, other) > 0:
+                return number
+    return None
 
 
 def _arms_are_clear(balls: ArmBalls | None, other: ArmBalls | None, own: np.ndarray, vertices: np.ndarray) -> bool:
@@ -251,10 +277,16 @@ def _arms_are_clear(balls: ArmBalls | None, other: ArmBalls | None, own: np.ndar
     pairs = [(balls, vertices), (other, own)]
     for arm, hand in pairs:
         if arm is not None:
-            away = np.sqrt(((hand[:, None] - arm.centres) ** 2).sum(-1)) - arm.radii
+            squared = (hand * hand).sum(1)[:, None] + (arm.centres * arm.centres).sum(1) - 2 * hand @ arm.centres.T
+            away = np.sqrt(np.maximum(squared, 0)) - arm.radii
             if away.min() < ARM_GAP_M:
                 return False
     if balls is None or other is None:
         return True
-    apart = np.linalg.norm(balls.centres[:, None] - other.centres, axis=-1) - balls.radii[:, None] - other.radii
-    return bool(apart.min() > ARM_GAP_M)
+    return _apart(balls.centres, balls.radii, other) > ARM_GAP_M
+
+
+def _apart(centres: np.ndarray, radii: np.ndarray, other: ArmBalls) -> float:
+    """Least distance between (M, 3) balls and those of another arm [m]; negative where they run into each other."""
+    between = np.sqrt(((centres[:, None] - other.centres) ** 2).sum(-1))
+    return float((between - radii[:, None] - other.radii).min())
