@@ -37,7 +37,7 @@ class Generator:
         self.dataset = dataset_identity(spec, library.digests)
         skin = shrink_skin(library.skin, texture_size(library.skin.size, spec.image_size))
         self.poses, self.textures, self.compositor = PoseStage(library.hand), TextureStage(skin), CompositeStage()
-        self.scenes = SceneStage(self.poses, skin)
+        self.scenes = SceneStage(self.poses, skin, library.objects.of_name)
         self.renderer = _make_renderer(spec, find_device(device))
         self.driver = f"{self.renderer.driver}; {codecs()}"
         """On equal ones, equal recipes give equal bytes: what draws, and what encodes."""
@@ -122,8 +122,10 @@ def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> n
 
 def library_of(spec: DatasetSpec, assets: Path) -> Library:
     """The library that a spec names."""
+    holds = spec.held.probability > 0
+    objects = spec.objects if holds or spec.occluder.probability > 0 else "shapes"
     source = spec.hand, spec.textures, spec.backgrounds, assets
-    return open_library(*source, spec.exclude_no_derivatives, spec.annotations, spec.environments, spec.held.probability > 0)
+    return open_library(*source, spec.exclude_no_derivatives, spec.annotations, spec.environments, holds, objects)
 
 
 def _make_renderer(spec: DatasetSpec, device: int) -> Renderer:

@@ -5,16 +5,28 @@ import re
 import signal
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import World, make_world
+from tiny import HOLDING_POSES, World, make_world
 from tiny import handsynth as run_handsynth
 
 from handsynth.assets.library import Library
-from handsynth.core.hand import save_hand
-from handsynth.core.locations import EMBEDDED
+from handsynth.assets.objects.table import (
+    HoldingTable,
+    holdings_path,
+    joined_tables,
+    load_table,
+    save_table,
+    search_poses,
+    table_identity,
+)
+from handsynth.core.files import write_atomically
+from handsynth.core.hand import load_hand, save_hand
+from handsynth.core.locations import EMBEDDED, EMBEDDED_HAND, EMBEDDED_POSES
+from handsynth.core.poses import load_poses
 from handsynth.core.sample import OTHER_PASSES, PASSES
 from handsynth.core.toy import toy_hand
 from handsynth.generator import Generator, ambient_colors, library_of
@@ -91,10 +103,10 @@ class Dataset:
     hand_file: Path
 
 
-def _make(world: World, name: str, hand_file: Path, samples: int, size: int, *options: object) -> Dataset:
-    """Of `default`, but for the size of its images, with every pass and the mesh beside the hand."""
+def _make(world: World, name: str, hand_file: Path, samples: int, size: int, *options: object, more: str = "") -> Dataset:
+    """Of `default`, but for the size of its images and `more` keys, with every pass and the mesh beside the hand."""
     out, spec = world.folder / name, world.folder / f"{name}.yaml"
-    spec.write_text(re.sub("image_size: .*", f"image_size: {size}", spec_text("default")))
+    spec.write_text(re.sub("image_size: .*", f"image_size: {size}", spec_text("default")) + more)
     made = run_handsynth(
         "generate", spec, out, "--samples", samples, "--shard-size", 16, "--passes", ",".join((*ALL_PASSES, *OTHER_PASSES)),
         "--backgrounds", world.images, "--assets", world.assets, *options,
@@ -115,3 +127,24 @@ def toy_dataset(tiny_world) -> Dataset:
 def embedded_dataset(tiny_world) -> Dataset:
     """200 samples of the embedded hand in its painted skin, 160 px wide."""
     return _make(tiny_world, "embedded", EMBEDDED / "hand.npz", 200, 160, "--hand", "embedded", "--textures", "embedded")
+
+
+EVERYTHING = "\nheld: {probability: 0.3}\nsecond: {probability: 0.6}\noccluder: {probability: 0.4}\n"
+
+
+@pytest.fixture(scope="session")
+def together_dataset(tiny_world, holdings) -> Dataset:
+    """200 samples of the embedded hand with everything on: held things, second hands, occluders; 128 px wide."""
+    options = "--hand", "embedded", "--textures", "embedded"
+    return _make(tiny_world, "together", EMBEDDED / "hand.npz", 200, 128, *options, more=EVERYTHING)
+
+
+@pytest.fixture(scope="session")
+def holdings() -> HoldingTable:
+    """What three poses of the embedded bank hold, kept where a search of the whole bank is kept."""
+    hand, bank = load_hand(EMBEDDED_HAND), load_poses(EMBEDDED_POSES)
+    rows = sorted(bank.names.index(name) for name in HOLDING_POSES)
+    table = joined_tables([found for row in rows for found in search_poses(hand, bank, range(row, row + 1))])
+    path = holdings_path(table_identity(hand, bank))
+    write_atomically(path, partial(save_table, table=table))  # every test process makes it
+    return load_table(path)

@@ -4,30 +4,24 @@ import dataclasses
 import json
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_verify import repack
-from tiny import handsynth, make_world
+from tiny import HOLDING_POSES, handsynth, make_world
 
 from handsynth.assets.library import open_library
 from handsynth.assets.objects import table as module
 from handsynth.assets.objects.shapes import SHAPE_OF_NAME
 from handsynth.assets.objects.table import (
     BLOCK,
-    holdings_path,
-    joined_tables,
     load_table,
     make_table,
-    save_table,
-    search_poses,
     table_identity,
 )
 from handsynth.core.conventions import OBJECT_PART
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.files import write_atomically
 from handsynth.core.hand import load_hand
 from handsynth.core.index import read_index
 from handsynth.core.locations import EMBEDDED_HAND, EMBEDDED_POSES
@@ -43,16 +37,12 @@ from handsynth.recipe.samplers import RecipeSampler
 from handsynth.recipe.spec import HeldSpec, dataset_identity, load_spec
 
 HAND, BANK = load_hand(EMBEDDED_HAND), load_poses(EMBEDDED_POSES)
-ROWS = [BANK.names.index(name) for name in ("grasp: medium wrap 5", "grasp: tripod 2", "grasp: power sphere 5")]
+ROWS = [BANK.names.index(name) for name in HOLDING_POSES]
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    """What three poses of the embedded bank hold, kept where a search of the whole bank is kept."""
-    tables = [joined_tables(list(search_poses(HAND, BANK, range(row, row + 1)))) for row in sorted(ROWS)]
-    path = holdings_path(table_identity(HAND, BANK))
-    write_atomically(path, partial(save_table, table=joined_tables(tables)))  # every test process makes it
-    return load_table(path)
+def table(holdings):
+    return holdings
 
 
 @pytest.fixture(scope="module")

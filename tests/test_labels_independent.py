@@ -19,11 +19,11 @@ from PIL import Image
 PROJECTION_PX = 0.01
 LEAST_IOU = 0.99
 LEAST_PARTS = 0.99
-FOREARM, CLOTHING = 17, 18  # in parts
+FOREARM, CLOTHING, OBJECT, OTHER_HAND, OCCLUDER = range(17, 22)  # in parts
 SHARE = 0.03  # visible_share is counted on a lattice of pixels
 DEPTH_M = 0.0005
 GREY_LEVEL_M = 1e-4  # of the depth pass
-SAMPLES = {"toy": 48, "embedded": 200}
+SAMPLES = {"toy": 48, "embedded": 200, "together": 200}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Read:
     vertices: np.ndarray  # (V, 3) camera frame [m]
     mask: np.ndarray  # (H, W) bool, what is seen of the hand
     depth: np.ndarray  # (H, W) [m], 0 = background
-    parts: np.ndarray  # (H, W) 1 + joint that moves the surface most, 17 = forearm, 18 = clothing, 0 = background
+    parts: np.ndarray  # (H, W) 1 + joint that moves the surface most, 17 and on = FOREARM and on, 0 = background
     amodal: np.ndarray  # (H, W) bool, the whole hand
     beside: tuple[np.ndarray, np.ndarray]  # (N, 3) [m] and (F, 4): what is drawn beside the hand; the last column is its part
 
@@ -98,7 +98,7 @@ def read_dataset(name: str, folder: Path, hand_file: Path) -> Whole:
     return Whole(name, index, samples, faces, hand["weights"][faces].sum(1).argmax(1) + 1, fan_over_hole(faces))
 
 
-@pytest.fixture(scope="module", params=["toy", "embedded"])
+@pytest.fixture(scope="module", params=["toy", "embedded", "together"])
 def whole(request) -> Whole:
     made = request.getfixturevalue(f"{request.param}_dataset")
     return read_dataset(request.param, made.folder, made.hand_file)
@@ -328,3 +328,87 @@ def test_every_check_of_forearms_notices_a_fault(whole, draw):
     parts, depth = draw(whole.meshes(moved), sample.K, len(sample.mask))
     assert not mask_agrees(sample, parts)
     assert not (depth_agrees(sample, depth) and parts_agree(sample, parts))
+
+
+OWN_KEYS = {
+    "side", "theta", "beta", "trans", "keypoints_cam", "keypoints_xy", "keypoints_visible", "visible_share", "bbox_xyxy", "arm",
+    "clothing", "object",
+}  # fmt: skip
+
+
+def others_of(sample: Read) -> list[Read]:
+    """Each other hand of an image as a sample of its own; of its surface what `scene` has, with its forearm and all it wears."""
+    vertices, faces = sample.beside
+    own = vertices[np.unique(faces[faces[:, 3] == OTHER_HAND, :3])]
+    return [replace(sample, labels=sample.labels | hand, vertices=own.astype(float)) for hand in sample.labels["hands"]]
+
+
+def other_hand_agrees(other: Read) -> bool:
+    """Its keypoints project onto their labels, and its fingertips are points of its surface, within its box."""
+    xy, size = np.array(other.labels["keypoints_xy"]), other.labels["image_size"]
+    keypoints = np.array(other.labels["keypoints_cam"])
+    tips = np.abs(keypoints[4::4, None] - other.vertices).max(-1).min(1)
+    left, top, right, bottom = other.labels["bbox_xyxy"]
+    inside = (xy >= [left, top]).all() and (xy <= [right, bottom]).all()
+    seen = np.array(other.labels["keypoints_visible"], bool)
+    in_image = ((xy >= 0) & (xy < size)).all(1)
+    return bool(
+        np.abs(project(keypoints, other.K) - xy).max() <= PROJECTION_PX and tips.max() < 2e-6 and inside and in_image[seen].all()
+    )
+
+
+def other_hand_is_seen(other: Read, index: dict) -> bool:
+    """Its visible keypoints are where the passes show it, or so near behind what they show that this does not hide them; where they
+    show anything else than it farther in front, and where they show it farther in front than any flesh, keypoints are hidden.
+    """
+    stated, size = index["conventions"], other.labels["image_size"]
+    for (x, y), (_, _, z), visible in zip(
+        other.labels["keypoints_xy"], other.labels["keypoints_cam"], other.labels["keypoints_visible"], strict=True
+    ):
+        if not (0 <= x < size and 0 <= y < size):
+            continue
+        depth, part = other.depth[int(y), int(x)], other.parts[int(y), int(x)]
+        gap = z - depth if part else -np.inf
+        most, least = stated["visible_tolerance_m"], stated["occluder_gap_m"]
+        most = most if part == OTHER_HAND else least
+        if (visible and gap > most + GREY_LEVEL_M) or (not visible and gap < least - GREY_LEVEL_M):
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def together(together_dataset) -> Whole:
+    return read_dataset("together", together_dataset.folder, together_dataset.hand_file)
+
+
+def test_other_hands_are_labelled_as_completely_as_the_first(together):
+    """`labels | hands[k]` are labels of another hand: of both sides, beside the first of either, seen and hidden."""
+    others = [other for sample in together.samples for other in others_of(sample)]
+    assert len(others) > 80
+    for sample in together.samples:
+        assert all(set(hand) == OWN_KEYS for hand in sample.labels["hands"])
+        assert bool(sample.labels["hands"]) == (OTHER_HAND in sample.beside[1][:, 3]), sample.key
+        assert (sample.labels["occluder"] is not None) == (OCCLUDER in sample.beside[1][:, 3]), sample.key
+        assert (sample.labels["object"] is not None) == (OBJECT in sample.beside[1][:, 3]), sample.key
+    for other in others:
+        assert other_hand_agrees(other), other.key
+        assert other_hand_is_seen(other, together.index), other.key
+    sides = {(sample.labels["side"], hand["side"]) for sample in together.samples for hand in sample.labels["hands"]}
+    assert len(sides) == 4
+    shares = [other.labels["visible_share"] for other in others]
+    assert min(shares) < 0.5 < max(shares)
+    shown = [{part for part in (OBJECT, OTHER_HAND, OCCLUDER) if (sample.parts == part).any()} for sample in together.samples]
+    assert len(set(map(frozenset, shown))) >= 6, "they come together and apart"
+
+
+def test_every_check_of_other_hands_notices_a_fault(together):
+    """Labels wrong by little more than the tolerance, or of another hand."""
+    first, *others = [
+        other for sample in together.samples for other in others_of(sample) if sum(other.labels["keypoints_visible"]) > 11
+    ]
+    for key, change in (("keypoints_xy", 0.02), ("keypoints_cam", 1e-5), ("bbox_xyxy", 1000)):
+        wrong = first.labels | {key: (np.array(first.labels[key]) + change).tolist()}
+        assert not other_hand_agrees(replace(first, labels=wrong)), key
+    assert not other_hand_agrees(replace(first, labels=first.labels | {"hands": []}, vertices=others[0].vertices))
+    assert not other_hand_is_seen(replace(first, labels=first.labels | {"keypoints_visible": [0] * 21}), together.index)
+    assert not other_hand_is_seen(replace(first, parts=np.where(first.parts > 0, OCCLUDER, 0)), together.index)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from handsynth.assets.backgrounds.open import open_backgrounds
 from handsynth.assets.backgrounds.procedural.scenes import Scenes
 from handsynth.assets.backgrounds.protocol import Backgrounds
 from handsynth.assets.environments.folder import Environments, open_environments
+from handsynth.assets.objects.own import Objects, open_objects
 from handsynth.assets.objects.table import HoldingTable, holdings_path, load_table, table_identity
 from handsynth.assets.skins.painter.basis import COMPONENTS, LICENCE, embedded_skin, skin_identity, skin_path
 from handsynth.assets.skins.skin import SkinModel, layout_fits, load_skin
@@ -32,12 +33,14 @@ class Library:
     skin_source: "SkinSource"
     environments: Environments | None = None
     holdings: HoldingTable | None = None  # what the poses hold, where hands hold anything
+    objects: Objects = field(default_factory=Objects)
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of hand, poses, skin and backgrounds, and of environments and holdings where there are any."""
+        """SHA-256 of hand, poses, skin and backgrounds, and of environments, holdings and own objects where there are any."""
         more = {} if self.environments is None else {"environments": self.environments.digest}
         more |= {} if self.holdings is None else {"holdings": self.holdings.digest}
+        more |= {"objects": self.objects.digest} if self.objects.are_own else {}
         return more | {
             "hand": self.hand.digest,
             "poses": self.bank.digest,
@@ -49,12 +52,14 @@ class Library:
     def licences(self) -> dict[str, str]:
         """One line for each part that has a licence."""
         more = {} if self.environments is None else {"environments": self.environments.licence}
+        more |= {"objects": self.objects.licence} if self.objects.are_own else {}
         return more | {"hand": self.hand.licence, "skin": self.skin_source.licence, "backgrounds": self.backgrounds.licence}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for people: what was found beside backgrounds and environments, and which of them are left out."""
-        return (*self.backgrounds.notes, *(self.environments.notes if self.environments is not None else ()))
+        """Sentences for people: what was found beside backgrounds, environments and objects, and which of them are left out."""
+        more = self.environments.notes if self.environments is not None else ()
+        return (*self.backgrounds.notes, *more, *self.objects.notes)
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Makes what is made once and kept in the cache: the embedded skin and scenes. `say` tells people why they wait.
@@ -101,6 +106,7 @@ def open_library(
     annotations: str = "auto",
     environments: str = "none",
     holds: bool = False,
+    objects: str = "shapes",
 ) -> Library:
     """Opens what a spec names (see ASSET_NAMES of recipe.spec), with what the poses hold where `holds`.
 
@@ -108,23 +114,26 @@ def open_library(
     """
     model, bank = open_hand(hand, assets), open_poses(hand, assets)
     folder = None if backgrounds == "scenes" else Path(backgrounds)
+    things = Objects() if objects == "shapes" else open_objects(Path(objects))
     return Library(
         hand=model,
         bank=bank,
         backgrounds=open_backgrounds(folder, annotations=annotations, exclude_no_derivatives=exclude_no_derivatives),
         skin_source=_open_skin(textures, model, assets),
         environments=None if environments == "none" else open_environments(Path(environments)),
-        holdings=_open_holdings(model, bank) if holds else None,
+        holdings=_open_holdings(model, bank, things, objects) if holds else None,
+        objects=things,
     )
 
 
-def _open_holdings(hand: HandModel, bank: PoseBank) -> HoldingTable:
-    """What each pose of the bank holds. Raises AssetError where it was not searched for this hand and bank."""
-    path = holdings_path(table_identity(hand, bank))
+def _open_holdings(hand: HandModel, bank: PoseBank, things: Objects, folder: str) -> HoldingTable:
+    """What each pose of the bank holds. Raises AssetError where it was not searched for this hand, bank and things."""
+    path = holdings_path(table_identity(hand, bank, things.shapes))
     if not os.path.exists(path):
+        own = f" --objects {folder}" if things.are_own else ""
         raise AssetError(
             f"what the poses of hand {hand.name!r} can hold has not been searched yet: type `handsynth assets holdings "
-            f"--hand {hand.name}`, once (an hour of one core), or set held.probability to 0"
+            f"--hand {hand.name}{own}`, once (an hour of one core{' or less' if own else ''}), or set held.probability to 0"
         )
     return load_table(path)
 

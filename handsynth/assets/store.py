@@ -53,3 +53,20 @@ def write_cache(path: Path, content: Mapping[str, Any]) -> None:
 
     with contextlib.suppress(OSError):
         write_atomically(path, write)
+
+
+_LICENCE_NAMES = ("licence", "license", "licence.txt", "license.txt", "licence.md", "license.md")
+
+
+def folder_licence(root: Path, unknown: str) -> str:
+    """The first line of the licence that lies in a folder; `unknown` where there is none."""
+    for file in sorted(root.iterdir()):
+        if file.name.lower() in _LICENCE_NAMES and file.is_file():
+            try:
+                with open(file, encoding="utf-8", errors="replace") as text:
+                    lines = text.read(1 << 12).split("\n")
+            except OSError:
+                continue
+            if line := next((" ".join(line.split())[:200] for line in lines if line.strip()), ""):
+                return line
+    return unknown

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from handsynth.cli.options import AssetsOpt, JsonOpt, assets_of, echo, print_json
+from handsynth.cli.options import AssetsOpt, JsonOpt, ObjectsOpt, assets_of, echo, place, print_json
 from handsynth.core.errors import UsageError
 
 assets_app = typer.Typer(help="Licensed assets: what is needed, what is here, MANO and HTML to plain files.", no_args_is_help=True)
@@ -59,24 +59,30 @@ def assets_check(assets: AssetsOpt = None, as_json: JsonOpt = False) -> None:
 @assets_app.command("holdings")
 def assets_holdings(
     hand: Annotated[str, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")] = "auto",
+    objects: ObjectsOpt = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="cores that search", min=1)] = 1,
     assets: AssetsOpt = None,
 ) -> None:
     """Search, once, what each pose of a hand's bank can hold: specs with held.probability above 0 need it.
+    With --objects, of your own things.
 
     About an hour of one core for 895 poses. A search that was stopped goes on where it was.
     """
     from tqdm import tqdm
 
+    from handsynth.assets.objects.own import Objects, open_objects
     from handsynth.assets.objects.table import load_table, make_table
     from handsynth.core.locations import check_cache
     from handsynth.core.named_hands import open_hand, open_poses
 
     folder = assets_of(assets)
     model, bank = open_hand(hand, folder), open_poses(hand, folder)
+    things = Objects() if objects in (None, "shapes") else open_objects(Path(place("objects", str(objects))))
+    for note in things.notes:
+        echo(note, err=True)
     check_cache()
     with tqdm(total=len(bank.theta), unit="pose") as bar:
-        path = make_table(model, bank, jobs, lambda done: bar.update(done - bar.n))
+        path = make_table(model, bank, jobs, lambda done: bar.update(done - bar.n), things.shapes)
     table = load_table(path)
     echo(f"wrote {path}: {len(table.poses)} of {len(bank.theta)} poses hold something, {len(table.pose)} placements")
 

@@ -14,6 +14,7 @@ from handsynth.cli.options import (
     HandOpt,
     IndexArg,
     JsonOpt,
+    ObjectsOpt,
     OutArg,
     TexturesOpt,
     assets_of,
@@ -34,6 +35,7 @@ def verify(
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
     environments: EnvironmentsOpt = None,
+    objects: ObjectsOpt = None,
     textures: TexturesOpt = None,
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
@@ -41,12 +43,12 @@ def verify(
 ) -> None:
     """Hashes, schema, gaps, labels against geometry and pixels; exit code 1 on any fault.
 
-    --hand, --backgrounds, --annotations, --environments, --textures and --device are for datasets made elsewhere: where the same
-    assets lie here.
+    --hand, --backgrounds, --annotations, --environments, --objects, --textures and --device are for datasets made elsewhere:
+    where the same assets lie here.
     """
     from handsynth.dataset.verify import verify as run_verify
 
-    here = _here(hand, textures, backgrounds, annotations, environments, device)
+    here = _here(hand, textures, backgrounds, annotations, environments, objects, device)
     findings = run_verify(out, assets_of(assets), replay, here)
     if as_json:
         print_json(vars(findings))
@@ -77,6 +79,7 @@ def replay(
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
     environments: EnvironmentsOpt = None,
+    objects: ObjectsOpt = None,
     textures: TexturesOpt = None,
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
@@ -84,12 +87,12 @@ def replay(
 ) -> None:
     """Make one sample again from its stored recipe and compare every member; exit code 1 when they differ.
 
-    --hand, --backgrounds, --annotations, --environments, --textures and --device are for datasets made elsewhere: where the same
-    assets lie here.
+    --hand, --backgrounds, --annotations, --environments, --objects, --textures and --device are for datasets made elsewhere:
+    where the same assets lie here.
     """
     from handsynth.dataset.replay import replay as run_replay
 
-    here = _here(hand, textures, backgrounds, annotations, environments, device)
+    here = _here(hand, textures, backgrounds, annotations, environments, objects, device)
     found = run_replay(out, [index], assets_of(assets), here)[0]
     if as_json:
         print_json({"index": index, "equal": found.equal, "different": found.different, "same_driver": found.same_driver})
@@ -102,12 +105,18 @@ def replay(
 
 
 def _here(
-    hand: str | None, textures: str | None, backgrounds: str | None, annotations: str | None, environments: str | None, device: str
+    hand: str | None,
+    textures: str | None,
+    backgrounds: str | None,
+    annotations: str | None,
+    environments: str | None,
+    objects: str | None,
+    device: str,
 ) -> "Here":
     """Where the assets of a dataset that was made elsewhere lie on this machine."""
     from handsynth.dataset.replay import Here
 
-    named = {"backgrounds": backgrounds, "annotations": annotations, "environments": environments}
+    named = {"backgrounds": backgrounds, "annotations": annotations, "environments": environments, "objects": objects}
     places = {key: place(key, text) for key, text in named.items() if text}
     return Here(hand, textures, **places, device=device)
 

@@ -15,6 +15,7 @@ from handsynth.cli.options import (
     IndicesOpt,
     JsonOpt,
     NoDerivativesOpt,
+    ObjectsOpt,
     OutArg,
     PassesOpt,
     RendererOpt,
@@ -49,6 +50,7 @@ def generate(
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
     environments: EnvironmentsOpt = None,
+    objects: ObjectsOpt = None,
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
@@ -72,7 +74,7 @@ def generate(
         raise UsageError("--jobs is for this machine; with --backend dask the cluster's workers are the jobs: leave it out")
     chosen = spec_of(
         spec, seed=seed, shard_size=shard_size, passes=passes, hand=hand, backgrounds=backgrounds,
-        annotations=annotations, environments=environments, textures=textures, renderer=renderer,
+        annotations=annotations, environments=environments, objects=objects, textures=textures, renderer=renderer,
         exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
     run = RunConfig(jobs, nodes, rank, overwrite, scheduler, device, profile)

@@ -23,6 +23,9 @@ PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,nor
 HandOpt = Annotated[str | None, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")]
 BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of images, COCO or any; or: scenes")]
 EnvironmentsOpt = Annotated[str | None, typer.Option("--environments", help="light: folder of .hdr or .exr maps, or: none")]
+ObjectsOpt = Annotated[
+    str | None, typer.Option("--objects", help="what is held: folder of .obj, .ply, .stl or .glb in metres, or: shapes")
+]
 AnnotationsOpt = Annotated[
     str | None, typer.Option("--annotations", help="COCO annotations of the backgrounds: auto (looked for), none, or a file")
 ]
@@ -43,13 +46,13 @@ def spec_of(name: str, **overrides: Any) -> "DatasetSpec":
     changes = {key: value for key, value in overrides.items() if value is not None and value is not False}
     if "passes" in changes:
         changes["passes"] = tuple(p for p in changes["passes"].split(",") if p)
-    for key in ("backgrounds", "annotations", "environments"):
+    for key in ("backgrounds", "annotations", "environments", "objects"):
         changes |= {key: place(key, changes[key])} if key in changes else {}
     return dataclasses.replace(load_spec(name), **changes)
 
 
 def place(key: str, text: str) -> str:
-    """What --backgrounds, --annotations or --environments mean, wherever a worker is started: one of its words or a whole path."""
+    """What --backgrounds, --annotations, --environments or --objects mean, whoever reads it: a word or a whole path."""
     from handsynth.recipe.spec import ASSET_NAMES
 
     if text in ASSET_NAMES[key]:

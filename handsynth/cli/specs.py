@@ -16,6 +16,7 @@ from handsynth.cli.options import (
     IndicesOpt,
     JsonOpt,
     NoDerivativesOpt,
+    ObjectsOpt,
     PassesOpt,
     RendererOpt,
     SamplesOpt,
@@ -79,6 +80,7 @@ def recipe(
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
     environments: EnvironmentsOpt = None,
+    objects: ObjectsOpt = None,
     textures: TexturesOpt = None,
     assets: AssetsOpt = None,
 ) -> None:
@@ -89,8 +91,9 @@ def recipe(
     from handsynth.recipe.samplers import RecipeSampler
 
     chosen = spec_of(
-        spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations, environments=environments, textures=textures
-    )
+        spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations,
+        environments=environments, objects=objects, textures=textures,
+    )  # fmt: skip
     selected = Selection(samples, indices).indices(chosen.samples)
     library = library_of(chosen, assets_of(assets))
     show_notes(library)
@@ -109,6 +112,7 @@ def preview(
     backgrounds: BackgroundsOpt = None,
     annotations: AnnotationsOpt = None,
     environments: EnvironmentsOpt = None,
+    objects: ObjectsOpt = None,
     textures: TexturesOpt = None,
     renderer: RendererOpt = None,
     no_derivatives: NoDerivativesOpt = False,
@@ -124,7 +128,7 @@ def preview(
 
     chosen = spec_of(
         spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations,
-        environments=environments, textures=textures, renderer=renderer, exclude_no_derivatives=no_derivatives,
+        environments=environments, objects=objects, textures=textures, renderer=renderer, exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
     image_path(sheet)
     check_device(device)

@@ -29,6 +29,7 @@ class Here:
     backgrounds: str | None = None
     annotations: str | None = None
     environments: str | None = None
+    objects: str | None = None
     device: str = AUTO  # see render.context.find_device
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
             f"{SCHEMA} and generator version {GENERATOR_VERSION}: a replay needs the version that made it"
         )
     spec = here.spec(spec_from_dict(index["spec"], f"{folder}/index.json"))
-    elsewhere = "--hand, --textures, --backgrounds, --annotations and --environments say where they lie on this machine"
+    elsewhere = "--hand, --textures, --backgrounds, --annotations, --environments and --objects say where they lie on this machine"
     try:
         library = library_of(spec, assets)
     except AssetError as error:

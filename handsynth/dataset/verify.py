@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from handsynth.annotate import label_hands
+from handsynth.assets.objects.own import open_objects
 from handsynth.core.camera import project, transform
 from handsynth.core.conventions import (
     ARM_PART,
@@ -108,7 +109,7 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
     expected = _check_index(index, folder, findings)
     hand = _find_hand(index, folder, assets, here, findings)
     poses = None if hand is None else PoseStage(hand)
-    things = None if hand is None else Things(hand)
+    things = None if hand is None else _find_things(hand, index, out, here, findings)
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
     for number, entry in enumerate(index["shards"]):
@@ -118,7 +119,7 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
         for k, (where, members) in enumerate(_read_checked(folder, number, entry, wanted, findings)):
             try:
                 read = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
-                if poses is not None and things is not None and (position + k) % stride == 0:
+                if poses is not None and things is not None and _is_known(read, things) and (position + k) % stride == 0:
                     _check_pose(read.labels, read.vertices, poses.model, where)
                     others = _pose_others(read, poses, things, where)
                     _check_silhouette(read, poses.model, others, where)
@@ -149,6 +150,33 @@ def _find_hand(index: dict[str, Any], out: Folder, assets: Path, here: Here, fin
     except AssetError as error:
         findings.notes.append(f"labels were not posed again and no silhouette was compared: {error}")
         return None
+
+
+def _find_things(hand: HandModel, index: dict[str, Any], out: Path | str, here: Here, findings: Findings) -> Things:
+    """What knows the shapes of what is held; where the dataset's own objects are not on this machine, a note says so."""
+    digest = index["assets"].get("objects")
+    if digest is None:
+        return Things(hand)
+    named = here.objects or index["spec"].get("objects", "shapes")
+    try:
+        found = open_objects(Path(named))
+    except AssetError as error:
+        if here.objects is not None:
+            raise
+        findings.notes.append(f"samples with things of the user's were not posed again, give --objects: {error}")
+        return Things(hand)
+    if found.digest != digest:
+        if here.objects is not None:
+            raise UsageError(f"--objects {named} are not the things that {out} shows: give those")
+        findings.notes.append(f"samples with things of the user's were not posed again, give --objects: {named} holds others")
+        return Things(hand)
+    return Things(hand, found.of_name)
+
+
+def _is_known(read: "_Read", things: Things) -> bool:
+    """Whether the shapes of what the sample shows are known here."""
+    shown = (read.labels.get("object"), read.labels.get("occluder"), *(hand["object"] for hand in read.labels.get("hands") or ()))
+    return all(thing is None or things.knows(thing["shape"]) for thing in shown)
 
 
 def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> Sequence[int]:

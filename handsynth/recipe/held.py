@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from handsynth.assets.objects.own import PREFIX
 from handsynth.assets.objects.shapes import SHAPE_OF_NAME
 from handsynth.recipe.wear import Colour
 
@@ -45,7 +46,7 @@ FARTHEST_M, SCALE = 0.4, (0.1, 4.0)
 def object_out_of_range(held: ObjectChoice) -> Iterator[str]:
     """Names of the values of a stored choice that no hand could hold."""
     sane = {
-        "shape": held.shape in SHAPE_OF_NAME,
+        "shape": held.shape in SHAPE_OF_NAME or (held.shape.startswith(PREFIX) and len(held.shape) < 300),
         "rotvec": max(map(abs, held.rotvec)) <= 7,
         "offset": max(map(abs, held.offset)) <= FARTHEST_M,
         "scale": SCALE[0] <= held.scale <= SCALE[1],

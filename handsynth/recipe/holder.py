@@ -3,7 +3,8 @@
 import numpy as np
 
 from handsynth.assets.objects.holding import PalmarRegions, Placement, refit, surface_samples
-from handsynth.assets.objects.shapes import SHAPE_OF_NAME, SHAPES, Shape
+from handsynth.assets.objects.own import Objects
+from handsynth.assets.objects.shapes import Shape
 from handsynth.assets.objects.table import HoldingTable
 from handsynth.core.hand import HandModel, pose_hand
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -33,8 +34,8 @@ MATERIAL_COLOURS: dict[str, Palette] = {
 class Holder:
     """What a bank's poses can hold, and the samplers of it."""
 
-    def __init__(self, model: HandModel, table: HoldingTable, bank_theta: np.ndarray) -> None:
-        self._model, self._table, self._theta = model, table, bank_theta
+    def __init__(self, model: HandModel, table: HoldingTable, bank_theta: np.ndarray, objects: Objects) -> None:
+        self._model, self._table, self._theta, self._objects = model, table, bank_theta, objects
         self._regions = PalmarRegions(model)
 
     def sample(self, rng: np.random.Generator, row: int, beta: np.ndarray) -> ObjectChoice | None:
@@ -45,13 +46,14 @@ class Holder:
         numbers = self._table.of_pose(row)
         if not len(numbers):
             return None
+        shapes = self._objects.shapes
         hand, growth, root = self._shaped(row, beta)
         for _ in range(TRIES):
-            families = sorted({SHAPES[self._table.shape[n]].family for n in numbers})
+            families = sorted({shapes[self._table.shape[n]].family for n in numbers})
             family = families[rng.integers(len(families))]
-            own = [n for n in numbers if SHAPES[self._table.shape[n]].family == family]
+            own = [n for n in numbers if shapes[self._table.shape[n]].family == family]
             number = int(own[rng.integers(len(own))])
-            shape = SHAPES[self._table.shape[number]]
+            shape = shapes[self._table.shape[number]]
             surface, placement = surface_samples(shape.solid), self._table.placement(number)
             placed = refit(self._model, self._regions, hand, growth, root, surface, placement)
             if placed is not None:
@@ -65,7 +67,7 @@ class Holder:
 
     def surface(self, held: ObjectChoice) -> np.ndarray:
         """(N, 3) points of a thing's surface, in the frame of its choice [m]."""
-        points, _ = surface_samples(SHAPE_OF_NAME[held.shape].solid)
+        points, _ = surface_samples(self._objects.of_name[held.shape].solid)
         return held.scale * points @ rotvec_to_rotmat(np.array(held.rotvec)).T + held.offset
 
     def _shaped(self, row: int, beta: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:

@@ -13,7 +13,6 @@ from handsynth.assets.environments.folder import Environments
 from handsynth.assets.environments.light_map import LUMINANCE, map_rotation
 from handsynth.assets.library import Library
 from handsynth.assets.objects.holding import SAMPLE_M
-from handsynth.assets.objects.shapes import SHAPES
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
 from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
@@ -97,7 +96,7 @@ class RecipeSampler:
         self.blender = FingerBlender(library, self.proxy, spec.pose) if spec.pose.interpolation_probability else None
         self.holder = None
         if library.holdings is not None and spec.held.probability > 0:
-            self.holder = Holder(library.hand, library.holdings, library.bank.theta)
+            self.holder = Holder(library.hand, library.holdings, library.bank.theta, library.objects)
         self.forearm = ForearmProxy(library.hand, UPRIGHT) if library.hand.rim_turns and spec.arm.probability > 0 else None
         self.seconds = None
         if spec.second.probability > 0:
@@ -216,7 +215,7 @@ class RecipeSampler:
                 np.concatenate(solid) if solid else np.empty((0, 3)),
                 tuple(arms),
             )
-            occluder = sample_occluder(chances[1], spec.occluder, SHAPES, LEAST_SEEN, seen)
+            occluder = sample_occluder(chances[1], spec.occluder, self.library.objects.shapes, LEAST_SEEN, seen)
             recipe = replace(recipe, occluder=occluder)
         return recipe
 

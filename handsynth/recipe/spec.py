@@ -215,6 +215,7 @@ class DatasetSpec:
     backgrounds: str = "scenes"  # "scenes" (embedded) or a folder of images
     annotations: str = "auto"  # COCO annotations of a folder: "auto" (looked for), "none" (people are not left out) or a file
     environments: str = "none"  # a folder of .hdr or .exr panoramas whose light is used, see assets.environments; or "none"
+    objects: str = "shapes"  # what is held: "shapes" (the package's) or a folder of meshes in metres, see assets.objects.own
     exclude_no_derivatives: bool = False  # leave out backgrounds whose licence forbids derivatives
     renderer: str = "moderngl"
     passes: tuple[str, ...] = ()
@@ -237,7 +238,7 @@ class DatasetSpec:
 
 ASSET_NAMES = {
     "hand": {"auto", "mano", "embedded", "toy"}, "textures": {"auto", "html", "embedded"}, "backgrounds": {"scenes"},
-    "annotations": {"auto", "none"}, "environments": {"none"},
+    "annotations": {"auto", "none"}, "environments": {"none"}, "objects": {"shapes"},
 }  # fmt: skip
 """Keys of a spec that say where assets come from, and the words that are no path there."""
 
@@ -341,7 +342,7 @@ def dataset_identity(spec: DatasetSpec, assets: dict[str, str]) -> str:
     """SHA-256 over schema, generator's version, spec and asset digests: equal ones mean equal samples (on one driver and codec).
 
     ASSET_NAMES do not count, what they led to does: `assets` maps "hand", "poses", "skin", "backgrounds", and
-    "environments" where there are any, to digests.
+    "environments", "holdings" and "objects" where there are any, to digests.
     """
     code = {"schema": SCHEMA, "generator_version": GENERATOR_VERSION}
     return recorded_identity(code | {"spec": spec_to_dict(spec), "assets": assets})

@@ -172,14 +172,14 @@ def list_digest(kind: str, rows: Iterable[tuple[str, int | str, str]]) -> str:
     return digest.hexdigest()
 
 
-def skipped_note(root: Path, skipped: Mapping[str, str], usable: int) -> tuple[str, ...]:
+def skipped_note(root: Path, skipped: Mapping[str, str], usable: int, what: str = "images") -> tuple[str, ...]:
     """A sentence on the files of a folder that cannot serve; none if all can."""
     if not skipped:
         return ()
     shown = [f"{name} ({reason})" for name, reason in list(skipped.items())[:5]]
     rest = len(skipped) - len(shown)
     tail = f" and {rest} more" if rest else ""
-    return (f"skipped {len(skipped)} of {len(skipped) + usable} images in {root}: {', '.join(shown)}{tail}",)
+    return (f"skipped {len(skipped)} of {len(skipped) + usable} {what} in {root}: {', '.join(shown)}{tail}",)
 
 
 def in_brackets(notes: Iterable[str]) -> str:

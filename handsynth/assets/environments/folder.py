@@ -13,7 +13,7 @@ import numpy as np
 from handsynth.assets.backgrounds.folder import in_brackets, list_digest, list_folder, skipped_note
 from handsynth.assets.environments.light_map import LightMap, make_light_map
 from handsynth.assets.environments.read import NEEDS_OPENEXR, SUFFIXES, read_map
-from handsynth.assets.store import file_sha256, read_cache, write_cache
+from handsynth.assets.store import file_sha256, folder_licence, read_cache, write_cache
 from handsynth.core.errors import AssetError
 from handsynth.core.harmonics import TERMS
 from handsynth.core.images import IMAGE_SUFFIXES, TRANSIENT_REASONS, ImageError
@@ -24,7 +24,6 @@ UNKNOWN_LICENCE = "environment maps of a folder given by the user; their licence
 ADVICE = "give --environments a folder of .hdr or .exr panoramas, or leave it out"
 
 _CACHE_VERSION = 1  # to be raised with the rules of read.py and light_map.py
-_LICENCE_NAMES = ("licence", "license", "licence.txt", "license.txt", "licence.md", "license.md")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ def open_environments(root: Path) -> Environments:
         raise AssetError(f"the environment folder {root} {what}: {ADVICE}")
     listing = list_folder(root, SUFFIXES, "environment")
     skipped, names, maps, rows = dict(listing.skipped), [], [], []
-    licence = _licence(listing.root)
+    licence = folder_licence(listing.root, UNKNOWN_LICENCE)
     for name, found in _read_all(listing.root, listing.images).items():
         if isinstance(found, str):
             skipped[name] = found
@@ -118,17 +117,3 @@ def _is_finding(value: Any) -> bool:
 def _light_map(found: dict[str, Any]) -> LightMap:
     """What _read_one found, as arrays."""
     return LightMap(np.array(found["sky"]).reshape(TERMS, 3), np.array(found["lamp_direction"]), np.array(found["lamp_color"]))
-
-
-def _licence(root: Path) -> str:
-    """The first line of the licence that lies beside the maps."""
-    for file in sorted(root.iterdir()):
-        if file.name.lower() in _LICENCE_NAMES and file.is_file():
-            try:
-                with open(file, encoding="utf-8", errors="replace") as text:
-                    lines = text.read(1 << 12).split("\n")
-            except OSError:
-                continue
-            if line := next((" ".join(line.split())[:200] for line in lines if line.strip()), ""):
-                return line
-    return UNKNOWN_LICENCE

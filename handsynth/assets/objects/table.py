@@ -63,7 +63,8 @@ class HoldingTable:
 
 def table_identity(model: HandModel, bank: PoseBank, shapes: tuple[Shape, ...] = SHAPES) -> str:
     """SHA-256 of what a table depends on."""
-    text = f"{TABLE_VERSION} {model.digest} {bank.digest} " + " ".join(f"{s.family}/{s.name} {s.scale}" for s in shapes)
+    parts = [f"{s.family}/{s.name} {s.scale}" if s in SHAPES else f"{s.name} {s.scale} {s.digest}" for s in shapes]
+    text = f"{TABLE_VERSION} {model.digest} {bank.digest} " + " ".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -68,6 +68,10 @@ class Things:
             "T_cam_object": (np.round(T_cam_world @ T, 6) + 0.0).tolist(),
         }
 
+    def knows(self, name: str) -> bool:
+        """Whether a shape is among those that it has."""
+        return name in self._shapes
+
     def shape(self, thing: ObjectChoice) -> Shape:
         """Its shape. Raises AssetError when it is not among the shapes."""
         if thing.shape not in self._shapes:
