@@ -250,7 +250,7 @@ EDITS = {
     "no side": (lambda labels: labels["hands"][0].update(side="both"), "other hand 0: field side"),
     "a field less": (lambda labels: labels["hands"][0].pop("beta"), "other hand 0 has not the fields"),
     "a field of another shape": (lambda labels: labels["hands"][0].update(theta=[0.0]), "other hand 0: field theta"),
-    "no hands": (lambda labels: labels.update(hands=[]), "hands are not the 1 others"),
+    "no hands": (lambda labels: labels.update(hands=[]), "20 beside the mask|hands are not the 1 others"),
     "no list": (lambda labels: labels.update(hands={"a": 1}), "field hands is"),
     "no occluder": (lambda labels: labels.update(occluder=None), "21 beside the mask|occluder is not that of the recipe"),
     "an occluder elsewhere": (lambda labels: labels["occluder"].update(scale=0.123), "occluder is not where the recipe has it"),

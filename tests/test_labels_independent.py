@@ -403,9 +403,8 @@ def test_other_hands_are_labelled_as_completely_as_the_first(together):
 
 def test_every_check_of_other_hands_notices_a_fault(together):
     """Labels wrong by little more than the tolerance, or of another hand."""
-    first, *others = [
-        other for sample in together.samples for other in others_of(sample) if sum(other.labels["keypoints_visible"]) > 11
-    ]
+    every = [other for sample in together.samples for other in others_of(sample)]
+    first, *others = [other for other in every if sum(other.labels["keypoints_visible"]) > 11]
     for key, change in (("keypoints_xy", 0.02), ("keypoints_cam", 1e-5), ("bbox_xyxy", 1000)):
         wrong = first.labels | {key: (np.array(first.labels[key]) + change).tolist()}
         assert not other_hand_agrees(replace(first, labels=wrong)), key

@@ -19,7 +19,7 @@ from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError
 from handsynth.core.files import write_file
 from handsynth.core.index import canonical_json, read_index
-from handsynth.core.sample import ADDED, NULLABLE, OPTIONAL, decode_labels, decode_npy, encode_npy, field_shapes
+from handsynth.core.sample import ADDED, HAND_KEYS, NULLABLE, OPTIONAL, decode_labels, decode_npy, encode_npy, field_shapes
 from handsynth.core.shard import Members, read_shard, shard_name, write_shard
 
 
@@ -250,6 +250,8 @@ def _labels() -> dict:
         "arm": None,
         "clothing": [],
         "object": None,
+        "hands": [],
+        "occluder": None,
         "recipe": {},
     }
 
@@ -269,7 +271,16 @@ def test_labels_are_checked_field_by_field():
             wrong += [{k: v for k, v in good.items() if k != key} for key in good]
         if name == "clothing":
             wrong += [3, "watch", {}, ["hat"], [None], ["watch", "watch"]]
-        if name == "object":
+        if name == "hands":
+            hand = {key: _labels()[key] for key in HAND_KEYS}
+            some = _labels() | {"hands": [hand] * 3}
+            assert decode_labels({"json": canonical_json(some)}, "sample", INDEX) == some
+            wrong += [3, {}, [None], [{}], "none", [hand | {"more": 1}], [hand, hand | {"side": "both"}], [hand | {"arm": 3}]]
+            wrong += [[{k: v for k, v in hand.items() if k != key}] for key in hand] + [[hand | {"theta": [0.0]}]]
+            wrong += [[hand | {"clothing": ["hat"]}], [hand | {"object": {}}], [hand | {"trans": [0, 0, float("nan")]}]]
+        if name == "side":
+            wrong += [None, "both", 3, []]
+        if name in ("object", "occluder"):
             good = {
                 "kind": "ball",
                 "shape": "egg",
@@ -278,7 +289,7 @@ def test_labels_are_checked_field_by_field():
                 "mirrored": False,
                 "T_cam_object": np.eye(4).tolist(),
             }
-            assert decode_labels({"json": canonical_json(_labels() | {"object": good})}, "sample", INDEX)["object"] == good
+            assert decode_labels({"json": canonical_json(_labels() | {name: good})}, "sample", INDEX)[name] == good
             wrong += [3, [], {}, "egg", *({k: v for k, v in good.items() if k != key} for key in good), good | {"more": 1}]
             wrong += [good | {"scale": scale} for scale in (0, -1, "1", None, float("nan"))] + [good | {"mirrored": 1}]
             wrong += [good | {"T_cam_object": T} for T in (None, [1], np.eye(3).tolist(), "x", [[{}]])]
@@ -299,7 +310,7 @@ def test_labels_are_checked_field_by_field():
             wrong += [[], "text", {}, [[1], [2, 3]], 10**400, np.full((*shape, 1), 0.0).tolist()]
             wrong += [np.full(shape, np.nan).tolist(), np.full(shape, "1").tolist()]
         for value in wrong:
-            with pytest.raises(HandsynthError, match=name):
+            with pytest.raises(HandsynthError, match="hands|other hand" if name == "hands" else name):
                 decode_labels({"json": json.dumps(_labels() | {name: value}).encode()}, "sample", INDEX)
         without = {k: v for k, v in _labels().items() if k != name}
         if name in OPTIONAL:
