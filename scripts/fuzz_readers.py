@@ -347,6 +347,30 @@ def read_mesh(data: bytes, folder: Path) -> None:
     assert np.isfinite(read_mesh(folder / "hand.ply")).all()
 
 
+def read_objects(data: bytes, folder: Path) -> None:
+    """A folder with one mesh of each format, or with a table of licences; what is accepted is a closed solid of a size to hold."""
+    from handsynth.assets.objects.own import SIZE_M, open_objects
+    from handsynth.scene.held.things import welded
+
+    kinds = {b"glTF": "glb", b"ply\n": "ply", b"lice": "yaml", b"soli": "stl"}
+    kind = kinds.get(data[:4], "stl" if b"\0" in data[:200] else "obj")
+    shutil.rmtree(folder / "things", ignore_errors=True)
+    (folder / "things").mkdir()
+    if kind == "yaml":
+        (folder / "things" / "licences.yaml").write_bytes(data)
+        (folder / "things" / "thing.obj").write_bytes(_own_meshes()[0])
+    else:
+        (folder / "things" / f"thing.{kind}").write_bytes(data)
+    found = open_objects(folder / "things")
+    assert all("\n" not in text for text in (*found.notes, found.licence))
+    for shape in found.shapes:
+        solid = shape.solid
+        assert np.isfinite(solid.vertices).all()
+        assert SIZE_M[0] <= np.ptp(solid.vertices, axis=0).max() <= SIZE_M[1]
+        assert np.abs(np.linalg.norm(solid.normals, axis=1) - 1).max() < 1e-6
+        assert len(welded(solid)) == len(solid.faces)
+
+
 def read_photographs(data: bytes, folder: Path) -> None:
     """Labelled photographs, and where the bytes are a list, another method's predictions for good ones."""
     from handmesh.data.photos import read_photos
@@ -514,6 +538,30 @@ def _meshes() -> list[bytes]:
     return [mesh.export(file_type="obj").encode(), export_ply(mesh, encoding="ascii"), export_ply(mesh), big]
 
 
+@lru_cache(maxsize=1)
+def _own_meshes() -> list[bytes]:
+    """Closed meshes of the four formats, and a table of licences."""
+    import trimesh
+    from trimesh.exchange.ply import export_ply
+
+    box, ring = trimesh.creation.box((0.05, 0.08, 0.03)), trimesh.creation.torus(0.03, 0.01, 8, 6)
+    files = [mesh.export(file_type="obj").encode() for mesh in (box, ring)]
+    files += [export_ply(ring, encoding="ascii"), export_ply(ring), ring.export(file_type="stl"), ring.export(file_type="glb")]
+    files += [box.export(file_type="stl_ascii").encode(), b"licence.obj: CC0\nthing.obj: CC BY 4.0\n"]
+    return files
+
+
+def _glb(rng: random.Random) -> bytes:
+    """A GLB whose description is another: nodes, accessors, buffers."""
+    data = _own_meshes()[5]
+    length = int.from_bytes(data[12:16], "little")
+    text = json_bytes(rng, json.loads(data[20 : 20 + length]))
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + length :]
+    head = b"glTF" + (2).to_bytes(4, "little") + (20 + len(text) + len(rest)).to_bytes(4, "little")
+    return head + len(text).to_bytes(4, "little") + b"JSON" + text + rest
+
+
 def _releases(pickles: Sequence[bytes]) -> list[bytes]:
     """Archives that hold a pickle, and smplx's .npz."""
     files = []
@@ -597,6 +645,7 @@ def make_readers() -> dict[str, Reader]:
         Reader("animation", any_of(of(animations), lambda rng: _png(rng, animations[2])), read_frames),
         Reader("video", of(videos), read_frames),
         Reader("mesh", of(meshes), read_mesh),
+        Reader("objects", any_of(of(_own_meshes()), _glb), read_objects),
         Reader(
             "coco",
             any_of(of([json.dumps(coco_content()).encode()]), lambda rng: json_bytes(rng, coco_content())),
