@@ -451,7 +451,7 @@ def test_clothing_hides_as_the_forearm_does(stage, k):
     limit = VISIBLE_TOLERANCE_M if KEYPOINT_NAMES[k] == "wrist" else OCCLUDER_GAP_M
     for gap in (limit - 1e-5, limit + 1e-5):
         worn = [(board(0.6 - gap, (-1, 1), (-1, 1), False),)]
-        inside, clear = keypoint_clearance(keypoints, xy, far, stage.library.hand, K, SIZE, worn=worn)
+        inside, clear = keypoint_clearance(keypoints, xy, far, stage.library.hand, K, SIZE, beside=worn)
         assert inside.all()
         assert (clear[k] >= 0) == (gap < limit)
 

@@ -163,11 +163,12 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
             faces = getattr(mesh, "faces", None)
             if faces is None:
                 continue
+            faces = np.asarray(faces, np.int64).reshape(-1, 3)
             count += len(faces)
             if count > 4 * MAX_TRIANGLES:
                 raise MeshError(f"more than {MAX_TRIANGLES:,} triangles: simplify it")
-            points = np.asarray(mesh.vertices, np.float64)
-            pieces.append((points @ np.asarray(transform)[:3, :3].T + np.asarray(transform)[:3, 3], np.asarray(faces, np.int64)))
+            points = np.asarray(mesh.vertices, np.float64).reshape(-1, 3)
+            pieces.append((points @ np.asarray(transform)[:3, :3].T + np.asarray(transform)[:3, 3], faces))
     except MeshError:
         raise
     except MemoryError:
