@@ -1,6 +1,7 @@
 """How fast one core makes samples: stages, whole pipelines beside two plain baselines, two workers, start-up and memory.
 
     python benchmarks/bench_generate.py --html
+    python benchmarks/bench_generate.py --against a4cc3ef        # in turn with an older commit, see older_commit.py
 
 Pipelines run in one process with one thread per library, variants round-robin, so that a machine that slows down slows all of
 them alike: the ratios can be trusted more than the milliseconds. CPU time is what a busy machine distorts least.
@@ -28,7 +29,8 @@ NAIVE, CAREFUL = "naive", "careful"
 PAGE_MB = resource.getpagesize() / 1e6
 TITLES = {
     "stages": "stages, CPU of this process", "pipelines": "whole pipelines on one core", "workers": "generate --jobs",
-    "start": "start-up and memory",
+    "start": "start-up and memory", "against": "this commit and an older one, CPU and wall of one sample",
+    "against_stages": "stages of both, CPU of one sample",
 }  # fmt: skip
 
 
@@ -59,7 +61,7 @@ class Bench:
 
         cv2.setNumThreads(1)
         imported = time.perf_counter()
-        self._given = given
+        self.given = given
         self._spec = lambda name, passes=(): dataclasses.replace(load_spec(name), passes=passes, **given)
         self.library = library_of(self._spec(PLAIN), assets_dir())
         self.library.prepare(print)
@@ -149,36 +151,37 @@ class Bench:
                 rows.append(row | {"cpu_share_percent": 100 * cpu / found["sum"][0]})
         return rows
 
-    def worker_rows(self, samples: int, repeats: int, scratch: Path) -> list[dict[str, Any]]:
-        """`handsynth generate --jobs 1` and `--jobs 2` in turn, as processes of their own.
 
-        The rate is that of workers at work, start-up and the last one's lonely end left out; `wall_s` is the whole command.
-        """
-        found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-        options = [word for key, value in self._given.items() for word in (f"--{key}", value)]
-        for _ in range(repeats):
-            for jobs, runs in found.items():
-                with tempfile.TemporaryDirectory(dir=scratch) as folder:
-                    command = [sys.executable, "-m", "handsynth", "generate", PLAIN, folder, "--jobs", jobs, "--samples", samples]
-                    command += ["--shard-size", max(1, samples // 8), "--profile", "--json", *options]
-                    start = time.perf_counter()
-                    done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE)
-                    wall = time.perf_counter() - start
-                profile = json.loads(done.stdout)["profile"]
-                runs.append({"wall_s": wall} | {key: value for key, value in profile.items() if key != "stages"})
-        rows: list[dict[str, Any]] = []
+def worker_rows(given: dict[str, str], samples: int, repeats: int, scratch: Path) -> list[dict[str, Any]]:
+    """`handsynth generate --jobs 1` and `--jobs 2` in turn, as processes of their own.
+
+    The rate is that of workers at work, start-up and the last one's lonely end left out; `wall_s` is the whole command.
+    """
+    found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    options = [word for key, value in given.items() for word in (f"--{key}", value)]
+    for _ in range(repeats):
         for jobs, runs in found.items():
-            middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-            cpu, wall = middle["cpu_ms_per_sample"], middle["wall_ms_per_sample"]
-            row = {"pipeline": PLAIN, "jobs": jobs, "samples": samples, "rounds": repeats, "wall_s": middle["wall_s"]}
-            row |= {"start_cpu_s": middle["start_cpu_s"], "cpu_ms_per_sample": cpu, "wall_ms_per_sample": wall}
-            row |= {"samples_per_cpu_s": 1e3 / cpu, "samples_per_wall_s": 1e3 * jobs / wall}
-            rows.append(row)
-        for kind in ("cpu", "wall"):  # as often as one job: 2 when the workers do not stand in each other's way
-            key = f"{kind}_ms_per_sample"
-            for row in rows:
-                row[f"{kind}_speed_over_one_job"] = row["jobs"] * rows[0][key] / row[key]
-        return rows
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                command = [sys.executable, "-m", "handsynth", "generate", PLAIN, folder, "--jobs", jobs, "--samples", samples]
+                command += ["--shard-size", max(1, samples // 8), "--profile", "--json", *options]
+                start = time.perf_counter()
+                done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE)
+                wall = time.perf_counter() - start
+            profile = json.loads(done.stdout)["profile"]
+            runs.append({"wall_s": wall} | {key: value for key, value in profile.items() if key != "stages"})
+    rows: list[dict[str, Any]] = []
+    for jobs, runs in found.items():
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        cpu, wall = middle["cpu_ms_per_sample"], middle["wall_ms_per_sample"]
+        row = {"pipeline": PLAIN, "jobs": jobs, "samples": samples, "rounds": repeats, "wall_s": middle["wall_s"]}
+        row |= {"start_cpu_s": middle["start_cpu_s"], "cpu_ms_per_sample": cpu, "wall_ms_per_sample": wall}
+        row |= {"samples_per_cpu_s": 1e3 / cpu, "samples_per_wall_s": 1e3 * jobs / wall}
+        rows.append(row)
+    for kind in ("cpu", "wall"):  # as often as one job: 2 when the workers do not stand in each other's way
+        key = f"{kind}_ms_per_sample"
+        for row in rows:
+            row[f"{kind}_speed_over_one_job"] = row["jobs"] * rows[0][key] / row[key]
+    return rows
 
 
 def pipeline_rows(times: dict[str, tuple[float, float]], counts: dict[str, int], repeats: int) -> list[dict[str, Any]]:
@@ -194,6 +197,19 @@ def pipeline_rows(times: dict[str, tuple[float, float]], counts: dict[str, int],
     ]  # fmt: skip
 
 
+def compare_with(options: argparse.Namespace, given: dict[str, str]) -> None:
+    """The tables of `--against`, and this commit's with one and two workers."""
+    from older_commit import compare
+
+    pipelines, stages = compare(options.against, options.samples, options.repeats, given, options.own_environment)
+    with tempfile.TemporaryDirectory() as folder:
+        workers = worker_rows(given, options.worker_samples, options.worker_repeats, Path(folder))
+    origin = provenance(older=options.against, own_environment=options.own_environment)
+    for name, rows in {"against": pipelines, "against_stages": stages, "workers": workers}.items():
+        print_table(TITLES[name], rows)
+        write_csv(options.out / results_path(f"generate_{name}").name, rows, origin)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the generator on one core and on two.")
     parser.add_argument("--samples", type=int, default=256, help="samples of each of our pipelines in a round (256)")
@@ -204,6 +220,8 @@ def main() -> None:
     parser.add_argument("--hand", help="auto, mano, embedded, toy, or a prepared .npz")
     parser.add_argument("--textures", help="auto, html, embedded, or a prepared .npz")
     parser.add_argument("--backgrounds", help="folder of images; or: scenes")
+    parser.add_argument("--against", metavar="COMMIT", help="compare with this older commit; then no baselines run")
+    parser.add_argument("--own-environment", action="store_true", help="install the older commit with its own dependencies")
     parser.add_argument("--quick", action="store_true", help="a few samples, once: shows that it runs, measures nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files (benchmarks/results)")
     options = parser.parse_args()
@@ -213,7 +231,10 @@ def main() -> None:
 
     one_thread_each()
     given = {key: getattr(options, key) for key in ("hand", "textures", "backgrounds") if getattr(options, key)}
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TITLES}
+    if options.against:
+        compare_with(options, given)
+        return
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TITLES if not name.startswith("against")}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         bench = Bench(given)
@@ -239,7 +260,7 @@ def main() -> None:
             found = {
                 "stages": one.stage_rows(),
                 "pipelines": pipeline_rows(times, dict.fromkeys(runs, few) | counts, options.repeats),
-                "workers": one.worker_rows(options.worker_samples, options.worker_repeats, scratch),
+                "workers": worker_rows(one.given, options.worker_samples, options.worker_repeats, scratch),
             }
             for name, rows in found.items():
                 tables[name] += [{"textures": textures} | row for row in rows]

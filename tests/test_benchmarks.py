@@ -72,21 +72,27 @@ def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
 
 
 def test_an_older_commit_runs_in_turn_with_this_one(tiny_world: World, tmp_path: Path):
-    """`bench_against.py HEAD`: a row for each spec, the ratio of the two medians, and no worktree is left."""
-    command = [sys.executable, FOLDER / "bench_against.py", "HEAD", "--samples", "4", "--rounds", "1", "--out", tmp_path]
-    command += ["--hand", "toy", "--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.images]
+    """`bench_generate.py --against HEAD`: CPU, wall and stages of both for each pipeline, their ratios, and no worktree is left."""
+    command = [sys.executable, FOLDER / "bench_generate.py", "--against", "HEAD", "--quick", "--out", tmp_path, "--hand", "toy"]
+    command += ["--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.images]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    (path,) = tmp_path.glob("against-*.csv")
-    rows = rows_of(path)
-    assert [row["spec"] for row in rows] == ["angrender", "manorender"]
-    for row in rows:
-        older, this = float(row["older_cpu_ms_per_sample"]), float(row["cpu_ms_per_sample"])
-        assert min(older, this) > 0
-        assert float(row["ratio"]) == pytest.approx(this / older, rel=1e-3)
+    tables = {path.name.partition("-")[0]: rows_of(path) for path in tmp_path.glob("*.csv")}
+    assert set(tables) == {"generate_against", "generate_against_stages", "generate_workers"}
+    pipelines = ["angrender", "manorender", "angrender with passes", "default"]
+    assert [row["pipeline"] for row in tables["generate_against"]] == pipelines
+    for row in tables["generate_against"]:
         assert row["older"] == "HEAD"
+        for kind in ("cpu", "wall"):
+            older, this = (float(row[f"{who}_{kind}_ms_per_sample"]) for who in ("older", "this"))
+            assert min(older, this) > 0
+            assert float(row[f"{kind}_speed_over_older"]) == pytest.approx(older / this, rel=1e-3)
+    assert [(row["pipeline"], row["stage"]) for row in tables["generate_against_stages"]] == [*itertools.product(pipelines, STAGES)]
     listed = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, check=True, cwd=FOLDER)
     assert str(tempfile.gettempdir()) + "/tmp" not in listed.stdout
+    unknown = subprocess.run([*map(str, command[:3]), "no-commit"], capture_output=True, text=True, timeout=60, check=False)
+    assert unknown.returncode == 1
+    assert "--against no-commit: " in unknown.stderr
 
 
 def test_loader_writes_table_and_figure(tiny_world: World, tmp_path: Path):
