@@ -202,11 +202,13 @@ def compare_with(options: argparse.Namespace, given: dict[str, str]) -> None:
     from older_commit import compare
 
     pipelines, stages = compare(options.against, options.samples, options.repeats, given, options.own_environment)
+    print_table(TITLES["against"], pipelines)
     with tempfile.TemporaryDirectory() as folder:
         workers = worker_rows(given, options.worker_samples, options.worker_repeats, Path(folder))
     origin = provenance(older=options.against, own_environment=options.own_environment)
     for name, rows in {"against": pipelines, "against_stages": stages, "workers": workers}.items():
-        print_table(TITLES[name], rows)
+        if name != "against":
+            print_table(TITLES[name], rows)
         write_csv(options.out / results_path(f"generate_{name}").name, rows, origin)
 
 

@@ -10,13 +10,13 @@ import simplejpeg
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 
-from handmesh.data.dataset import Batch
+from handmesh.data.dataset import Raw
 from handmesh.data.shards import MEMBERS, Record, ShardDataset, to_record
 
 SHUFFLE_BUFFER = 1000
 """Samples among which `webdataset` draws the next one."""
 
-Augmented = Callable[[Record], Batch]
+Augmented = Callable[[Record], Raw]
 
 
 def unpack(shards: ShardDataset, folder: Path) -> None:
@@ -27,7 +27,7 @@ def unpack(shards: ShardDataset, folder: Path) -> None:
             tar.extractall(folder, [m for m in tar if m.name.partition(".")[2] in MEMBERS], filter="data")
 
 
-class LooseFiles(Dataset[Batch]):
+class LooseFiles(Dataset[Raw]):
     """The map-style dataset that one writes first.
 
     Args:
@@ -49,11 +49,11 @@ class LooseFiles(Dataset[Batch]):
         labels = json.loads(path.with_suffix(".json").read_bytes())
         return to_record(labels, image, np.load(path.with_suffix(".vertices.npy")))
 
-    def __getitem__(self, position: int) -> Batch:
+    def __getitem__(self, position: int) -> Raw:
         return self.augmented(self.read(position))
 
 
-class WebShards(IterableDataset[Batch]):
+class WebShards(IterableDataset[Raw]):
     """The shards as `webdataset` streams them: shards in random order, samples through a shuffle buffer, masks passed over.
 
     Args:
@@ -77,7 +77,7 @@ class WebShards(IterableDataset[Batch]):
         for sample in self._samples:
             yield to_record(sample["json"], sample["jpg"], sample["vertices.npy"])
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Raw]:
         return map(self.augmented, self.read_all())
 
 

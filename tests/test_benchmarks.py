@@ -125,12 +125,12 @@ def test_loaders_give_the_same_tensors(tiny_world: World, tmp_path: Path, monkey
     tiny_world.generate(tmp_path / "set", "0:8")
     unpack(bench_loader.ShardDataset(tmp_path / "set"), tmp_path / "loose")
     loaders = bench_loader.Loaders(tmp_path / "set", tmp_path / "loose", 64, 4)
-    ours = {int(item.sample): item for item in map(loaders.hands.__getitem__, range(8))}
+    ours = {int(item.batch.sample): item.batch for item in map(loaders.hands.raw, range(8))}
     for reader in (map(loaders.loose.__getitem__, range(8)), *loaders.web.values()):
-        found = {int(item.sample): item for item in reader}
+        found = {int(item.batch.sample): item.batch for item in reader}
         assert found.keys() == ours.keys()
         for index, item in found.items():
-            np.testing.assert_allclose(item.image, ours[index].image, atol=0.05)  # decoders may round a colour by some units
+            np.testing.assert_allclose(item.image, ours[index].image, atol=13)  # decoders may round a colour by some units
             for a, b in zip(item[1:], ours[index][1:], strict=True):
                 np.testing.assert_array_equal(a, b)
 

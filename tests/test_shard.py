@@ -207,6 +207,21 @@ def test_npy_and_back(array):
     again = decode_npy(encode_npy(array), "sample")
     assert again.dtype == array.dtype
     np.testing.assert_array_equal(again, array)
+    again += 1  # it is the caller's own
+
+
+def test_headers_of_hands_are_not_compiled(monkeypatch):
+    """np.load, which compiles each header's text, is not called for what encode_npy writes; for all else it is."""
+
+    def load(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(np, "load", load)
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(decode_npy(encode_npy(array), "sample"), array)
+    for other in (encode_npy(array) + b"\0", encode_npy(array)[:-1], encode_npy(array).replace(b"False", b"True ")):
+        with pytest.raises(HandsynthError, match="damaged"):
+            decode_npy(other, "sample")
 
 
 def _npy(header: bytes, body: bytes = b"") -> bytes:
@@ -375,7 +390,7 @@ def test_an_index_that_is_none_says_what_to_do(tmp_path, content, message):
 
 def test_python_s_own_slip_while_it_parses_a_header_is_no_damage(monkeypatch):
     """Two threads that parse at once confuse Python 3.11; the array is read again."""
-    whole, calls = np.arange(6, dtype=np.float32), []
+    whole, calls = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)), []  # of a header that np.load sees to
     load, file = np.load, io.BytesIO()
     np.save(file, whole)
 

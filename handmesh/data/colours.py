@@ -6,6 +6,7 @@ Crops travel to the device as bytes, a quarter of what floats take, with a few n
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,6 +40,9 @@ def finish_images(crops: Tensor, colours: Colours, band: float) -> Tensor:
 
     `band` is the spec's `amplitude_band`.
     """
+    if crops.device.type == "cpu" and not colours.amplitudes.shape[1]:
+        image = _gained(crops.numpy(), colours.gains.numpy())
+        return erase_rectangles(image, colours.erased) if colours.erased.shape[1] else image
     image = crops.permute(0, 3, 1, 2).float() / 255
     if colours.amplitudes.shape[1]:
         mixed = mix_amplitudes(image, colours.amplitudes, colours.share, band)
@@ -46,6 +50,18 @@ def finish_images(crops: Tensor, colours: Colours, band: float) -> Tensor:
     image = (image * colours.gains[:, :, None, None]).clamp(0, 1)
     image = erase_rectangles(image, colours.erased) if colours.erased.shape[1] else image
     return image.contiguous(memory_format=torch.channels_last)
+
+
+def _gained(crops: np.ndarray, gains: np.ndarray) -> Tensor:
+    """(B, S, S, 3) uint8 and (B, 3) float32 -> (B, 3, S, S) float32 clip(crops / 255 * gains, 0, 1), channels last in memory.
+
+    On a CPU one pass through tables of the 256 bytes takes a third of the time that torch's four passes take, to the same bit.
+    """
+    tables = np.clip((np.arange(256, dtype=np.float32) / 255)[:, None] * gains[:, None], 0, 1)  # (B, 256, 3)
+    image = np.empty(crops.shape, np.float32)
+    for crop, table, out in zip(crops, tables, image, strict=True):
+        cv2.LUT(crop, table[None], dst=out)
+    return torch.from_numpy(image).permute(0, 3, 1, 2)
 
 
 def mix_amplitudes(image: Tensor, amplitudes: Tensor, share: Tensor, band: float) -> Tensor:
