@@ -4,6 +4,7 @@ import builtins
 import contextlib
 import dataclasses
 import errno
+import gc
 import json
 import os
 import shutil
@@ -636,3 +637,23 @@ def test_clothing_does_not_change_the_hands(tiny_world, tmp_path):
         seen.add(tuple(labels["clothing"]))
     assert len(seen) > 3
     assert () in seen
+
+
+def test_garbage_is_looked_for_as_before_when_a_shard_is_made(tiny_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """While samples are made, what was there before is set aside; afterwards it is not, unless it was already."""
+    seen, make = [], generate_module.encode_samples
+
+    def encode(samples):
+        seen.append(gc.get_freeze_count())
+        return make(samples)
+
+    monkeypatch.setattr(generate_module, "encode_samples", encode)
+    tiny_world.generate(tmp_path / "one", "0:2")
+    assert min(seen) > 1000
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        tiny_world.generate(tmp_path / "two", "0:2")
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()

@@ -12,7 +12,7 @@ from handsynth.assets.hands.mano import ManoArrays, hand_from_arrays, mirror_arr
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, KEYPOINT_NAMES, PARENTS
 from handsynth.core.errors import AssetError
-from handsynth.core.hand import HandModel, load_hand, pose_hand, save_hand, turn_joints
+from handsynth.core.hand import HandModel, load_hand, pose_hand, pose_points, save_hand, turn_joints
 from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import boundary_loop, vertex_normals
 from handsynth.core.mirror import mirror_points, mirror_theta
@@ -109,6 +109,15 @@ def test_batches_are_single_poses(hand):
         np.testing.assert_allclose(whole.keypoints.reshape(6, 21, 3)[i], alone.keypoints + 1, atol=1e-12)
     shared = pose_hand(hand, theta, beta[0])
     np.testing.assert_allclose(shared.vertices[3], pose_hand(hand, theta[3], beta[0]).vertices, atol=1e-12)
+
+
+def test_some_points_are_those_of_the_whole_hand(hand):
+    rng = np.random.default_rng(6)
+    theta, beta = rng.normal(0, 0.4, (4, hand.num_joints, 3)), rng.normal(0, 1, (4, hand.num_shapes))
+    whole = pose_hand(hand, theta, beta)
+    points, joints = pose_points(hand, theta, beta, hand.fingertips)
+    np.testing.assert_allclose(points, whole.vertices[:, hand.fingertips], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(joints, whole.joints)
 
 
 def test_rows_sum_to_one(hand):

@@ -159,12 +159,28 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     theta, beta = np.asarray(theta, np.float64), np.asarray(beta, np.float64)
     batch = theta.shape[:-2]
     theta = theta.reshape((-1, *theta.shape[-2:]))
-    count, num_v, num_j = len(theta), model.num_vertices, model.num_joints
-    beta = np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(count, beta.shape[-1])
+    beta = np.broadcast_to(beta, batch + beta.shape[-1:]).reshape(len(theta), beta.shape[-1])
+    vertices, joints = _skin(model, theta, beta, slice(None))
 
+    if trans is not None:
+        shift = np.broadcast_to(np.asarray(trans, np.float64), (*batch, 3)).reshape(-1, 1, 3)
+        vertices, joints = vertices + shift, joints + shift
+    keypoints = keypoints_from_vertices(model, vertices)
+    return PosedHand(*(a.reshape(batch + a.shape[1:]) for a in (vertices, joints, keypoints)))
+
+
+def pose_points(model: HandModel, theta: np.ndarray, beta: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`pose_hand` of some vertices alone: (B, J, 3) and (B, S) -> (B, len(rows), 3) vertices and (B, J, 3) joints [m]."""
+    return _skin(model, theta, beta, rows)
+
+
+def _skin(model: HandModel, theta: np.ndarray, beta: np.ndarray, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices `rows` and joints of B posed hands."""
+    count, num_j = len(theta), model.num_joints
     rotmat = rotvec_to_rotmat(theta)  # (B, J, 3, 3)
     pose_feature = (rotmat[:, 1:] - np.eye(3)).reshape(count, -1)  # (B, 9 (J - 1))
-    v_rest = model.v_template + _blend(model.shapedirs, beta) + _blend(model.posedirs, pose_feature)  # (B, V, 3)
+    shaped = model.v_template[rows] + _blend(model.shapedirs[rows], beta)
+    v_rest = shaped + _blend(model.posedirs[rows], pose_feature)  # (B, V, 3)
     rest_joints = model.rest_joints + _blend(model.joint_shapedirs, beta)  # (B, J, 3)
 
     rotation, joints = turn_joints(model, rotmat, rest_joints)
@@ -172,14 +188,8 @@ def pose_hand(model: HandModel, theta: np.ndarray, beta: np.ndarray, trans: np.n
     # Skinning: blend the 3 x 4 transforms that carry rest points to posed points.
     offset = joints - (rotation @ rest_joints[..., None])[..., 0]  # (B, J, 3)
     transform = np.concatenate([rotation, offset[..., None]], -1).reshape(count, num_j, 12)
-    blended = (model.weights @ transform).reshape(count, num_v, 3, 4)
-    vertices = (blended[..., :3] @ v_rest[..., None])[..., 0] + blended[..., 3]
-
-    if trans is not None:
-        shift = np.broadcast_to(np.asarray(trans, np.float64), (*batch, 3)).reshape(-1, 1, 3)
-        vertices, joints = vertices + shift, joints + shift
-    keypoints = keypoints_from_vertices(model, vertices)
-    return PosedHand(*(a.reshape(batch + a.shape[1:]) for a in (vertices, joints, keypoints)))
+    blended = (model.weights[rows] @ transform).reshape(count, v_rest.shape[1], 3, 4)
+    return (blended[..., :3] @ v_rest[..., None])[..., 0] + blended[..., 3], joints
 
 
 def turn_joints(model: HandModel, rotmat: np.ndarray, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -288,11 +288,13 @@ def make_members(
 @contextlib.contextmanager
 def _only_new_garbage() -> Iterator[None]:
     """Python looks for cyclic garbage among what is made meanwhile alone: to look through all modules took a tenth of the time."""
+    is_ours = gc.get_freeze_count() == 0  # what the program has set aside itself stays there
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if is_ours:
+            gc.unfreeze()
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
-from handsynth.core.hand import HandModel, pose_hand, turn_joints
+from handsynth.core.hand import HandModel, pose_points, turn_joints
 from handsynth.core.rotation import rotvec_to_rotmat
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]).T
@@ -36,9 +36,8 @@ class HandProxy:
         self.hull_joint = model.weights[self.hull].argmax(1)
         self._hull_of_joint = [np.flatnonzero(self.hull_joint == j) for j in range(model.num_joints)]
         theta = np.concatenate([np.zeros((len(bank_theta), 1, 3)), bank_theta], 1)
-        posed = pose_hand(model, theta, np.zeros(model.num_shapes))
-        tips = posed.vertices[:, model.fingertips]  # (N, 5, 3)
-        chains = [posed.joints[:, list(FINGER_JOINTS[f])] for f in FINGERS]
+        tips, joints = pose_points(model, theta, np.zeros((len(theta), model.num_shapes)), model.fingertips)  # (N, 5, 3)
+        chains = [joints[:, list(FINGER_JOINTS[f])] for f in FINGERS]
         self.chains = np.stack([np.concatenate([c, tips[:, k : k + 1]], 1) for k, c in enumerate(chains)], 1)  # (N, 5, 4, 3)
         radii = np.array([_radius(model, j) for f in FINGERS for j in FINGER_JOINTS[f]])  # (15,)
         # Phalanges that touch in a pose of the bank may touch as closely in a mixture of poses: the mesh allowed it.
