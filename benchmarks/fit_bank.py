@@ -1,6 +1,6 @@
 """How well and how fast 23 degrees of freedom fit the embedded bank's 895 poses of 45: shape known, turn and place free.
 
-python benchmarks/fit_bank.py [--threads 1]       # writes the distribution as CSV and as an image beside it
+python benchmarks/fit_bank.py       # writes the distribution as CSV and as an image beside it
 """
 
 import argparse
@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from common import print_table, provenance, results_path, write_csv
 
 import handsynth
@@ -57,10 +56,7 @@ def plot_errors(fit: FitResult, path: Path, title: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     hand = open_hand("embedded")
     with np.load(Path(handsynth.__file__).parent / "assets" / "embedded" / "poses.npz", allow_pickle=False) as bank:
         theta = bank["theta"].astype(np.float64)
@@ -74,7 +70,7 @@ def main() -> None:
     seconds = {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
     rows = [{**error_summary(fit), **seconds}]
     path = results_path("fit_bank")
-    write_csv(path, rows, provenance(torch=torch.__version__, threads=options.threads))
+    write_csv(path, rows, provenance())
     plot_errors(fit, path.with_suffix(".png"), f"{len(theta)} poses of the embedded bank, 45 angles fitted by 23")
     print_table("Distance of the fitted hands from the bank's", rows)
 

@@ -17,7 +17,8 @@ def keypoint_regressor(hand: HandModel) -> np.ndarray:
     The rows of the joints are the model's own regressor, those of the tips pick the vertices of its fingertip table. Rows sum
     to 1, so R may be applied in any affine frame: lixels or camera space.
     """
-    tips = np.eye(hand.num_vertices)[hand.fingertips]
+    tips = np.zeros((len(hand.fingertips), hand.num_vertices))
+    tips[np.arange(len(tips)), hand.fingertips] = 1
     return np.concatenate([hand.J_regressor, tips])[list(KEYPOINT_SOURCE)]
 
 

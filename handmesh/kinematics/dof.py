@@ -12,6 +12,7 @@ hand was built with axes from its nails and bones, which differ from that constr
 its poses turn about them: its own axes drop 0.4 degrees of rotation a joint over the bank, MobileHand's 4 degrees.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -81,15 +82,20 @@ def dof_matrix(rest_joints: np.ndarray, thumbnail_sides: np.ndarray | None = Non
     return _matrix(anatomy.joint_axes(np.asarray(rest_joints, np.float64), thumbnail_sides))
 
 
+@lru_cache(maxsize=8)
 def hand_dof_matrix(hand: HandModel) -> np.ndarray:
-    """Z of a hand model, (23, 45), about the axes that it carries. Raises AssetError when they are not orthonormal.
+    """Z of a hand model, (23, 45), about the axes that it carries: found once, and not to be written into.
+
+    Raises AssetError when they are not orthonormal.
 
     The axes are stored in float32; the nearest orthonormal ones are taken, so that Z Z^T = I to rounding.
     """
     u, singular, vt = np.linalg.svd(np.asarray(hand.joint_axes, np.float64))
     if np.abs(singular - 1).max() > 1e-3:
         raise AssetError(f"hand model {hand.name!r}: joint_axes are not orthonormal: prepare the hand again")
-    return _matrix(u @ vt)
+    matrix = _matrix(u @ vt)
+    matrix.flags.writeable = False
+    return matrix
 
 
 def _matrix(axes: np.ndarray) -> np.ndarray:

@@ -17,11 +17,9 @@ from dataclasses import dataclass, replace
 from math import radians
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+import numpy as np
 
-from handmesh.kinematics.linear import ANGLES, BETA, HandState, LinearHand, Skeleton
+from handmesh.kinematics.linear import ANGLES, BETA, HandState, Index, LinearHand, Skeleton
 from handsynth.core.errors import UsageError
 
 _CACHED_FLOATS = 800_000
@@ -50,12 +48,12 @@ class EnergySettings:
 class Targets(NamedTuple):
     """What B hands should match. Metres, radians."""
 
-    vertices: Tensor  # (B, V, 3)
-    keypoints: Tensor  # (B, 21, 3)
-    weights: Tensor | None = None  # (B, V) of vertices, not negative, mean 1; None means equal
-    angles: Tensor | None = None  # (B, 23) as a net has found them
+    vertices: np.ndarray  # (B, V, 3)
+    keypoints: np.ndarray  # (B, 21, 3)
+    weights: np.ndarray | None = None  # (B, V) of vertices, not negative, mean 1; None means equal
+    angles: np.ndarray | None = None  # (B, 23) as a net has found them
 
-    def at(self, index: Tensor | slice) -> "Targets":
+    def at(self, index: Index) -> "Targets":
         """The hands of that index."""
         return Targets(*(None if value is None else value[index] for value in self))  # type: ignore[arg-type]
 
@@ -63,137 +61,139 @@ class Targets(NamedTuple):
 class NormalEquations(NamedTuple):
     """E, its gradient and its Gauss-Newton Hessian J^T J at B states, float64."""
 
-    value: Tensor  # (B,)
-    gradient: Tensor  # (B, U)
-    hessian: Tensor  # (B, U, U)
+    value: np.ndarray  # (B,)
+    gradient: np.ndarray  # (B, U)
+    hessian: np.ndarray  # (B, U, U)
 
 
 class FitEnergy:
     """E of one hand model with given scales."""
 
-    def __init__(self, linear: LinearHand, limits: Tensor, settings: EnergySettings, frozen_shape: bool = False) -> None:
+    def __init__(self, linear: LinearHand, limits: np.ndarray, settings: EnergySettings, frozen_shape: bool = False) -> None:
         """`limits` (23, 2) [rad]. A frozen shape is no unknown: its columns are left out."""
-        self.linear, self.limits, self.settings, self.frozen_shape = linear, limits.to(linear.dtype), settings, frozen_shape
+        self.linear, self.limits, self.settings, self.frozen_shape = linear, limits.astype(linear.dtype), settings, frozen_shape
         self.num_unknowns = BETA.start if frozen_shape else linear.num_unknowns
-        self._memory = torch.empty(0)  # for the Jacobian, kept: fresh pages cost as much as the arithmetic
+        self._memory = np.empty((0,), linear.dtype)  # for the Jacobian, kept: fresh pages cost as much as the arithmetic
 
     def stiffer(self) -> "FitEnergy":
         """The same with a quarter of the bend's scale: sixteen times the weight on what bends backwards."""
         settings = replace(self.settings, bend_deg=self.settings.bend_deg / 4)
         return FitEnergy(self.linear, self.limits, settings, self.frozen_shape)
 
-    def value(self, vertices: Tensor, keypoints: Tensor, angles: Tensor, beta: Tensor, targets: Targets) -> Tensor:
-        """(B,) E of posed hands, differentiable: the readable form, and what Adam descends."""
-        s = self.settings
-        square = (vertices - targets.vertices).square().sum(-1)
+    def value(self, state: HandState, targets: Targets) -> np.ndarray:
+        """(B,) E at states: the readable form, which tests hold `normal_equations` to."""
+        s, (vertices, keypoints) = self.settings, self.linear.points(state)
+        square = np.square(vertices - targets.vertices).sum(-1)
         if targets.weights is not None:
             square = square * targets.weights
-        data = square.sum(-1) + s.keypoint_weight * (keypoints - targets.keypoints).square().sum((-1, -2))
-        total = data / s.noise_m**2 + self._beyond(angles).square().sum(-1)
+        data = square.sum(-1) + s.keypoint_weight * np.square(keypoints - targets.keypoints).sum((-1, -2))
+        total = data / s.noise_m**2 + np.square(self._beyond(state.angles)).sum(-1)
         if not self.frozen_shape:
-            total = total + s.shape_prior * beta.square().sum(-1)
+            total = total + s.shape_prior * np.square(state.beta).sum(-1)
         if s.angle_std_deg and targets.angles is not None:
-            total = total + ((angles - targets.angles) / radians(s.angle_std_deg)).square().sum(-1)
+            total = total + np.square((state.angles - targets.angles) / radians(s.angle_std_deg)).sum(-1)
         if s.bend:
-            short = torch.relu(radians(s.bend_margin_deg) - backward_bend(keypoints))
-            total = total + (short / radians(s.bend_deg)).square().sum(-1)
+            short = np.maximum(radians(s.bend_margin_deg) - backward_bend(keypoints), 0)
+            total = total + np.square(short / radians(s.bend_deg)).sum(-1)
         return total / 2
 
     def normal_equations(self, state: HandState, targets: Targets) -> NormalEquations:
         """E, gradient and Hessian at (B,) states. The residual rides along as one more row of the Jacobian."""
         s, u, count = self.settings, self.num_unknowns, len(state.angles)
-        gram = torch.empty(count, u + 1, u + 1, dtype=self.linear.dtype)
-        keypoint_rows = torch.empty(count, u + 1, 3, targets.keypoints.shape[1], dtype=self.linear.dtype)
-        keypoints = torch.empty_like(targets.keypoints)
+        gram = np.empty((count, u + 1, u + 1), self.linear.dtype)
+        keypoint_rows = np.empty((count, u + 1, 3, targets.keypoints.shape[1]), self.linear.dtype)
+        keypoints = np.empty_like(targets.keypoints)
         skeleton = self.linear.skeleton(state)
         size = max(1, _CACHED_FLOATS // ((u + 1) * 3 * self.linear.num_vertices))
         for start in range(0, count, size):
             part = slice(start, start + size)
             self._gram(skeleton.at(part), targets.at(part), gram[part], keypoint_rows[part], keypoints[part])
-        keypoint_rows[:, u] = (keypoints - targets.keypoints).mT
-        flat = keypoint_rows.flatten(2)
-        gram = torch.baddbmm(gram, flat, flat.mT, alpha=s.keypoint_weight).double() / s.noise_m**2
-        hessian, gradient, value = gram[:, :u, :u], gram[:, :u, u], gram[:, u, u]
+        keypoint_rows[:, u] = (keypoints - targets.keypoints).swapaxes(1, 2)
+        flat = keypoint_rows.reshape(count, u + 1, -1)
+        whole = (gram + s.keypoint_weight * (flat @ flat.swapaxes(1, 2))).astype(np.float64) / s.noise_m**2
+        hessian, gradient, value = whole[:, :u, :u], whole[:, :u, u], whole[:, u, u]
 
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        beyond = self._beyond(state.angles).double()
+        diagonal = np.einsum("buu->bu", hessian)  # a view
+        beyond = self._beyond(state.angles).astype(np.float64)
         scale = radians(s.limit_deg)
         gradient[:, ANGLES] += beyond / scale
         diagonal[:, ANGLES] += (beyond != 0) / scale**2
-        value = value + beyond.square().sum(-1)
+        value = value + np.square(beyond).sum(-1)
         if not self.frozen_shape:
             gradient[:, BETA] += s.shape_prior * state.beta
             diagonal[:, BETA] += s.shape_prior
-            value = value + s.shape_prior * state.beta.double().square().sum(-1)
+            value = value + s.shape_prior * np.square(state.beta.astype(np.float64)).sum(-1)
         if s.angle_std_deg and targets.angles is not None:
             std = radians(s.angle_std_deg)
-            away = ((state.angles - targets.angles) / std).double()
+            away = ((state.angles - targets.angles) / std).astype(np.float64)
             gradient[:, ANGLES] += away / std
             diagonal[:, ANGLES] += 1 / std**2
-            value = value + away.square().sum(-1)
+            value = value + np.square(away).sum(-1)
         if s.bend:
             residual, jacobian = self._bend(keypoints, keypoint_rows[:, :u])
-            gradient += (jacobian.mT @ residual.unsqueeze(-1)).squeeze(-1)
-            hessian += jacobian.mT @ jacobian
-            value = value + residual.square().sum(-1)
+            gradient += (jacobian.swapaxes(1, 2) @ residual[..., None])[..., 0]
+            hessian += jacobian.swapaxes(1, 2) @ jacobian
+            value = value + np.square(residual).sum(-1)
         return NormalEquations(value / 2, gradient, hessian)
 
-    def _beyond(self, angles: Tensor) -> Tensor:
+    def _beyond(self, angles: np.ndarray) -> np.ndarray:
         """(B, 23) angles -> how far beyond its limit, in scales, signed; zero within."""
-        nearest = torch.minimum(torch.maximum(angles, self.limits[:, 0]), self.limits[:, 1])
+        nearest = np.clip(angles, self.limits[:, 0], self.limits[:, 1])
         return (angles - nearest) / radians(self.settings.limit_deg)
 
-    def _gram(self, skeleton: Skeleton, targets: Targets, gram: Tensor, keypoint_rows: Tensor, keypoints: Tensor) -> None:
+    def _gram(
+        self, skeleton: Skeleton, targets: Targets, gram: np.ndarray, keypoint_rows: np.ndarray, keypoints: np.ndarray
+    ) -> None:
         """Fills, for a few hands, inner products of the vertices' rows, and rows and places of the keypoints."""
         u = self.num_unknowns
         rows = self._memory[: len(gram)]  # (B, U + 1, 3, V)
         if len(rows) < len(gram):
-            rows = self._memory = torch.empty(len(gram), u + 1, 3, self.linear.num_vertices, dtype=self.linear.dtype)
+            rows = self._memory = np.empty((len(gram), u + 1, 3, self.linear.num_vertices), self.linear.dtype)
         vertices = self.linear.linearise(skeleton, rows[:, :u])
-        torch.sub(vertices, targets.vertices.mT, out=rows[:, u])
-        keypoint_rows[:] = rows @ self.linear.layer.keypoint_regressor.T
-        keypoints[:] = (vertices @ self.linear.layer.keypoint_regressor.T).mT
+        np.subtract(vertices, targets.vertices.swapaxes(1, 2), out=rows[:, u])
+        keypoint_rows[:] = rows @ self.linear.keypoint_regressor.T
+        keypoints[:] = self.linear.regress(vertices)
         if targets.weights is not None:
-            rows *= targets.weights.sqrt()[:, None, None]
-        gram[:] = torch.bmm(rows.flatten(2), rows.flatten(2).mT)
+            rows *= np.sqrt(targets.weights)[:, None, None]
+        flat = rows.reshape(len(rows), u + 1, -1)
+        np.matmul(flat, flat.swapaxes(1, 2), out=gram)
 
-    def _bend(self, keypoints: Tensor, derivatives: Tensor) -> tuple[Tensor, Tensor]:
+    def _bend(self, keypoints: np.ndarray, derivatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, 4) residuals of the bend term and (B, 4, U) their derivatives, float64; (B, U, 3, 21) derivatives of keypoints."""
         measure, by_points = backward_bend_gradients(keypoints)  # (B, 4), (B, finger, point, 3)
-        by_keypoints = torch.zeros(len(keypoints), len(BEND_CHAINS), 3, keypoints.shape[1], dtype=keypoints.dtype)
-        for finger, chain in enumerate(BEND_CHAINS):
-            by_keypoints[:, finger, :, chain] = by_points[:, finger].mT
-        slope = torch.bmm(by_keypoints.flatten(2), derivatives.flatten(2).mT).double()
+        # (B, U, 3, finger, point): what each finger's points do.
+        moved = derivatives[..., np.array(BEND_CHAINS)]
+        slope = np.einsum("bucfp,bfpc->bfu", moved, by_points).astype(np.float64)
         scale = radians(self.settings.bend_deg)
-        residual = torch.relu(radians(self.settings.bend_margin_deg) - measure.double()) / scale
-        return residual, -slope / scale * (residual > 0).unsqueeze(-1)
+        residual = np.maximum(radians(self.settings.bend_margin_deg) - measure.astype(np.float64), 0) / scale
+        return residual, -slope / scale * (residual > 0)[..., None]
 
 
 BEND_CHAINS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 """MCP, PIP, DIP and tip of index, middle, ring and pinky, in FreiHAND's order of keypoints."""
 
 
-def bend_measures(keypoints: Tensor) -> Tensor:
+def bend_measures(keypoints: np.ndarray) -> np.ndarray:
     """(..., 21, 3) keypoints, any unit -> (..., 4) (b1 x b2) . (b2 x b3) of unit bones: index, middle, ring, pinky."""
     (u1, u2, u3), _ = _bones(keypoints)
     return _measure(u1, u2, u3)
 
 
-def bend_penalty(keypoints: Tensor) -> Tensor:
+def bend_penalty(keypoints: np.ndarray) -> np.ndarray:
     """Equation 3. (..., 21, 3) keypoints -> (...) sum over four fingers of relu(-measure)."""
-    return torch.relu(-bend_measures(keypoints)).sum(-1)
+    return np.maximum(-bend_measures(keypoints), 0).sum(-1)
 
 
-def has_bend_violation(keypoints: Tensor, tolerance: float = 0.0) -> Tensor:
+def has_bend_violation(keypoints: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
     """(..., 21, 3) keypoints -> (...) bool: any of the four fingers bends backwards by more than the tolerance."""
-    return (bend_measures(keypoints) < -tolerance).any(-1)
+    return np.asarray((bend_measures(keypoints) < -tolerance).any(-1))
 
 
 BEND_SOFTNESS = 1e-3
 """Sine below which `backward_bend` fades: it has no direction for a finger that is straight at both joints."""
 
 
-def backward_bend(keypoints: Tensor) -> Tensor:
+def backward_bend(keypoints: np.ndarray) -> np.ndarray:
     """(..., 21, 3) keypoints -> (..., 4) the measure as an angle [rad]: of its sign, about the smaller of the two joints' bends.
 
     The measure itself is a product of two sines, so flat where the finger is straight that a solver cannot follow it; divided
@@ -203,37 +203,37 @@ def backward_bend(keypoints: Tensor) -> Tensor:
     return _measure(u1, u2, u3) / _size((u1 * u2).sum(-1), (u2 * u3).sum(-1))
 
 
-def backward_bend_gradients(keypoints: Tensor) -> tuple[Tensor, Tensor]:
+def backward_bend_gradients(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(B, 21, 3) keypoints -> `backward_bend` (B, 4), and its gradients (B, 4, 4, 3) by finger and MCP, PIP, DIP, tip."""
     (u1, u2, u3), lengths = _bones(keypoints)
-    u12, u23 = (u1 * u2).sum(-1, keepdim=True), (u2 * u3).sum(-1, keepdim=True)
+    u12, u23 = (u1 * u2).sum(-1, keepdims=True), (u2 * u3).sum(-1, keepdims=True)
     size = _size(u12, u23)
-    ratio = _measure(u1, u2, u3).unsqueeze(-1) / size
+    ratio = _measure(u1, u2, u3)[..., None] / size
     # By unit bones: of the measure (u1.u2)(u2.u3) - u1.u3, and of the size, the root of 2 - (u1.u2)^2 - (u2.u3)^2 + softness^2.
     pull = ratio / size
-    by_unit = torch.stack(
+    by_unit = np.stack(
         [u23 * u2 - u3 + pull * u12 * u2, u23 * u1 + u12 * u3 + pull * (u12 * u1 + u23 * u3), u12 * u2 - u1 + pull * u23 * u2], 2
-    ) / size.unsqueeze(2)
-    units = torch.stack([u1, u2, u3], 2)
-    by_bone = (by_unit - units * (by_unit * units).sum(-1, keepdim=True)) / lengths  # a unit vector only turns
-    d1, d2, d3 = by_bone.unbind(2)
-    return ratio.squeeze(-1), torch.stack([-d3, d3 - d2, d2 - d1, d1], 2)
+    ) / np.expand_dims(size, 2)
+    units = np.stack([u1, u2, u3], 2)
+    by_bone = (by_unit - units * (by_unit * units).sum(-1, keepdims=True)) / lengths  # a unit vector only turns
+    d1, d2, d3 = np.moveaxis(by_bone, 2, 0)
+    return ratio[..., 0], np.stack([-d3, d3 - d2, d2 - d1, d1], 2)
 
 
-def _size(u12: Tensor, u23: Tensor) -> Tensor:
+def _size(u12: np.ndarray, u23: np.ndarray) -> np.ndarray:
     """Root of the sum of the two joints' squared sines, from their cosines."""
-    return ((1 - u12 * u12).clamp_min(0) + (1 - u23 * u23).clamp_min(0) + BEND_SOFTNESS**2).sqrt()
+    return np.sqrt(np.maximum(1 - u12 * u12, 0) + np.maximum(1 - u23 * u23, 0) + BEND_SOFTNESS**2)
 
 
-def _bones(keypoints: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+def _bones(keypoints: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """Unit bones from tip to palm, (..., 4, 3) each, and their lengths (..., 4, 3, 1)."""
-    chains = keypoints[..., torch.tensor(BEND_CHAINS, device=keypoints.device), :]  # (..., finger, point, 3)
-    bones = (chains[..., 1:, :] - chains[..., :-1, :]).flip(-2)
-    units = normalize(bones, dim=-1)
-    return (units[..., 0, :], units[..., 1, :], units[..., 2, :]), torch.linalg.vector_norm(bones, dim=-1, keepdim=True).clamp_min(
-        1e-9
-    )
+    chains = keypoints[..., np.array(BEND_CHAINS), :]  # (..., finger, point, 3)
+    bones = (chains[..., 1:, :] - chains[..., :-1, :])[..., ::-1, :]
+    lengths = np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-9)
+    units = bones / lengths
+    return (units[..., 0, :], units[..., 1, :], units[..., 2, :]), lengths
 
 
-def _measure(u1: Tensor, u2: Tensor, u3: Tensor) -> Tensor:
-    return (torch.linalg.cross(u1, u2) * torch.linalg.cross(u2, u3)).sum(-1)
+def _measure(u1: np.ndarray, u2: np.ndarray, u3: np.ndarray) -> np.ndarray:
+    """(b1 x b2) . (b2 x b3) of unit bones, by Lagrange's identity."""
+    return (u1 * u2).sum(-1) * (u2 * u3).sum(-1) - (u1 * u3).sum(-1)

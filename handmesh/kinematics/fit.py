@@ -7,18 +7,17 @@ guess, `fit_hands` the rest.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+from threadpoolctl import ThreadpoolController
 
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.check import check_arrays, check_mesh
 from handmesh.kinematics.dof import dof_limits, embed, hand_dof_matrix, project
 from handmesh.kinematics.energy import EnergySettings, FitEnergy, Targets
-from handmesh.kinematics.ik_net import IKNet
-from handmesh.kinematics.linear import HandState, linear_hand
+from handmesh.kinematics.linear import linear_hand
 from handmesh.kinematics.solver import minimise_adam, solve_feasible, state_from_mesh, state_from_pose
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel
@@ -122,14 +121,16 @@ def fit_hands(
     if arrays["keypoints"] is not None:
         arrays["keypoints"] = arrays["keypoints"] - centres
     linear = linear_hand(hand)
-    energy = FitEnergy(linear, torch.tensor(dof_limits(hand.joint_limits)), settings, frozen_shape)
+    energy = FitEnergy(linear, dof_limits(hand.joint_limits), settings, frozen_shape)
     parts = []
     for start in range(0, len(vertices), BLOCK):
         rows = slice(start, start + BLOCK)
-        block = {name: None if value is None else torch.tensor(value[rows], dtype=linear.dtype) for name, value in arrays.items()}
-        centred = torch.tensor(vertices[rows] - centres[rows], dtype=linear.dtype)
+        block = {name: None if value is None else value[rows].astype(linear.dtype) for name, value in arrays.items()}
+        centred = (vertices[rows] - centres[rows]).astype(linear.dtype)
         targets = _targets(hand, centred, block["keypoints"], block["weights"], block["angles"])
-        parts.append(_solve_block(hand, energy, targets, block["angles"], block["beta"], iterations, method))
+        # Of a hand's small matrices, threads that wait for each other cost more than they save.
+        with _libraries().limit(limits=1, user_api="blas"):
+            parts.append(_solve_block(hand, energy, targets, block["angles"], block["beta"], iterations, method))
     if not parts:
         raise UsageError("there is no hand to fit: give at least one mesh")
     fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -138,51 +139,58 @@ def fit_hands(
     return FitResult(**fields)
 
 
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """Those whose threads can be limited; finding them takes as long as a fit."""
+    return ThreadpoolController()
+
+
 def _solve_block(
     hand: HandModel,
     energy: FitEnergy,
     targets: Targets,
-    angles: Tensor | None,
-    beta: Tensor | None,
+    angles: np.ndarray | None,
+    beta: np.ndarray | None,
     iterations: int,
     method: Method,
 ) -> dict[str, np.ndarray]:
     """The fields of a FitResult for up to BLOCK hands."""
     linear, count = energy.linear, len(targets.vertices)
-    with torch.no_grad():
-        if angles is None:
-            state = state_from_mesh(hand, linear, targets, beta)
-        else:
-            state = state_from_pose(linear, targets, angles, torch.zeros(count, linear.num_shapes) if beta is None else beta)
-        if method == "gauss-newton":
-            state, used = solve_feasible(energy, state, targets, iterations)
-    if method == "adam":
-        state, used = minimise_adam(energy, state, targets, iterations), torch.full((count,), iterations)
-    return _fields(hand, energy, state, targets, used)
+    if angles is None:
+        state = state_from_mesh(hand, linear, targets, beta)
+    else:
+        state = state_from_pose(
+            linear, targets, angles, np.zeros((count, linear.num_shapes), linear.dtype) if beta is None else beta
+        )
+    if method == "gauss-newton":
+        state, used = solve_feasible(energy, state, targets, iterations)
+    else:
+        state, used = minimise_adam(energy, state, targets, iterations), np.full(count, iterations)
+    vertices, keypoints = linear.points(state)
+    root = rotmat_to_rotvec(state.rotation)[:, None]
+    fingers = embed(state.angles, hand_dof_matrix(hand))
+    return {
+        **state._asdict(),
+        "theta": np.concatenate([root, fingers], 1).astype(np.float32),
+        "vertices": vertices,
+        "keypoints": keypoints,
+        "vertex_errors_m": np.linalg.norm(vertices - targets.vertices, axis=-1),
+        "keypoint_errors_m": np.linalg.norm(keypoints - targets.keypoints, axis=-1),
+        "iterations": used,
+    }
 
 
-def _fields(hand: HandModel, energy: FitEnergy, state: HandState, targets: Targets, used: Tensor) -> dict[str, np.ndarray]:
-    with torch.no_grad():
-        vertices, keypoints = energy.linear.points(state)
-        tensors = {
-            **state._asdict(),
-            "vertices": vertices,
-            "keypoints": keypoints,
-            "vertex_errors_m": (vertices - targets.vertices).norm(dim=-1),
-            "keypoint_errors_m": (keypoints - targets.keypoints).norm(dim=-1),
-            "iterations": used,
-        }
-    fields = {name: value.numpy() for name, value in tensors.items()}
-    root = rotmat_to_rotvec(fields["rotation"])[:, None]
-    fingers = embed(fields["angles"], hand_dof_matrix(hand))
-    return {**fields, "theta": np.concatenate([root, fingers], 1).astype(np.float32)}
-
-
-def _targets(hand: HandModel, vertices: Tensor, keypoints: Tensor | None, weights: Tensor | None, angles: Tensor | None) -> Targets:
+def _targets(
+    hand: HandModel,
+    vertices: np.ndarray,
+    keypoints: np.ndarray | None,
+    weights: np.ndarray | None,
+    angles: np.ndarray | None,
+) -> Targets:
     if keypoints is None:
-        keypoints = torch.tensor(keypoint_regressor(hand), dtype=vertices.dtype) @ vertices
+        keypoints = linear_hand(hand).keypoint_regressor @ vertices
     if weights is not None:
-        weights = weights / weights.mean(1, keepdim=True)
+        weights = weights / weights.mean(1, keepdims=True)
     return Targets(vertices, keypoints, weights, angles)
 
 
@@ -200,12 +208,22 @@ def _checked(name: str, value: np.ndarray | None, shape: tuple[int, ...]) -> np.
     return value
 
 
+class FirstGuess(Protocol):
+    """What a fit may start from: an IK net, in whatever library it runs."""
+
+    dofs: int  # 23, or 45 that are projected upon them
+    known_shape: bool  # whether it asks for beta
+
+    def guess(self, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 21, 3) keypoints [m] and, where it asks for it, (N, S) beta -> (N, 15, 3) axis-angles [rad] and (N, S) beta."""
+
+
 @dataclass(frozen=True, eq=False)
 class AngleSolver:
     """How angles are found. Raises UsageError when net and shape do not go together."""
 
     hand: HandModel
-    net: IKNet | None = None  # in evaluation mode, on the CPU; None starts from the nearest pose of each part of the mesh
+    net: FirstGuess | None = None  # None starts from the nearest pose of each part of the mesh
     shape: np.ndarray | None = None  # (S,) known beta, which is kept; None finds it
     iterations: int = ITERATIONS  # of the post-optimisation
     noise_m: float | None = None  # of the targets [m]; None: as EXACT, OF_A_NET and BESIDE_IK_NET have it
@@ -236,7 +254,7 @@ class AngleSolver:
         settings = EXACT if not predicted else OF_A_NET if self.net is None else BESIDE_IK_NET
         if self.noise_m is not None:
             settings = replace(settings, noise_m=self.noise_m)
-        keypoints = np.einsum("pv,nvc->npc", keypoint_regressor(self.hand), vertices)
+        keypoints = keypoint_regressor(self.hand) @ vertices
         beta = None if self.shape is None else np.broadcast_to(self.shape, (len(vertices), len(self.shape)))
         angles, beta = (None, beta) if self.net is None else self._guess(self.net, keypoints, beta)
         return fit_hands(
@@ -244,14 +262,10 @@ class AngleSolver:
             iterations=self.iterations, check=False,
         )  # fmt: skip
 
-    def _guess(self, net: IKNet, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _guess(self, net: FirstGuess, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """(N, 23) angles and (N, S) beta of the net; of a net of 45 angles, their projection."""
-        with torch.inference_mode():
-            given = torch.tensor(beta, dtype=torch.float32) if beta is not None and net.known_shape else None
-            found = net(torch.tensor(keypoints, dtype=torch.float32), given)
-            theta = net.theta(found.pose)[:, 1:]
-        angles = project(theta.numpy(), hand_dof_matrix(self.hand))
-        return angles, found.beta.numpy() if beta is None else beta
+        theta, found = net.guess(keypoints, beta if net.known_shape else None)
+        return project(theta, hand_dof_matrix(self.hand)), found if beta is None else beta
 
 
 def std_weights(std_mm: np.ndarray) -> np.ndarray:

@@ -79,7 +79,8 @@ class HandLayer(nn.Module):
         placed = self._place(torch.cat([local, bones], -1))
         rotations, at = placed[..., :3], placed[..., 3:]
         transforms = torch.cat([rotations, at - rotations @ joints], -1)
-        vertices, _, _ = self.skin(torch.cat([beta, pose_feature(local[:, 1:])], 1), transforms)
+        feature = (local[:, 1:] - torch.eye(3, dtype=local.dtype, device=local.device)).flatten(1)
+        vertices = self._skin(torch.cat([beta, feature], 1), transforms)
         return vertices.mT, at.squeeze(-1)
 
     def _place(self, local: Tensor) -> Tensor:
@@ -91,15 +92,15 @@ class HandLayer(nn.Module):
             levels.append(torch.cat([moved[..., :3], moved[..., 3:] + above[..., 3:]], -1))
         return torch.cat(levels, 1).index_select(1, self.in_order)
 
-    def skin(self, feature: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _skin(self, feature: Tensor, transforms: Tensor) -> Tensor:
         """Linear blend skinning.
 
         Args:
-            feature: (B, S + 9 (J - 1)) coefficients of the blend shapes.
+            feature: (B, S + 9 (J - 1)) coefficients of the blend shapes: beta, and the entries of R - I of joints 1..
             transforms: (B, J, 3, 4) rest -> posed, of each joint.
 
         Returns:
-            (B, 3, V) vertices, (B, 3, V) rest vertices with their blend shapes, (B, 3, 3, V) blended rotations.
+            (B, 3, V) vertices.
         """
         count = len(feature)
         rest = torch.addmm(self.template, feature, self.directions).view(count, 3, -1)
@@ -107,9 +108,4 @@ class HandLayer(nn.Module):
         *columns, vertices = blended.unbind(2)  # gradients of several indexings would each be as large as the whole
         for column, coordinate in zip(columns, rest.unsqueeze(1).unbind(2), strict=True):
             vertices = torch.addcmul(vertices, column, coordinate)
-        return vertices, rest, blended[:, :, :3]
-
-
-def pose_feature(local: Tensor) -> Tensor:
-    """(B, J - 1, 3, 3) rotations of the joints -> (B, 9 (J - 1)) coefficients of the pose's blend shapes."""
-    return (local - torch.eye(3, dtype=local.dtype, device=local.device)).flatten(1)
+        return vertices

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +106,12 @@ class IKNet(nn.Module):
         """(B, 23 or 45) pose -> (B, 16, 3) axis-angles for `HandLayer`, the wrist's zero [rad]."""
         fingers = (pose @ self.pose_matrix).unflatten(-1, (-1, 3))
         return torch.cat([torch.zeros_like(fingers[:, :1]), fingers], 1)
+
+    def guess(self, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """As `fit.FirstGuess` has it; in evaluation mode, on the CPU."""
+        with torch.inference_mode():
+            found = self(torch.tensor(keypoints).float(), None if beta is None else torch.tensor(beta).float())
+            return self.theta(found.pose)[:, 1:].numpy(), found.beta.numpy()
 
 
 def ik_losses(

@@ -1,19 +1,34 @@
-"""Rotations and rigid motions in torch, any leading batch axes: the exponential map of SO(3) with its left Jacobian, and the
-closed-form motion between two sets of points (Kabsch 1976).
+"""Rotations and rigid motions of numpy arrays and of tensors alike, any leading batch axes: the exponential map of SO(3) with its
+left Jacobian, and the closed-form motion between two sets of points (Kabsch 1976).
+
+Training differentiates through some of these in torch, fits run them in numpy where torch need not be installed: one source.
 """
 
-import torch
-from torch import Tensor
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy array or tensor, out as it came in
 
 
-def skew(vector: Tensor) -> Tensor:
+def library(array: Array) -> Any:
+    """The module whose functions take that array: numpy or torch. Both agree on the names that are used here."""
+    if isinstance(array, np.ndarray):
+        return np
+    import torch
+
+    return torch
+
+
+def skew(vector: Array) -> Array:
     """(..., 3) w -> (..., 3, 3) matrix of the cross product with w."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
+    zero = library(vector).zeros_like(x)
+    flat = library(vector).stack([zero, -z, y, z, zero, -x, -y, x, zero], -1)
+    return flat.reshape((*vector.shape[:-1], 3, 3))
 
 
-def rotvec_to_rotmat(rotvec: Tensor) -> Tensor:
+def rotvec_to_rotmat(rotvec: Array) -> Array:
     """(..., 3) axis-angle w [rad] -> (..., 3, 3) R = exp(w); gradients are exact everywhere, at zero too.
 
     R = I + a K + b K^2 with K = skew(w), a = sin t / t, b = (1 - cos t) / t^2.
@@ -23,13 +38,14 @@ def rotvec_to_rotmat(rotvec: Tensor) -> Tensor:
     return _eye(rotvec) + a[..., None, None] * k + b[..., None, None] * (k @ k)
 
 
-def exp_and_left_jacobian(rotvec: Tensor) -> tuple[Tensor, Tensor]:
+def exp_and_left_jacobian(rotvec: Array) -> tuple[Array, Array]:
     """(..., 3) axis-angle w [rad] -> (..., 3, 3) R = exp(w) and (..., 3, 3) J with exp(w + dw) = exp(J dw) R to first order.
 
     R as of `rotvec_to_rotmat`; J = I + b K + c K^2, c = (t - sin t) / t^3.
     """
     a, b, square, safe, t = _quotients(rotvec)
-    c = torch.where(square < _SMALL, 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72)), (t - t.sin()) / (safe * t))
+    xp = library(rotvec)
+    c = xp.where(square < _SMALL, 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72)), (t - xp.sin(t)) / (safe * t))
     k = skew(rotvec)
     kk, eye = k @ k, _eye(rotvec)
     a, b, c = a[..., None, None], b[..., None, None], c[..., None, None]
@@ -40,22 +56,23 @@ _SMALL = 0.02
 """Of t^2: Taylor series below 0.14 rad, where c loses digits in float32; their next terms are below 1e-12 there."""
 
 
-def _quotients(rotvec: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _quotients(rotvec: Array) -> tuple[Array, Array, Array, Array, Array]:
     """(..., 3) w -> a, b, t^2, and t^2 and t that are 1 where t is small; each (...,)."""
+    xp = library(rotvec)
     square = (rotvec * rotvec).sum(-1)
     small = square < _SMALL
-    safe = torch.where(small, torch.ones_like(square), square)
-    t = safe.sqrt()
-    a = torch.where(small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), t.sin() / t)
-    b = torch.where(small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), (1 - t.cos()) / safe)
+    safe = xp.where(small, xp.ones_like(square), square)
+    t = xp.sqrt(safe)
+    a = xp.where(small, 1 - square / 6 * (1 - square / 20 * (1 - square / 42)), xp.sin(t) / t)
+    b = xp.where(small, 0.5 - square / 24 * (1 - square / 30 * (1 - square / 56)), (1 - xp.cos(t)) / safe)
     return a, b, square, safe, t
 
 
-def _eye(rotvec: Tensor) -> Tensor:
-    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+def _eye(like: Array) -> Array:
+    return library(like).eye(3, dtype=like.dtype, device=like.device)
 
 
-def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def align_rigid(source: Array, target: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """R, t that minimise sum_n w_n |R source_n + t - target_n|^2 over proper rotations.
 
     Args:
@@ -66,23 +83,24 @@ def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -
     Returns:
         (..., 3, 3) rotations (determinant 1, also where a reflection would fit better) and (..., 3) translations.
     """
-    source, target = torch.broadcast_tensors(source, target)
-    share = torch.full_like(source[..., 0], 1.0) if weights is None else weights.expand(source.shape[:-1])
-    share = (share / share.sum(-1, keepdim=True).clamp_min(1e-12)).unsqueeze(-1)
+    xp = library(target)
+    share = xp.ones_like((source + target)[..., 0]) if weights is None else weights + xp.zeros_like((source + target)[..., 0])
+    share = (share / xp.clip(share.sum(-1)[..., None], 1e-12, None))[..., None]
     mean_s, mean_t = (share * source).sum(-2), (share * target).sum(-2)
-    covariance = (share * (target - mean_t.unsqueeze(-2))).mT @ (source - mean_s.unsqueeze(-2))
+    covariance = (share * (target - mean_t[..., None, :])).swapaxes(-1, -2) @ (source - mean_s[..., None, :])
     rotation = nearest_rotation(covariance)
-    return rotation, mean_t - (rotation @ mean_s.unsqueeze(-1)).squeeze(-1)
+    return rotation, mean_t - (rotation @ mean_s[..., None])[..., 0]
 
 
-def nearest_rotation(matrix: Tensor) -> Tensor:
+def nearest_rotation(matrix: Array) -> Array:
     """(..., 3, 3) M -> the rotations R with the greatest trace(R^T M): orthogonal Procrustes with determinant 1."""
-    u, _, vh = torch.linalg.svd(matrix)
-    sign = torch.linalg.det(u @ vh).sign()
-    fix = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
-    return (u * fix.unsqueeze(-2)) @ vh
+    xp = library(matrix)
+    u, _, vh = xp.linalg.svd(matrix)
+    sign = xp.sign(xp.linalg.det(u @ vh))
+    fix = xp.stack([xp.ones_like(sign), xp.ones_like(sign), sign], -1)
+    return (u * fix[..., None, :]) @ vh
 
 
-def move(points: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-    """(B, N, 3) -> R p + t."""
-    return points @ rotation.mT + translation.unsqueeze(-2)
+def move(points: Array, rotation: Array, translation: Array) -> Array:
+    """(..., N, 3) -> R p + t."""
+    return points @ rotation.swapaxes(-1, -2) + translation[..., None, :]

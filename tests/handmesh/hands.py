@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import DTypeLike
 
 import handsynth
 from handmesh.kinematics.dof import dof_limits, embed, hand_dof_matrix
@@ -29,9 +29,9 @@ class Feasible(NamedTuple):
     trans: np.ndarray
     posed: PosedHand
 
-    def state(self, dtype: torch.dtype = torch.float64) -> HandState:
+    def state(self, dtype: DTypeLike = np.float64) -> HandState:
         values = (rotvec_to_rotmat(self.root), self.trans, self.angles, self.beta)
-        return HandState(*(torch.tensor(value, dtype=dtype) for value in values))
+        return HandState(*(value.astype(dtype) for value in values))
 
 
 def draw_feasible(hand: HandModel, count: int, seed: int = 0) -> Feasible:

@@ -6,7 +6,7 @@ import torch
 from hands import draw_feasible, hand_of
 
 from handmesh.keypoints import PALM_KEYPOINTS
-from handmesh.kinematics.rigid import align_rigid, move, nearest_rotation
+from handmesh.kinematics.rigid import align_rigid, exp_and_left_jacobian, move, nearest_rotation
 from handsynth.core.hand import keypoints_from_vertices
 from handsynth.core.rotation import rotmat_geodesic_distance, rotvec_to_rotmat
 
@@ -68,3 +68,16 @@ def test_palm_gives_the_global_rotation(name):
     apart = np.rad2deg(rotmat_geodesic_distance(rotation.numpy(), rotvec_to_rotmat(drawn.root)))
     assert np.median(apart) < 6
     assert apart.max() < 20
+
+
+def test_both_libraries_give_the_same():
+    """The same source in numpy and in torch: to the bit's neighbourhood, with weights and without."""
+    points, rotation, translation = random_motion(3)
+    target = move(points, rotation, translation) + 0.1
+    weights = torch.linspace(0, 1, 12, dtype=torch.float64).expand(3, 12)
+    for given in ((points, target), (points, target, weights)):
+        for found, expected in zip(align_rigid(*(t.numpy() for t in given)), align_rigid(*given), strict=True):
+            np.testing.assert_allclose(found, expected.numpy(), atol=1e-12)
+    turns = torch.tensor(np.random.default_rng(0).normal(0, 2, (20, 3)))
+    for found, expected in zip(exp_and_left_jacobian(turns.numpy()), exp_and_left_jacobian(turns), strict=True):
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-12)
