@@ -1,6 +1,7 @@
 """Mesh files of hands: read without following their links, written whole or not at all."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -156,3 +157,26 @@ def write_mesh(path: Path, vertices: np.ndarray, hand: HandModel, side: str, hea
     faces = hand.faces if side == "right" else hand.faces[:, ::-1]
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     write_file(path, export_obj(mesh, header=header).encode() if path.suffix == ".obj" else export_ply(mesh))
+
+
+def write_glb(path: Path, meshes: Sequence[np.ndarray], sides: Sequence[str], hand: HandModel) -> None:
+    """One binary glTF with a node for each hand, "right hand 1", ...; whole or not at all.
+
+    Positions are those of the camera frame [m] as they are given; each node turns them into glTF's frame (y up, the camera looks
+    along -z), so that viewers show the hands as the camera saw them.
+
+    Args:
+        path: of the file.
+        meshes: (V, 3) each, camera frame [m].
+        sides: "right" or "left", of each.
+        hand: whose faces they have.
+    """
+    import trimesh
+    from trimesh.exchange.gltf import export_glb
+
+    scene = trimesh.Scene()
+    for k, (vertices, side) in enumerate(zip(meshes, sides, strict=True), 1):
+        mesh = trimesh.Trimesh(vertices, hand.faces if side == "right" else hand.faces[:, ::-1], process=False)
+        name = f"{side} hand {k}"
+        scene.add_geometry(mesh, node_name=name, geom_name=name, transform=np.diag([1.0, -1.0, -1.0, 1.0]))
+    write_file(path, export_glb(scene, include_normals=True))

@@ -14,22 +14,11 @@ from torch import nn
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
+from handmesh.run_files import CONFIG, HAND, SCHEMA, WEIGHTS, read_config
 from handmesh.settings.mesh import TrainSpec, spec_from_dict
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.files import remove_leftovers, write_atomically, write_file
 from handsynth.core.hand import HandModel, load_hand, save_hand
-
-CONFIG, HAND, WEIGHTS, CHECKPOINT = "config.yaml", "hand.npz", "weights.safetensors", "checkpoint.safetensors"
-"""Files of a run folder: how it was trained and on what, the hand model, the net's weights, what `--resume` goes on from."""
-
-LEFTOVERS = ".tmp-*"
-"""Files of a run folder that were being written when their process was killed (`core.files.write_atomically`)."""
-
-KINDS = {"mesh": "handmesh train mesh", "ik": "handmesh train ik"}
-"""What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
-
-SCHEMA = 1
-"""Of runs: raised when nets, lixels or files change so that older weights mean something else; runs that say nothing are of 1."""
 
 _ABOUT = "handmesh"  # key of the text beside the weights
 _FORMER_NAMES = {"spread_scale": "std_scale"}  # of buffers, in files of earlier versions
@@ -58,23 +47,6 @@ def load_run(folder: Path, device: torch.device) -> Run:
     net = create_net(spec.net, keypoint_regressor(hand), pretrained=False, bin_centres=spec.bin_centres)
     load_weights(net, folder / WEIGHTS, spec.net, hand)
     return Run(folder, spec, hand, net.to(device, memory_format=torch.channels_last).eval(), config)  # type: ignore[call-overload]
-
-
-def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:
-    """config.yaml of a run. Raises UsageError when there is none or it is of another kind, HandsynthError when it is damaged."""
-    path = folder / CONFIG
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{folder} is no run folder: it has no {CONFIG}: {KINDS[kind]} makes one") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise HandsynthError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict):
-        raise HandsynthError(f"{path} is damaged: it holds no settings")
-    found = str(config.get("kind", "mesh"))
-    if found != kind:
-        raise UsageError(f"{folder} is a run of {KINDS.get(found, 'something else')}, where one of {KINDS[kind]} is needed")
-    return config
 
 
 def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
@@ -107,7 +79,7 @@ def recalibrate(run: Run, error_over_std: torch.Tensor, about: dict[str, Any]) -
     run.net.calibrate_std(error_over_std)
     tensors, metadata = read_tensors(path)
     state = run.net.state_dict()
-    tensors = {name: state[_current_name(name)].cpu() if _is_scale(name) else value for name, value in tensors.items()}
+    tensors = {name: state[current_name(name)].cpu() if _is_scale(name) else value for name, value in tensors.items()}
     text = json.dumps(json.loads(metadata.get(_ABOUT, "{}")) | {"calibrated_on": about})
     try:
         write_file(path, save(tensors, {_ABOUT: text}))
@@ -116,7 +88,7 @@ def recalibrate(run: Run, error_over_std: torch.Tensor, about: dict[str, Any]) -
 
 
 def _is_scale(name: str) -> bool:
-    return _current_name(name).rpartition(".")[2] == "std_scale"
+    return current_name(name).rpartition(".")[2] == "std_scale"
 
 
 def load_weights(net: nn.Module, path: Path, net_name: str, hand: HandModel | None = None) -> None:
@@ -148,14 +120,15 @@ def fill(net: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     Raises UsageError naming the first that does not fit.
     """
     own = net.state_dict()
-    tensors = {_current_name(name): value for name, value in tensors.items()}
+    tensors = {current_name(name): value for name, value in tensors.items()}
     for name in [*own, *tensors]:
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
             raise UsageError(f"{path} holds weights of another net or hand: {name} does not fit")
     net.load_state_dict(tensors)
 
 
-def _current_name(name: str) -> str:
+def current_name(name: str) -> str:
+    """What a tensor of a file is called now."""
     module, dot, last = name.rpartition(".")
     return module + dot + _FORMER_NAMES.get(last, last)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from handmesh.run_folder import CONFIG, KINDS, WEIGHTS
+from handmesh.run_files import CONFIG, GRAPH, KINDS, WEIGHTS
 from handsynth.core.errors import AssetError, UsageError
 
 DEFAULTS, CARD = "defaults.yaml", "CARD.md"
@@ -27,7 +27,7 @@ class Shipped(NamedTuple):
 
     def about(self) -> dict[str, Any]:
         """For `--json`."""
-        size = (self.folder / WEIGHTS).stat().st_size
+        size = sum((self.folder / name).stat().st_size for name in (WEIGHTS, GRAPH) if (self.folder / name).exists())
         return {**self._asdict(), "folder": str(self.folder), "bytes": size}
 
 

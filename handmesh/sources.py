@@ -1,5 +1,6 @@
 """Images, folders and videos that a user names: found, named, read and given a camera."""
 
+import glob
 import json
 import os
 import re
@@ -50,7 +51,7 @@ class Camera:
     """Intrinsics of an image and where they come from."""
 
     K: np.ndarray  # (3, 3) [px]
-    source: str  # "--K", "--focal", "EXIF" or "image's diagonal"
+    source: str  # "--K", "--focal", "EXIF" or "60 degrees"
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
@@ -60,9 +61,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     Raises UsageError when a path is missing or a folder holds neither images nor videos.
     """
     files: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist")
+    for path in _expanded(paths):
         found = _in_folder(path) if path.is_dir() else [path]
         if not found:
             raise UsageError(f"{path} holds no image or video ({' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))})")
@@ -78,6 +77,18 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         taken.add(name.casefold())
         sources.append(Source(file, name, is_video(file)))
     return sources
+
+
+def _expanded(paths: Sequence[Path]) -> Iterator[Path]:
+    """Paths, and those that patterns match: a shell that leaves them alone, as in quotes, is no reason to fail."""
+    for path in paths:
+        if path.exists():
+            yield path
+            continue
+        matched = sorted(glob.glob(str(path))) if glob.has_magic(str(path)) else []
+        if not matched:
+            raise UsageError(f"{path} {'matches no file' if glob.has_magic(str(path)) else 'does not exist'}")
+        yield from map(Path, matched)
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -253,15 +264,17 @@ _TABLE_BYTES = 1 << 20
 FOCAL_RANGE = (0.1, 100.0)
 """Focal lengths that a camera can have, in diagonals of the image: from 157 degrees across the diagonal down to half a degree."""
 
+VIEW_DEG = 60.0
+"""Across the longer side of an image whose camera is not known: a 31 mm lens on film, between a phone's camera and a webcam's."""
+
 
 def camera_of(
     image: np.ndarray, focal_35mm: float | None = None, focal_px: float | None = None, K: np.ndarray | None = None
 ) -> Camera:
-    """What is known of an image's camera, the best first: K, the focal length in pixels, EXIF's; or a guess.
+    """What is known of an image's camera, the best first: K, the focal length in pixels, EXIF's; or VIEW_DEG as a guess.
 
-    The guess is a focal length as long as the image's diagonal, as a 43 mm lens has on film, 53 degrees across the diagonal
-    (Li et al. 2022, CLIFF; Kissos et al. 2020). The optical axis is taken to meet the image's centre. A wrong focal length f
-    moves the mesh along the axis and leaves it where it is in the image: depth grows with f.
+    The optical axis is taken to meet the image's centre. A wrong focal length f moves the mesh along the axis and leaves it where
+    it is in the image: depth grows with f.
 
     Raises UsageError when a focal length that the user gave is beyond FOCAL_RANGE. One of EXIF's, where many files have nonsense,
     is passed over, and the camera's source says so.
@@ -279,12 +292,13 @@ def camera_of(
                     f"{greatest:.0f}"
                 )
         return Camera(given, name)
+    guess = intrinsics(max(width, height) / 2 / float(np.tan(np.deg2rad(VIEW_DEG / 2))), centre)
     if focal_35mm:
         focal = focal_35mm * diagonal / _FILM_DIAGONAL_MM
         if least <= focal <= greatest:
             return Camera(intrinsics(focal, centre), "EXIF")
-        return Camera(intrinsics(diagonal, centre), f"image's diagonal, as EXIF's {focal_35mm:g} mm cannot be")
-    return Camera(intrinsics(diagonal, centre), "image's diagonal")
+        return Camera(guess, f"{VIEW_DEG:g} degrees, as EXIF's {focal_35mm:g} mm cannot be")
+    return Camera(guess, f"{VIEW_DEG:g} degrees")
 
 
 def read_K(path: Path) -> np.ndarray:

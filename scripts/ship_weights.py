@@ -1,4 +1,5 @@
 """Puts a trained run into the package as shipped weights: half precision, checked, with a model card; the default of its kind.
+Mesh nets get their graph for onnxruntime, which refers to the same weights, and is compared with the net.
 
     python scripts/ship_weights.py RUN NAME [--data SHARDS] [--evaluation DIR] [--machine TEXT] [--commit HASH] [--keep-others]
 
@@ -21,9 +22,11 @@ import yaml
 from safetensors.torch import load_file, save
 
 from handmesh.data.shards import ShardDataset
+from handmesh.estimation.onnx import check_onnx, export_graph
 from handmesh.evaluation.evaluate import evaluate_run
 from handmesh.kinematics.ik_net import load_ik_run
-from handmesh.run_folder import CONFIG, HAND, WEIGHTS, load_run, read_config, read_tensors
+from handmesh.run_files import CONFIG, GRAPH, HAND, WEIGHTS, read_config
+from handmesh.run_folder import load_run, read_tensors
 from handmesh.shipped import CARD, DEFAULTS, weights_folder
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import pose_hand
@@ -163,9 +166,6 @@ def ship(options: argparse.Namespace) -> None:
     halve(run / WEIGHTS, made / WEIGHTS)
     shutil.copy(run / HAND, made)
     shutil.copy(run / "metrics.csv", made)
-    size = (made / WEIGHTS).stat().st_size
-    if size > LARGEST_BYTES:
-        raise HandsynthError(f"{run}: {size / 1e6:.1f} MB in half precision, at most {LARGEST_BYTES / 1e6:.0f} may be shipped")
     record_file = run / "record.yaml"
     record = yaml.safe_load(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
     record |= {key: value for key in ("machine", "time", "commit") if (value := getattr(options, key))}
@@ -181,6 +181,14 @@ def ship(options: argparse.Namespace) -> None:
     config["summary"] = f"{what}, validation PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm"
     (made / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     change = check_halved(kind, run, made, options.data)
+    if kind == "mesh":
+        opened = load_run(made, CPU)
+        export_graph(opened)
+        difference = check_onnx(opened.net, opened.spec.side, made / GRAPH)
+        change += f"; onnxruntime differs from torch by {difference:.1g} lixels at most"
+    size = sum((made / file).stat().st_size for file in (WEIGHTS, GRAPH) if (made / file).exists())
+    if size > LARGEST_BYTES:
+        raise HandsynthError(f"{run}: {size / 1e6:.1f} MB in half precision, at most {LARGEST_BYTES / 1e6:.0f} may be shipped")
     (made / CARD).write_text(card(options.name, run, config, record, options.evaluation, change), encoding="utf-8")
 
     defaults = yaml.safe_load((root / DEFAULTS).read_text(encoding="utf-8")) if (root / DEFAULTS).exists() else {}

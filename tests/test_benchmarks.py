@@ -22,7 +22,7 @@ from tiny import World
 from handmesh.cli.main import make_app
 from handmesh.nets import fast
 from handmesh.nets.registry import list_nets
-from handmesh.run_folder import read_config
+from handmesh.run_files import read_config
 from handsynth.profile import STAGES
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handmesh.cli.mesh import predict_and_print
 from handmesh.cli.options import DeviceOpt, FormatOpt, JsonOpt, ShapeOpt, print_json, run_and_rest
+from handmesh.cli.predict import predict_and_print
 from handsynth.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def kinematics_solve(
     elif others:
         request = Request("left" if left else "right", mesh_format=mesh_format)
         predict_and_print(
-            find_run(mesh_run), others, out, request, device, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations)
+            mesh_run, others, out, request, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations), device=device
         )
     if sources:
         solver = make_solver(load_ik_run(ik_run).hand, ik_run, shape, iterations)
@@ -126,7 +126,7 @@ def kinematics_export(
     if run and hand:
         raise UsageError("--run and --hand both name a hand: give one of them")
     if run:
-        from handmesh.run_folder import HAND
+        from handmesh.run_files import HAND
         from handmesh.shipped import find_run
 
         hand = find_run(run) / HAND

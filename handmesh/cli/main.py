@@ -39,7 +39,7 @@ def make_app() -> "typer.Typer":
     """The commands. Nothing is imported before, so that an error or Ctrl-C at any time ends as `run_program` says."""
     import typer
 
-    from handmesh.cli import mesh
+    from handmesh.cli import mesh, predict
     from handmesh.cli.data import convert_app, submit_app
     from handmesh.cli.kinematics import kinematics_app
     from handmesh.cli.train import train_app
@@ -72,7 +72,8 @@ def make_app() -> "typer.Typer":
     app.add_typer(train_app, name="train")
     app.command()(mesh.evaluate)
     app.add_typer(submit_app, name="submit")
-    app.command()(mesh.predict)
+    app.command()(predict.predict)
+    app.command()(predict.live)
     app.add_typer(kinematics_app, name="kinematics")
     app.command()(mesh.export)
     app.add_typer(weights_app, name="weights")

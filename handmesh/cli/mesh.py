@@ -1,12 +1,11 @@
-"""Mesh nets: counted, evaluated, put to work on images, exported."""
+"""Mesh nets: counted, evaluated, exported."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from handmesh.cli.options import BatchOpt, DeviceOpt, FormatOpt, IKRunOpt, JsonOpt, RunArg, ShapeOpt, print_json, run_and_rest
+from handmesh.cli.options import BatchOpt, DeviceOpt, IKRunOpt, JsonOpt, RunArg, print_json, run_and_rest
 from handsynth.core.errors import UsageError
 
 
@@ -118,6 +117,7 @@ def _evaluate_photos(
 ) -> None:
     """`evaluate --photos`: a `run_folder.Run` on labelled photographs, beside other methods' keypoints."""
     from handmesh.data.photos import read_photos
+    from handmesh.estimation.backends import TorchNet
     from handmesh.estimation.estimate import Estimator
     from handmesh.estimation.photos import adapted_to, estimate_photos, found_of, photos_table, write_photos_report
     from handmesh.evaluation.keypoint_tables import load_table, save_table
@@ -129,7 +129,7 @@ def _evaluate_photos(
     read = {name or Path(file).stem: read_predictions(Path(file), hands) for name, _, file in others}
     table = load_table(keypoints, run.hand) if keypoints else None
     check_out_folder(out)
-    views, estimates = estimate_photos(Estimator(run.net, run.hand, run.spec.side, device), hands)
+    views, estimates = estimate_photos(Estimator(TorchNet(run.net, device), run.hand, run.spec.side), hands)
     methods: dict[str, Any] = {run.spec.net: found_of(views, estimates)}
     if table:
         methods[f"{run.spec.net}, keypoints of {table.name}"] = found_of(views, estimates, [table.matrix] * len(hands))
@@ -145,74 +145,6 @@ def _evaluate_photos(
     else:
         typer.echo(photos_table(rows))
         typer.echo(f"\n{out}: figures by group, errors of each hand, overlays (worst first)")
-
-
-def predict(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="[RUN] IMAGE...", help="images, folders of images, videos", show_default=False)
-    ],
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="RUN", help="run folder or name of shipped weights, also as the first word")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions; ./predictions for shipped weights]"),
-    ] = None,
-    box: Annotated[
-        tuple[float, float, float, float] | None,
-        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in an image that shows little else]"),
-    ] = None,
-    left: Annotated[bool, typer.Option("--left", help="the images show left hands")] = False,
-    focal: Annotated[
-        float | None, typer.Option(metavar="PX", help="focal length [what EXIF says, else the image's diagonal]")
-    ] = None,
-    K: Annotated[Path | None, typer.Option("--K", metavar="FILE", help="JSON with the 3 x 3 intrinsics [px]")] = None,
-    root_depth: Annotated[
-        float | None, typer.Option(metavar="M", help="of the wrist [where the palm has the mean hand's size]")
-    ] = None,
-    mesh_format: FormatOpt = "obj",
-    kinematics: Annotated[bool, typer.Option("--kinematics", help="joint angles too, and the mesh that has them")] = False,
-    ik_run: IKRunOpt = None,
-    shape: ShapeOpt = None,
-    device: DeviceOpt = "auto",
-    as_json: JsonOpt = False,
-) -> None:
-    """Hands of images: the mesh drawn over them with its uncertainty, a mesh file, and keypoints as JSON."""
-    from handmesh.estimation.predict import Request
-    from handmesh.kinematics.mesh_angles import make_solver
-    from handmesh.shipped import find_run, results_folder
-    from handmesh.sources import read_K
-
-    if run is None:
-        run, images = run_and_rest(images, None, "IMAGE... after RUN")
-    folder, ik_folder = find_run(run), ik_run and find_run(ik_run, "ik")
-    request = Request("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
-    solver = (lambda hand: make_solver(hand, ik_folder, shape)) if kinematics or ik_run or shape else None
-    predict_and_print(folder, images, out or results_folder(folder) / "predictions", request, device, as_json, solver)
-
-
-def predict_and_print(
-    run: Path, images: list[Path], out: Path, request: Any, device: str, as_json: bool, make_solver: Callable[[Any], Any] | None
-) -> None:
-    """Predicts (`request` is a `predict.Request`) and prints; `make_solver` takes the run's hand and gives what finds angles."""
-    from handmesh.device import pick_device
-    from handmesh.estimation.estimate import Estimator
-    from handmesh.estimation.predict import about_run, predict, summary
-    from handmesh.run_folder import load_run
-    from handsynth.core.files import check_out_folder
-
-    where = pick_device(device)
-    opened = load_run(run, where)
-    check_out_folder(out)
-    estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
-    solver = make_solver(opened.hand) if make_solver else None
-    done = predict(estimator, about_run(opened.spec.net, opened.hand), images, out, request, solver)
-    if as_json:
-        print_json(done.results)
-    else:
-        for result in done.results:
-            typer.echo(summary(result, out))
-    done.raise_failures()
 
 
 def export(

@@ -67,6 +67,31 @@ def draw_mesh(
     return canvas
 
 
+def draw_meshes(
+    image: np.ndarray,
+    meshes: Sequence[np.ndarray],
+    faces: np.ndarray,
+    K: np.ndarray,
+    stds_mm: Sequence[np.ndarray] | None = None,
+    *,
+    zoom: float = 1.0,
+    limits_mm: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """Several meshes of the same faces over an image, the farthest first; other arguments as of `draw_mesh`."""
+    canvas, K = _enlarged(image, K, zoom)
+    for k in sorted(range(len(meshes)), key=lambda k: -float(np.median(meshes[k][:, 2]))):
+        canvas = draw_mesh(canvas, meshes[k], faces, K, None if stds_mm is None else stds_mm[k], limits_mm=limits_mm)
+    return canvas
+
+
+def draw_skeletons(image: np.ndarray, skeletons: Sequence[np.ndarray], *, zoom: float = 1.0) -> np.ndarray:
+    """Several hands' (21, 2) keypoints over an image, the first lowest, as of `draw_skeleton`."""
+    canvas, _ = _enlarged(image, np.eye(3), zoom)
+    for points in skeletons:
+        canvas = draw_skeleton(canvas, points * zoom)
+    return canvas
+
+
 def draw_outline(
     image: np.ndarray,
     vertices: np.ndarray,

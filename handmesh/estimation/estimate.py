@@ -5,17 +5,15 @@ predicts pixels and depths relative to the wrist leaves one number free, the wri
 offsets + z * rays, and the hand grows with z. (Where one bone's length is known, `evaluation.challenge` uses it.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from handmesh.data.crop import BOX_MARGIN, Crop, crop_hand, lixels_to_camera
+from handmesh.estimation.backends import Net
 from handmesh.keypoints import PALM_KEYPOINTS, keypoint_regressor
 from handmesh.lixels import LIXEL_DEPTH_M, lixels_to_pixels
-from handmesh.nets.mesh_net import Prediction
 from handsynth.core.camera import project
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import HandModel, pose_hand
@@ -35,6 +33,7 @@ class View:
     K: np.ndarray  # (3, 3) [px]
     side: str  # "right" or "left"
     box: np.ndarray | None = None  # (4,) x0, y0, x1, y1 tight about the hand [px]; None: somewhere in the image, not small
+    turn: float = 0.0  # by which the image is turned about the box before the net sees it, from x towards y [rad]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +50,22 @@ class Estimator:
     """A net with its hand, ready for images.
 
     Args:
-        net: (B, 3, S, S) images in [0, 1] -> Prediction, in evaluation mode.
+        net: that takes crops; see `backends`.
         hand: that the net was trained on.
-        side: S [px].
-        device: where the net is.
+        side: S, of the crops [px].
     """
 
-    def __init__(self, net: Callable[[Tensor], Prediction], hand: HandModel, side: int, device: torch.device) -> None:
-        self.net, self.hand, self.side, self.device = net, hand, side, device
+    def __init__(self, net: Net, hand: HandModel, side: int) -> None:
+        self.net, self.hand, self.side = net, hand, side
         self.regressor = keypoint_regressor(hand)
         self.palm_m = mean_palm(hand)
 
     def __call__(self, views: Sequence[View], root_depth: float | None = None) -> list[Estimate]:
         """Estimates, all views as one batch. A root depth [m] overrides the one that gives the hand the mean hand's palm."""
+        if not views:
+            return []
         crops = [crop_of(view, self.side) for view in views]
-        images = np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)
-        with torch.inference_mode():
-            image = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).float() / 255
-            found = self.net(image)
-        lixels, std = (t.float().cpu().numpy().astype(np.float64) for t in (found.vertices, found.vertices_std))
+        lixels, std = self.net(np.stack([crop.image for crop in crops]))
         return [place(lixels[k], std[k], crop, self.regressor, self.palm_m, root_depth) for k, crop in enumerate(crops)]
 
     def find(self, views: Sequence[View], root_depth: float | None = None) -> tuple[list[View], list[Estimate]]:
@@ -122,7 +118,9 @@ def tight_box(view: View) -> np.ndarray:
 
 def crop_of(view: View, side: int) -> Crop:
     """The crop that a net sees, made as training makes it, without labels."""
-    return crop_hand(view.image, view.K, view.side, tight_box(view), side)
+    # A left hand's image is mirrored first, so that it turns the other way.
+    angle = -view.turn if view.side == "left" else view.turn
+    return crop_hand(view.image, view.K, view.side, tight_box(view), side, angle=angle)
 
 
 def place(

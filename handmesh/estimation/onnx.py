@@ -1,28 +1,32 @@
-"""`handmesh export`: a trained net as ONNX, which runs without torch, compared with the net itself before it is trusted."""
+"""A trained net as ONNX, which runs without torch, compared with the net itself before it is trusted.
 
+`handmesh export` writes one file that holds everything. Shipped weights get a graph alone, `net.onnx`, whose numbers are those of
+`weights.safetensors` beside it, in half precision where that has them so: no byte is shipped twice, and torch and onnxruntime
+cannot disagree about a number.
+"""
+
+import hashlib
 import importlib.util
+import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from handmesh.estimation.backends import INPUT, OUTPUTS, open_session
 from handmesh.lixels import HALF_DEPTH_M, LIXELS
 from handmesh.nets.mesh_net import HandMeshNet
+from handmesh.run_files import GRAPH, SCHEMA, WEIGHTS
+from handmesh.run_folder import Run, current_name
 from handsynth.core.errors import AssetError, HandsynthError
-from handsynth.core.files import write_atomically
+from handsynth.core.files import write_atomically, write_file
 from handsynth.core.hand import HandModel
-
-INPUT = "image"
-"""(B, 3, S, S) float32, sRGB in [0, 1], of a right hand's square crop."""
-
-OUTPUTS = ("keypoints", "vertices", "vertices_std", "keypoints_std")
-"""(B, 21, 3) keypoints regressed from the vertices, (B, V, 3) vertices and one standard deviation of each, and (B, 21, 3) that of
-PoseNet's keypoints; all in lixels, axes x, y, z, float32."""
 
 TOLERANCE_LIXELS = 1e-2
 """Greatest difference between file and net that is let pass: 0.05 mm of depth, or 0.04 px of a 256 px crop. Float32 makes far less
@@ -62,18 +66,7 @@ def export_onnx(net: HandMeshNet, hand: HandModel, net_name: str, side: int, pat
     import onnx
 
     def write(temporary: Path) -> None:
-        # torch's older exporter: a tenth of the newer one's time, the same in every torch that is allowed, and as exact.
-        with _quiet():
-            torch.onnx.export(
-                _Exported(net).eval(),
-                (torch.zeros(2, 3, side, side),),
-                str(temporary),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=list(OUTPUTS),
-                dynamic_axes={name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
-            )
+        _export(net, side, temporary)
         model = onnx.load(temporary)
         onnx.helper.set_model_props(model, metadata(hand, net_name, side))
         onnx.save(model, temporary)
@@ -81,9 +74,74 @@ def export_onnx(net: HandMeshNet, hand: HandModel, net_name: str, side: int, pat
     write_atomically(path, write)
 
 
+def export_graph(run: Run) -> None:
+    """Writes `net.onnx`, a graph that refers to the weights, into a run's folder, and `net.onnx.sha256`, the digests of both.
+
+    A weight that lies there in half precision is turned into single precision when the graph is loaded, as torch does it. Norms
+    stay apart from their convolutions, which merges them at loading too, or no number would be as it is in the file.
+
+    Args:
+        run: opened from the folder, on the CPU.
+
+    Raises AssetError when the packages of the extra `onnx` are missing.
+    """
+    check_packages()
+    import onnx
+
+    weights = run.folder / WEIGHTS
+    data = weights.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = {current_name(name): entry for name, entry in json.loads(data[8 : 8 + length]).items()}
+
+    def write(temporary: Path) -> None:
+        _export(run.net, run.spec.side, temporary, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
+        model = onnx.load(temporary)
+        graph, tensors, casts = model.graph, [], []
+        for tensor in graph.initializer:
+            entry = header[tensor.name.removeprefix("net.")]
+            start, end = entry["data_offsets"]
+            half = entry["dtype"] == "F16"
+            kind = onnx.TensorProto.FLOAT16 if half else tensor.data_type
+            name = f"{tensor.name}.half" if half else tensor.name
+            outside = onnx.TensorProto(name=name, data_type=kind, dims=tensor.dims, data_location=onnx.TensorProto.EXTERNAL)
+            for key, value in {"location": WEIGHTS, "offset": str(8 + length + start), "length": str(end - start)}.items():
+                outside.external_data.add(key=key, value=value)
+            tensors.append(outside)
+            if half:
+                casts.append(onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT))
+        nodes = [*casts, *graph.node]
+        del graph.initializer[:], graph.node[:]
+        graph.initializer.extend(tensors)
+        graph.node.extend(nodes)
+        onnx.helper.set_model_props(model, metadata(run.hand, run.spec.net, run.spec.side))
+        temporary.write_bytes(model.SerializeToString())
+
+    path = run.folder / GRAPH
+    write_atomically(path, write)
+    digests = "".join(f"{hashlib.sha256(file).hexdigest()}\n" for file in (path.read_bytes(), data))
+    write_file(run.folder / f"{GRAPH}.sha256", digests.encode())
+
+
+def _export(net: HandMeshNet, side: int, path: Path, **options: Any) -> None:
+    """torch's older exporter: a tenth of the newer one's time, the same in every torch that is allowed, and as exact."""
+    with _quiet():
+        torch.onnx.export(
+            _Exported(net).eval(),
+            (torch.zeros(2, 3, side, side),),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
+            **options,
+        )
+
+
 def metadata(hand: HandModel, net_name: str, side: int) -> dict[str, str]:
     """What the file says of itself, names and text as ONNX wants them."""
     return {
+        "schema": str(SCHEMA),
         "net": net_name,
         "hand": hand.name,
         "hand_digest": hand.digest,
@@ -106,9 +164,7 @@ def check_onnx(
     Raises HandsynthError when it exceeds the tolerance, AssetError when the packages of the extra `onnx` are missing.
     """
     check_packages()
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     rng, exported = np.random.default_rng(0), _Exported(net).eval()
     worst = 0.0
     for count in batches:

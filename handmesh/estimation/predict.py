@@ -1,31 +1,25 @@
-"""`handmesh predict`: every source through the net in batches, and its results into a folder; a bad source stops no other."""
+"""`handmesh predict`: every source through the net, and its results into a folder; a bad source stops no other."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from handmesh.estimation import results
 from handmesh.estimation.drawing import spread_limits
-from handmesh.estimation.estimate import Estimate, Estimator, View, tight_box
-from handmesh.kinematics.angle_files import angle_lines, describe, limit_lines, plot_angles, write_angles_csv
-from handmesh.kinematics.fit import AngleSolver, std_weights
+from handmesh.estimation.hands import Hand, Hands
+from handmesh.kinematics.angle_files import angle_lines, limit_lines, plot_angles, write_angles_csv
 from handmesh.kinematics.mesh_angles import about_solver
-from handmesh.mesh_files import MESH_FORMATS, write_mesh
+from handmesh.mesh_files import MESH_FORMATS, write_glb, write_mesh
 from handmesh.sources import Camera, Source, Video, camera_of, find_sources, read_image
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import HandModel
-from handsynth.core.mirror import mirror_left
 
-BATCH = 8
-"""Images that go through the net together."""
-
-_T = TypeVar("_T")
+LINES, ANGLES = "predictions.jsonl", "angles.csv"
+"""Of all images: a line of JSON each, and a row of joint angles for each hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +53,14 @@ class Request:
         """Where the wrist's depth comes from."""
         return "palm as large as the mean hand's" if self.root_depth is None else "--root-depth"
 
-    def view(self, image: np.ndarray, focal_35mm: float | None = None) -> tuple[View, Camera]:
-        """An image as the estimator takes it."""
+    def look(
+        self, hands: Hands, image: np.ndarray, focal_35mm: float | None, time_s: float | None = None, fresh: bool = True
+    ) -> tuple[list[Hand], Camera]:
+        """The hands of an image and its camera; of a video's frame, the box begins a hand where none is followed (`fresh`)."""
         camera = camera_of(image, focal_35mm, self.focal_px, self.K)
-        return View(image, camera.K, self.side, None if self.box is None else np.array(self.box)), camera
+        boxes = None if self.box is None or not fresh else [self.box]
+        found = hands(image, boxes=boxes, sides=self.side, K=camera.K, root_depth=self.root_depth, time_s=time_s)
+        return found, camera
 
 
 @dataclass
@@ -84,192 +82,161 @@ class Done:
         raise HandsynthError(f"{len(self.failures)} of {count} images and videos could not be done, see above; the others are")
 
 
-def predict(
-    estimator: Estimator,
-    about: dict[str, Any],
-    paths: Iterable[Path],
-    out: Path,
-    request: Request,
-    solver: AngleSolver | None = None,
-) -> Done:
+def predict(hands: Hands, paths: Iterable[Path], out: Path, request: Request) -> Done:
     """Finds hands in images, folders and videos, and writes drawings, meshes and JSON.
 
-    For each image `NAME.overlay.png`, `NAME.json` and the mesh `NAME.obj` or `.ply`; for each video `NAME.overlay.mp4` and
-    `NAME.jsonl`, a line for each frame. With a solver also the joint angles, in the JSON and as `NAME.angles.csv`, and the
-    mesh that has them: `NAME.fitted.obj` or `.ply` of an image, the plot `NAME.angles.png` of a video.
+    For each image `NAME.overlay.png`, `NAME.json`, `NAME.glb` with all its hands, and a mesh of each, `NAME.obj` (`NAME-2.obj`
+    for the second); of all images together `predictions.jsonl`, a line each. For each video `NAME.overlay.mp4` and `NAME.jsonl`,
+    a line for each frame. With joint angles also the meshes that have them (`NAME.fitted.obj`), and the angles as `angles.csv` of
+    all images, `NAME.angles.csv` of a video and their plot `NAME.angles.png`.
 
     Args:
-        estimator: net and hand.
-        about: what the JSON says of the run: names of net and hand.
+        hands: in mode "image"; videos are followed by another of the same net.
         paths: what the user has named.
         out: folder, made when missing.
         request: what holds for all of them.
-        solver: finds joint angles; None leaves them out.
 
     Raises UsageError when a path is missing, a folder is empty, or results would lie among the sources.
     """
     sources = find_sources(list(paths))
-    for source in sources:
-        if source.path.resolve().parent == out.resolve():
-            raise UsageError(f"{source.path} lies in {out}, where the results go: give another folder with --out")
+    if any(source.path.resolve().parent == out.resolve() for source in sources):
+        raise UsageError(f"{out} holds the images themselves: give another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(estimator, about, out, request, solver)
-    made: dict[str, dict[str, Any] | HandsynthError] = {}
-    for batch in _batches([source for source in sources if not source.is_video], BATCH, "images"):
-        made |= writer.images(batch)
-    for source in sources:
-        if source.is_video:
+    writer, done = _Writer(hands, out, request), Done()
+    images = sum(not source.is_video for source in sources)
+    with tqdm(total=images, desc="images", unit=" images", disable=images < 2, leave=False) as bar:
+        for source in sources:
             try:
-                made[source.name] = writer.video(source)
+                done.results.append(writer.video(source) if source.is_video else writer.image(source))
             except HandsynthError as error:
-                made[source.name] = _named(error, source)
-    done = Done()
-    for source in sources:
-        result = made[source.name]
-        if isinstance(result, HandsynthError):
-            done.failures.append(result)
-        else:
-            done.results.append(result)
+                done.failures.append(_named(error, source))
+            bar.update(not source.is_video)
+    writer.write_together(done.results)
     return done
 
 
-class Fitted(NamedTuple):
-    """The feasible hand nearest to an estimate, for `--kinematics`."""
-
-    vertices: np.ndarray  # (V, 3) camera frame of the view [m], left hands as left hands
-    angles: np.ndarray  # (23,) [rad]
-    description: dict[str, Any]  # the JSON
-
-
-def fit_estimates(solver: AngleSolver, views: Sequence[View], estimates: Sequence[Estimate]) -> list[Fitted]:
-    """The angles of estimates, each vertex weighted by how sure the net is of it."""
-    sides = [view.side for view in views]
-    vertices = mirror_left(np.stack([estimate.vertices for estimate in estimates]), sides)
-    weights = std_weights(np.stack([estimate.std_mm for estimate in estimates]))
-    fit = solver(vertices, weights, predicted=True)
-    found = mirror_left(fit.vertices, sides)
-    description = [{**about_solver(solver), **hand} for hand in describe(solver.hand, fit)]
-    return [Fitted(*each) for each in zip(found, fit.angles, description, strict=True)]
-
-
 class _Writer:
-    """Estimates and writes; kept together because every step asks for all five."""
+    """Finds and writes; kept together because every step asks for all three."""
 
-    def __init__(
-        self, estimator: Estimator, about: dict[str, Any], out: Path, request: Request, solver: AngleSolver | None
-    ) -> None:
-        self.estimator, self.about, self.out, self.request, self.solver = estimator, about, out, request, solver
-
-    def images(self, sources: list[Source]) -> dict[str, dict[str, Any] | HandsynthError]:
-        """What became of each, by name."""
-        made: dict[str, dict[str, Any] | HandsynthError] = {}
-        requested: list[tuple[Source, View, Camera]] = []
-        for source in sources:
-            try:
-                view, camera = self.request.view(*read_image(source.path))
-                tight_box(view)
-                requested.append((source, view, camera))
-            except HandsynthError as error:
-                made[source.name] = _named(error, source)
-        if not requested:
-            return made
-        views, estimates = self.estimator.find([view for _, view, _ in requested], self.request.root_depth)
-        found = zip(requested, views, estimates, self._fit(views, estimates), strict=True)
-        for (source, _, camera), view, estimate, fitted in found:
-            made[source.name] = self._image(source, view, camera, estimate, fitted)
-        return made
-
-    def _fit(self, views: list[View], estimates: list[Estimate]) -> Sequence[Fitted | None]:
-        """The feasible hands of a batch, where they are requested."""
-        return fit_estimates(self.solver, views, estimates) if self.solver else [None] * len(estimates)
-
-    def _image(self, source: Source, view: View, camera: Camera, estimate: Estimate, fitted: Fitted | None) -> dict[str, Any]:
-        hand = self.estimator.hand
-        overlay = results.overlay_path(self.out, source.name, ".png")
-        results.write_image(overlay, results.draw_panels(view, estimate, hand, fitted.vertices if fitted else None))
-        files: dict[str, str | None] = {"overlay": overlay.name, "mesh": None}
-        meshes = {"mesh": estimate.vertices} | ({"fitted_mesh": fitted.vertices} if fitted else {})
-        if self.request.mesh_format != "none":
-            for key, vertices in meshes.items():
-                name = f"{source.name}{'.fitted' if key == 'fitted_mesh' else ''}.{self.request.mesh_format}"
-                files[key] = name
-                header = f"{view.side} hand; metres; camera frame: x right, y down, z forward"
-                write_mesh(self.out / name, vertices, hand, view.side, header)
-        if fitted:
-            files["angles"] = f"{source.name}.angles.csv"
-            write_angles_csv(self.out / f"{source.name}.angles.csv", [fitted.description], "image", [source.path.name])
-        value = {
-            "schema": results.SCHEMA, "source": str(source.path), **self.about,
-            **results.describe(view, camera, estimate, self.request.depth_source),
-            **({"kinematics": fitted.description} if fitted else {}),
-            **files, "conventions": results.conventions(self.solver is not None),
+    def __init__(self, hands: Hands, out: Path, request: Request) -> None:
+        self.hands, self.out, self.request = hands, out, request
+        opened, solver = hands.opened, hands.solver
+        self.about = {
+            "net": opened.name, "runtime": opened.runtime,
+            "hand": {"name": opened.hand.name, "digest": opened.hand.digest, "fingertip_table": opened.hand.fingertip_table},
+            **({"angles": {key: value for key, value in about_solver(solver).items() if key != "hand"}} if solver else {}),
         }  # fmt: skip
-        results.write_json(self.out / f"{source.name}.json", value)
+        self.angles_of = opened.hand if solver else None
+        self.conventions = results.conventions(solver is not None)
+
+    def image(self, source: Source) -> dict[str, Any]:
+        """An image's result. Raises HandsynthError when it cannot be read."""
+        image, focal_35mm = read_image(source.path)
+        found, camera = self.request.look(self.hands, image, focal_35mm)
+        overlay, model = results.overlay_path(self.out, source.name, ".png"), self.hands.hand
+        results.write_image(overlay, results.draw_panels(image, found, model))
+        described = results.describe_image(image, camera, found, self.request.depth_source, self.angles_of)
+        files: dict[str, str | None] = {"overlay": overlay.name, "glb": None}
+        if self.request.mesh_format != "none":
+            if found:
+                files["glb"] = f"{source.name}.glb"
+                write_glb(self.out / f"{source.name}.glb", [hand.vertices for hand in found], [hand.side for hand in found], model)
+            for k, (hand, value) in enumerate(zip(found, described["hands"], strict=True), 1):
+                value |= self._meshes(source.name if k == 1 else f"{source.name}-hand-{k}", hand)
+        value = {"schema": results.SCHEMA, "source": str(source.path), **self.about, **described, **files}
+        results.write_json(self.out / f"{source.name}.json", value | {"conventions": self.conventions})
         return value
+
+    def _meshes(self, name: str, hand: Hand) -> dict[str, str]:
+        """Writes a hand's mesh files; returns their names."""
+        files, header = {}, f"{hand.side} hand; metres; camera frame: x right, y down, z forward"
+        for key, middle, vertices in (("mesh", "", hand.vertices), ("fitted_mesh", ".fitted", hand.fitted_vertices)):
+            if vertices is not None:
+                files[key] = f"{name}{middle}.{self.request.mesh_format}"
+                write_mesh(self.out / files[key], vertices, self.hands.hand, hand.side, header)
+        return files
 
     def video(self, source: Source) -> dict[str, Any]:
         """The video's result; its frames' are in the JSON lines. Raises HandsynthError when it cannot be read."""
         video = Video(source.path)
+        hands = Hands(
+            self.hands.opened, mode="video", detector=self.hands.detector, angles=self.hands.solver is not None, fps=video.fps,
+            solver=self.hands.solver,
+        )  # fmt: skip
         rows: list[dict[str, Any]] = []
-        angles: list[np.ndarray] = []
+        limits: tuple[float, float] | None = None
+        followed: list[tuple[int, Hand]] = []
         overlay, lines = results.overlay_path(self.out, source.name, ".mp4"), self.out / f"{source.name}.jsonl"
+        progress = tqdm(video.frames(), source.path.name, video.count or None, unit=" frames", leave=False)
+        found: list[Hand] = []
         with results.video_writer(overlay, video.fps) as writer:
-            for batch in _batches(video.frames(), BATCH, source.path.name, video.count):
-                requested = [self.request.view(frame.image) for frame in batch]
-                views, estimates = self.estimator.find([view for view, _ in requested], self.request.root_depth)
-                if not rows:  # the first frames give the colours of all
-                    limits = spread_limits(np.stack([estimate.std_mm for estimate in estimates]))
-                found = zip(requested, views, estimates, self._fit(views, estimates), strict=True)
-                for frame, ((_, camera), view, estimate, fitted) in zip(batch, found, strict=True):
-                    writer.write(results.draw_frame(view, estimate, self.estimator.hand, limits))
-                    row = {"frame": len(rows), "time_s": round(frame.time_s, 6)} | results.describe(
-                        view, camera, estimate, self.request.depth_source
-                    )
-                    rows.append(row | ({"kinematics": fitted.description} if fitted else {}))
-                    angles += [fitted.angles] if fitted else []
+            for frame in progress:
+                found, camera = self.request.look(hands, frame.image, None, frame.time_s, not found)
+                if limits is None and found:  # the first hands give the colours of all
+                    limits = spread_limits(np.stack([hand.std_mm for hand in found]))
+                writer.write(results.draw_frame(frame.image, found, hands.hand, limits or (0.0, 1.0)))
+                described = results.describe_image(frame.image, camera, found, self.request.depth_source, self.angles_of)
+                rows.append({"frame": len(rows), "time_s": round(frame.time_s, 6), **described})
+                followed += [(len(rows) - 1, hand) for hand in found]
         if video.cut:
             print(video.cut, file=sys.stderr)
         results.write_lines(lines, rows)
         files = {"overlay": overlay.name, "lines": lines.name}
-        if angles:
-            frames, description = list(range(len(rows))), [row["kinematics"] for row in rows]
-            files |= {"angles": f"{source.name}.angles.csv", "plot": f"{source.name}.angles.png"}
-            write_angles_csv(self.out / files["angles"], description, "frame", frames)
-            plot_angles(self.out / files["plot"], self.estimator.hand, np.stack(angles), frames, "frame", source.name)
+        if self.angles_of:
+            files |= self._angles(source.name, followed, rows)
         return {
             "schema": results.SCHEMA, "source": str(source.path), **self.about, "frames": len(rows), "fps": video.fps,
-            **files, "conventions": results.conventions(self.solver is not None),
+            "tracks": sorted({hand.track for _, hand in followed if hand.track is not None}), **files,
+            "conventions": self.conventions,
         }  # fmt: skip
 
+    def _angles(self, name: str, followed: list[tuple[int, Hand]], rows: list[dict[str, Any]]) -> dict[str, str]:
+        """Writes a video's angles as CSV, and the plot of the hand that is seen in most frames; returns the files' names."""
+        described = [(row["frame"], hand["track"], hand["kinematics"]) for row in rows for hand in row["hands"]]
+        files = {"angles": f"{name}.angles.csv"}
+        keys = [(frame, track) for frame, track, _ in described]
+        write_angles_csv(self.out / files["angles"], [value for _, _, value in described], ("frame", "track"), keys)
+        if followed:
+            tracks = [hand.track for _, hand in followed]
+            longest = max(set(tracks), key=tracks.count)
+            frames, fits = zip(*[(frame, hand.fit) for frame, hand in followed if hand.track == longest and hand.fit], strict=True)
+            files["plot"] = f"{name}.angles.png"
+            angles = np.concatenate([fit.angles for fit in fits])
+            plot_angles(self.out / files["plot"], self.hands.hand, angles, frames, "frame", f"{name}, hand {longest}")
+        return files
 
-def about_run(net: str, hand: HandModel) -> dict[str, Any]:
-    """What the JSON says of a run."""
-    return {"net": net, "hand": {"name": hand.name, "digest": hand.digest, "fingertip_table": hand.fingertip_table}}
+    def write_together(self, made: Sequence[dict[str, Any]]) -> None:
+        """The files of all images."""
+        images = [value for value in made if "frames" not in value]
+        if not images:
+            return
+        results.write_lines(self.out / LINES, images)
+        if self.angles_of:
+            rows = [(value["source"], k, hand["kinematics"]) for value in images for k, hand in enumerate(value["hands"], 1)]
+            keys = [(source, k) for source, k, _ in rows]
+            write_angles_csv(self.out / ANGLES, [value for _, _, value in rows], ("image", "hand"), keys)
 
 
 def summary(result: dict[str, Any], out: Path) -> str:
-    """One line for people about one source, and with angles one for each finger."""
+    """One line for people about one source, one for each hand, and with angles one for each finger."""
+    source, overlay = result["source"], out / result["overlay"]
     if "frames" in result:
-        return f"{result['source']}: {result['frames']} frames -> {out / result['overlay']}, {result['lines']}"
-    std = result["vertices_std_mm"]
-    line = (
-        f"{result['source']}: {result['side']} hand, wrist {result['root_depth']:.2f} m away ({result['root_depth_source']}), "
-        f"standard deviation {std['median']:.1f} mm, at worst {std['max']:.1f} -> {out / result['overlay']}"
-    )
-    angles = result.get("kinematics")
-    return "\n".join([line, *angle_lines(angles), *limit_lines([angles["beyond_limits"]])] if angles else [line])
+        hands = len(result["tracks"])
+        return f"{source}: {result['frames']} frames, {hands} hand{'s' * (hands != 1)} -> {overlay}, {result['lines']}"
+    if not result["hands"]:
+        return f"{source}: no hand found -> {overlay}"
+    lines = [f"{source} (camera: {result['K_source']}) -> {overlay}"]
+    for hand in result["hands"]:
+        std = hand["vertices_std_mm"]
+        lines.append(
+            f"  {hand['side']} hand, wrist {hand['root_depth']:.2f} m away ({hand['root_depth_source']}), "
+            f"standard deviation {std['median']:.1f} mm, at worst {std['max']:.1f}"
+        )
+        if angles := hand.get("kinematics"):
+            lines += [*angle_lines(angles), *limit_lines([angles["beyond_limits"]])]
+    return "\n".join(lines)
 
 
 def _named(error: HandsynthError, source: Source) -> HandsynthError:
     """The error, of its own class, with the source in front unless its message has it."""
     return error if str(source.path) in str(error) else type(error)(f"{source.path}: {error}")
-
-
-def _batches(items: Iterable[_T], size: int, what: str, total: int | None = None) -> Iterator[list[_T]]:
-    """Lists of up to `size`, with progress on stderr."""
-    total = len(items) if isinstance(items, list) else total or None
-    left = iter(items)
-    with tqdm(total=total, desc=what, unit=" images", disable=total == 0, leave=False) as bar:
-        while batch := list(islice(left, size)):
-            yield batch
-            bar.update(len(batch))

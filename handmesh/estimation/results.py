@@ -2,7 +2,7 @@
 
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,25 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handmesh.data.crop import square_box
-from handmesh.estimation.drawing import draw_mesh, draw_skeleton, legend, sheet, spread_limits
-from handmesh.estimation.estimate import Estimate, View, tight_box
-from handmesh.kinematics.angle_files import CONVENTIONS as ANGLE_CONVENTIONS
+from handmesh.estimation.drawing import draw_meshes, draw_skeletons, legend, sheet, spread_limits
+from handmesh.estimation.hands import Hand
+from handmesh.kinematics import angle_files
 from handmesh.sources import OVERLAY, Camera
-from handsynth.core.camera import project
 from handsynth.core.conventions import KEYPOINT_NAMES
 from handsynth.core.errors import AssetError, HandsynthError
 from handsynth.core.files import replacing, write_file
 from handsynth.core.hand import HandModel
 
-SCHEMA = "handmesh-prediction/1"
+SCHEMA = "handmesh-prediction/2"
 """Name and version of the JSON; a name stays with its meaning, a new meaning is a new version."""
 
 CONVENTIONS = {
     "frame": "camera of the image, OpenCV's: x right, y down, z forward; the corner of the top-left pixel is (0, 0)",
     "units": "metres; _px pixels of the image as it is looked at (EXIF's orientation applied); _mm millimetres",
     "keypoints": " ".join(KEYPOINT_NAMES),
+    "hands": "those that were found, none where a detector sees none; of a video, `track` is the same number for the same hand",
+    "score": "the detector's, 0 to 1; 1 for boxes that were given and where the whole image was looked at",
+    "box_px": "x0, y0, x1, y1 about the hand, as the net looked at it",
     "std": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
     "time_s": "of a frame of a video: seconds from its beginning, as the container or the animation has it",
     "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
@@ -37,7 +38,9 @@ CONVENTIONS = {
 
 def conventions(kinematics: bool) -> dict[str, str]:
     """CONVENTIONS, with those of joint angles where there are any."""
-    return CONVENTIONS | ({f"kinematics.{name}": text for name, text in ANGLE_CONVENTIONS.items()} if kinematics else {})
+    return CONVENTIONS | (
+        {f"hands.kinematics.{name}": text for name, text in angle_files.CONVENTIONS.items()} if kinematics else {}
+    )
 
 
 _PANEL_PX = (384, 1024)  # longest side of a drawn image: smaller ones are enlarged, larger ones reduced
@@ -45,25 +48,35 @@ _CODECS = ("vp09", "mp4v")  # the first plays in browsers, the second is in ever
 _COORDINATE_DIGITS = 6  # micrometres and millionths of a pixel
 
 
-def describe(view: View, camera: Camera, estimate: Estimate, depth_source: str) -> dict[str, Any]:
-    """The JSON of one hand, but for what the file and the run add."""
-    height, width = view.image.shape[:2]
-    centre, side = square_box(tight_box(view), width, height)
+def describe_image(
+    image: np.ndarray, camera: Camera, hands: Sequence[Hand], depth_source: str, angles: HandModel | None
+) -> dict[str, Any]:
+    """The JSON of an image or a frame, but for what the file and the run add; `angles` is the model of the joint angles, if any."""
     return {
-        "side": view.side,
-        "image_size_px": [width, height],
+        "image_size_px": [image.shape[1], image.shape[0]],
         "K": _rounded(camera.K),
         "K_source": camera.source,
-        "box_px": _rounded(np.concatenate([centre - side / 2, centre + side / 2])),
-        "root_depth": round(estimate.root_depth, _COORDINATE_DIGITS),
+        "hands": [_describe_hand(hand, depth_source, angles) for hand in hands],
+    }
+
+
+def _describe_hand(hand: Hand, depth_source: str, angles: HandModel | None) -> dict[str, Any]:
+    fitted = {} if hand.fit is None or angles is None else {"kinematics": angle_files.describe(angles, hand.fit)[0]}
+    return {
+        **({} if hand.track is None else {"track": hand.track}),
+        "side": hand.side,
+        "score": round(hand.score, 4),
+        "box_px": _rounded(hand.box),
+        "root_depth": round(hand.root_depth, _COORDINATE_DIGITS),
         "root_depth_source": depth_source,
-        "keypoints_xy_px": _rounded(project(estimate.keypoints, camera.K)),
-        "keypoints_cam": _rounded(estimate.keypoints),
+        "keypoints_xy_px": _rounded(hand.keypoints_xy),
+        "keypoints_cam": _rounded(hand.keypoints),
         "vertices_std_mm": {
-            "median": round(float(np.median(estimate.std_mm)), 3),
-            "p90": round(float(np.percentile(estimate.std_mm, 90)), 3),
-            "max": round(float(estimate.std_mm.max()), 3),
+            "median": round(float(np.median(hand.std_mm)), 3),
+            "p90": round(float(np.percentile(hand.std_mm, 90)), 3),
+            "max": round(float(hand.std_mm.max()), 3),
         },
+        **fitted,
     }
 
 
@@ -78,21 +91,22 @@ def write_image(path: Path, image: np.ndarray) -> None:
     write_file(path, cv2.imencode(".png", image[..., ::-1])[1].tobytes())
 
 
-def draw_panels(view: View, estimate: Estimate, hand: HandModel, fitted: np.ndarray | None = None) -> np.ndarray:
-    """Keypoints, mesh, and mesh coloured by uncertainty with its scale, side by side over the image.
-
-    With (V, 3) vertices of a `fitted` hand, that stands beside the mesh, and the panels are named.
-    """
-    zoom = _zoom(view.image)
-    points, limits = project(estimate.keypoints, view.K), spread_limits(estimate.std_mm)
+def draw_panels(image: np.ndarray, hands: Sequence[Hand], model: HandModel) -> np.ndarray:
+    """Keypoints, meshes, fitted hands if there are any, and meshes coloured by uncertainty with its scale, side by side."""
+    zoom = _zoom(image)
+    if not hands:
+        return draw_skeletons(image, [], zoom=zoom)
+    K, meshes, stds = hands[0].K, [hand.vertices for hand in hands], [hand.std_mm for hand in hands]
+    limits = spread_limits(np.stack(stds))
     panels = [
-        draw_skeleton(view.image, points, zoom=zoom),
-        draw_mesh(view.image, estimate.vertices, hand.faces, view.K, zoom=zoom),
-        draw_mesh(view.image, estimate.vertices, hand.faces, view.K, estimate.std_mm, zoom=zoom, limits_mm=limits),
+        draw_skeletons(image, [hand.keypoints_xy for hand in hands], zoom=zoom),
+        draw_meshes(image, meshes, model.faces, K, zoom=zoom),
+        draw_meshes(image, meshes, model.faces, K, stds, zoom=zoom, limits_mm=limits),
     ]
     titles: tuple[str, ...] = ()
-    if fitted is not None:
-        panels.insert(2, draw_mesh(view.image, fitted, hand.faces, view.K, zoom=zoom))
+    fitted = [hand.fitted_vertices for hand in hands if hand.fitted_vertices is not None]
+    if fitted:
+        panels.insert(2, draw_meshes(image, fitted, model.faces, K, zoom=zoom))
         titles = ("keypoints", "mesh", "fitted, 23 angles", "mesh and its standard deviation")
     page = sheet(panels, len(panels), titles)
     strip = legend(panels[-1].shape[1], limits)
@@ -101,11 +115,17 @@ def draw_panels(view: View, estimate: Estimate, hand: HandModel, fitted: np.ndar
     return np.concatenate([page, below])
 
 
-def draw_frame(view: View, estimate: Estimate, hand: HandModel, limits_mm: tuple[float, float]) -> np.ndarray:
-    """One frame of a video: the mesh over the image, coloured by uncertainty, with its scale below. Sides are even numbers."""
-    zoom = _zoom(view.image)
-    drawn = draw_mesh(view.image, estimate.vertices, hand.faces, view.K, estimate.std_mm, zoom=zoom, limits_mm=limits_mm)
-    page = np.concatenate([drawn, legend(drawn.shape[1], limits_mm)])
+def draw_frame(image: np.ndarray, hands: Sequence[Hand], model: HandModel, limits_mm: tuple[float, float]) -> np.ndarray:
+    """One frame of a video: meshes over the image, coloured by uncertainty, with its scale below. Sides are even numbers."""
+    zoom = _zoom(image)
+    meshes, stds = [hand.vertices for hand in hands], [hand.std_mm for hand in hands]
+    K = hands[0].K if hands else np.eye(3)
+    drawn = draw_meshes(image, meshes, model.faces, K, stds, zoom=zoom, limits_mm=limits_mm)
+    return even(np.concatenate([drawn, legend(drawn.shape[1], limits_mm)]))
+
+
+def even(page: np.ndarray) -> np.ndarray:
+    """An image with sides of even numbers of pixels, as codecs ask for."""
     return np.pad(page, [(0, page.shape[0] % 2), (0, page.shape[1] % 2), (0, 0)], "edge")
 
 

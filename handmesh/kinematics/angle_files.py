@@ -96,12 +96,19 @@ def angle_writer(json_path: Path, csv_path: Path, about: dict[str, Any], key: st
         json_file.write("\n ]\n}\n")
 
 
-def write_angles_csv(path: Path, hands: Described, key: str, numbers: Sequence[Any]) -> None:
-    """A row a hand: its number under the heading `key`, the 23 angles, the 23 joint coordinates, error, what is beyond limits."""
+def write_angles_csv(path: Path, hands: Described, keys: Sequence[str], numbers: Sequence[Sequence[Any]]) -> None:
+    """A row a hand: what tells it from the others, then the 23 angles, the 23 joint coordinates, error, what is beyond limits.
+
+    Args:
+        path: file to write.
+        hands: as `describe` gives them.
+        keys: headings of what tells them apart ("frame", "track").
+        numbers: of each hand, under those headings.
+    """
     with _text_file(path) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow([key, *_COLUMNS])
-        rows.writerows([number, *_cells(hand)] for number, hand in zip(numbers, hands, strict=True))
+        rows.writerow([*keys, *_COLUMNS])
+        rows.writerows([*number, *_cells(hand)] for number, hand in zip(numbers, hands, strict=True))
 
 
 @contextmanager

@@ -235,7 +235,13 @@ class AngleSolver:
             raise UsageError("this IK net was trained with known shapes: give the hand's with --shape")
 
     def __call__(
-        self, vertices: np.ndarray, weights: np.ndarray | None = None, *, predicted: bool, names: Sequence[str] | None = None
+        self,
+        vertices: np.ndarray,
+        weights: np.ndarray | None = None,
+        *,
+        predicted: bool,
+        names: Sequence[str] | None = None,
+        start: FitResult | None = None,
     ) -> FitResult:
         """Angles of (N, V, 3) right hands, any frame [m].
 
@@ -245,6 +251,7 @@ class AngleSolver:
             predicted: by a mesh net, so some millimetres off: fitted less closely, and fingers do not bend backwards. Other
                 meshes are checked, and met as they are.
             names: (N,) of the meshes in messages; None: "hand 0", ...
+            start: of the same hands a moment before, from which to go on.
 
         Raises:
             UsageError, HandsynthError: as `check_mesh`.
@@ -256,7 +263,11 @@ class AngleSolver:
             settings = replace(settings, noise_m=self.noise_m)
         keypoints = keypoint_regressor(self.hand) @ vertices
         beta = None if self.shape is None else np.broadcast_to(self.shape, (len(vertices), len(self.shape)))
-        angles, beta = (None, beta) if self.net is None else self._guess(self.net, keypoints, beta)
+        angles = None
+        if start is not None:
+            angles, beta = start.angles, start.beta if beta is None else beta
+        elif self.net is not None:
+            angles, beta = self._guess(self.net, keypoints, beta)
         return fit_hands(
             self.hand, vertices, keypoints, angles, beta, frozen_shape=self.shape is not None, weights=weights, settings=settings,
             iterations=self.iterations, check=False,

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from handmesh.keypoints import PALM_KEYPOINTS
 from handmesh.kinematics.dof import NUM_DOFS, hand_dof_matrix
 from handmesh.kinematics.rigid import align_rigid, move
-from handmesh.run_folder import CONFIG, HAND, WEIGHTS, load_weights, read_config
+from handmesh.run_files import CONFIG, HAND, WEIGHTS, read_config
+from handmesh.run_folder import load_weights
 from handmesh.settings.ik import IKSpec, ik_spec_from_dict
 from handsynth.core.conventions import KEYPOINT_PARENTS
 from handsynth.core.errors import UsageError

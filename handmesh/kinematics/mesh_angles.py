@@ -18,7 +18,6 @@ from handmesh.data.shards import ShardDataset
 from handmesh.kinematics import angle_files
 from handmesh.kinematics.check import MirroredError
 from handmesh.kinematics.fit import BLOCK, ITERATIONS, AngleSolver, FitResult
-from handmesh.kinematics.ik_net import load_ik_run
 from handmesh.mesh_files import MESH_FORMATS, MESH_SUFFIXES, read_mesh, write_mesh
 from handmesh.sources import Source, find_sources
 from handsynth.core.errors import HandsynthError, UsageError
@@ -162,6 +161,8 @@ def make_solver(hand: HandModel, ik_run: Path | None, shape: Path | None, iterat
     beta = read_shape(shape, hand) if shape else None
     if ik_run is None:
         return AngleSolver(hand, None, beta, iterations)
+    from handmesh.kinematics.ik_net import load_ik_run  # torch, which is needed for this alone
+
     run = load_ik_run(ik_run)
     if run.hand.digest != hand.digest:
         raise UsageError(f"{ik_run} was trained on hand model {run.hand.name!r}, the meshes are of another, {hand.name!r}")

@@ -15,7 +15,8 @@ from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.hand_layer import HandLayer
 from handmesh.kinematics.ik_net import IKNet, ik_losses
 from handmesh.metrics import align_similarity, mean_error_mm
-from handmesh.run_folder import CHECKPOINT, WEIGHTS, save_weights, write_run
+from handmesh.run_files import CHECKPOINT, WEIGHTS
+from handmesh.run_folder import save_weights, write_run
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.training.ik_hands import HandDraws, IKBatch, fitted_angles, split_poses

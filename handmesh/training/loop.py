@@ -28,7 +28,8 @@ from handmesh.nets.auxiliary import TaughtNet, make_auxiliary
 from handmesh.nets.fast import start_smooth
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import CHECKPOINT, WEIGHTS, load_weights, save_weights, write_run
+from handmesh.run_files import CHECKPOINT, WEIGHTS
+from handmesh.run_folder import load_weights, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handmesh.shipped import is_shipped
 from handmesh.training.pace import Pace

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import nn
 from torch.optim import Optimizer
 
-from handmesh.run_folder import CONFIG, LEFTOVERS, fill, read_config, read_tensors
+from handmesh.run_files import CONFIG, LEFTOVERS, read_config
+from handmesh.run_folder import fill, read_tensors
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError

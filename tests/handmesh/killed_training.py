@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from handmesh.run_folder import CHECKPOINT, CONFIG, HAND, WEIGHTS, read_tensors
+from handmesh.run_files import CHECKPOINT, CONFIG, HAND, WEIGHTS
+from handmesh.run_folder import read_tensors
 from handmesh.training import loop, record
 from handsynth.core.files import write_atomically
 

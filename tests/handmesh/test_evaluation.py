@@ -24,7 +24,8 @@ from handmesh.kinematics.fit import AngleSolver
 from handmesh.losses import Target
 from handmesh.metrics import AUC_LIMIT_MM, align_similarity, auc, evaluate_hands, mean_error_mm
 from handmesh.nets.mesh_net import Prediction
-from handmesh.run_folder import WEIGHTS, read_tensors
+from handmesh.run_files import WEIGHTS
+from handmesh.run_folder import read_tensors
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import pose_hand
 from handsynth.core.mirror import mirror_points

@@ -14,7 +14,8 @@ from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
 from handmesh.kinematics.fit import AngleSolver
 from handmesh.kinematics.ik_net import NUM_FEATURES, IKNet, IKPrediction, bone_features, ik_losses, load_ik_run
-from handmesh.run_folder import WEIGHTS, load_run
+from handmesh.run_files import WEIGHTS
+from handmesh.run_folder import load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.training import ik_loop

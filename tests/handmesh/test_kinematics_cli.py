@@ -22,7 +22,8 @@ from handmesh.kinematics.fit import AngleSolver
 from handmesh.kinematics.ik_net import IKNet, load_ik_run
 from handmesh.kinematics.joint_coordinates import from_joint_coordinates
 from handmesh.mesh_files import read_mesh, write_mesh
-from handmesh.run_folder import WEIGHTS, save_weights, write_run
+from handmesh.run_files import WEIGHTS
+from handmesh.run_folder import save_weights, write_run
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError

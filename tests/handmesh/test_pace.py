@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 
-from handmesh.run_folder import WEIGHTS
+from handmesh.run_files import WEIGHTS
 from handmesh.settings.mesh import TrainSpec, load_preset
 from handmesh.training import pace as module
 from handmesh.training.loop import HowRun, train_mesh

@@ -32,7 +32,8 @@ from handmesh.estimation.predict import Request, predict
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import WEIGHTS, save_weights, write_run
+from handmesh.run_files import WEIGHTS
+from handmesh.run_folder import save_weights, write_run
 from handmesh.settings.mesh import TrainSpec
 from handmesh.sources import Video, camera_of, find_sources, read_image, read_K
 from handsynth.core.camera import intrinsics, project

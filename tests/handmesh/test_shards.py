@@ -21,7 +21,7 @@ from object_store import object_store
 from handmesh.cli.main import main
 from handmesh.data.remote import open_files
 from handmesh.data.shards import ShardDataset, index_shard
-from handmesh.run_folder import WEIGHTS, read_config
+from handmesh.run_files import WEIGHTS, read_config
 from handmesh.settings.mesh import TrainSpec
 from handmesh.training.loop import Part, run_config
 from handsynth.core.errors import AssetError, HandsynthError, UsageError

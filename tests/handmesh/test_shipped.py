@@ -23,7 +23,8 @@ from handmesh.estimation.drawing import draw_mesh
 from handmesh.kinematics.ik_net import load_ik_run
 from handmesh.mesh_files import write_mesh
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import HAND, WEIGHTS, load_run, save_weights
+from handmesh.run_files import HAND, WEIGHTS
+from handmesh.run_folder import load_run, save_weights
 from handmesh.shipped import CARD, find_run, is_run, list_shipped, results_folder
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import save_hand

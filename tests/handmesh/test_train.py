@@ -28,7 +28,8 @@ from handmesh.data.shards import ShardDataset
 from handmesh.keypoints import keypoint_regressor
 from handmesh.metrics import mean_error_mm
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import CHECKPOINT, CONFIG, WEIGHTS, load_run, read_tensors
+from handmesh.run_files import CHECKPOINT, CONFIG, WEIGHTS
+from handmesh.run_folder import load_run, read_tensors
 from handmesh.settings.mesh import (
     PRESETS,
     TrainSpec,

@@ -6,7 +6,8 @@ import torch
 
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.registry import create_net
-from handmesh.run_folder import WEIGHTS, save_weights, write_run
+from handmesh.run_files import WEIGHTS
+from handmesh.run_folder import save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handsynth.core.hand import HandModel
 

@@ -1,0 +1,116 @@
+"""Where hands are in an image: what a detector is, boxes that a user gives, and MediaPipe's model where that is installed.
+
+A detector is any function of an (H, W, 3) uint8 sRGB image that returns a list of (box, side, score, angle), `Detection` or plain
+tuples; an empty list where there is no hand.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
+
+SIDES = ("right", "left")
+
+
+class Detection(NamedTuple):
+    """A hand that was found."""
+
+    box: np.ndarray  # (4,) x0, y0, x1, y1 tight about the hand [px]
+    side: str  # "right" or "left"
+    score: float  # in [0, 1]
+    angle: float | None = None  # from upright to the direction from wrist to middle finger, clockwise [rad]; None: not known
+
+
+Detector = Callable[[np.ndarray], Sequence[Any]]
+"""(H, W, 3) uint8 sRGB -> detections, or tuples of their four values."""
+
+
+def detections(found: Iterable[Any]) -> list[Detection]:
+    """What a detector has returned, checked. Raises UsageError naming what no detection can have."""
+    made = []
+    for box, side, score, angle in found:
+        corners = np.asarray(box, np.float64)
+        if corners.shape != (4,) or not np.isfinite(corners).all() or not (corners[:2] < corners[2:]).all():
+            raise UsageError(f"a box is {list(np.ravel(corners))}: expected x0, y0, x1, y1 in pixels, x0 < x1 and y0 < y1")
+        if side not in SIDES:
+            raise UsageError(f"a hand's side is right or left, not {side!r}")
+        made.append(Detection(corners, side, float(score), None if angle is None else float(angle)))
+    return made
+
+
+def given_boxes(boxes: Sequence[Sequence[float]], sides: str | Sequence[str]) -> list[Detection]:
+    """Boxes of a user as detections of score 1; one side for all, or one each. Raises UsageError when they do not go together."""
+    each = [sides] * len(boxes) if isinstance(sides, str) else list(sides)
+    if len(each) != len(boxes):
+        raise UsageError(f"{len(boxes)} boxes and {len(each)} sides: give a side for each box, or one for all")
+    return detections((box, side, 1.0, None) for box, side in zip(boxes, each, strict=True))
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes, (4,) each."""
+    sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
+    shared = float(sides.prod())
+    whole = float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared
+    return shared / whole if whole > 0 else 0.0
+
+
+def open_detector(path: Path) -> Detector:
+    """A detector from a file: MediaPipe's `hand_landmarker.task`.
+
+    Raises UsageError when there is no such file or it is of another kind, AssetError when MediaPipe is missing.
+    """
+    if not path.exists():
+        raise UsageError(f"--detector {path} does not exist")
+    if path.suffix != ".task":
+        raise UsageError(f"--detector {path}: expected MediaPipe's hand_landmarker.task")
+    return MediaPipeDetector(path)
+
+
+class MediaPipeDetector:
+    """MediaPipe's hand landmarks as detections; its packages and its model file are Apache-2.0, and neither is shipped.
+
+    Args:
+        path: of `hand_landmarker.task`.
+        most: hands in an image.
+    """
+
+    MARGIN = 0.12
+    """Of the landmarks' longer side, beyond each of its sides: they are joints, the box is about the skin."""
+
+    _SELFIE_UNTIL = (0, 10, 15)
+    """Versions before that name the side as if every image were a mirrored one, from a front camera (mediapipe-samples#450)."""
+
+    def __init__(self, path: Path, most: int = 4) -> None:
+        try:
+            import mediapipe
+        except ImportError:
+            raise AssetError("mediapipe is not installed, which --detector FILE.task needs: pip install mediapipe") from None
+        tasks, vision = mediapipe.tasks, mediapipe.tasks.vision
+        self._image: Callable[[np.ndarray], Any] = lambda data: mediapipe.Image(
+            image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(data)
+        )
+        numbers = tuple(int(part) for part in str(mediapipe.__version__).split(".")[:3] if part.isdigit())
+        self.swaps_sides = numbers < self._SELFIE_UNTIL
+        options = vision.HandLandmarkerOptions(base_options=tasks.BaseOptions(model_asset_path=str(path)), num_hands=most)
+        try:
+            self._landmarker = vision.HandLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            raise HandsynthError(f"{path} cannot be read as a model of MediaPipe: {' '.join(str(error).split())[:100]}") from None
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """As `Detector` has it."""
+        found = self._landmarker.detect(self._image(image))
+        size, made = np.array(image.shape[1::-1], np.float64), []
+        for landmarks, handedness in zip(found.hand_landmarks, found.handedness, strict=True):
+            points = np.array([[point.x, point.y] for point in landmarks]) * size
+            low, high = points.min(0), points.max(0)
+            margin = self.MARGIN * float((high - low).max())
+            side = str(handedness[0].category_name).lower()
+            if self.swaps_sides:
+                side = SIDES[1 - SIDES.index(side)]
+            x, y = points[9] - points[0]
+            made.append((np.concatenate([low - margin, high + margin]), side, handedness[0].score, float(np.arctan2(x, -y))))
+        return detections(made)
