@@ -49,7 +49,7 @@ def kinematics_fit(
     )
 
     sources, others = mesh_sources(inputs)
-    refuse_images(others, "handmesh predict RUN IMAGE --kinematics finds their angles")
+    refuse_images(others, "handmesh predict IMAGE finds their angles")
     solver = make_solver(hand_of_sources(hand, sources), None, shape, iterations)
     results = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
     _print_angles(results, out, as_json)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from clips import render_clip, write_clip
 from hands import draw_feasible, hand_of
 from typer.testing import CliRunner
 from untrained import write_untrained
@@ -281,7 +282,7 @@ def test_bad_files(meshes, tmp_path):
     for name in ("none.obj", "none.npy"):
         with pytest.raises(UsageError, match=f"{name} does not exist"):
             fit(tmp_path / name, *out)
-    with pytest.raises(UsageError, match=r"hand.jpg is no mesh .*handmesh predict RUN IMAGE --kinematics"):
+    with pytest.raises(UsageError, match=r"hand.jpg is no mesh .*handmesh predict IMAGE"):
         fit(tmp_path / "hand.jpg", *out)
     with pytest.raises(UsageError, match="--mesh-run"):
         handmesh("kinematics", "solve", ik_run(tmp_path / "ik"), tmp_path / "hand.jpg", *out)
@@ -327,18 +328,23 @@ def test_predict_kinematics(side, image, tmp_path):
     run = write_untrained(tmp_path / "run", HAND)
     # An untrained net's palm is a point, which would be kilometres away, where float32 holds no hundredth of a millimetre.
     flags = ("--root-depth", 0.6, *(("--left",) if side == "left" else ()))
-    (plain,) = json.loads(handmesh("predict", run, image, *flags, "--out", tmp_path / "plain", "--json"))
-    (value,) = json.loads(handmesh("predict", run, image, *flags, "--kinematics", "--out", tmp_path / "out", "--json"))
-    assert plain["keypoints_cam"] == value["keypoints_cam"]
-    assert "kinematics" not in plain
-    assert tuple(value["kinematics"]["angles_deg"]) == DOF_NAMES
-    names = {"hand.json", "hand.obj", "hand.overlay.png", "hand.fitted.obj", "hand.angles.csv"}
+    (plain,) = json.loads(handmesh("predict", run, image, *flags, "--no-kinematics", "--out", tmp_path / "plain", "--json"))
+    (value,) = json.loads(handmesh("predict", run, image, *flags, "--out", tmp_path / "out", "--json"))
+    (plain_hand,), (hand,) = plain["hands"], value["hands"]
+    assert plain_hand["keypoints_cam"] == hand["keypoints_cam"]
+    assert "kinematics" not in plain_hand
+    assert tuple(hand["kinematics"]["angles_deg"]) == DOF_NAMES
+    names = {"hand.json", "hand.glb", "hand.obj", "hand.overlay.png", "hand.fitted.obj", "angles.csv", "predictions.jsonl"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     narrow, wide = (cv2.imread(str(tmp_path / folder / "hand.overlay.png")).shape for folder in ("plain", "out"))
     assert wide[1] > 1.3 * narrow[1]
     given, fitted = read_mesh(tmp_path / "out" / "hand.obj"), read_mesh(tmp_path / "out" / "hand.fitted.obj")
     error = 1000 * np.linalg.norm(given - fitted, axis=1).mean()
-    assert error == pytest.approx(value["kinematics"]["error_mm"]["mean"], abs=0.01)
+    assert error == pytest.approx(hand["kinematics"]["error_mm"]["mean"], abs=0.01)
+    with open(tmp_path / "out" / "angles.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["image"], row["hand"]) == (str(image), "1")
+    assert float(row["index_pip_flexion_deg"]) == hand["kinematics"]["angles_deg"]["index_pip_flexion"]
 
 
 def test_images_through_both_nets(image, meshes, tmp_path):
@@ -348,7 +354,7 @@ def test_images_through_both_nets(image, meshes, tmp_path):
     assert "hand.overlay.png" in output
     assert "one.angles.csv" in output
     value = json.loads((tmp_path / "out" / "hand.json").read_text())
-    assert value["kinematics"]["start"] == "IK net of 23 angles"
+    assert value["angles"]["start"] == "IK net of 23 angles"
     with pytest.raises(UsageError, match="is a run of handmesh train mesh, where one of handmesh train ik is needed"):
         handmesh("predict", run, image, "--ik-run", run, "--out", tmp_path / "out")
     with pytest.raises(UsageError, match="is a run of handmesh train ik, where one of handmesh train mesh is needed"):
@@ -386,23 +392,19 @@ def test_table4_evaluates_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch)
     assert all(row["hands"] == 12 and np.isfinite(row["pa_mpjpe_mm"]) for row in rows)
 
 
-def test_videos(image, tmp_path):
+def test_videos(tmp_path):
     """A row a frame in the CSV, a plot over time, and angles in the JSON lines."""
-    frame = cv2.imread(str(image))
-    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 12, (64, 64))
-    for k in range(3):
-        film.write(np.roll(frame, 4 * k, 1))
-    film.release()
-    run = write_untrained(tmp_path / "run", HAND)
-    handmesh("predict", run, tmp_path / "film.avi", "--kinematics", "--out", tmp_path / "out")
+    write_clip(tmp_path / "film.mp4", render_clip(3))
+    handmesh("predict", tmp_path / "film.mp4", "--out", tmp_path / "out")
     names = {"film.jsonl", "film.overlay.mp4", "film.angles.csv", "film.angles.png"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
     with open(tmp_path / "out" / "film.angles.csv") as file:
         output = list(csv.DictReader(file))
-    assert [int(row["frame"]) for row in output] == [0, 1, 2]
+    assert [(int(row["frame"]), row["track"]) for row in output] == [(0, "1"), (1, "1"), (2, "1")]
     for row, line in zip(output, rows, strict=True):
-        assert float(row["index_pip_flexion_deg"]) == line["kinematics"]["angles_deg"]["index_pip_flexion"]
+        (hand,) = line["hands"]
+        assert float(row["index_pip_flexion_deg"]) == hand["kinematics"]["angles_deg"]["index_pip_flexion"]
 
 
 def test_train_ik_command(tmp_path):

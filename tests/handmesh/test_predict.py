@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from handmesh.cli.main import make_app
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
+from handmesh.estimation.backends import Opened, TorchNet
 from handmesh.estimation.estimate import (
     NEAREST_M,
     Estimate,
@@ -28,6 +29,7 @@ from handmesh.estimation.estimate import (
     solve_root_depth,
     tight_box,
 )
+from handmesh.estimation.hands import Hands
 from handmesh.estimation.predict import Request, predict
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import Prediction
@@ -45,7 +47,6 @@ from handsynth.core.toy import toy_hand
 HAND = toy_hand()
 REGRESSOR = keypoint_regressor(HAND)
 CPU = torch.device("cpu")
-ABOUT = {"net": "lite-fast", "hand": {"name": HAND.name}}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,17 @@ def estimator() -> Estimator:
     net = create_net("lite-fast", REGRESSOR, pretrained=False).eval()
     for layer in (net.mesh_decoder.head.x, net.mesh_decoder.head.y, net.mesh_decoder.head.z):
         torch.nn.init.normal_(layer.mix.weight, std=3)
-    return Estimator(net, HAND, 64, CPU)
+    return Estimator(TorchNet(net, CPU), HAND, 64)
+
+
+def hands_of(net, *, angles: bool = False) -> Hands:
+    """Of a `Net` for crops of the toy hand."""
+    return Hands(Opened(net, HAND, 64, "lite-fast", "torch"), angles=angles)
+
+
+@pytest.fixture(scope="module")
+def hands(estimator) -> Hands:
+    return hands_of(estimator.net)
 
 
 @pytest.fixture
@@ -216,7 +227,7 @@ def test_second_look(records):
             truth[None, :21], truth[None, :21], truth[None].repeat(len(image), 1, 1), torch.ones(len(image), *truth.shape)
         )
 
-    estimator = Estimator(net, HAND, 64, CPU)
+    estimator = Estimator(TorchNet(net, CPU), HAND, 64)
     whole, boxed = View(record.image, record.K, record.side), View(record.image, record.K, record.side, record.bbox)
     (seen, given), (_, estimate) = estimator.find([whole, boxed])
     assert passes == [2, 1]
@@ -245,7 +256,7 @@ def test_net_sees_red_first():
 
     image = np.zeros((50, 50, 3), np.uint8)
     image[..., 0] = 255
-    Estimator(net, HAND, 32, CPU)([View(image, intrinsics(100, (25, 25)), "right")])
+    Estimator(TorchNet(net, CPU), HAND, 32)([View(image, intrinsics(100, (25, 25)), "right")])
     assert seen[0].shape == (1, 3, 32, 32)
     np.testing.assert_allclose(seen[0].mean((0, 2, 3)).numpy(), [1, 0, 0], atol=1e-6)
 
@@ -403,36 +414,37 @@ def test_playlists_are_no_videos(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_animations_are_read_whole(estimator, tmp_path, kind):
+def test_animations_are_read_whole(hands, tmp_path, kind):
     """A GIF, WebP or PNG that moves is a video: a line for each image, with its time."""
     (tmp_path / "moving").write_bytes(animation(kind, [0, 80, 160, 240], [100, 400, 50, 100]))
-    done = predict(estimator, ABOUT, [tmp_path / "moving"], tmp_path / "out", Request())
+    done = predict(hands, [tmp_path / "moving"], tmp_path / "out", Request())
     done.raise_failures()
     rows = [json.loads(line) for line in (tmp_path / "out" / "moving.jsonl").read_text().splitlines()]
     assert [row["time_s"] for row in rows] == [0, 0.1, 0.5, 0.55]
     assert (done.results[0]["frames"], done.results[0]["fps"]) == (4, 10)
 
 
-def test_a_cut_animation_is_reported(estimator, tmp_path, capsys):
+def test_a_cut_animation_is_reported(hands, tmp_path, capsys):
     """What is left of a GIF is read, and how much is missing is reported."""
     noise = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
     first, *rest = [Image.fromarray(image) for image in noise]
     first.save(tmp_path / "moving.gif", save_all=True, append_images=rest)
     whole = (tmp_path / "moving.gif").read_bytes()
     (tmp_path / "moving.gif").write_bytes(whole[: len(whole) * 5 // 6])
-    done = predict(estimator, ABOUT, [tmp_path / "moving.gif"], tmp_path / "out", Request())
+    done = predict(hands, [tmp_path / "moving.gif"], tmp_path / "out", Request())
     assert done.results[0]["frames"] == 2
     assert "moving.gif is cut: 2 of its 3 frames can be read" in capsys.readouterr().err
 
 
 def test_camera(tmp_path):
-    """The best that is known of the camera is taken: K, --focal, EXIF, then a focal length as long as the diagonal."""
+    """The best that is known of the camera is taken: K, --focal, EXIF, then 60 degrees across the longer side."""
     image, K = np.zeros((30, 40, 3), np.uint8), intrinsics(77, (20, 14))
     np.testing.assert_array_equal(camera_of(image, 26, 90, K).K, K)
     np.testing.assert_array_equal(camera_of(image, 26, 90).K, intrinsics(90, (20, 15)))
     guess = camera_of(image)
-    np.testing.assert_array_equal(guess.K, intrinsics(50, (20, 15)))
-    assert guess.source == "image's diagonal"
+    np.testing.assert_allclose(guess.K, intrinsics(20 * np.sqrt(3), (20, 15)))
+    np.testing.assert_allclose(camera_of(image.swapaxes(0, 1)).K, intrinsics(20 * np.sqrt(3), (15, 20)))
+    assert guess.source == "60 degrees"
     for text in (json.dumps(K.tolist()), json.dumps({"K": K.tolist(), "index": 3})):
         (tmp_path / "K.json").write_text(text)
         np.testing.assert_array_equal(read_K(tmp_path / "K.json"), K)
@@ -443,22 +455,22 @@ def test_focal_lengths_that_no_camera_has_are_refused(focal):
     """On 40 x 30 px: by --focal and by either of K's, named with what is expected; EXIF's are passed over, and that is stated."""
     image = np.zeros((30, 40, 3), np.uint8)
     with pytest.raises(UsageError, match=r"--focal"):
-        Request(focal_px=focal).view(image)
+        camera_of(image, None, Request(focal_px=focal).focal_px)
     for axis in (0, 1):
         K = intrinsics(50, (20, 15))
         K[axis, axis] = focal
         with pytest.raises(UsageError, match=r"--K: no camera has a focal length of .* on 40 x 30 px; expected 5 to 5000"):
-            Request(K=K).view(image)
+            camera_of(image, None, None, K)
     passed = camera_of(image, focal * 43.27 / 50)
-    assert passed.source.startswith("image's diagonal")
+    assert passed.source.startswith("60 degrees")
     assert ("EXIF" in passed.source) == (focal != 0)
-    np.testing.assert_array_equal(passed.K, intrinsics(50, (20, 15)))
+    np.testing.assert_allclose(passed.K, intrinsics(20 * np.sqrt(3), (20, 15)))
 
 
-def test_an_absurd_focal_length_is_named_with_its_image(estimator, images, tmp_path):
+def test_an_absurd_focal_length_is_named_with_its_image(hands, images, tmp_path):
     """It may suit one image and not another, so that it is the image's error."""
     with pytest.raises(UsageError, match=r"a.jpg: --focal: no camera has a focal length of 1e\+06 px"):
-        predict(estimator, ABOUT, [images / "a.jpg"], tmp_path / "out", Request(focal_px=1e6)).raise_failures()
+        predict(hands, [images / "a.jpg"], tmp_path / "out", Request(focal_px=1e6)).raise_failures()
 
 
 @pytest.mark.parametrize(
@@ -473,54 +485,60 @@ def test_bad_K(tmp_path, text):
 # The whole
 
 
-def test_images(estimator, images, tmp_path, capsys):
+def test_images(hands, images, tmp_path, capsys):
     """Each image has its drawing, its mesh and its JSON, which agree; a bad image is named, and the others are done."""
     (images / "b2.png").write_bytes(b"no image")
     out = tmp_path / "out"
-    done = predict(estimator, ABOUT, [images, images / "more"], out, Request(side="left", focal_px=70.0, mesh_format="ply"))
+    done = predict(hands, [images, images / "more"], out, Request(side="left", focal_px=70.0, mesh_format="ply"))
     assert [str(e) for e in done.failures] == [f"{images / 'b2.png'} cannot be read as an image: its format is unknown"]
     with pytest.raises(HandsynthError, match="1 of 6 images and videos could not be done"):
         done.raise_failures()
     assert "b2.png cannot be read" in capsys.readouterr().err
     names = ["a-2", "a", "a-3", "b", "A-4"]
-    assert sorted(p.name for p in out.iterdir()) == sorted(n + s for n in names for s in (".overlay.png", ".ply", ".json"))
-    for name, result in zip(names, done.results, strict=True):
+    suffixes = (".overlay.png", ".ply", ".glb", ".json")
+    assert sorted(p.name for p in out.iterdir()) == sorted([*(n + s for n in names for s in suffixes), "predictions.jsonl"])
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert lines == json.loads(json.dumps(done.results))
+    for name, line in zip(names, lines, strict=True):
         value = json.loads((out / f"{name}.json").read_text())
-        assert value == json.loads(json.dumps(result))
-        keypoints, K = np.array(value["keypoints_cam"]), np.array(value["K"])
-        np.testing.assert_allclose(project(keypoints, K), value["keypoints_xy_px"], atol=0.01)
-        assert (value["side"], value["K_source"], value["net"]) == ("left", "--focal", "lite-fast")
+        assert value.pop("conventions")["units"].startswith("metres")
+        assert value == line
+        (hand,) = value["hands"]
+        keypoints, K = np.array(hand["keypoints_cam"]), np.array(value["K"])
+        np.testing.assert_allclose(project(keypoints, K), hand["keypoints_xy_px"], atol=0.01)
+        assert (hand["side"], value["K_source"], value["net"], value["runtime"]) == ("left", "--focal", "lite-fast", "torch")
         mesh = trimesh.load(out / f"{name}.ply", process=False)
         np.testing.assert_allclose(REGRESSOR @ mesh.vertices, keypoints, atol=1e-5)
         np.testing.assert_array_equal(mesh.faces, HAND.faces[:, ::-1])
         assert cv2.imread(str(out / f"{name}.overlay.png")) is not None
 
 
-def test_obj(estimator, images, tmp_path):
+def test_obj(hands, estimator, images, tmp_path):
     """An OBJ says its units and frame, and holds the estimate; a right hand's faces wind as the model's."""
-    predict(estimator, ABOUT, [images / "b.webp"], tmp_path / "out", Request(root_depth=0.5))
+    predict(hands, [images / "b.webp"], tmp_path / "out", Request(root_depth=0.5))
     assert "metres; camera frame" in (tmp_path / "out" / "b.obj").read_text().splitlines()[0]
     mesh = trimesh.load(tmp_path / "out" / "b.obj", process=False, maintain_order=True)
-    view, _ = Request().view(*read_image(images / "b.webp"))
+    image, focal = read_image(images / "b.webp")
+    view = View(image, camera_of(image, focal).K, "right")
     np.testing.assert_allclose(mesh.vertices, estimator.find([view], 0.5)[1][0].vertices, atol=1e-5)
     np.testing.assert_array_equal(mesh.faces, HAND.faces)
-    assert json.loads((tmp_path / "out" / "b.json").read_text())["root_depth"] == 0.5
+    assert json.loads((tmp_path / "out" / "b.json").read_text())["hands"][0]["root_depth"] == 0.5
 
 
-def test_lone_failure_keeps_its_class(estimator, images, tmp_path):
+def test_lone_failure_keeps_its_class(hands, images, tmp_path):
     """One image alone: its own error and exit code, with its name."""
-    done = predict(estimator, ABOUT, [images / "b.webp"], tmp_path / "out", Request(box=(90, 0, 99, 9)))
+    done = predict(hands, [images / "b.webp"], tmp_path / "out", Request(box=(90, 0, 99, 9)))
     with pytest.raises(UsageError, match=r"b\.webp: the box 90 0 99 9 lies outside the image of 32 x 32 px"):
         done.raise_failures()
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_results_never_among_sources(estimator, images):
+def test_results_never_among_sources(hands, images):
     with pytest.raises(UsageError, match="another folder with --out"):
-        predict(estimator, ABOUT, [images], images, Request())
+        predict(hands, [images], images, Request())
 
 
-def test_video(estimator, tmp_path):
+def test_video(hands, tmp_path):
     """A video gives a video of as many frames and a line for each; its frames are those of its images, in their order."""
     film = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 12, (80, 60))
     for k in range(11):
@@ -529,14 +547,12 @@ def test_video(estimator, tmp_path):
     frames = [frame.image for frame in Video(tmp_path / "film.mp4").frames()]
     assert [round(frame.mean() / 20) for frame in frames] == list(range(11))
 
-    done = predict(estimator, ABOUT, [tmp_path / "film.mp4"], tmp_path / "out", Request())
+    done = predict(hands, [tmp_path / "film.mp4"], tmp_path / "out", Request())
     done.raise_failures()
     assert (done.results[0]["frames"], done.results[0]["fps"]) == (11, 12)
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(11))
     np.testing.assert_allclose([row["time_s"] for row in rows], np.arange(11) / 12, atol=1e-3)
-    view, _ = Request().view(frames[9])
-    np.testing.assert_allclose(rows[9]["keypoints_cam"], estimator.find([view])[1][0].keypoints, rtol=1e-4, atol=1e-5)
     assert len(list(Video(tmp_path / "out" / "film.overlay.mp4").frames())) == 11
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["film.jsonl", "film.overlay.mp4"]
 
@@ -556,7 +572,7 @@ def test_stopped_video_leaves_nothing(estimator, tmp_path):
         return estimator.net(image)
 
     with pytest.raises(KeyboardInterrupt):
-        predict(Estimator(net, HAND, 64, CPU), ABOUT, [tmp_path / "film.avi"], tmp_path / "out", Request())
+        predict(hands_of(net), [tmp_path / "film.avi"], tmp_path / "out", Request())
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -580,22 +596,39 @@ def run(estimator, tmp_path_factory):
     """A run folder with the untrained net."""
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, {"training": dataclasses.asdict(TrainSpec(net="lite-fast", side=64, pretrained=False))}, HAND)
-    save_weights(estimator.net, folder / WEIGHTS, "lite-fast", {})
+    save_weights(estimator.net.net, folder / WEIGHTS, "lite-fast", {})
     return folder
 
 
 def test_predict_command(run, images, estimator):
     """Flags reach the net, results lie in the run's folder, and stdout is their JSON."""
     result = CliRunner().invoke(
-        make_app(), ["predict", str(run), str(images / "a.jpg"), "--left", "--box", "5", "6", "50", "60", "--focal", "80", "--json"]
+        make_app(),
+        [
+            "predict",
+            str(run),
+            str(images / "a.jpg"),
+            "--left",
+            "--box",
+            "5",
+            "6",
+            "50",
+            "60",
+            "--focal",
+            "80",
+            "--no-kinematics",
+            "--json",
+        ],
     )
     assert result.exit_code == 0, result.output
     (value,) = json.loads(result.stdout)
     image, _ = read_image(images / "a.jpg")
     view = View(image, intrinsics(80, (32, 32)), "left", np.array([5, 6, 50, 60]))
-    np.testing.assert_allclose(value["keypoints_cam"], estimator([view])[0].keypoints, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(value["hands"][0]["keypoints_cam"], estimator([view])[0].keypoints, rtol=1e-3, atol=1e-4)
     assert value["hand"]["digest"] == HAND.digest
-    assert sorted(p.name for p in (run / "predictions").iterdir()) == ["a.json", "a.obj", "a.overlay.png"]
+    assert sorted(p.name for p in (run / "predictions").iterdir()) == [
+        "a.glb", "a.json", "a.obj", "a.overlay.png", "predictions.jsonl",
+    ]  # fmt: skip
 
 
 def test_export_command(run, tmp_path):

@@ -112,7 +112,9 @@ def test_predict_without_a_run_lies_on_the_hand(photo, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)
-    assert {path.name for path in (tmp_path / "predictions").iterdir()} == {"photo.overlay.png", "photo.obj", "photo.json"}
+    assert {path.name for path in (tmp_path / "predictions").iterdir()} == {
+        "photo.overlay.png", "photo.obj", "photo.fitted.obj", "photo.glb", "photo.json", "predictions.jsonl", "angles.csv",
+    }  # fmt: skip
     hand = hand_of("embedded")
     lines = (tmp_path / "predictions" / "photo.obj").read_text().splitlines()
     vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
@@ -144,7 +146,7 @@ def test_every_command_takes_names_and_defaults(photo, tmp_path, monkeypatch):
     assert angles[0] == angles[1]
     for options in ([photo], [name, photo], [photo, "--run", name, "--ik-run", ik]):
         call("predict", *options, "--device", "cpu")
-    assert (tmp_path / "predictions" / "photo.angles.csv").exists()
+    assert (tmp_path / "predictions" / "angles.csv").exists()
     assert results_folder(tmp_path) == tmp_path
     with pytest.raises(UsageError, match="is neither a folder nor the name of shipped weights"):
         call("predict", photo, "--run", "no-such-weights")
