@@ -371,6 +371,51 @@ def read_objects(data: bytes, folder: Path) -> None:
         assert len(welded(solid)) == len(solid.faces)
 
 
+def read_model(data: bytes, folder: Path) -> None:
+    """An ONNX file as `handmesh predict --run MODEL.onnx` opens it, and one crop through it; its numbers may lie beside it."""
+    from handmesh.estimation.backends import open_net
+
+    path = folder / "model.onnx"
+    path.write_bytes(data)
+    opened = open_net(path, threads=1)
+    if 0 < opened.side <= 256:
+        with contextlib.suppress(ValueError):  # what numpy says of an answer that is no batch of points
+            opened.net(np.zeros((1, opened.side, opened.side, 3), np.uint8))
+
+
+def _model_numbers(folder: Path) -> None:
+    """The file that `_models` refer to."""
+    (folder / "weights.bin").write_bytes(np.arange(64, dtype="<f4").tobytes())
+
+
+def _models() -> list[bytes]:
+    """Small ONNX files with the names, the metadata and the shapes of ours, numbers inside or beside them."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    from handmesh.estimation.backends import INPUT, OUTPUTS
+    from handmesh.estimation.onnx import metadata
+    from handsynth.core.named_hands import open_hand
+
+    hand = open_hand("embedded")
+    made = []
+    for outside in (False, True):
+        number = helper.make_tensor("a", TensorProto.FLOAT, [1, 3, 1, 1], np.ones(3, np.float32))
+        if outside:
+            number = onnx.TensorProto(name="a", data_type=TensorProto.FLOAT, dims=[1, 3, 1, 1], data_location=TensorProto.EXTERNAL)
+            for key, value in {"location": "weights.bin", "offset": "16", "length": "12"}.items():
+                number.external_data.add(key=key, value=value)
+        nodes = [helper.make_node("Mul", [INPUT, "a"], ["scaled"]), helper.make_node("ReduceMean", ["scaled"], ["m"], keepdims=1)]
+        nodes += [helper.make_node("Identity", ["m"], [name]) for name in OUTPUTS]
+        image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, 32, 32])
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in OUTPUTS]
+        graph = helper.make_graph(nodes, "net", [image], outputs, [number])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        helper.set_model_props(model, metadata(hand, "lite-fast", 32))
+        made.append(model.SerializeToString())
+    return made
+
+
 def read_photographs(data: bytes, folder: Path) -> None:
     """Labelled photographs, and where the bytes are a list, another method's predictions for good ones."""
     from handmesh.data.photos import read_photos
@@ -646,6 +691,7 @@ def make_readers() -> dict[str, Reader]:
         Reader("video", of(videos), read_frames),
         Reader("mesh", of(meshes), read_mesh),
         Reader("objects", any_of(of(_own_meshes()), _glb), read_objects),
+        Reader("model", of(_models()), read_model, _model_numbers),
         Reader(
             "coco",
             any_of(of([json.dumps(coco_content()).encode()]), lambda rng: json_bytes(rng, coco_content())),

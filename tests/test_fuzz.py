@@ -28,6 +28,7 @@ def test_every_reader_reads_or_refuses():
         "animation",
         "video",
         "mesh",
+        "model",
         "coco",
         "photos",
         "keypoints",

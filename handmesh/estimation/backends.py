@@ -171,9 +171,7 @@ def _open_onnx(path: Path, threads: int | None) -> Opened:
         schema, side, count = (int(net.about[name]) for name in ("schema", "side_px", "num_vertices"))
         name, digest = net.about["net"], net.about["hand_digest"]
     except (KeyError, ValueError):
-        raise HandsynthError(
-            f"{path} is no model of this version: handmesh export or scripts/ship_weights.py makes it anew"
-        ) from None
+        raise HandsynthError(f"{path} is no model of this version of handmesh: handmesh export makes it anew") from None
     if schema != SCHEMA:
         other = "a newer version" if schema > SCHEMA else "an older version"
         raise UsageError(f"{path} holds a net of schema {schema}, this version reads {SCHEMA}: use {other} of the package")
@@ -181,7 +179,7 @@ def _open_onnx(path: Path, threads: int | None) -> Opened:
     hand = load_hand(beside) if beside.exists() else open_hand("embedded")
     if hand.digest != digest or hand.num_vertices != count:
         raise UsageError(
-            f"{path} is for another hand ({digest:.12}) than {hand.name} ({hand.digest:.12}): put its {HAND} beside it"
+            f"{path} is for another hand ({digest:.12}) than {hand.name} ({hand.digest:.12}): its {HAND} goes beside it"
         )
     return Opened(net, hand, side, name, "onnxruntime")
 

@@ -73,6 +73,7 @@ def load(
     mode: str = "image",
     detector: Detector | str | Path | None = None,
     angles: bool = True,
+    smooth: bool = True,
     device: str = "auto",
     runtime: str = "auto",
     threads: int | None = None,
@@ -86,6 +87,7 @@ def load(
         detector: a function from image to (box, side, score, angle), or MediaPipe's `hand_landmarker.task`. None: one hand, for
             which the whole image is looked at first, unless boxes are given.
         angles: finds joint angles too.
+        smooth: filters them in mode "video", and with them mesh and camera.
         device: "auto", "cpu", "cuda" or "cuda:N"; a GPU needs torch.
         runtime: "auto", "onnx" or "torch".
         threads: of onnxruntime; None: as many as there are cores.
@@ -95,7 +97,8 @@ def load(
     """
     if isinstance(detector, str | Path):
         detector = open_detector(Path(detector))
-    return Hands(open_net(model, device, runtime, threads), mode=mode, detector=detector, angles=angles, fps=fps)
+    opened = open_net(model, device, runtime, threads)
+    return Hands(opened, mode=mode, detector=detector, angles=angles, smooth=smooth, fps=fps)
 
 
 class Hands:
@@ -108,6 +111,7 @@ class Hands:
         mode: str = "image",
         detector: Detector | None = None,
         angles: bool = True,
+        smooth: bool = True,
         fps: float = 30.0,
         solver: AngleSolver | None = None,
     ) -> None:
@@ -116,7 +120,7 @@ class Hands:
             raise UsageError(f"there is no mode {mode!r}: use {' or '.join(MODES)}")
         if not 0 < fps < np.inf:
             raise UsageError(f"fps is {fps:g}: give a number above 0")
-        self.opened, self.mode, self.detector, self.fps = opened, mode, detector, fps
+        self.opened, self.mode, self.detector, self.smooth, self.fps = opened, mode, detector, smooth, fps
         self.estimator = Estimator(opened.net, opened.hand, opened.side)
         self.solver = (solver or AngleSolver(opened.hand)) if angles or solver else None
         if self.solver and mode == "video":  # which begins near the end, and goes on in the next frame
@@ -275,8 +279,9 @@ class Hands:
         vertices = mirror_left(estimate.vertices[None], [view.side])
         fit = self.solver(vertices, std_weights(estimate.std_mm[None]), predicted=True, start=track.fit)
         track.fit = fit
-        state = track.smoother(HandState(fit.rotation, fit.translation, fit.angles, fit.beta), estimate.std_mm, dt)
-        fit = _posed(self.hand, state, fit, vertices)
+        if self.smooth:
+            state = track.smoother(HandState(fit.rotation, fit.translation, fit.angles, fit.beta), estimate.std_mm, dt)
+            fit = _posed(self.hand, state, fit, vertices)
         shown = mirror_left(fit.vertices, [view.side])[0]
         keypoints = mirror_left(fit.keypoints, [view.side])[0]
         return Hand(
