@@ -1,8 +1,6 @@
 """Photographs as they come: what can be read gives the same hand whatever its kind, what cannot gets one sentence."""
 
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +66,8 @@ def spoilt(path: Path, kind: str, grey: Image.Image) -> None:
     elif kind == "cut":
         grey.save(path)
         path.write_bytes(path.read_bytes()[:-2000])
-    elif kind == "100 megapixels":  # and more, as its header claims
-        data = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
-        chunk = struct.pack(">I", 13) + b"IHDR" + data + struct.pack(">I", zlib.crc32(b"IHDR" + data))
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    elif kind == "100 megapixels":
+        Image.new("1", (20_000, 10_000)).save(path)
 
 
 BAD = {
@@ -85,7 +81,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_what_is_no_photograph_gets_one_sentence(kind, grey, tmp_path):
-    """Its name and the reason, exit code 1; the image beside it is done."""
+    """Its name and the reason, exit code 1."""
     spoilt(tmp_path / "bad.png", kind, grey)
     words = ["predict", str(tmp_path / "bad.png"), "--out", str(tmp_path / "out"), "--threads", "1"]
     done = CliRunner().invoke(make_app(), words)

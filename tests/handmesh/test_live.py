@@ -98,7 +98,7 @@ def test_a_clip_is_followed_without_a_detector(clip):
         assert 0.6 < size < 1.7
         assert (hand.track, hand.side) == (1, "right")
         np.testing.assert_array_equal(hand.vertices, hand.fitted_vertices)
-    with pytest.raises(UsageError, match="times grow"):
+    with pytest.raises(UsageError, match="times must grow"):
         hands(clip.images[0], time_s=0.1)
     hands.reset()
     assert hands(clip.images[0], time_s=0.1)[0].track == 1
@@ -180,10 +180,10 @@ class FakeCamera:
     """Takes the place of a camera: three frames, then it is pulled out."""
 
     def __init__(self, images, opened: bool = True) -> None:
-        self.images, self.opened = list(images), opened
+        self.images, self.opened, self.real = list(images), opened, cv2.VideoCapture
 
-    def __call__(self, number):
-        return self
+    def __call__(self, source, *backend):
+        return self.real(source, *backend) if backend else self
 
     def isOpened(self):
         return self.opened
