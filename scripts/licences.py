@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 TABLE, README = "LICENCES.md", "README.md"
+VENDOR = "handsynth/core/page/vendor"
 REQUIRED, RESTRICTED = "required", "mano"
 BEGIN, END = "<!-- licences: python scripts/licences.py -->\n", "<!-- end of licences -->"
 
@@ -150,6 +151,27 @@ def table(found: dict[str, Package]) -> str:
         "used for any purpose, commercial ones included. Licences of assets, datasets and weights: README.md.\n\n"
         "| package | licence | needed by | remark |\n| --- | --- | --- | --- |\n"
     )
+    return head + "".join(rows) + carried_table()
+
+
+def carried() -> dict[str, tuple[str, str]]:
+    """JavaScript that lies in the package: file -> what its licence file's first line says of it, and the licence."""
+    found = {}
+    for script in sorted((ROOT / VENDOR).glob("*.js")):
+        path = script.with_name(f"LICENSE-{script.name.partition('.')[0]}.txt")
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        licence = next((name for pattern, name in OF_TEXT.items() if re.search(pattern, text, re.IGNORECASE)), "unknown")
+        found[script.name] = text.partition("\n")[0].partition(": ")[2], licence
+    return found
+
+
+def carried_table() -> str:
+    """The section of LICENCES.md about them."""
+    rows = [f"| {name} | {what} | {licence} |\n" for name, (what, licence) in carried().items()]
+    head = (
+        f"\n## Scripts that the package carries\n\nReport pages hold them; `scripts/page_scripts.sh` fetched them into `{VENDOR}`, "
+        "with their licences' texts.\n\n| file | what it is | licence |\n| --- | --- | --- |\n"
+    )
     return head + "".join(rows)
 
 
@@ -193,6 +215,9 @@ def complaints(found: dict[str, Package], written: str, readme: str) -> list[str
         row = f"| {name} | {package.licence} | {', '.join(shown_groups(package))} |"
         if row not in written:
             wrong.append(f"{TABLE} has no row {row}: python scripts/licences.py writes it")
+    wrong += [f"{name} in {VENDOR} is under {lic}" for name, (_, lic) in carried().items() if not is_permissive(lic)]
+    if carried_table() not in written:
+        wrong.append(f"{TABLE}'s table of scripts is out of date: python scripts/licences.py writes it")
     if readme_table(found) not in readme:
         wrong.append(f"{README}'s table is out of date: python scripts/licences.py writes it")
     return wrong

@@ -31,6 +31,11 @@ fi
 # pyrender looks for libGL by its name.
 $python -c 'import ctypes; ctypes.CDLL("libGL.so.1")' 2>/dev/null || apt_install libgl1
 
+# Report pages are tested in a browser; without one those tests are skipped.
+if [ "${EXTRAS:-}" = dev ] && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+    (apt_install chromium) || say "no Chromium here: the tests of report pages are skipped"
+fi
+
 if [ ! -x .venv/bin/python ]; then
     say "making .venv with $($python --version)"
     $python -m venv .venv 2>/dev/null || { apt_install python3-venv; rm -rf .venv; $python -m venv .venv; } || exit 3

@@ -121,7 +121,11 @@ def graph():
     return grimp.build_graph("handsynth", "handmesh", include_external_packages=True, cache_dir=None)
 
 
-EXCEPTIONS = {"handsynth.core.images": {"PIL", "simplejpeg"}, "handsynth.core.locations": {"platformdirs"}}
+EXCEPTIONS = {
+    "handsynth.core.images": {"PIL", "simplejpeg"},
+    "handsynth.core.locations": {"platformdirs"},
+    "handsynth.core.page.render": {"jinja2"},
+}
 """Modules of the core that need more than numpy, and what; the contract in pyproject.toml gives the reasons."""
 
 

@@ -54,6 +54,12 @@ def evaluate(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="write a page too (.html): errors, worst hands, curves")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", metavar="DIR", help="in the page, an evaluation of another run on the same data")
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a constant baseline."""
@@ -62,16 +68,22 @@ def evaluate(
     from handmesh.data.shards import ShardDataset
     from handmesh.device import pick_device
     from handmesh.evaluation.evaluate import default_folder, evaluate_run
+    from handmesh.evaluation.page import read_compared, write_run_page
     from handmesh.evaluation.report import metrics_table, write_report
     from handmesh.kinematics.mesh_angles import make_solver
     from handmesh.run_folder import load_run, recalibrate
     from handmesh.shipped import find_run, is_shipped, results_folder
     from handsynth.core.files import check_out_folder
+    from handsynth.core.page.render import check_report
 
     if bool(data) == bool(photos) or ((predictions or keypoints or fit_keypoints) and not photos):
         raise UsageError(
             "evaluate takes --data SHARDS, or --photos FILE with or without --predictions, --keypoints, --fit-keypoints"
         )
+    if report and photos:
+        raise UsageError("--report takes --data SHARDS: photographs have sheets of their own in --out")
+    if compare and not report:
+        raise UsageError("--compare is shown in a page: add --report FILE.html")
     if calibrate and photos:
         raise UsageError("--calibrate takes --data SHARDS: labels of photographs have no depth")
     if calibrate and is_shipped(find_run(run)):
@@ -87,6 +99,9 @@ def evaluate(
     solver = make_solver(opened.hand, ik_run and find_run(ik_run, "ik"), None) if kinematics or ik_run else None
     folder = out or default_folder(results, parts)
     check_out_folder(folder)
+    if report:
+        check_report(report)
+    compared = read_compared(compare, parts) if compare else None
     found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     if calibrate:
         ratios = found.summary["error_over_std"]
@@ -94,6 +109,9 @@ def evaluate(
         recalibrate(opened, torch.tensor([ratios["keypoints"], ratios["vertices"]]), about)
     title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
     write_report(folder, found.summary, found.evaluated, found.per_hand, title)
+    if report:
+        write_run_page(report, opened, parts, found, compared)
+        typer.echo(f"{report}: written", err=True)
     if as_json:
         print_json({**found.summary, "out": str(folder)})
     else:

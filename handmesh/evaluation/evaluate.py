@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ import torch
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
-from handmesh.evaluation.groups import flexion_deg, make_groups, view_angles_deg
+from handmesh.evaluation.groups import Group, make_groups
 from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
-from handmesh.evaluation.scores import Evaluated, evaluate_all, group_rows
+from handmesh.evaluation.scores import Evaluated, correct_share, evaluate_all, group_rows
 from handmesh.kinematics.fit import AngleSolver
 from handmesh.kinematics.mesh_angles import about_solver
+from handmesh.metrics import AUC_LIMIT_MM
 from handmesh.run_folder import Run
+from handsynth.core.conventions import KEYPOINT_NAMES
+from handsynth.core.grouping import flexion_deg, view_angles_deg
 from handsynth.core.hand import HandModel
 from handsynth.core.mirror import mirror_left
 
@@ -25,13 +28,30 @@ COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm")
 """Metrics of a single hand that errors.csv lists."""
 
 
+PCK_MM = np.arange(0, AUC_LIMIT_MM + 1)
+"""Errors allowed in the curve of correct keypoints that metrics.json keeps [mm]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hands:
+    """The N hands that were evaluated, in their order."""
+
+    dataset: np.ndarray  # (N,) number of each hand's dataset
+    position: np.ndarray  # (N,) of its sample in that dataset
+    labels: list[dict[str, Any]]
+    keypoints: np.ndarray  # (N, 21, 3) predicted, camera frame [m]
+    vertices: np.ndarray  # (N, V, 3) predicted, camera frame [m]
+    groups: list[Group]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What was found."""
 
-    summary: dict[str, Any]  # JSON-able; `groups` are rows as of `scores.group_rows`
+    summary: dict[str, Any]  # JSON-able; `groups` are rows as of `scores.group_rows`, `joints` the net's errors by keypoint
     evaluated: dict[str, Evaluated]  # by the keys of `scores.TITLES`
     per_hand: dict[str, Any]  # columns of errors.csv
+    hands: Hands
 
 
 def evaluate_run(
@@ -52,7 +72,7 @@ def evaluate_run(
     data = HandDataset(parts, run.spec.side, NO_AUGMENTATION, skip_bad=skip_bad)
     predicted = predict_dataset(run.net, data, run.hand.faces, batch, workers, device, bar=True)
     found = evaluate_predicted(predicted, parts, run.hand, solver)
-    return Evaluation({"run": str(run.folder), "net": run.spec.net, **found.summary}, found.evaluated, found.per_hand)
+    return replace(found, summary={"run": str(run.folder), "net": run.spec.net, **found.summary})
 
 
 def evaluate_predicted(
@@ -64,7 +84,8 @@ def evaluate_predicted(
     dataset, sample = numbers[once].T
     true_keypoints, true_vertices = predicted.true_keypoints[once], predicted.true_vertices[once]
     positions = [{int(index): position for position, index in enumerate(part.indices())} for part in parts]
-    labels = [parts[d].labels(positions[d][int(s)]) for d, s in zip(dataset, sample, strict=True)]
+    position = np.array([positions[d][int(s)] for d, s in zip(dataset, sample, strict=True)])
+    labels = [parts[d].labels(p) for d, p in zip(dataset, position.tolist(), strict=True)]
     sides = [found["side"] for found in labels]
     points = {"net": (predicted.keypoints[once], predicted.vertices[once])}
     if solver:
@@ -74,6 +95,7 @@ def evaluate_predicted(
     view = view_angles_deg(true_keypoints, np.array([side == "left" for side in sides]))
     bend = flexion_deg(true_keypoints)
     names = [part.name for part in parts]
+    groups = make_groups(dataset, names, view, bend, visible)
     ratios = root_mean_square(predicted.error_over_std[once])
     summary = {
         "datasets": [
@@ -83,7 +105,13 @@ def evaluate_predicted(
         "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),
         **({"kinematics": about_solver(solver)} if solver else {}),
         "error_over_std": dict(zip(("keypoints", "vertices"), ratios.tolist(), strict=True)),
-        "groups": group_rows(evaluated, make_groups(dataset, names, view, bend, visible)),
+        "groups": group_rows(evaluated, groups),
+        "joints": _joint_rows(evaluated["net"]),
+        "pck": {
+            "error_mm": PCK_MM.tolist(),
+            "share": correct_share(evaluated["net"].joint_errors_mm, PCK_MM).tolist(),
+            "pa_share": correct_share(evaluated["net"].pa_joint_errors_mm, PCK_MM).tolist(),
+        },
     }
     per_hand = {
         "dataset": [names[d] for d in dataset],
@@ -93,7 +121,13 @@ def evaluate_predicted(
         "flexion_deg": bend.tolist(),
         "visible_share": visible.tolist(),
     }
-    return Evaluation(summary, evaluated, per_hand)
+    return Evaluation(summary, evaluated, per_hand, Hands(dataset, position, labels, *points["net"], groups))
+
+
+def _joint_rows(net: Evaluated) -> list[dict[str, Any]]:
+    """A net's mean errors by keypoint, in FreiHAND's order."""
+    errors, aligned = net.joint_errors_mm.mean(0), net.pa_joint_errors_mm.mean(0)
+    return [{"name": name, "mpjpe_mm": float(errors[k]), "pa_mpjpe_mm": float(aligned[k])} for k, name in enumerate(KEYPOINT_NAMES)]
 
 
 def _fit(solver: AngleSolver, vertices: np.ndarray, sides: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from handmesh.evaluation.scores import HEADINGS, TITLES, Evaluated, column
+from handmesh.evaluation.scores import HEADINGS, TITLES, Evaluated, column, correct_share
 from handmesh.metrics import AUC_LIMIT_MM, AUC_STEPS
 from handmesh.nets.counting import aligned_columns
 from handsynth.core.errors import HandsynthError
@@ -94,11 +94,6 @@ _AXES = {
     "pose": "bend of the four fingers' joints, on average [deg]",
     "visible": "share of the 21 keypoints that can be seen [%]",
 }
-
-
-def correct_share(errors_mm: np.ndarray, thresholds_mm: np.ndarray) -> np.ndarray:
-    """(N, P) errors and (T,) thresholds [mm] -> (T,) share of all points whose error is at most the threshold."""
-    return np.searchsorted(np.sort(errors_mm.ravel()), thresholds_mm, "right") / errors_mm.size
 
 
 def plot_pck(path: Path, evaluated: Mapping[str, Evaluated], title: str) -> None:

@@ -83,6 +83,11 @@ def mean_scores(scores: Mapping[str, np.ndarray], members: np.ndarray) -> dict[s
     return {name: float(values[members].mean()) for name, values in scores.items()}
 
 
+def correct_share(errors_mm: np.ndarray, thresholds_mm: np.ndarray) -> np.ndarray:
+    """(N, P) errors and (T,) thresholds [mm] -> (T,) share of all points whose error is at most the threshold."""
+    return np.searchsorted(np.sort(errors_mm.ravel()), thresholds_mm, "right") / errors_mm.size
+
+
 def column(predictor: str, metric: str) -> str:
     """How a row calls a metric: the net's by its own name, another's with that in front."""
     return metric if predictor == "net" else f"{predictor}_{metric}"

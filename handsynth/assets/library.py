@@ -119,7 +119,7 @@ def open_library(
         hand=model,
         bank=bank,
         backgrounds=open_backgrounds(folder, annotations=annotations, exclude_no_derivatives=exclude_no_derivatives),
-        skin_source=_open_skin(textures, model, assets),
+        skin_source=open_skin(textures, model, assets),
         environments=None if environments == "none" else open_environments(Path(environments)),
         holdings=_open_holdings(model, bank, things, objects) if holds else None,
         objects=things,
@@ -138,7 +138,7 @@ def _open_holdings(hand: HandModel, bank: PoseBank, things: Objects, folder: str
     return load_table(path)
 
 
-def _open_skin(name: str, hand: HandModel, assets: Path) -> SkinSource:
+def open_skin(name: str, hand: HandModel, assets: Path) -> SkinSource:
     """The skin by name or file, for a hand."""
     html = html_skin(assets)
     if name == "auto":

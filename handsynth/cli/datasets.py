@@ -1,7 +1,7 @@
 """Commands about a dataset that is there: verify, show, replay, stats."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,11 +121,41 @@ def _here(
     return Here(hand, textures, **places, device=device)
 
 
-def stats(out: OutArg, as_json: JsonOpt = False) -> None:
-    """What a dataset holds: views, sizes, visibility, forearms, clothing, brightness, poses, backgrounds."""
-    from handsynth.dataset.statistics import collect_stats
+def stats(
+    out: OutArg,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="write a page about the dataset (.html)"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="the page says what verify finds, which takes most of the time")
+    ] = True,
+    assets: AssetsOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """What a dataset holds: views, sizes, visibility, forearms, clothing, brightness, poses, backgrounds.
 
-    found = collect_stats(out)
+    With --report, a page too that opens in any browser, without a network; exit code 1 when verify finds faults.
+    """
+    if report is None:
+        from handsynth.dataset.statistics import collect_stats
+
+        _print_stats(collect_stats(out), as_json)
+        return
+    from handsynth.core.page.render import check_report
+    from handsynth.dataset.report.page import write_dataset_report
+    from handsynth.dataset.verify import verify as run_verify
+
+    check_report(report)
+    findings = run_verify(out, assets_of(assets)) if check else None
+    _print_stats(write_dataset_report(report, out, assets_of(assets), findings), as_json)
+    faults = len(findings.faults) if findings else 0
+    echo(f"{report}: written" + (f"; verify found {faults} fault{'s' * (faults != 1)}, listed in it" if faults else ""), err=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _print_stats(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
         return

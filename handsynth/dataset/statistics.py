@@ -18,11 +18,11 @@ from handsynth.core.conventions import (
 )
 from handsynth.core.index import read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
+from handsynth.dataset.columns import Columns, read_stored
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
-from handsynth.dataset.folder import open_folder, read_samples
+from handsynth.dataset.folder import open_folder
 from handsynth.dataset.replay import find_sample
 from handsynth.image.encode import decode_jpeg, decode_png
-from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.spec import DatasetSpec, grid_axes
 
 _PART_COLORS = np.zeros((256, 3), np.uint8)
@@ -149,62 +149,49 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     """
     folder = open_folder(out)
     index = read_index(folder)
-    columns: dict[str, list[float]] = {
-        k: [] for k in ("elevation_deg", "azimuth_deg", "distance_m", "hand_px", "mask_share", "visible", "visible_share")
-    }
-    sides: Counter[str] = Counter()
-    poses: set[int] = set()
-    backgrounds: set[int] = set()
-    lightness: list[float] = []
-    clothing: Counter[str] = Counter()
-    objects: Counter[str] = Counter()
-    occluders: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    other_shares: list[float] = []
-    arms = 0
-    environments: set[int] = set()
-    for entry in index["shards"]:
-        for number, members in read_samples(folder, entry["name"]):
-            where = f"{entry['name']}, sample {number}"
-            labels = decode_labels(members, where, index)
-            mask = decode_png(members.get("mask.png", b""), f"{where}, mask") > 0
-            recipe, box = recipe_from_dict(labels["recipe"], where, len(labels["beta"])), labels["bbox_xyxy"]
-            for name in ("elevation_deg", "azimuth_deg", "distance_m"):
-                columns[name].append(getattr(recipe.camera, name))
-            columns["hand_px"].append(max(box[2] - box[0], box[3] - box[1]))
-            columns["mask_share"].append(float(mask.mean()))
-            columns["visible"].append(float(np.mean(labels["keypoints_visible"])))
-            if labels.get("visible_share") is not None:  # not in older schemas
-                columns["visible_share"].append(labels["visible_share"])
-            arms += labels.get("arm") is not None
-            clothing.update(labels.get("clothing") or ())
-            objects.update([labels["object"]["kind"]] if labels.get("object") else ())
-            occluders.update([labels["occluder"]["kind"]] if labels.get("occluder") else ())
-            for other in labels.get("hands") or ():
-                others.update([other["side"]])
-                other_shares.append(other["visible_share"])
-            lightness.append(float(decode_jpeg(members.get("jpg", b""), where)[mask].mean()))
-            sides[recipe.side] += 1
-            poses.add(recipe.pose.bank_index)
-            backgrounds.add(recipe.background.index)
-            environments |= {recipe.environment.index} if recipe.environment else set()
-    columns["hand_brightness"], columns["other_hands_visible_share"] = lightness, other_shares
-    quantiles = (0, 5, 50, 95, 100)
+    found = Columns()
+    for sample in read_stored(folder, index):
+        found.add(sample)
+    return summarise(index, found)
+
+
+QUANTILES_PERCENT = (0, 5, 50, 95, 100)
+
+
+def summarise(index: dict[str, Any], found: Columns) -> dict[str, Any]:
+    """The numbers of `stats` from a dataset's index and its samples."""
+    columns = {
+        **{name: found.camera(name) for name in ("elevation_deg", "azimuth_deg", "distance_m")},
+        "hand_px": found.hand_px,
+        "mask_share": np.array(found.mask_share),
+        "visible": found.of("keypoints_visible").mean(1),
+        "visible_share": found.visible_share,
+        "hand_brightness": np.array(found.hand_brightness),
+    } if found.recipes else {}  # fmt: skip
+    clothing = Counter(name for labels in found.labels for name in labels["clothing"] or ())
+    objects, occluders = (Counter(labels[key]["kind"] for labels in found.labels if labels[key]) for key in ("object", "occluder"))
+    others = [other for labels in found.labels for other in labels["hands"] or ()]
+    columns |= {"other_hands_visible_share": np.array([other["visible_share"] for other in others])}
+    recipes = found.recipes
     return {
         "name": index["name"],
         "dataset": index["dataset"],
-        "samples": sum(sides.values()),
+        "samples": len(recipes),
         "shards": len(index["shards"]),
         "bytes": sum(entry["bytes"] for entry in index["shards"]),
-        "sides": dict(sides),
-        "arms": arms,
+        "sides": dict(Counter(recipe.side for recipe in recipes)),
+        "arms": sum(labels["arm"] is not None for labels in found.labels),
         "clothing": {name: clothing[name] for name in CLOTHING},
         "objects": dict(sorted(objects.items())),
-        "other_hands": dict(sorted(others.items())),
+        "other_hands": dict(sorted(Counter(other["side"] for other in others).items())),
         "occluders": dict(sorted(occluders.items())),
-        "bank_poses": len(poses),
-        "backgrounds": len(backgrounds),
-        "environments": len(environments),
-        "quantiles_percent": list(quantiles),
-        **{name: np.round(np.percentile(values, quantiles), 3).tolist() for name, values in columns.items() if values},
+        "bank_poses": len({recipe.pose.bank_index for recipe in recipes}),
+        "backgrounds": len({recipe.background.index for recipe in recipes}),
+        "environments": len({recipe.environment.index for recipe in recipes if recipe.environment}),
+        "quantiles_percent": list(QUANTILES_PERCENT),
+        **{name: _quantiles(values) for name, values in columns.items() if np.isfinite(values).any()},
     }
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    return np.round(np.percentile(values[np.isfinite(values)], QUANTILES_PERCENT), 3).tolist()

@@ -15,10 +15,18 @@ from untrained import write_untrained
 from handmesh.cli.mesh import evaluate
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
-from handmesh.evaluation.groups import FLEXION_EDGES_DEG, bins, flexion_deg, make_groups, view_angles_deg
+from handmesh.evaluation.groups import make_groups
 from handmesh.evaluation.inference import Predicted, error_over_std, root_mean_square
-from handmesh.evaluation.report import correct_share, metrics_table
-from handmesh.evaluation.scores import evaluate_all, evaluate_points, mean_hand, mean_of_hands, mean_scores, place_constant
+from handmesh.evaluation.report import metrics_table
+from handmesh.evaluation.scores import (
+    correct_share,
+    evaluate_all,
+    evaluate_points,
+    mean_hand,
+    mean_of_hands,
+    mean_scores,
+    place_constant,
+)
 from handmesh.keypoints import keypoint_regressor
 from handmesh.kinematics.fit import AngleSolver
 from handmesh.losses import Target
@@ -27,6 +35,7 @@ from handmesh.nets.mesh_net import Prediction
 from handmesh.run_files import WEIGHTS
 from handmesh.run_folder import read_tensors
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.grouping import FLEXION_EDGES_DEG, bins, flexion_deg, view_angles_deg
 from handsynth.core.hand import pose_hand
 from handsynth.core.mirror import mirror_points
 from handsynth.core.rotation import rotvec_to_rotmat

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages of both packages: what they show of datasets and of runs."""

@@ -1,0 +1,1 @@
+"""The page about a dataset: `handsynth stats OUT --report FILE`."""
