@@ -148,3 +148,19 @@ def holdings() -> HoldingTable:
     path = holdings_path(table_identity(hand, bank))
     write_atomically(path, partial(save_table, table=table))  # every test process makes it
     return load_table(path)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium that draws WebGL on the processor."""
+    from chromium import chromium
+    from playwright.sync_api import sync_playwright
+
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        started = playwright.chromium.launch(executable_path=program, args=flags)
+        yield started
+        started.close()

@@ -35,6 +35,9 @@ FACETS = {"error": "PA-MPJPE", "view": "View", "pose": "Pose", "visible": "Keypo
 ERROR_EDGES_MM = (0, 5, 10, 15, 20, 30, 50)
 """Bins of PA-MPJPE to choose from; the last has no end."""
 
+EQUAL_MM = 0.005
+"""Errors that differ by less are called equal: errors.csv has six digits, the page shows hundredths."""
+
 _MAIN = "pa_mpjpe_mm"
 
 
@@ -300,10 +303,9 @@ def _comparison(found: Evaluation, compared: Compared) -> str:
     if not len(pairs):
         return f"{text}."
     gain = pairs[:, 1] - pairs[:, 0]
-    better = 100 * (gain > 0).mean()
-    return (
-        f"{text}; this run is better on {better:.0f} % of {number(len(pairs))} hands, by {np.median(gain):+.2f} mm in the median."
-    )
+    better, worse = (100 * (sign * gain > EQUAL_MM).mean() for sign in (1, -1))
+    middle = f"the median hand gains {np.median(gain):+.2f} mm"
+    return f"{text}; of {number(len(pairs))} hands this run is better on {better:.0f} %, worse on {worse:.0f} %, and {middle}."
 
 
 def _cell(metric: str, value: float) -> str:
