@@ -68,7 +68,7 @@ def read_compared(folder: Path, parts: Sequence[ShardDataset]) -> Compared:
         identities = [found["identity"] for found in summary["datasets"]]
         for row in (*summary["groups"], *summary.get("joints", ())):
             float(row[_MAIN]), str(row["name"])
-        name = f"{summary.get('net', 'net')} of {summary.get('run', folder)}"
+        name = Path(str(summary.get("run", folder))).name[:40]
     except FileNotFoundError as error:
         raise UsageError(
             f"{folder} holds no {Path(error.filename).name}: give --compare a folder that `handmesh evaluate` wrote for another run"

@@ -38,6 +38,9 @@ COVERAGE = {
 }
 """Charts of each heading of the page."""
 
+BESIDE = ("Poses", "Visibility and things")
+"""Headings whose first chart is tall: the others stand in a column beside it."""
+
 
 def write_dataset_report(path: Path, out: Path | str, assets: Path, findings: Findings | None) -> dict[str, Any]:
     """Writes the page about a dataset in a folder or behind an address; every sample is read once.
@@ -130,6 +133,7 @@ def _values(
         "sections": [("samples", "Samples"), ("coverage", "Coverage"), ("card", "Dataset card"), ("checks", "Checks")],
         "tiles": tiles,
         "coverage": COVERAGE,
+        "beside": BESIDE,
         "missing": missing,
         "card": _card(index, source, stats, rate),
         "licences": _licences(index, found),
@@ -163,7 +167,7 @@ def _card(index: dict[str, Any], source: str, stats: dict[str, Any], rate: float
     ]
     with suppress(HandsynthError, KeyError, TypeError, AttributeError):  # an older schema's spec may be none of today's
         hours = estimate(spec_from_dict(spec, "index.json"), parse_selection(index["selection"]))["core_hours_estimate"]
-        made = f"about {number(60 * hours, 2)} core minutes to make on a CPU, as `handsynth plan` estimates"
+        made = f"about {number(60 * hours, 2)} core minutes to make on a CPU, as handsynth plan estimates"
         rows.append(("Speed", f"{made}; read at {number(round(rate))} samples a second for this page"))
     return rows
 
