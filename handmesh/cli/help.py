@@ -4,7 +4,7 @@ from handsynth.core.program import Help
 
 HELP = Help(
     commands={
-        "From images": ("predict", "kinematics", "weights"),
+        "From images": ("predict", "live", "kinematics", "weights"),
         "Training": ("nets", "convert", "train", "evaluate", "submit", "export"),
     },
     options={
@@ -54,9 +54,10 @@ HELP = Help(
         "submit freihand": ("handmesh submit freihand runs/lite FreiHAND_pub_v2 pred.zip",),
         "predict": (
             "handmesh predict photo.jpg",
-            "handmesh predict photo.jpg --run runs/lite --box 120 80 360 330 --kinematics",
+            "handmesh predict photo.jpg --run runs/lite --box 120 80 360 330",
             "handmesh predict film.mp4 --out found",
         ),
+        "live": ("handmesh live 0", "handmesh live film.mp4 --no-display --out found"),
         "kinematics fit": (
             "handmesh kinematics fit data/mine --out angles",
             "handmesh kinematics fit hand.obj --left --out angles",
