@@ -42,6 +42,7 @@ class Opened:
 def opened(browser: Any, path: Path, size: tuple[int, int] = DESKTOP, **options: Any) -> Iterator[Opened]:
     """Opens a page from its file and waits until it is ready."""
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    context.set_default_timeout(240_000)  # whoever else uses the machine: time is measured by `cpu_s`
     page = context.new_page()
     found = Opened(page, context.new_cdp_session(page))
     found.session.send("Performance.enable", {"timeDomain": "threadTicks"})
