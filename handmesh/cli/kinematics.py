@@ -110,21 +110,40 @@ def _print_angles(results: "list[Found]", out: Path, as_json: bool) -> None:
 @kinematics_app.command("export")
 def kinematics_export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="file to write; meshes go beside it", show_default=False)],
-    format: Annotated[str, typer.Option(metavar="urdf|mjcf", help="urdf, or mjcf (MuJoCo's)", show_default=False)],
+    format: Annotated[str, typer.Option(metavar="urdf|mjcf|usd", help="urdf, mjcf (MuJoCo's) or usd", show_default=False)],
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="take the hand of a training run")] = None,
     hand: Annotated[Path | None, typer.Option(metavar="FILE", help="a prepared hand (.npz); else the embedded one")] = None,
     beta: Annotated[str, typer.Option(metavar="B0,B1,...", help="shape in standard deviations; the rest are 0")] = "0",
     side: Annotated[str, typer.Option(metavar="right|left", help="left hands are mirrored right ones")] = "right",
+    frame: Annotated[
+        str, typer.Option(metavar="mano|dex", help="axes: the template's, or x out of the palm and z to the middle finger")
+    ] = "mano",
+    floating: Annotated[bool, typer.Option("--floating", help="the palm moves freely")] = False,
+    coupled: Annotated[bool, typer.Option("--coupled", help="fingers' last joints follow those before: mimic, equality")] = False,
+    collision: Annotated[str, typer.Option(metavar="capsules|convex", help="shapes for contacts")] = "capsules",
+    visuals: Annotated[str, typer.Option(metavar="plain|textured", help="STL, or GLB and OBJ with the skin")] = "plain",
+    texture: Annotated[
+        Path | None, typer.Option(metavar="IMAGE", help="skin in the hand's layout [a painted one for the embedded hand]")
+    ] = None,
+    mesh_prefix: Annotated[str, typer.Option(metavar="package://NAME", help="before paths of meshes in URDF")] = "",
+    scene: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="floor and light about an MJCF [scene.xml beside it]", show_default=False)
+    ] = None,
     as_json: JsonOpt = False,
 ) -> None:
     """The hand as a robot's description: 16 links with meshes and masses, 23 revolute joints with limits, in the paper's order."""
     from handmesh.robot.articulated import articulate
-    from handmesh.robot.export import export_articulated, read_beta
+    from handmesh.robot.export import SCENE, export_articulated, read_beta
+    from handmesh.robot.gestures import named_gestures
+    from handmesh.robot.robot_xml import ExportOptions
+    from handmesh.robot.visuals import SHIPPED_SKIN, read_texture
     from handsynth.core.hand import load_hand
     from handsynth.core.named_hands import open_hand
 
     if run and hand:
         raise UsageError("--run and --hand both name a hand: give one of them")
+    if texture and visuals != "textured":
+        raise UsageError("--texture is for --visuals textured: give both, or neither")
     if run:
         from handmesh.run_files import HAND
         from handmesh.shipped import find_run
@@ -132,14 +151,23 @@ def kinematics_export(
         hand = find_run(run) / HAND
         if not hand.exists():
             raise UsageError(f"{run} is no run folder: it has no {HAND}")
-    model = articulate(load_hand(hand) if hand else open_hand("embedded"), read_beta(beta), side)
-    meshes = export_articulated(model, out, format)
+    opened = load_hand(hand) if hand else open_hand("embedded")
+    if visuals == "textured" and texture is None:
+        if opened.digest != open_hand("embedded").digest:
+            raise UsageError(f"the hand {opened.name!r} comes without a skin: give one in its layout with --texture IMAGE")
+        texture = SHIPPED_SKIN
+    options = ExportOptions(floating, coupled, collision, visuals, mesh_prefix, named_gestures(opened))
+    model = articulate(opened, read_beta(beta), side, frame)
+    scene_file = (scene or out.parent / SCENE) if format == "mjcf" else scene
+    meshes = export_articulated(model, out, format, options, read_texture(texture) if texture else None, scene_file)
     joints = [joint.name for link in model.links for joint in link.joints]
     if as_json:
         about = {"out": str(out), "format": format, "side": side, "beta": model.beta, "mass_kg": model.mass, "joints": joints}
+        about |= {"frame": frame, "actuated": options.actuated, "scene": scene_file and str(scene_file)}
         print_json({**about, "meshes": [str(path) for path in meshes]})
     else:
+        where = f"meshes in {meshes[0].parent}" if meshes else "meshes inside"
         typer.echo(
-            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(joints)} joints; "
-            f"meshes in {meshes[0].parent}"
+            f"{out}: {side} {model.hand} hand of {1000 * model.mass:.0f} g, {len(model.links)} links, {len(joints)} joints; {where}"
+            + (f"; {scene_file} to open it" if scene_file else "")
         )
