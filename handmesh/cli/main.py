@@ -42,6 +42,7 @@ def make_app() -> "typer.Typer":
     from handmesh.cli import mesh, predict
     from handmesh.cli.data import convert_app, submit_app
     from handmesh.cli.kinematics import kinematics_app
+    from handmesh.cli.retarget import retarget
     from handmesh.cli.train import train_app
     from handmesh.cli.weights import weights_app
 
@@ -75,6 +76,7 @@ def make_app() -> "typer.Typer":
     app.command()(predict.predict)
     app.command()(predict.live)
     app.add_typer(kinematics_app, name="kinematics")
+    app.command()(retarget)
     app.command()(mesh.export)
     app.add_typer(weights_app, name="weights")
     return app
