@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "handmesh"), str(ROOT / "benchmarks")]
 os.environ.setdefault("HANDSYNTH_CACHE", str(ROOT / "build" / "test-cache"))
 os.environ["HANDSYNTH_ASSETS"] = str(ROOT / "build" / "no-assets")
 

@@ -571,6 +571,66 @@ def _environments() -> list[bytes]:
     return files
 
 
+def read_robot(data: bytes, folder: Path) -> None:
+    """A robot's description, as MuJoCo takes it, and what is drawn of it."""
+    from handmesh.robot.description import read_description
+    from handmesh.robot.draw import robot_parts
+    from handmesh.robot.kinematics import RobotHand
+
+    (folder / "robot.xml").write_bytes(data)
+    robot = RobotHand(read_description(folder / "robot.xml"))
+    robot_parts(robot)
+    robot.body_poses(robot.limits.mean(1))
+
+
+def read_correspondences(data: bytes, folder: Path) -> None:
+    """Which links stand for which keypoints."""
+    from handmesh.robot.task import make_task, read_config
+
+    (folder / "robot.yaml").write_bytes(data)
+    make_task(read_config(folder / "robot.yaml"))
+
+
+def read_motion(data: bytes, folder: Path) -> None:
+    """A clip of angles, keypoints or a robot's joints."""
+    from handmesh.robot.clip import read_clip
+    from handsynth.core.toy import toy_hand
+
+    file = folder / f"clip{'.npz' if data[:2] == b'PK' else '.json' if data[:1] == b'{' else '.csv'}"
+    file.write_bytes(data)
+    assert np.isfinite(read_clip(file, toy_hand(), "right", 30.0).keypoints).all()
+
+
+def _robots() -> list[bytes]:
+    """A gripper as URDF and MJCF, with coupled joints and with meshes that are not there."""
+    import mujoco  # noqa: F401  as it is imported it starts a process that looks for graphics
+    from robot_files import mjcf, urdf
+
+    drawn = '<link name="palm"><visual><geometry><mesh filename="package://a/b.stl"/></geometry></visual></link>'
+    texts = [urdf(), urdf(mimic=True), mjcf(mimic=True), urdf().replace('<link name="palm"/>', drawn)]
+    return [text.encode() for text in texts]
+
+
+def _correspondences() -> list[bytes]:
+    """Of the gripper, in each mode."""
+    import yaml
+    from robot_files import config
+
+    return [yaml.safe_dump({"retargeting": config(mode)}).encode() for mode in ("vector", "position", "dexpilot")]
+
+
+def _motions() -> list[bytes]:
+    """Angles as .npz, CSV and JSON."""
+    from handmesh.kinematics.dof import DOF_NAMES
+
+    angles, held = np.linspace(0, 0.5, 69).reshape(3, 23), io.BytesIO()
+    np.savez(held, angles=angles, time=np.arange(3) / 30)
+    table = ",".join(f"{name}_deg" for name in DOF_NAMES) + "\n" + "\n".join(",".join(map(str, row)) for row in angles.tolist())
+    hand = {"angles_deg": dict.fromkeys(DOF_NAMES, 3.0), "theta": [[0.0] * 3] * 16, "beta": [0.0] * 10, "side": "left"}
+    points = {"side": "right", "keypoints_cam": np.random.default_rng(0).normal(size=(21, 3)).tolist()}
+    return [held.getvalue(), table.encode(), json.dumps({"hands": [hand, hand]}).encode(), json.dumps(points).encode()]
+
+
 def _meshes() -> list[bytes]:
     """A tetrahedron as OBJ and in the three encodings of PLY."""
     import trimesh
@@ -664,6 +724,7 @@ def make_readers() -> dict[str, Reader]:
     pickles, images, videos, meshes = _pickles(world.folder), _images(), _videos(), _meshes()
     animations, releases = _animations(), _releases(pickles)
     specs = [spec_text(name).encode() for name in SHIPPED] + [world.spec_path.read_bytes()]
+    tasks, motions = _correspondences(), _motions()
     recipes = [_generator()[0].sample(k).to_dict() for k in range(12)]
     table = (WORLD.parents[1] / "handmesh" / "keypoint_tables" / "mediapipe.yaml").read_bytes()
 
@@ -681,6 +742,12 @@ def make_readers() -> dict[str, Reader]:
             return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
 
         return values
+
+    def task_values(rng: random.Random) -> bytes:
+        import yaml
+
+        value = changed(rng, yaml.safe_load(rng.choice(tasks)))
+        return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
 
     readers = [
         Reader("pickle", any_of(of(pickles), gadget), read_pickle),
@@ -706,6 +773,9 @@ def make_readers() -> dict[str, Reader]:
         Reader("shard", any_of(of([shard]), lambda rng: _tar(rng, shard), lambda rng: _tar(rng, shard)), read_shard, _beside),
         Reader("index", any_of(of([index]), lambda rng: json_bytes(rng, json.loads(index))), read_index, _beside),
         Reader("sidecar", any_of(of(notes), lambda rng: json_bytes(rng, json.loads(rng.choice(notes)))), read_sidecars, _beside),
+        Reader("robot", of(_robots()), read_robot),
+        Reader("correspondences", any_of(of(tasks), task_values), read_correspondences),
+        Reader("motion", any_of(of(motions), lambda rng: json_bytes(rng, json.loads(rng.choice(motions[2:])))), read_motion),
     ]
     return {reader.name: reader for reader in readers}
 

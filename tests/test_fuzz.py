@@ -38,6 +38,9 @@ def test_every_reader_reads_or_refuses():
         "shard",
         "index",
         "sidecar",
+        "robot",
+        "correspondences",
+        "motion",
     ]
     for one in found:
         assert one["examples"] == {}, one
