@@ -28,7 +28,7 @@ from handsynth.scene.texture import TextureStage, texture_size
 from handsynth.visibility import beside_hand
 
 
-class Generator:
+class Stages:
     """What a worker keeps for its life: the library's arrays, the stages, one OpenGL context."""
 
     def __init__(self, spec: DatasetSpec, library: Library, device: str = AUTO) -> None:
@@ -41,6 +41,15 @@ class Generator:
         self.renderer = _make_renderer(spec, find_device(device))
         self.driver = f"{self.renderer.driver}; {codecs()}"
         """On equal ones, equal recipes give equal bytes: what draws, and what encodes."""
+
+    def background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
+        """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""
+        image, used = read_usable(self.library.backgrounds, recipe.background.index)
+        return crop_background(image, vars(recipe.background), self.spec.image_size), used
+
+
+class Generator(Stages):
+    """Makes samples of single hands."""
 
     def make_samples(self, recipes: Sequence[Recipe]) -> Iterator[Sample]:
         """Yields the samples of some recipes, in order."""
@@ -70,7 +79,7 @@ class Generator:
             albedos = self.textures.albedos(np.array([r.alpha for r in people]))
             arm_albedos = self.scenes.arm_albedos(people, albedos, seen)
         with profile.stage("background"):
-            behind, used = zip(*(self._background(recipe) for recipe in batch), strict=True)
+            behind, used = zip(*(self.background(recipe) for recipe in batch), strict=True)
             ambient = ambient_colors(batch, behind)
             skies = ambient_skies(batch, behind, ambient, library.environments)
         with profile.stage("render"):
@@ -101,11 +110,6 @@ class Generator:
             Sample(labels[row], images[row], layers[row].mask, hands.vertices[row], passes[row], scenes[row])
             for row in range(len(batch))
         ]
-
-    def _background(self, recipe: Recipe) -> tuple[np.ndarray, int]:
-        """The square behind the hand, and the number of the image that it was cut from. The image, however large, is let go."""
-        image, used = read_usable(self.library.backgrounds, recipe.background.index)
-        return crop_background(image, vars(recipe.background), self.spec.image_size), used
 
 
 def ambient_colors(recipes: Sequence[Recipe], behind: Sequence[np.ndarray]) -> np.ndarray:

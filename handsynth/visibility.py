@@ -263,7 +263,25 @@ def visible_share(
     Returns:
         (B,) share of the hand's silhouette within the image; 1 where none of it is.
     """
-    step = max(1, size // LATTICE)
+    whole, seen = seen_pixels(vertices, arms, model, K, is_left, size, beside, max(1, size // LATTICE))
+    count = whole.sum((1, 2))
+    return np.where(count > 0, seen.sum((1, 2)) / np.maximum(count, 1), 1.0)
+
+
+def seen_pixels(
+    vertices: np.ndarray,
+    arms: np.ndarray | None,
+    model: HandModel,
+    K: np.ndarray,
+    is_left: np.ndarray,
+    size: int,
+    beside: Beside = (),
+    step: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(B, N, N) bool: pixels on B hands, hidden or not; and those of them that forearms, and what is worn, leave to the camera.
+
+    These are every `step`-th of every `step`-th row, from number step // 2 on; other arguments are those of `visible_share`.
+    """
     # Closed by its cap, the hand shows its outside in front, which is half of its faces; the cap itself lies within the arm.
     hand = Lattice(vertices, model.closed_faces, K, size, step, is_left)
     whole = hand.covered()
@@ -272,8 +290,29 @@ def visible_share(
     for _, rows, other in _before_hand(arms, model, K, is_left, size, beside, step):
         for row, near in zip(rows, other.front(whole[rows], farthest[rows]), strict=True):
             np.maximum(before[row], near, out=before[row])
-    hidden, count = (hand.front(before > 0) < before).sum((1, 2)), whole.sum((1, 2))
-    return np.where(count > 0, (count - hidden) / np.maximum(count, 1), 1.0)
+    return whole, whole & ~(hand.front(before > 0) < before)
+
+
+def covered_pixels(
+    vertices: np.ndarray | None, arm: np.ndarray | None, model: HandModel, K: np.ndarray, size: int, worn: Sequence[Surface] = ()
+) -> np.ndarray:
+    """(N, N) bool: pixels on a hand, its forearm or what it wears or holds.
+
+    Args:
+        vertices: (V, 3) camera frame [m]; None where only the rest is there.
+        arm: (A, 3) the same; None for a bare wrist.
+        model: the hand.
+        K: (3, 3) [px].
+        size: N, the side of the image [px].
+        worn: surfaces.
+    """
+    meshes = [] if vertices is None else [(vertices, model.closed_faces)]
+    meshes += [] if arm is None else [(arm, _faces_of_arm(model))]
+    meshes += [(surface.vertices, surface.faces) for surface in worn]
+    found = np.zeros((size, size), bool)
+    for points, faces in meshes:
+        found |= Lattice(points[None].astype(np.float64), faces, K[None], size, 1).front()[0] > 0
+    return found
 
 
 def fronts(

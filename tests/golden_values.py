@@ -24,6 +24,7 @@ from handsynth.core.hand import load_hand
 from handsynth.core.index import canonical_json
 from handsynth.core.locations import EMBEDDED
 from handsynth.core.sample import PASSES
+from handsynth.crowds import open_sampler
 from handsynth.recipe import samplers
 from handsynth.recipe.spec import SHIPPED, load_spec, parse_spec
 
@@ -78,7 +79,7 @@ def compute(folder: Path, names: Iterable[str] = tuple(GUARDED)) -> dict[str, An
 def recipes_digest(name: str) -> str:
     """Seven recipes, evenly spread, of a shipped spec on the embedded hand and its poses. The same on every machine."""
     spec = load_spec(name)
-    sampler = samplers.RecipeSampler(spec, open_library("embedded", "embedded", "scenes", Path("/nonexistent")))
+    sampler = open_sampler(spec, open_library("embedded", "embedded", "scenes", Path("/nonexistent")))
     return _sha256(*(canonical_json(sampler.sample(k * spec.samples // 7).to_dict()) for k in range(7)))
 
 

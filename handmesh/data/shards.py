@@ -13,7 +13,7 @@ import simplejpeg
 from handmesh.data.remote import fetch_dataset, open_files
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
-from handsynth.core.index import read_index
+from handsynth.core.index import read_index, refuse_crowd
 from handsynth.core.remote import is_address
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.core.sample import decode_labels, decode_npy
@@ -54,7 +54,7 @@ class ShardDataset:
         skip_bad: leave out shards that are missing, truncated or no tars, rather than stop; `bad_shards` says why.
 
     Raises:
-        UsageError: the dataset shows another hand, or has other fingertips, than requested.
+        UsageError: the dataset shows another hand, or has other fingertips, than requested, or any number of hands in an image.
         HandsynthError: the index is missing, damaged or of another schema, or a shard is bad (named).
     """
 
@@ -68,6 +68,7 @@ class ShardDataset:
             self.source = str(folder).removeprefix("file://")
             self.folder = Path(self.source)
         self.index = read_index(self.folder)
+        refuse_crowd(self.index, self.source)
         check_index(self.index, self.source, hand)
         self.identity: str = self.index["dataset"]
         self.name: str = self.index["name"]

@@ -64,7 +64,7 @@ def plan(
         print_json(found)
         return
     echo(
-        f"{found['name']}: {found['samples']:,} samples of {found['image_size']} x {found['image_size']} px in {found['shards']} "
+        f"{found['name']}: {found['samples']:,} samples of {found['image_size']} x {found['image_height']} px in {found['shards']} "
         f"shards, about {found['bytes_estimate'] / 1e9:.1f} GB and {found['core_hours_estimate']:.2f} core hours"
     )
     if plot is not None:
@@ -86,9 +86,9 @@ def recipe(
 ) -> None:
     """The decisions of samples, one JSON line each, without rendering."""
     from handsynth.core.index import canonical_json
+    from handsynth.crowds import open_sampler
     from handsynth.dataset.selection import Selection
     from handsynth.generator import library_of
-    from handsynth.recipe.samplers import RecipeSampler
 
     chosen = spec_of(
         spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations,
@@ -97,7 +97,7 @@ def recipe(
     selected = Selection(samples, indices).indices(chosen.samples)
     library = library_of(chosen, assets_of(assets))
     show_notes(library)
-    sampler = RecipeSampler(chosen, library)
+    sampler = open_sampler(chosen, library)
     for index in selected:
         sys.stdout.write(canonical_json(sampler.sample(index).to_dict()).decode() + "\n")
 
@@ -120,10 +120,10 @@ def preview(
     assets: AssetsOpt = None,
 ) -> None:
     """A contact sheet: half of the samples clean, half with their labels drawn."""
+    from handsynth.crowds import open_generator, open_sampler
     from handsynth.dataset.selection import Selection
     from handsynth.dataset.statistics import contact_sheet, save_image
-    from handsynth.generator import Generator, library_of
-    from handsynth.recipe.samplers import RecipeSampler
+    from handsynth.generator import library_of
     from handsynth.render.context import check_device
 
     chosen = spec_of(
@@ -136,7 +136,7 @@ def preview(
     library = library_of(chosen, assets_of(assets))
     show_notes(library)
     library.prepare(lambda text: echo(text, err=True))
-    sampler = RecipeSampler(chosen, library)
-    made = list(Generator(chosen, library, device).make_samples([sampler.sample(i) for i in selected]))
+    sampler = open_sampler(chosen, library)
+    made = list(open_generator(chosen, library, device).make_samples([sampler.sample(i) for i in selected]))
     save_image(sheet, contact_sheet(made, zoom))
     echo(f"{len(made)} samples of {chosen.name} in {sheet}")

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from handsynth.core.conventions import READABLE_SCHEMAS, check_schema
-from handsynth.core.errors import HandsynthError
+from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.shard import ShardInfo
 
 
@@ -52,6 +53,23 @@ def read_index(folder: Path | Readable) -> dict[str, Any]:
         if not good or not _SHARD_NAME.fullmatch(entry["name"]):
             raise HandsynthError(f"{path} is damaged: it describes a shard as {entry!r:.100}")
     return index
+
+
+def is_crowd(index: Mapping[str, Any]) -> bool:
+    """Whether the images of a dataset show any number of hands, each of which its labels list, and no first one."""
+    spec = index.get("spec")
+    crowd = spec.get("crowd") if isinstance(spec, dict) else None
+    hands = crowd.get("hands") if isinstance(crowd, dict) else None
+    return isinstance(hands, list) and len(hands) == 2 and type(hands[1]) is int and hands[1] > 0
+
+
+def refuse_crowd(index: Mapping[str, Any], where: object) -> None:
+    """Raises UsageError for a dataset of crowds, where images of one hand are wanted."""
+    if is_crowd(index):
+        raise UsageError(
+            f"{where} holds crowds ({index['name']!r:.40}), images of any number of hands for training detectors, where images of "
+            "one hand each are needed: give a dataset of another spec, such as default"
+        )
 
 
 _SHARD_NAME = re.compile(r"shard-\d{6,9}\.tar", re.ASCII)

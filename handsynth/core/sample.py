@@ -14,6 +14,7 @@ import numpy as np
 from handsynth.core.conventions import CLOTHING, READABLE_SCHEMAS, check_schema
 from handsynth.core.errors import HandsynthError
 from handsynth.core.harmonics import TERMS
+from handsynth.core.index import is_crowd
 from handsynth.core.shard import Members
 
 SHAPES = -1
@@ -85,8 +86,8 @@ ADDED: dict[str, str] = {
 }
 """Fields that came after the first schema: labels of an older one may lack them."""
 
-NULLABLE = {"ambient_used", "visible_share"}
-"""Fields that may be null: what is not known of a photograph."""
+NULLABLE = {"ambient_used", "visible_share", "bbox_visible_xyxy"}
+"""Fields that may be null: what is not known of a photograph, and bounds of what is not seen."""
 
 OPTIONAL = {"sky_used"}
 """Fields that labels lack where there is nothing to state."""
@@ -96,6 +97,26 @@ MEASURED = {"ambient_used", "sky_used"}
 
 _FIRST_SHAPES = 10
 """Every hand of schema handsynth/1 has so many shape coefficients: its indices do not say."""
+
+CROWD_HAND_KEYS = (*HAND_KEYS, "T_cam_world", "bbox_visible_xyxy")
+"""Keys of each of `hands` of a crowd."""
+
+CROWD_FIELDS: dict[str, str] = {
+    **{name: FIELDS[name][1] for name in ("schema", "index", "dataset")},
+    "image_size": "width and height of the image [px]",
+    "K": "intrinsics of the image and of all hands in it [px]; corner of the top-left pixel is (0, 0)",
+    **{name: FIELDS[name][1] for name in ("fingertip_table", "ambient_used", "sky_used", "background", "recipe")},
+    "hands": f"list of the hands in the image, none to many, each with {', '.join(CROWD_HAND_KEYS)}: as a single hand has "
+    "them, each in a world of its own; bbox_xyxy bounds all of the hand, hidden or not, also beyond the image; bbox_visible_xyxy "
+    "bounds the pixels that are seen of it, null when there are none",
+}
+"""Keys of the JSON of an image of a crowd, and their meaning."""
+
+CROWD_MEMBERS = {
+    "vertices.npy": "float32 (N, V, 3), of the N hands in the order of `hands`, camera frame [m]",
+    "mask.png": "8-bit PNG, k + 1 where the pixel's centre is on number k of `hands` and nothing hides it, 0 elsewhere",
+}
+"""Members of such a sample that differ from those of a single hand."""
 
 PASSES: dict[str, str] = {
     "depth": "16-bit PNG, depth along the optical axis in 0.1 mm, 0 = background",
@@ -122,8 +143,10 @@ class Sample:
 
     labels: dict[str, Any]
     image: np.ndarray  # (H, W, 3) uint8 sRGB
-    mask: np.ndarray  # (H, W) bool, the pixel's centre is on the hand, and nothing hides it there
-    vertices: np.ndarray  # (V, 3) float32, camera frame [m]
+    mask: (
+        np.ndarray
+    )  # (H, W) bool, the pixel's centre is on the hand, and nothing hides it there; uint8 numbers of hands of a crowd
+    vertices: np.ndarray  # (V, 3) float32, camera frame [m]; (N, V, 3) of a crowd
     passes: dict[
         str, np.ndarray
     ]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], amodal bool, the others as in their files
@@ -206,6 +229,9 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
     check_schema(schema, where)
     if schema != index["schema"]:
         raise HandsynthError(f"{where}: schema is {schema!r}, its dataset's is {index['schema']!r:.60}")
+    if is_crowd(index):
+        _check_crowd(labels, index["num_shapes"], where)
+        return labels
     shapes = field_shapes(schema, index.get("num_shapes", _FIRST_SHAPES))
     _check_shapes(labels, shapes, where)
     _check_hand(labels, where)
@@ -257,6 +283,23 @@ def _check_hand(labels: Mapping[str, Any], where: str) -> None:
         raise HandsynthError(
             f"{where}: field clothing is {labels['clothing']!r:.60}, expected names among {', '.join(CLOTHING)}, in order"
         )
+
+
+def _check_crowd(labels: dict[str, Any], num_shapes: int, where: str) -> None:
+    """Labels of an image of a crowd against CROWD_FIELDS and CROWD_HAND_KEYS."""
+    of_schema = field_shapes(labels["schema"], num_shapes)
+    _check_shapes(labels, {name: of_schema.get(name) for name in CROWD_FIELDS}, where)
+    size, hands = labels["image_size"], labels["hands"]
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise HandsynthError(f"{where}: field image_size is {size!r:.40}, expected width and height")
+    if not _is_background(labels["background"]):
+        raise HandsynthError(f"{where}: field background is {labels['background']!r:.60}, expected name, licence and replaced")
+    if not isinstance(hands, list) or not all(isinstance(hand, dict) for hand in hands):
+        raise HandsynthError(f"{where}: field hands is {hands!r:.60}, expected a list of hands")
+    shapes = {name: of_schema.get(name) for name in CROWD_HAND_KEYS} | {"bbox_visible_xyxy": (4,)}
+    for number, hand in enumerate(hands):
+        _check_shapes(hand, shapes, f"{where}, hand {number}")
+        _check_hand(hand, f"{where}, hand {number}")
 
 
 @lru_cache(maxsize=16)

@@ -21,6 +21,7 @@ from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.index import canonical_json
 from handsynth.core.sample import Sample
 from handsynth.core.shard import Members, ShardInfo, shard_name
+from handsynth.crowds import AnyGenerator, AnySampler, open_generator, open_sampler
 from handsynth.dataset.folder import Folder, open_folder
 from handsynth.dataset.progress import Progress
 from handsynth.dataset.selection import Selection, Shards
@@ -37,11 +38,10 @@ from handsynth.dataset.sidecars import (
     write_sidecar,
 )
 from handsynth.dataset.workers import run_in_workers
-from handsynth.generator import Generator, library_of
+from handsynth.generator import library_of
 from handsynth.image.encode import encode_samples
 from handsynth.profile import OFF, START, Profile
 from handsynth.recipe.recipe import BATCH
-from handsynth.recipe.samplers import RecipeSampler
 from handsynth.recipe.spec import ASSET_NAMES, DatasetSpec, dataset_identity, spec_from_dict, spec_to_dict
 from handsynth.render.context import AUTO, check_device
 
@@ -122,7 +122,7 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
         "fingertips": library.hand.fingertips.tolist(),
         "num_vertices": library.hand.num_vertices,
         "num_shapes": library.hand.num_shapes,
-        "conventions": conventions(spec.passes),
+        "conventions": conventions(spec.passes, spec.is_crowd),
     }
     shards = plan_shards(spec, selection)
     names = [shard_name(k) for k in range(len(shards))]
@@ -272,7 +272,7 @@ def make_shard(task: ShardTask) -> MadeShard:
 
 
 def make_members(
-    sampler: RecipeSampler, generator: Generator, indices: Sequence[int], profile: Profile = OFF
+    sampler: AnySampler, generator: AnyGenerator, indices: Sequence[int], profile: Profile = OFF
 ) -> Iterator[tuple[Sample, Members]]:
     """Yields the samples of some indices, in order, each with its members of a shard."""
     with _only_new_garbage():
@@ -298,11 +298,11 @@ def _only_new_garbage() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _worker_state(spec_json: str, assets: str, device: str) -> tuple[RecipeSampler, Generator]:
+def _worker_state(spec_json: str, assets: str, device: str) -> tuple[AnySampler, AnyGenerator]:
     """What this process holds open, made on its first shard and kept."""
     import cv2
 
     cv2.setNumThreads(1)
     spec = spec_from_dict(json.loads(spec_json), "spec")
     library = library_of(spec, Path(assets))
-    return RecipeSampler(spec, library), Generator(spec, library, device)
+    return open_sampler(spec, library), open_generator(spec, library, device)

@@ -32,22 +32,30 @@ def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
     """Counts (exact) and cost (rough) of a dataset."""
     indices = selection.indices(spec.samples)
     samples = len(indices)
-    pixels = spec.image_size**2
+    height = spec.crowd.height if spec.is_crowd else spec.image_size
+    pixels = spec.image_size * height
+    hands = mean_hands(spec)
     layers = ("image", *(name for name in spec.passes if name in PASSES))
-    each = BYTES_PER_SAMPLE + BYTES_OF_SCENE * (SCENE in spec.passes)
+    each = BYTES_PER_SAMPLE * hands + BYTES_OF_SCENE * (SCENE in spec.passes)
     size = samples * (each + pixels * sum(BYTES_PER_PIXEL[name] for name in layers))
-    seconds = samples * pixels / 256**2 * sum(SECONDS_PER_SAMPLE[name] for name in layers)
+    seconds = samples * hands * pixels / 256**2 * sum(SECONDS_PER_SAMPLE[name] for name in layers)
     return {
         "name": spec.name,
         "samples": samples,
         "shards": len(Shards(indices, spec.shard_size)),
         "shard_size": spec.shard_size,
         "image_size": spec.image_size,
+        "image_height": height,
         "passes": list(spec.passes),
         "seed": spec.seed,
         "bytes_estimate": int(size),
         "core_hours_estimate": round(seconds / 3600, 3),
     }
+
+
+def mean_hands(spec: DatasetSpec) -> float:
+    """How many hands an image shows, in the mean."""
+    return (1 - spec.crowd.empty) * sum(spec.crowd.hands) / 2 if spec.is_crowd else 1.0
 
 
 def plot_plan(path: Path, spec: DatasetSpec, assets: Path) -> None:

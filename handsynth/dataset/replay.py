@@ -12,10 +12,11 @@ from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.index import canonical_json, read_index
 from handsynth.core.sample import MEASURED, decode_labels
 from handsynth.core.shard import Members
+from handsynth.crowds import open_generator
 from handsynth.dataset.folder import Folder, open_folder, read_samples
-from handsynth.generator import Generator, library_of
+from handsynth.generator import library_of
 from handsynth.image.encode import encode_sample
-from handsynth.recipe.recipe import recipe_from_dict
+from handsynth.recipe.crowd import any_recipe_from_dict
 from handsynth.recipe.spec import ASSET_NAMES, DatasetSpec, spec_from_dict
 from handsynth.render.context import AUTO, check_device
 
@@ -98,12 +99,12 @@ def replay(out: Path | str, sample_indices: list[int], assets: Path, here: Here 
         other = ", ".join(k for k in index["assets"] if library.digests.get(k) != index["assets"][k])
         raise UsageError(f"{folder} was made with other assets ({other}), and a replay needs the same ones: {elsewhere}")
     library.prepare(lambda text: print(text, file=sys.stderr))
-    generator = Generator(spec, library, here.device)
+    generator = open_generator(spec, library, here.device)
     results = []
     for sample_index in sample_indices:
         entry, members = _find(folder, index, sample_index)
         where = f"{entry['name']}, sample {sample_index}"
-        recipe = recipe_from_dict(decode_labels(members, where, index)["recipe"], where, library.hand.num_shapes)
+        recipe = any_recipe_from_dict(decode_labels(members, where, index)["recipe"], where, library.hand.num_shapes, spec)
         again = encode_sample(next(iter(generator.make_samples([recipe]))))
         names, same_driver = sorted(set(members) | set(again)), generator.driver == _driver(index, entry)
         equal = tuple(n for n in names if _is_equal(n, members.get(n), again.get(n), same_driver))

@@ -22,7 +22,7 @@ from handsynth.core.conventions import (
 )
 from handsynth.core.errors import HandsynthError
 from handsynth.core.index import canonical_json, index_bytes
-from handsynth.core.sample import FIELDS, OTHER_PASSES, PASSES
+from handsynth.core.sample import CROWD_FIELDS, CROWD_MEMBERS, FIELDS, OTHER_PASSES, PASSES
 from handsynth.core.shard import ShardInfo, shard_name
 from handsynth.dataset.folder import Folder
 
@@ -178,9 +178,9 @@ def parse_object(data: bytes | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def conventions(passes: tuple[str, ...]) -> dict[str, Any]:
+def conventions(passes: tuple[str, ...], is_crowd: bool = False) -> dict[str, Any]:
     """What an external reader must know to read the numbers, carried in every plan and index."""
-    return {
+    single = {
         "fields": {name: text for name, (_, text) in FIELDS.items()},
         "vertices.npy": "float32 (V, 3), camera frame [m]",
         "mask.png": "8-bit PNG, 255 where the pixel's centre is on the hand and nothing hides it, 0 elsewhere",
@@ -194,3 +194,4 @@ def conventions(passes: tuple[str, ...]) -> dict[str, Any]:
         "depth_unit_m": DEPTH_UNIT_M,
         "mano_fingertip_tables": {name: list(table) for name, table in FINGERTIP_TABLES.items()},
     }
+    return single | ({"fields": CROWD_FIELDS, **CROWD_MEMBERS} if is_crowd else {})

@@ -16,13 +16,14 @@ from handsynth.core.conventions import (
     OCCLUDER_PART,
     OTHER_HAND_PART,
 )
-from handsynth.core.index import read_index
+from handsynth.core.index import is_crowd, read_index
 from handsynth.core.sample import PASSES, Sample, decode_labels
 from handsynth.dataset.columns import Columns, read_stored
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
-from handsynth.dataset.folder import open_folder
+from handsynth.dataset.folder import Folder, open_folder, read_samples
 from handsynth.dataset.replay import find_sample
 from handsynth.image.encode import decode_jpeg, decode_png
+from handsynth.recipe.crowd import crowd_recipe_from_dict
 from handsynth.recipe.spec import DatasetSpec, grid_axes
 
 _PART_COLORS = np.zeros((256, 3), np.uint8)
@@ -50,12 +51,12 @@ def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
             tiles.append(draw_labels(image, sample.labels, sample.mask, zoom))
         else:
             tiles.append(np.repeat(np.repeat(image, zoom, 0), zoom, 1) if zoom > 1 else image)
-    side = tiles[0].shape[0]
+    height, width = tiles[0].shape[:2]
     rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * (side + GAP) + GAP, columns * (side + GAP) + GAP, 3), 255, np.uint8)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
     for k, tile in enumerate(tiles):
-        y, x = (GAP + (k // columns) * (side + GAP)), (GAP + (k % columns) * (side + GAP))
-        sheet[y : y + side, x : x + side] = tile
+        y, x = (GAP + (k // columns) * (height + GAP)), (GAP + (k % columns) * (width + GAP))
+        sheet[y : y + height, x : x + width] = tile
     return sheet
 
 
@@ -65,8 +66,10 @@ def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
     labels = decode_labels(members, where, read_index(open_folder(out)))
     image = decode_jpeg(members.get("jpg", b""), where)
     mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
-    tiles = [draw_labels(image, labels, mask > 0, zoom)]
-    layers = [image, np.repeat(mask[..., None], 3, 2)]
+    numbered = "keypoints_xy" not in labels  # a crowd's
+    tiles = [draw_labels(image, labels, mask if numbered else mask > 0, zoom)]
+    grey = mask * np.uint8(255 // max(len(labels["hands"]), 1)) if numbered else mask
+    layers = [image, np.repeat(grey[..., None], 3, 2)]
     for name in PASSES:
         if f"{name}.png" in members:
             layers.append(_viewable(name, decode_png(members[f"{name}.png"], where)))
@@ -149,6 +152,8 @@ def collect_stats(out: Path | str) -> dict[str, Any]:
     """
     folder = open_folder(out)
     index = read_index(folder)
+    if is_crowd(index):
+        return _crowd_stats(folder, index)
     found = Columns()
     for sample in read_stored(folder, index):
         found.add(sample)
@@ -173,12 +178,7 @@ def summarise(index: dict[str, Any], found: Columns) -> dict[str, Any]:
     others = [other for labels in found.labels for other in labels["hands"] or ()]
     columns |= {"other_hands_visible_share": np.array([other["visible_share"] for other in others])}
     recipes = found.recipes
-    return {
-        "name": index["name"],
-        "dataset": index["dataset"],
-        "samples": len(recipes),
-        "shards": len(index["shards"]),
-        "bytes": sum(entry["bytes"] for entry in index["shards"]),
+    return _summary(index, len(recipes)) | {
         "sides": dict(Counter(recipe.side for recipe in recipes)),
         "arms": sum(labels["arm"] is not None for labels in found.labels),
         "clothing": {name: clothing[name] for name in CLOTHING},
@@ -188,10 +188,64 @@ def summarise(index: dict[str, Any], found: Columns) -> dict[str, Any]:
         "bank_poses": len({recipe.pose.bank_index for recipe in recipes}),
         "backgrounds": len({recipe.background.index for recipe in recipes}),
         "environments": len({recipe.environment.index for recipe in recipes if recipe.environment}),
-        "quantiles_percent": list(QUANTILES_PERCENT),
-        **{name: _quantiles(values) for name, values in columns.items() if np.isfinite(values).any()},
+        **_quantiles(columns),
     }
 
 
-def _quantiles(values: np.ndarray) -> list[float]:
-    return np.round(np.percentile(values[np.isfinite(values)], QUANTILES_PERCENT), 3).tolist()
+def _summary(index: dict[str, Any], samples: int) -> dict[str, Any]:
+    """What there is of a dataset."""
+    return {
+        "name": index["name"],
+        "dataset": index["dataset"],
+        "samples": samples,
+        "shards": len(index["shards"]),
+        "bytes": sum(entry["bytes"] for entry in index["shards"]),
+    }
+
+
+def _quantiles(columns: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    """Of each column that holds anything."""
+    finite = {name: values[np.isfinite(values)] for name, values in columns.items()}
+    found = {name: np.round(np.percentile(v, QUANTILES_PERCENT), 3).tolist() for name, v in finite.items() if len(v)}
+    return {"quantiles_percent": list(QUANTILES_PERCENT)} | found
+
+
+def _crowd_stats(folder: Folder, index: dict[str, Any]) -> dict[str, Any]:
+    """What images of crowds hold: how many hands, how large, how much of each is seen, and what is there besides."""
+    columns: dict[str, list[float]] = {k: [] for k in ("distance_m", "hand_px", "hand_share", "visible", "visible_share")}
+    hands: Counter[int] = Counter()
+    sides: Counter[str] = Counter()
+    clothing: Counter[str] = Counter()
+    cut = hidden = arms = arms_alone = things = 0
+    for entry in index["shards"]:
+        for number, members in read_samples(folder, entry["name"]):
+            where = f"{entry['name']}, sample {number}"
+            labels = decode_labels(members, where, index)
+            width, height = labels["image_size"]
+            recipe = crowd_recipe_from_dict(labels["recipe"], where, index["num_shapes"], width)
+            hands[len(labels["hands"])] += 1
+            arms_alone, things = arms_alone + len(recipe.arms), things + len(recipe.things)
+            for hand in labels["hands"]:
+                left, top, right, bottom = hand["bbox_xyxy"]
+                length = max(right - left, bottom - top)
+                columns["hand_px"].append(length)
+                columns["hand_share"].append(length / height)
+                columns["distance_m"].append(hand["keypoints_cam"][0][2])
+                columns["visible"].append(float(np.mean(hand["keypoints_visible"])))
+                columns["visible_share"].append(hand["visible_share"])
+                sides[hand["side"]] += 1
+                clothing.update(hand["clothing"])
+                arms += hand["arm"] is not None
+                cut += left < 0 or top < 0 or right > width or bottom > height
+                hidden += hand["bbox_visible_xyxy"] is None
+    return _summary(index, sum(hands.values())) | {
+        "hands": {str(count): hands[count] for count in sorted(hands)},
+        "sides": dict(sides),
+        "cut": cut,
+        "hidden": hidden,
+        "arms": arms,
+        "arms_alone": arms_alone,
+        "things": things,
+        "clothing": {name: clothing[name] for name in CLOTHING},
+        **_quantiles({name: np.array(values) for name, values in columns.items()}),
+    }

@@ -11,7 +11,7 @@ import numpy as np
 
 from handsynth.annotate import label_hands
 from handsynth.assets.objects.own import open_objects
-from handsynth.core.camera import project, transform
+from handsynth.core.camera import project
 from handsynth.core.conventions import (
     ARM_PART,
     CLOTHING_PART,
@@ -28,13 +28,24 @@ from handsynth.core.conventions import (
     VISIBLE_TOLERANCE_M,
 )
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
-from handsynth.core.hand import HandModel, keypoints_from_vertices, pose_hand
-from handsynth.core.index import read_index
-from handsynth.core.mirror import mirror_points, mirror_theta
+from handsynth.core.hand import HandModel
+from handsynth.core.index import is_crowd, read_index
 from handsynth.core.named_hands import find_hand, open_hand
-from handsynth.core.sample import ARM_ANGLES, SCENE, SCENE_FACES, SCENE_VERTICES, decode_labels, decode_npy
+from handsynth.core.sample import SCENE, SCENE_FACES, SCENE_VERTICES, decode_labels, decode_npy
 from handsynth.core.shard import Members, read_shard, shard_name
+from handsynth.dataset.crowd_checks import CrowdChecks
 from handsynth.dataset.folder import Folder, open_folder
+from handsynth.dataset.hand_checks import (
+    POSED_M,
+    REPROJECTION_PX,
+    STRAY_PIXELS,
+    STRAY_SHARE,
+    check_hand_against,
+    check_keypoints,
+    check_light,
+    check_pose,
+    check_projections,
+)
 from handsynth.dataset.replay import Here, replay
 from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
@@ -50,17 +61,8 @@ from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.wear.dress import Dress
 from handsynth.visibility import Surface, beside_hand, clearance, fronts, keypoint_clearance, visible_share
 
-REPROJECTION_PX = 0.01
-"""keypoints_cam through K must land this near keypoints_xy; labels are rounded to 1e-6 m and 1e-4 px."""
-
-POSED_M = 5e-6
-"""Labels posed anew must give the vertices to this [m]; both are rounded to 1e-6."""
-
 SILHOUETTES = 256
 """So many samples, evenly spread, are posed anew and have their mask compared with a silhouette drawn from vertices.npy."""
-
-STRAY_PIXELS, STRAY_SHARE = 4, 0.002
-"""So many pixels, and this share of the hand's, may differ between the two: OpenGL snaps vertices to 1/256 px."""
 
 OTHER_DEPTH_M, OTHER_DEPTH_SHARE = 0.001, 0.02
 """So much may the depth of so many pixels of forearm and clothing be away from that of their geometry, where they are seen edge-on
@@ -68,9 +70,6 @@ OTHER_DEPTH_M, OTHER_DEPTH_SHARE = 0.001, 0.02
 
 SHARE_ERROR, SHARE_OF_PIXELS = 0.001, 0.05
 """visible_share must be this near to what geometry gives, and to what mask and amodal have, which it counts on a lattice."""
-
-AMBIENT_ERROR = 0.0002
-"""A background lends the ambient light its colour and no brightness; values are rounded to 1e-4."""
 
 MAX_FAULTS = 100
 """After so many faults the search stops."""
@@ -110,6 +109,7 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
     hand = _find_hand(index, folder, assets, here, findings)
     poses = None if hand is None else PoseStage(hand)
     things = None if hand is None else _find_things(hand, index, out, here, findings)
+    crowds = CrowdChecks(index, poses, things) if is_crowd(index) else None
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
     for number, entry in enumerate(index["shards"]):
@@ -118,9 +118,14 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
         wanted = expected[position : position + entry["count"]]
         for k, (where, members) in enumerate(_read_checked(folder, number, entry, wanted, findings)):
             try:
+                if crowds is not None:
+                    again = (position + k) % stride == 0
+                    findings.silhouettes += crowds.check(members, where, wanted[k] if k < len(wanted) else -1, again)
+                    findings.samples += 1
+                    continue
                 read = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
                 if poses is not None and things is not None and _is_known(read, things) and (position + k) % stride == 0:
-                    _check_pose(read.labels, read.vertices, poses.model, where)
+                    check_pose(read.labels, read.vertices, poses.model, where)
                     others = _pose_others(read, poses, things, where)
                     _check_silhouette(read, poses.model, others, where)
                     _check_visibility(read, poses.model, others, where)
@@ -278,7 +283,7 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     labels = decode_labels(members, where, index)
     if labels["dataset"] != index["dataset"] or labels["index"] != number:
         raise HandsynthError(f"{where}: belongs to another dataset or is another sample ({labels['index']!r:.20})")
-    size, K = labels["image_size"], np.array(labels["K"])
+    size = labels["image_size"]
     image = decode_jpeg(members.get("jpg", b""), where)
     mask = decode_png(members.get("mask.png", b""), f"{where}, mask")
     if image.shape != (size, size, 3) or mask.shape != (size, size) or not np.isin(mask, (0, 255)).all():
@@ -289,15 +294,10 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
     if vertices[:, 2].min() <= 0:
         raise HandsynthError(f"{where}: vertices lie behind the camera")
 
-    _check_keypoints(labels, K, size, where)
+    outline = check_projections(labels, vertices, index["fingertips"], where)
     for number, other in enumerate(labels.get("hands") or ()):
-        _check_keypoints(other, K, size, f"{where}, other hand {number}")
+        check_keypoints(labels | other, f"{where}, other hand {number}")
     keypoints, xy = np.array(labels["keypoints_cam"]), np.array(labels["keypoints_xy"])
-    if np.abs(keypoints[4::4] - vertices[index["fingertips"]]).max() > 2e-6:
-        raise HandsynthError(f"{where}: fingertips are not the vertices of table {labels['fingertip_table']!r}")
-    outline = project(vertices.astype(np.float64), K)
-    if np.abs(np.concatenate([outline.min(0), outline.max(0)]) - labels["bbox_xyxy"]).max() > REPROJECTION_PX:
-        raise HandsynthError(f"{where}: bbox_xyxy does not bound the projected vertices")
     rows, columns = np.nonzero(mask)
     low, high = outline.min(0) - 1, outline.max(0) + 1
     if not len(rows) or columns.min() < low[0] or columns.max() + 1 > high[0] or rows.min() < low[1] or rows.max() + 1 > high[1]:
@@ -313,20 +313,10 @@ def _check_sample(members: Members, where: str, index: dict[str, Any], number: i
         if (chroma := chroma_of(members["jpg"], where)) != recipe.sensor.chroma:
             raise HandsynthError(f"{where}: the JPEG's chroma is {chroma}, the recipe's {recipe.sensor.chroma}")
         _check_against_recipe(read, recipe, where)
-        _check_light(labels, where)
+        check_light(labels, recipe, where)
     if "depth" in layers:
         _check_visible(layers["depth"], layers.get("parts"), xy, keypoints[:, 2], visible, labels["schema"], where)
     return read
-
-
-def _check_keypoints(labels: Mapping[str, Any], K: np.ndarray, size: int, where: str) -> None:
-    """Keypoints of one hand in image and space agree; visible ones are in the image."""
-    xy = np.array(labels["keypoints_xy"])
-    error_px = np.abs(project(np.array(labels["keypoints_cam"]), K) - xy).max()
-    if error_px > REPROJECTION_PX:
-        raise HandsynthError(f"{where}: keypoints_cam projects {error_px:.3f} px away from keypoints_xy")
-    if (np.array(labels["keypoints_visible"], bool) & ((xy < 0) | (xy >= size)).any(1)).any():
-        raise HandsynthError(f"{where}: a keypoint outside the image is called visible")
 
 
 def _read_scene(members: Members, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -352,11 +342,11 @@ def _check_scene(read: _Read, hand: HandModel, others: "_Others", where: str) ->
 def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
     """The labels name what the recipe does, and visible_share agrees with mask and amodal; nothing hides a bare hand."""
     labels = read.labels
-    _check_hand_against(labels, recipe, where)
+    check_hand_against(labels, recipe, where)
     if labels["hands"] is None or len(labels["hands"]) != len(recipe.others):
         raise HandsynthError(f"{where}: hands are not the {len(recipe.others)} others of the recipe")
     for number, (own, other) in enumerate(zip(labels["hands"], hand_recipes(recipe, labels["image_size"]), strict=True)):
-        _check_hand_against(own, other, f"{where}, other hand {number}")
+        check_hand_against(own, other, f"{where}, other hand {number}")
         if own["visible_share"] is None or not 0 <= own["visible_share"] <= 1:
             raise HandsynthError(f"{where}, other hand {number}: visible_share is {own['visible_share']!r:.20}, expected 0 to 1")
     if (labels["occluder"] is None) != (recipe.occluder is None):
@@ -368,30 +358,6 @@ def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
         pixels = read.mask.sum() / (read.layers["amodal"] > 0).sum()
         if abs(pixels - share) > SHARE_OF_PIXELS:
             raise HandsynthError(f"{where}: visible_share is {share}, mask and amodal give {pixels:.4f}")
-
-
-def _check_hand_against(labels: Mapping[str, Any], recipe: Recipe, where: str) -> None:
-    """Side, `arm`, `clothing` and whether there is an `object` are those of the recipe."""
-    if labels["side"] != recipe.side:
-        raise HandsynthError(f"{where}: side is {labels['side']!r:.20}, not that of the recipe")
-    if labels["arm"] != (recipe.arm and {name: getattr(recipe.arm, name) for name in ARM_ANGLES}):
-        raise HandsynthError(f"{where}: arm is not that of the recipe")
-    if labels["clothing"] != (recipe.worn.clothing if recipe.worn else []):
-        raise HandsynthError(f"{where}: clothing is {labels['clothing']!r:.60}, not that of the recipe")
-    if (labels["object"] is None) != (recipe.held is None):
-        raise HandsynthError(f"{where}: object is not that of the recipe")
-
-
-def _check_light(labels: dict[str, Any], where: str) -> None:
-    """`sky_used` is there where the recipe's ambient light has directions, its order 0 is `ambient_used`; no light was added."""
-    recipe = recipe_from_dict(labels["recipe"], where, len(labels["beta"]))
-    if ("sky_used" in labels) != (recipe.ambient.order > 0):
-        raise HandsynthError(f"{where}: sky_used is {'missing' if recipe.ambient.order else 'there'}, against the recipe")
-    used = labels["ambient_used"]
-    if used is None or ("sky_used" in labels and labels["sky_used"][0] != used):
-        raise HandsynthError(f"{where}: ambient_used is {used!r:.60}, not the light of the sample")
-    if np.mean(used) > np.mean(recipe.ambient.color) + AMBIENT_ERROR:
-        raise HandsynthError(f"{where}: ambient_used is brighter than the recipe's ambient light")
 
 
 _PASS_TYPES: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -476,20 +442,6 @@ def _check_visible(
         raise HandsynthError(f"{where}: keypoints_visible disagrees with the {passes} at keypoint {wrong[0]}")
 
 
-def _check_pose(labels: Mapping[str, Any], vertices: np.ndarray, hand: HandModel, where: str) -> None:
-    """theta, beta, trans and T_cam_world of a hand, posed anew, give its vertices; the vertices give the keypoints."""
-    theta, trans, is_left = np.array(labels["theta"]).reshape(-1, 3), np.array(labels["trans"]), labels["side"] == "left"
-    if is_left:
-        theta, trans = mirror_theta(theta), mirror_points(trans)
-    world = pose_hand(hand, theta, np.array(labels["beta"]), trans).vertices
-    posed = transform(np.array(labels["T_cam_world"]), mirror_points(world) if is_left else world)
-    if np.abs(posed - vertices).max() > POSED_M:
-        raise HandsynthError(f"{where}: theta, beta, trans, side and T_cam_world do not give the vertices")
-    keypoints = keypoints_from_vertices(hand, vertices.astype(np.float64))
-    if np.abs(keypoints - np.array(labels["keypoints_cam"])).max() > POSED_M:
-        raise HandsynthError(f"{where}: keypoints_cam are not those of the vertices")
-
-
 @dataclass(frozen=True, eq=False)
 class _Others:
     """What stands beside a hand before its camera."""
@@ -540,7 +492,7 @@ def _check_other_hands(
     expected = label_hands(company.recipes, again, hand, labels["image_size"], beside, things)[1:]
     for number, (own, right) in enumerate(zip(labels["hands"], expected, strict=True)):
         name = f"{where}, other hand {number}"
-        _check_pose(own | {"T_cam_world": labels["T_cam_world"]}, again.vertices[1 + number], hand, name)
+        check_pose(own | {"T_cam_world": labels["T_cam_world"]}, again.vertices[1 + number], hand, name)
         if np.abs(np.array(own["bbox_xyxy"]) - right["bbox_xyxy"]).max() > REPROJECTION_PX:
             raise HandsynthError(f"{name}: bbox_xyxy does not bound the projected vertices")
         if abs(own["visible_share"] - right["visible_share"]) > SHARE_ERROR:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,30 @@ _BEHIND, _FRONT = (
 _FRONT_AND_COVERAGE = np.stack([_FRONT[LIGHT]] * 3 + [np.rint(np.arange(256) / 255 * LIGHT.white).astype(np.uint16)], 1)[None]
 
 
+@dataclass(frozen=True, eq=False)
+class StackedLayer:
+    """A rendered view, how far it is out of focus, and how it moves."""
+
+    layer: Layers
+    defocus_px: float = 0.0
+    motion: ImageMotion | None = None
+
+    @property
+    def own_motion(self) -> ImageMotion | None:
+        """Its own; not the camera's."""
+        return None if self.motion is None or self.motion.whole else self.motion
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether its outline is blurred before it is laid over anything."""
+        return self.defocus_px > 0 or self.own_motion is not None
+
+    def smaller(self, side: int) -> "StackedLayer":
+        """The same on fewer pixels."""
+        scale = side / len(self.layer.encoded)
+        return StackedLayer(_smaller(self.layer, side), self.defocus_px * scale, self.motion and self.motion.scaled(scale))
+
+
 class CompositeStage:
     """Puts hands over backgrounds and through a sensor."""
 
@@ -48,36 +72,55 @@ class CompositeStage:
         the background and coverage 1 the hand, exactly. What is out of focus, or moves, is blurred before it is laid over what is
         behind, so that neither leaks into the other.
         """
-        images = []
-        for layer, background, sensor, motion in zip(layers, backgrounds, sensors, motions, strict=True):
-            side, scale = len(background), 1.0
-            if (small := source_side(side, sensor.source_scale)) < side:
-                scale = small / side
-                layer, background = _smaller(layer, small), shrink(background, small)
-                motion = motion and motion.scaled(scale)
-            focus = sensor.background_defocus_px * scale, sensor.hand_defocus_px * scale
-            image = self._develop(layer, background, sensor, focus, motion)
-            images.append(image if small == side else enlarge(image, side, sensor.enlarging))
-        return images
+        return [
+            self.stack([StackedLayer(layer, sensor.hand_defocus_px, motion)], background, sensor)
+            for layer, background, sensor, motion in zip(layers, backgrounds, sensors, motions, strict=True)
+        ]
+
+    def stack(
+        self,
+        layers: Sequence[StackedLayer],
+        background: np.ndarray,
+        sensor: SensorChoice,
+        shake: ImageMotion | None = None,
+    ) -> np.ndarray:
+        """Any number of layers, the farthest first, over one background, as `composite` does one; the sensor's `hand_defocus_px`
+        does not count. `shake`: how the camera moves, where no layer says it.
+        """
+        side, scale = len(background), 1.0
+        if (small := source_side(side, sensor.source_scale)) < side:
+            scale = small / side
+            background = shrink(background, small)
+            layers = [layer.smaller(small) for layer in layers]
+            shake = shake and shake.scaled(scale)
+        whole = next((layer.motion for layer in layers if layer.motion and layer.motion.whole), shake)
+        image = self._develop(layers, background, sensor, sensor.background_defocus_px * scale, whole)
+        return image if small == side else enlarge(image, side, sensor.enlarging)
 
     def _develop(
-        self, layer: Layers, background: np.ndarray, sensor: SensorChoice, focus: tuple[float, float], motion: ImageMotion | None
+        self,
+        layers: Sequence[StackedLayer],
+        background: np.ndarray,
+        sensor: SensorChoice,
+        behind_px: float,
+        whole: ImageMotion | None,
     ) -> np.ndarray:
-        """One image, all of one size; `focus`: radii of the discs of background and hand [px]."""
+        """One image, all of one size; `behind_px`: radius of the disc of the background; `whole`: motion of the camera."""
         if self._buffer.size < background.size:
             self._buffer = np.empty(background.size, np.int16)
         codes: np.ndarray = self._buffer[: background.size].reshape(background.shape)
-        behind_px, hand_px = focus
-        scale = LIGHT if motion or any(focus) else scale_for(sensor)
+        soft = whole or behind_px > 0 or len(layers) > 1 or any(layer.is_soft for layer in layers)
+        scale = LIGHT if soft else scale_for(sensor)
         cv2.LUT(background, _BEHIND[scale], dst=codes.view(np.uint16))
         if behind_px > 0:
             codes[:] = defocus(codes, behind_px, cv2.BORDER_REFLECT)
-        if hand_px > 0 or (motion and not motion.whole):
-            _lay_soft(codes, layer, hand_px, None if motion and motion.whole else motion)
-        else:
-            _lay_over(codes, layer, None if behind_px > 0 else background, scale)
-        if motion and motion.whole:
-            codes[:] = smear(codes, motion, slice(0, len(codes)), slice(0, codes.shape[1]))
+        for number, one in enumerate(layers):
+            if one.is_soft:
+                _lay_soft(codes, one.layer, one.defocus_px, one.own_motion)
+            else:
+                _lay_over(codes, one.layer, None if behind_px > 0 or number else background, scale)
+        if whole:
+            codes[:] = smear(codes, whole, slice(0, len(codes)), slice(0, codes.shape[1]))
         return self._sensor.develop(codes, scale, sensor)
 
 

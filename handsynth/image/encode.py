@@ -77,6 +77,11 @@ def encode_pass(name: str, layer: np.ndarray) -> bytes:
     return encode_png(layer, PNG_FLAT if name in ("parts", "amodal") else PNG_SMOOTH)
 
 
+def _grey(mask: np.ndarray) -> np.ndarray:
+    """A mask as it is stored: 255 for true; numbers of hands as they are."""
+    return mask.view(np.uint8) * np.uint8(255) if mask.dtype == bool else mask
+
+
 def encode_sample(sample: Sample) -> Members:
     """A sample -> its members, in the order in which they stand in the shard."""
     return encode_samples([sample])[0]
@@ -89,7 +94,7 @@ def encode_samples(samples: Sequence[Sample]) -> list[Members]:
         encode_jpeg(sample.image, sensor["jpeg_quality"], sensor.get("chroma", "420"))
         for sample, sensor in zip(samples, sensors, strict=True)
     ]
-    masks = [encode_png(sample.mask.view(np.uint8) * np.uint8(255), PNG_FLAT) for sample in samples]
+    masks = [encode_png(_grey(sample.mask), PNG_FLAT) for sample in samples]
     labels = [canonical_json(sample.labels) for sample in samples]
     vertices = [encode_npy(sample.vertices) for sample in samples]
     return [

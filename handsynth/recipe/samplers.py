@@ -113,45 +113,45 @@ class RecipeSampler:
         """
         recipes: list[Recipe] = []
         for start in range(0, len(indices), BATCH):
-            hands = self._draw_hands(indices[start : start + BATCH])
+            hands = self.draw_hands(indices[start : start + BATCH])
             points = self.proxy.points(np.array([h.theta for h in hands]), np.array([h.beta for h in hands]))
             recipes += self._finish(hands, points)
         return recipes
 
-    def _stream(self, index: int, purpose: str) -> np.random.Generator:
+    def stream(self, index: int, purpose: str) -> np.random.Generator:
         """Specs of other names draw other numbers: datasets that are mixed show other people, lights and backgrounds."""
         return stream(self.spec.seed, index, self.spec.name, purpose)
 
-    def _draw_hands(self, indices: Sequence[int]) -> "list[_Hand]":
+    def draw_hands(self, indices: Sequence[int]) -> "list[Hand]":
         """Poses and shapes of some samples."""
         spec, library = self.spec, self.library
         for index in indices:
             if not 0 <= index < spec.samples:
                 raise IndexError(f"sample {index} of {spec.samples}")
         draws = [index % (spec.camera.draws if spec.camera.order == "grid" else spec.pose.draws) for index in indices]
-        streams = [self._stream(index, "pose") for index in indices]
+        streams = [self.stream(index, "pose") for index in indices]
         poses = sample_poses(streams, spec.pose, self.proxy, len(library.bank.theta), indices, draws)
         rows = np.array([[pose.fingers.get(name, pose.bank_index) for name in FINGERS] for pose in poses])
         theta = np.empty((len(indices), library.hand.num_joints, 3))
         theta[:, 0], theta[:, _JOINTS] = self.upright, library.bank.theta[rows[..., None], _JOINTS - 1]
         if self.blender:
             some = [k for k, draw in enumerate(draws) if not (spec.pose.order == "bank" and draw == 0)]
-            blends, theta[some, 1:] = self.blender.draw([self._stream(indices[k], "interpolation") for k in some], rows[some])
+            blends, theta[some, 1:] = self.blender.draw([self.stream(indices[k], "interpolation") for k in some], rows[some])
             for k, blend in zip(some, blends, strict=True):
                 poses[k] = replace(poses[k], blends=blend)
-        betas = [self._stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes) for index in indices]
+        betas = [self.stream(index, "shape").normal(0, spec.beta_std, library.hand.num_shapes) for index in indices]
         things: list[ObjectChoice | None] = [None] * len(indices)
         for k, index in enumerate(indices):
             if (held := self._draw_held(index, poses[k], rounded(betas[k]))) is not None:
                 poses[k], things[k] = held
                 theta[k, 1:] = library.bank.theta[poses[k].bank_index]
-        return [_Hand(*values) for values in zip(indices, poses, theta, betas, things, strict=True)]
+        return [Hand(*values) for values in zip(indices, poses, theta, betas, things, strict=True)]
 
     def _draw_held(self, index: int, pose: PoseChoice, beta: tuple[float, ...]) -> tuple[PoseChoice, ObjectChoice] | None:
         """What a hand of that shape holds, and the pose in which it does: the drawn one where the index says which, else any."""
         if self.holder is None:
             return None
-        rng = self._stream(index, "held")
+        rng = self.stream(index, "held")
         if rng.random() >= self.spec.held.probability:
             return None
         size = len(self.library.bank.theta)
@@ -163,35 +163,44 @@ class RecipeSampler:
         choice = None if row is None else self.holder.sample(rng, row, np.array(beta))
         return None if choice is None or row is None else (PoseChoice(row, pose.draw, {}), choice)
 
-    def _finish(self, hands: "Sequence[_Hand]", points: np.ndarray) -> list[Recipe]:
+    def _finish(self, hands: "Sequence[Hand]", points: np.ndarray) -> list[Recipe]:
         """Everything else of B hands; each camera frames the hand's `points` (B, N, 3) [m, world]."""
         spec, indices = self.spec, [hand.index for hand in hands]
         cameras = [
-            sample_camera(self._stream(index, "camera"), spec.camera, seen, spec.image_size, index, FRAME_MARGIN_M)
+            sample_camera(self.stream(index, "camera"), spec.camera, seen, spec.image_size, index, FRAME_MARGIN_M)
             for index, seen in zip(indices, points, strict=True)
         ]
         arms: list[ArmChoice | None] = [None] * len(hands)
         if self.forearm is not None:
             T_cam_world = np.array([camera_matrices(camera)[1] for camera in cameras])
             arms = self._draw_arms(self.forearm, indices, points, T_cam_world)
+        worn, held = self.carried(hands, points, cameras, arms)
+        values = zip(hands, cameras, arms, worn, held, points, strict=True)
+        return [self._in_company(self.recipe(*decided), seen) for *decided, seen in values]
+
+    def carried(
+        self, hands: "Sequence[Hand]", points: np.ndarray, cameras: Sequence[CameraChoice], arms: Sequence[ArmChoice | None]
+    ) -> tuple[list[Worn | None], list[ObjectChoice | None]]:
+        """What B hands wear, and what they hold, that are at `points` (B, N, 3) [m, world] before cameras."""
+        spec, indices = self.spec, [hand.index for hand in hands]
         worn: list[Worn | None] = [None] * len(hands)
         if any(vars(spec.wear).values()):
             things = [self._draw_worn(index, arm) for index, arm in zip(indices, arms, strict=True)]
             if self.forearm is not None:
+                T_cam_world = np.array([camera_matrices(camera)[1] for camera in cameras])
                 things = self._without_hiding_sleeves(self.forearm, points, T_cam_world, arms, things)
             worn = [worn_together(every) for every in things]
         held = [
             None if hand.held is None or self._hidden_by(hand.held, hand, seen, camera) else hand.held
             for hand, seen, camera in zip(hands, points, cameras, strict=True)
         ]
-        values = zip(hands, cameras, arms, worn, held, points, strict=True)
-        return [self._in_company(self._recipe(*decided), seen) for *decided, seen in values]
+        return worn, held
 
     def _in_company(self, recipe: Recipe, points: np.ndarray) -> Recipe:
         """A hand's recipe, with a second hand and an occluder where it has any; its `points` (P, 3) [m, world] stand for it."""
         spec, chances = self.spec, []
         for name, owner in (("second", spec.second), ("occluder", spec.occluder)):
-            rng = self._stream(recipe.index, name) if owner.probability > 0 else None
+            rng = self.stream(recipe.index, name) if owner.probability > 0 else None
             chances.append(rng if rng is not None and rng.random() < owner.probability else None)
         if chances == [None, None]:
             return recipe
@@ -246,21 +255,24 @@ class RecipeSampler:
         root = self.library.hand.rest_joints[0] + self.library.hand.joint_shapedirs[0] @ beta
         return (points - root) @ UPRIGHT.T + root
 
-    def _recipe(
-        self, hand: "_Hand", camera: CameraChoice, arm: ArmChoice | None, worn: Worn | None, held: ObjectChoice | None
+    def is_left(self, index: int) -> bool:
+        """Whether a hand is a left one."""
+        return uniform(self.stream(index, "side"), (0, 1)) < self.spec.left_fraction
+
+    def recipe(
+        self, hand: "Hand", camera: CameraChoice, arm: ArmChoice | None, worn: Worn | None, held: ObjectChoice | None
     ) -> Recipe:
         """One sample's recipe, with what depends on nothing else."""
         spec, library, index = self.spec, self.library, hand.index
-        alpha = self._stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
-        lights, ambient = sample_lights(self._stream(index, "light"), spec.light)
+        alpha = self.stream(index, "skin").normal(0, spec.alpha_std, library.skin_source.num_components)
+        lights, ambient = sample_lights(self.stream(index, "light"), spec.light)
         environment = None
         if library.environments is not None:
-            rng = self._stream(index, "environment")
+            rng = self.stream(index, "environment")
             environment, lights, ambient = sample_environment(rng, library.environments, lights, ambient)
-        left = uniform(self._stream(index, "side"), (0, 1)) < spec.left_fraction
         return Recipe(
             index=index,
-            side="left" if left else "right",
+            side="left" if self.is_left(index) else "right",
             theta=rounded(hand.theta),
             beta=rounded(hand.beta),
             trans=(0.0, 0.0, 0.0),
@@ -269,16 +281,16 @@ class RecipeSampler:
             camera=camera,
             lights=lights,
             ambient=ambient,
-            background=sample_background(self._stream(index, "background"), spec.background, len(library.backgrounds)),
-            sensor=sample_sensor(self._stream(index, "sensor"), spec.sensor),
+            background=sample_background(self.stream(index, "background"), spec.background, len(library.backgrounds)),
+            sensor=sample_sensor(self.stream(index, "sensor"), spec.sensor),
             arm=arm,
             worn=worn,
             environment=environment,
-            motion=sample_motion(self._stream(index, "motion"), spec.motion) if spec.motion.probability > 0 else None,
+            motion=sample_motion(self.stream(index, "motion"), spec.motion) if spec.motion.probability > 0 else None,
             held=held,
         )
 
-    def _hidden_by(self, held: ObjectChoice, hand: "_Hand", points: np.ndarray, camera: CameraChoice) -> bool:
+    def _hidden_by(self, held: ObjectChoice, hand: "Hand", points: np.ndarray, camera: CameraChoice) -> bool:
         """Whether a held thing leaves the camera too little of the hand's `points` (N, 3) [m, world]."""
         assert self.holder is not None
         surface = self._in_world(self.holder.surface(held), hand.beta)
@@ -299,12 +311,12 @@ class RecipeSampler:
         def fits(rows: list[int], *posture: np.ndarray) -> np.ndarray:
             return forearm.upper_arm_fits(points[rows], T_cam_world[rows], *posture)
 
-        return sample_arms([self._stream(index, "arm") for index in indices], self.spec.arm, is_seen, fits)
+        return sample_arms([self.stream(index, "arm") for index in indices], self.spec.arm, is_seen, fits)
 
     def _draw_worn(self, index: int, arm: ArmChoice | None) -> Worn:
         """What one hand wears, each thing by itself."""
         length = self.library.hand.forearm_length_m if arm is not None else None
-        return sample_worn(self.spec.wear, lambda name: self._stream(index, name), length)
+        return sample_worn(self.spec.wear, lambda name: self.stream(index, name), length)
 
     @staticmethod
     def _without_hiding_sleeves(
@@ -326,7 +338,7 @@ class RecipeSampler:
 
 
 @dataclass(frozen=True, eq=False)
-class _Hand:
+class Hand:
     """A hand that is not framed yet."""
 
     index: int
@@ -561,7 +573,7 @@ def sample_arms(
         fits: takes these, (N,) twists and (N, E) angles of the elbow [rad], and says which upper arms have room.
     """
     found: list[ArmChoice | None] = [None] * len(streams)
-    people = {row: _arms_person(rng, spec) for row, rng in enumerate(streams) if rng.random() < spec.probability}
+    people = {row: arms_person(rng, spec) for row, rng in enumerate(streams) if rng.random() < spec.probability}
     waiting = list(people)
     for _ in range(ARM_TRIES):
         wrists = {row: _wrist(streams[row], spec) for row in waiting}
@@ -592,7 +604,7 @@ def sample_arms(
     return found
 
 
-def _arms_person(rng: np.random.Generator, spec: ArmSpec) -> ArmChoice:
+def arms_person(rng: np.random.Generator, spec: ArmSpec) -> ArmChoice:
     """An arm whose wrist and elbow are not bent yet."""
     mottling, veins, hair = (uniform(rng, limits) for limits in (spec.mottling, spec.veins, spec.hair))
     variant, tan = int(rng.integers(ARM_VARIANTS)), round(min(max(rng.normal(0, 1), -4.0), 4.0) * spec.tan_std, DECIMALS)

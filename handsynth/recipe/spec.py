@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -177,6 +177,28 @@ class OccluderSpec:
     covered: Range = (0.05, 0.5)  # share of the hand that it may take from the camera
 
 
+MAX_HANDS = 8
+"""No image of a crowd has more hands."""
+
+
+@dataclass(frozen=True)
+class CrowdSpec:
+    """Images of several hands of different people, for training detectors. Where `hands` ends with 0 every image shows one hand.
+
+    The image is the middle of a square of `image_size`: as wide, and `height` high. Of `camera`, elevation, azimuth and roll count.
+    """
+
+    hands: tuple[int, int] = (0, 0)  # least and greatest number, of images that are not empty
+    empty: float = 0.2  # share of images without any hand
+    height: int = 288  # of the image [px]
+    size: Range = (0.08, 0.9)  # longer side of a hand's box over the image's height, log-uniform; less where there is no room
+    view_deg: Range = (42.0, 75.0)  # angle of view across the image
+    cut: float = 0.15  # share of hands that a border of the image cuts
+    overlap: float = 0.25  # share of hands that may be before or behind another person's hand or arm
+    arms: float = 0.2  # share of images with the arm of a hand that is outside; twice as many of those without hands
+    things: float = 0.25  # the same of a thing that nobody holds
+
+
 WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
 """Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
 70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
@@ -230,6 +252,12 @@ class DatasetSpec:
     held: HeldSpec = field(default_factory=HeldSpec)
     second: SecondHandSpec = field(default_factory=SecondHandSpec)
     occluder: OccluderSpec = field(default_factory=OccluderSpec)
+    crowd: CrowdSpec = field(default_factory=CrowdSpec)
+
+    @property
+    def is_crowd(self) -> bool:
+        """Whether images show any number of hands, and have the labels of crowds."""
+        return self.crowd.hands[1] > 0
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -245,7 +273,7 @@ ASSET_NAMES = {
 MAX_SPEC_CHARS, MAX_SPEC_DEPTH = 1 << 16, 8
 """The shipped specs have 2,000 characters and three levels; a YAML reader's time grows with the square of both."""
 
-SHIPPED = ("manorender", "angrender", "default")
+SHIPPED = ("manorender", "angrender", "default", "crowd")
 """Specs that come with the package."""
 
 
@@ -355,6 +383,8 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
     for name in ("arm", "motion", "held", "second", "occluder"):
         if not spec.get(name, {"probability": 0})["probability"]:
             spec.pop(name, None)  # what is never drawn decides nothing
+    if not spec.get("crowd", {"hands": [0, 0]})["hands"][1]:
+        spec.pop("crowd", None)
     if not any(spec.get("wear", {}).values()):
         spec.pop("wear", None)
     if isinstance(spec.get("light"), dict) and not spec["light"].get("ambient_order"):
@@ -380,7 +410,7 @@ def _check(spec: DatasetSpec) -> None:
             raise UsageError(f"spec {spec.name}: {key} must be {what}, found {value!r:.60}")
 
     ranges = spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm, spec.motion, spec.second, spec.occluder
-    for owner in (spec, *ranges):
+    for owner in (spec, *ranges, spec.crowd):
         for f in dataclasses.fields(owner):
             value = getattr(owner, f.name)
             if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
@@ -480,8 +510,33 @@ def _check(spec: DatasetSpec) -> None:
     for key in WORN_ON_FOREARM:
         if getattr(spec.wear, key) > 0 and arm.probability == 0:
             raise UsageError(f"spec {spec.name}: wear.{key} takes a forearm: set arm.probability above 0, or wear.{key} to 0")
+    _check_crowd(spec, require)
     capacity = spec_capacity(spec)
     require(capacity is None or spec.samples == capacity, "samples", f"{capacity} ({_counts(spec)})")
+
+
+def _check_crowd(spec: DatasetSpec, require: Callable[[bool, str, str], None]) -> None:
+    """Bounds of images of several hands."""
+    crowd, width = spec.crowd, spec.image_size
+    require(0 <= crowd.hands[0] and crowd.hands[1] <= MAX_HANDS, "crowd.hands", f"within 0 and {MAX_HANDS}")
+    for key in ("empty", "cut", "overlap", "arms", "things"):
+        require(0 <= getattr(crowd, key) <= 1, f"crowd.{key}", "between 0 and 1")
+    require(0.05 <= crowd.size[0] and crowd.size[1] <= 1, "crowd.size", "within 0.05 and 1")
+    require(20 <= crowd.view_deg[0] and crowd.view_deg[1] <= 100, "crowd.view_deg", "within 20 and 100 degrees")
+    if not spec.is_crowd:
+        return
+    require(1 <= crowd.hands[0], "crowd.hands", f"within 1 and {MAX_HANDS} (crowd.empty is the share of images without hands)")
+    require(width / 2 <= crowd.height <= width, "crowd.height", f"between half of image_size, {width}, and all of it")
+    require(not spec.passes, "passes", "empty: crowds have none")
+    for name in ("second", "occluder"):
+        require(getattr(spec, name).probability == 0, f"{name}.probability", "0: crowds have hands and things of their own")
+    require(spec.pose.order == "random", "pose.order", "random: crowds count no poses")
+    require(spec.camera.order == "random", "camera.order", "random: crowds have no grid of cameras")
+    if crowd.hands[1] * crowd.size[0] ** 2 * crowd.height > width:
+        raise UsageError(
+            f"spec {spec.name}: {crowd.hands[1]} hands of {100 * crowd.size[0]:g} % of the image's height or more do not fit into "
+            f"{width} x {crowd.height} pixels: give fewer crowd.hands or a smaller crowd.size"
+        )
 
 
 SAME_STEP = 0.02

@@ -215,6 +215,11 @@ class SceneStage:
         return tuple(found)
 
     @property
+    def nobodys_spheres(self) -> int:
+        """How many shading spheres a hand has that is not there, before what it would hold."""
+        return len(self._spheres.radius)
+
+    @property
     def bare(self) -> Layout:
         """Of a hand without a forearm."""
         return self._hand_layout(False, False)
