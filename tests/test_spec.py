@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handsynth.core.conventions import CLOTHING, GENERATOR_VERSION
+from handsynth.core.conventions import CLOTHING, GENERATOR_VERSION, SCHEMA
 from handsynth.core.errors import UsageError
 from handsynth.recipe import spec as spec_module
 from handsynth.recipe.spec import (
@@ -277,7 +277,7 @@ def _changed(value: Any) -> Any:
     if isinstance(value, int):
         return value + 1
     if isinstance(value, float):
-        return value + 1 if value > 1 else value * 0.5 + 0.125
+        return value + 1 if value > 1 else value * 0.5 + 0.13
     if value == ():
         return ("depth",)
     return (value[0], value[0] + (value[1] - value[0]) * 0.5 if isinstance(value[1], float) else value[1] - 1)
@@ -297,8 +297,8 @@ def _leaves(spec: DatasetSpec) -> list[str]:
 @pytest.mark.parametrize("key", [key for key in _leaves(load_spec("default")) if key not in PATHS])
 def test_identity_changes_with_every_field(key):
     """Every field that may change a pixel or a label changes the identity."""
-    values = json.loads(json.dumps(spec_to_dict(load_spec("default"))))
     group, _, leaf = key.rpartition(".")
+    values = json.loads(json.dumps(spec_to_dict(load_spec("crowd" if group == "crowd" else "default"))))
     if group in ("second", "occluder"):
         values[group]["probability"] = 0.1  # what is never drawn decides nothing
     before = dataset_identity(spec_from_dict(values, "spec"), ASSETS)
@@ -311,7 +311,46 @@ def test_identity_changes_with_every_field(key):
         values["samples"] = 895 * 64 if group == "pose" else 37 * 72 * 32
     if key == "light.ambient_order":
         owner[leaf] = 0
+    if key == "crowd.height":
+        owner[leaf] = was + 2
     assert dataset_identity(spec_from_dict(values, "spec"), ASSETS) != before
+
+
+def test_crowds_that_are_never_drawn_are_no_part_of_the_identity():
+    """Where images show one hand each, what a crowd would be changes nothing, and an index without `crowd` means the same."""
+    spec = load_spec("default")
+    other = dataclasses.replace(spec, crowd=dataclasses.replace(spec.crowd, empty=0.5, height=300))
+    assert dataset_identity(other, ASSETS) == dataset_identity(spec, ASSETS)
+    values = spec_to_dict(spec)
+    del values["crowd"]
+    code = {"schema": SCHEMA, "generator_version": GENERATOR_VERSION, "assets": ASSETS}
+    assert recorded_identity(code | {"spec": values}) == dataset_identity(spec, ASSETS)
+
+
+CROWD = "name: x\nsamples: 9\nimage_size: 96\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("crowd: {hands: [1, 9]}", r"crowd\.hands must be within 0 and 8, found \(1, 9\)"),
+        ("crowd: {hands: [0, 3], height: 72}", r"crowd\.hands must be within 1 and 8 .*crowd\.empty"),
+        ("crowd: {hands: [1, 4], height: 72, size: [0.7, 0.9]}", r"4 hands of 70 % .* do not fit into 96 x 72 pixels: give fewer"),
+        ("crowd: {hands: [1, 4], height: 100}", r"crowd\.height must be between half of image_size, 96, and all of it"),
+        ("crowd: {hands: [1, 4], height: 71}", r"crowd\.height must be even, as image_size is"),
+        ("crowd: {hands: [1, 4], height: 72}\npasses: [depth]", r"passes must be empty: crowds have none"),
+        ("crowd: {hands: [1, 4], height: 72}\ncamera: {order: grid}", r"camera\.order must be random"),
+        ("crowd: {hands: [1, 4], height: 72}\npose: {order: bank}", r"pose\.order must be random"),
+        ("crowd: {hands: [1, 4], height: 72, empty: 1.5}", r"crowd\.empty must be between 0 and 1"),
+        ("crowd: {hands: [1, 4], height: 72, size: [0.01, 0.9]}", r"crowd\.size must be within 0\.05 and 1"),
+        ("crowd: {hands: [4, 1], height: 72}", r"hands must go from the lower to the higher value"),
+    ],
+)
+def test_crowds_that_no_image_holds_are_refused(text, sentence):
+    """One sentence names the key, and says what it may be."""
+    with pytest.raises(UsageError, match=sentence) as error:
+        parse_spec(CROWD + text, "spec")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["manorender", "angrender"])

@@ -67,8 +67,9 @@ class CrowdRecipe:
         scene = self.scene.to_dict()
         values = {name: scene[name] for name in SHARED if name in scene} | {"focal_px": self.scene.camera.focal_px}
         values |= {"shake": scene["motion"]} if self.scene.motion else {}
-        values |= {name: [_own(hand) for hand in getattr(self, name)] for name in ("hands", "arms")}
-        return values | {"things": [vars(t) | {"held": vars(t.held), "camera": vars(t.camera)} for t in self.things]}
+        values |= {name: [_own(hand) for hand in found] for name in ("hands", "arms") if (found := getattr(self, name))}
+        things = [vars(t) | {"held": vars(t.held), "camera": vars(t.camera)} for t in self.things]
+        return values | ({"things": things} if things else {})
 
 
 def _own(hand: Recipe) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def crowd_recipe_from_dict(values: Any, where: str, num_shapes: int, side: int) 
         raise HandsynthError(f"{where}: unknown key {unknown[0]!r:.60} of the recipe; known here: {', '.join(sorted(known))}")
     lists = {}
     for name, most in (("hands", MAX_HANDS), ("arms", MAX_ARMS), ("things", MAX_THINGS)):
-        found = values.get(name)
+        found = values.get(name, [])
         if not isinstance(found, list) or len(found) > most or not all(isinstance(value, dict) for value in found):
             raise HandsynthError(f"{where}: {name} of the recipe must be a list of {most} at most, found {found!r:.60}")
         lists[name] = found

@@ -33,13 +33,10 @@ from handsynth.recipe.samplers import (
     sample_sensor,
     wrist_reach,
 )
-from handsynth.recipe.spec import CrowdSpec, DatasetSpec
+from handsynth.recipe.spec import MAX_CROWDS, CrowdSpec, DatasetSpec
 
 SLOTS, ARM_SLOT = 16, 8
 """Random streams of an image's hands: sample 5's third hand has number 5 * SLOTS + 2, its first arm 5 * SLOTS + ARM_SLOT."""
-
-MOST_SAMPLES = 60_000_000
-"""So that these numbers stay below a thousand million."""
 
 TRIES, TRIES_AT_ONCE = 48, 8
 """Places, turns and postures that are tried for each hand. From half of them on it may be smaller than drawn."""
@@ -190,7 +187,7 @@ class CrowdSampler:
     def __init__(self, spec: DatasetSpec, library: Library) -> None:
         """`spec` is a crowd's."""
         self.spec, self.library, self.crowd = spec, library, spec.crowd
-        self.single = RecipeSampler(dataclasses.replace(spec, crowd=CrowdSpec(), samples=SLOTS * MOST_SAMPLES - 1), library)
+        self.single = RecipeSampler(dataclasses.replace(spec, crowd=CrowdSpec(), samples=SLOTS * MAX_CROWDS), library)
 
     def sample(self, index: int) -> CrowdRecipe:
         """The recipe of sample `index`, 0 <= index < spec.samples."""

@@ -177,8 +177,8 @@ class OccluderSpec:
     covered: Range = (0.05, 0.5)  # share of the hand that it may take from the camera
 
 
-MAX_HANDS = 8
-"""No image of a crowd has more hands."""
+MAX_HANDS, MAX_CROWDS = 8, 60_000_000
+"""No image of a crowd has more hands, and no spec more such images: each hand has a number of its own, below 1e9."""
 
 
 @dataclass(frozen=True)
@@ -526,7 +526,10 @@ def _check_crowd(spec: DatasetSpec, require: Callable[[bool, str, str], None]) -
     if not spec.is_crowd:
         return
     require(1 <= crowd.hands[0], "crowd.hands", f"within 1 and {MAX_HANDS} (crowd.empty is the share of images without hands)")
+    require(spec.samples <= MAX_CROWDS, "samples", f"at most {MAX_CROWDS:,} of a crowd")
     require(width / 2 <= crowd.height <= width, "crowd.height", f"between half of image_size, {width}, and all of it")
+    parity = "even" if width % 2 == 0 else "odd"
+    require((width - crowd.height) % 2 == 0, "crowd.height", f"{parity}, as image_size is")
     require(not spec.passes, "passes", "empty: crowds have none")
     for name in ("second", "occluder"):
         require(getattr(spec, name).probability == 0, f"{name}.probability", "0: crowds have hands and things of their own")
