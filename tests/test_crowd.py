@@ -465,7 +465,7 @@ def test_verify_finds_what_is_wrong_with_a_crowd(few, tiny_world, tmp_path, chan
         (lambda labels: labels.update(background=None), "background"),
         (lambda labels: labels["hands"][0].pop("theta"), "hand 0: field theta is missing"),
         (lambda labels: labels["hands"][0].update(beta=[1.0]), "hand 0: field beta is not"),
-        (lambda labels: labels["hands"][0].update(side="both"), "hand 0: side is 'both'"),
+        (lambda labels: labels["hands"][0].update(side="both"), "hand 0: field side is 'both'"),
         (lambda labels: labels["hands"][0].update(arm=3), "hand 0: field arm"),
     ],
 )

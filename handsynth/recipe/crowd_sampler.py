@@ -152,6 +152,7 @@ class _Draws:
 
     may_overlap: bool
     is_cut: bool
+    chosen: float  # among those that are placed, where it may overlap
     person: ArmChoice | None  # an arm that is not bent yet
     size: np.ndarray  # (T,) over the image's height
     elevation: np.ndarray  # (T,) [deg]
@@ -167,6 +168,14 @@ class _Draws:
         """Some of the tries."""
         own: dict[str, Any] = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         return replace(self, **own)
+
+
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """The box of another hand, as this one's side sees it."""
+
+    centre: np.ndarray  # (2,) from the image's centre [px]
+    half: np.ndarray  # (2,) of its sides [px]
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,7 +367,8 @@ class CrowdSampler:
         middle = np.round((request.points.min(0) + request.points.max(0)) / 2, DECIMALS)
         for start in range(0, TRIES, TRIES_AT_ONCE):
             tries = draws.part(slice(start, start + TRIES_AT_ONCE))
-            place, balls, radius, good = self._tried(request, tries, middle, focal)
+            aim = self._aim(request, draws, placed) if start < TRIES / 2 else None
+            place, balls, radius, good = self._tried(request, tries, middle, focal, aim)
             layer = self._before_camera(request, place[:, 2], balls, radius, focal)
             good &= layer.shows | request.is_arm
             if (t := _join(layer, good, placed, draws.may_overlap)) is None:
@@ -371,6 +381,15 @@ class CrowdSampler:
             return camera, person
         return None
 
+    def _aim(self, request: _Request, draws: _Draws, placed: Sequence[_Placed]) -> _Aim | None:
+        """Another hand that a hand is to be before or behind; None where it may be anywhere."""
+        hands = [other for other in placed if other.counted.any()]
+        if request.is_arm or draws.is_cut or not draws.may_overlap or not hands:
+            return None
+        own = hands[int(len(hands) * draws.chosen)].xy[:POINTS]
+        centre = (own.min(0) + own.max(0)) / 2 - (self.spec.image_size / 2, self.crowd.height / 2)
+        return _Aim(centre * (-1, 1) if request.is_left else centre, np.ptp(own, axis=0) / 2)
+
     def _draws(self, request: _Request) -> _Draws:
         """Every random number of one hand's place."""
         rng, arm_rng, crowd, spec = request.rng, self._stream(request.hand.index, "arm"), self.crowd, self.spec
@@ -381,6 +400,7 @@ class CrowdSampler:
         return _Draws(
             may_overlap=bool(rng.random() < crowd.overlap),
             is_cut=bool(rng.random() < crowd.cut),
+            chosen=rng.random(),
             person=arms_person(arm_rng, arm) if has_arm else None,
             size=np.maximum(request.size * shrunk, crowd.size[0]),
             elevation=np.round(np.degrees(np.arcsin(rng.uniform(low, high, TRIES))), DECIMALS) + 0.0,
@@ -400,7 +420,7 @@ class CrowdSampler:
         )
 
     def _tried(
-        self, request: _Request, tries: _Draws, middle: np.ndarray, focal: float
+        self, request: _Request, tries: _Draws, middle: np.ndarray, focal: float, aim: _Aim | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Places, postures and what stands for hand and arm.
 
@@ -412,7 +432,7 @@ class CrowdSampler:
         angles = zip(tries.elevation.tolist(), tries.azimuth.tolist(), tries.roll.tolist(), strict=True)
         rotation = np.array([_rotation(*turn) for turn in angles])
         seen = (request.points - middle) @ rotation.swapaxes(1, 2)  # (T, N, 3)
-        place = _framed(seen, focal, tries, size, request.is_arm)
+        place = _framed(seen, focal, tries, size, request.is_arm, aim)
         seen += place[:, None]
         good = (place[:, 2] <= FARTHEST_M) & (seen[..., 2].min(1) > NEAREST_FOREARM_M)
         balls, radii = seen[:, :POINTS], np.full(POINTS, POINT_M)
@@ -479,7 +499,7 @@ def _outside(xy: np.ndarray, radius: np.ndarray, size: tuple[int, int]) -> np.nd
     return np.asarray((beyond > radius[..., None]).any(-1))
 
 
-def _framed(seen: np.ndarray, focal: float, tries: _Draws, size: tuple[int, int], is_outside: bool) -> np.ndarray:
+def _framed(seen: np.ndarray, focal: float, tries: _Draws, size: tuple[int, int], is_outside: bool, aim: _Aim | None) -> np.ndarray:
     """(T, 3) places of hands before the camera [m], so that each one's box has its size and place on the image; nearly.
 
     `seen` (T, N, 3) are their points about their middle, turned as the camera sees them [m].
@@ -494,15 +514,20 @@ def _framed(seen: np.ndarray, focal: float, tries: _Draws, size: tuple[int, int]
         low, high = xy.min(1) - margin, xy.max(1) + margin
         half = (high - low) / 2
         z = np.maximum(z * 2 * half.max(1) / length, NEAREST_M)
-        shift = _centres(half, tries, size, is_outside) - (low + high) / 2
+        shift = _centres(half, tries, size, is_outside, aim) - (low + high) / 2
         place = np.column_stack([(place[:, :2] / place[:, 2:] + shift / focal) * z[:, None], z])
     return place
 
 
-def _centres(half: np.ndarray, tries: _Draws, size: tuple[int, int], is_outside: bool) -> np.ndarray:
-    """(T, 2) centres of boxes from the image's centre [px], half of whose sides are (T, 2): inside, cut, or just outside."""
+def _centres(half: np.ndarray, tries: _Draws, size: tuple[int, int], is_outside: bool, aim: _Aim | None) -> np.ndarray:
+    """(T, 2) centres of boxes from the image's centre [px], half of whose sides are (T, 2): inside, cut, or just outside;
+    those inside at `aim`, where there is any.
+    """
     frame = np.array(size) / 2
-    centre = (2 * tries.across - 1) * np.maximum(frame - half, 0)
+    room = np.maximum(frame - half, 0)
+    centre = (2 * tries.across - 1) * room
+    if aim is not None:
+        return np.clip(aim.centre + (2 * tries.across - 1) * aim.half, -room, room)
     if not (tries.is_cut or is_outside):
         return centre
     rows, axis, sign = np.arange(len(half)), tries.side % 2, np.where(tries.side < 2, -1, 1)

@@ -194,7 +194,7 @@ class CrowdSpec:
     size: Range = (0.08, 0.9)  # longer side of a hand's box over the image's height, log-uniform; less where there is no room
     view_deg: Range = (42.0, 75.0)  # angle of view across the image
     cut: float = 0.15  # share of hands that a border of the image cuts
-    overlap: float = 0.25  # share of hands that may be before or behind another person's hand or arm
+    overlap: float = 0.25  # share of hands that are before or behind another person's hand, where there is one and they do not meet
     arms: float = 0.2  # share of images with the arm of a hand that is outside; twice as many of those without hands
     things: float = 0.25  # the same of a thing that nobody holds
 
