@@ -11,7 +11,7 @@ import yaml
 from handsynth.assets.library import open_skin
 from handsynth.core.errors import AssetError, HandsynthError
 from handsynth.core.hand import HandModel
-from handsynth.core.index import read_index
+from handsynth.core.index import is_crowd, read_index
 from handsynth.core.named_hands import find_hand, open_poses
 from handsynth.core.page.gallery import packed_faces
 from handsynth.core.page.render import number, options, write_page
@@ -59,6 +59,8 @@ def write_dataset_report(path: Path, out: Path | str, assets: Path, findings: Fi
     index = read_index(folder)
     if not index["samples"] or not index["shards"]:
         raise HandsynthError(f"{folder} holds no sample: there is nothing to report")
+    if is_crowd(index):
+        raise UsageError(f"{folder} is a crowd: pages are about datasets of one hand an image; `handsynth stats` without --report")
     missing: list[str] = []
     hand, bank, tone = _assets_here(index, folder, assets, missing)
     found, picker, items, start = Columns(), Picker(index["samples"]), [], time.perf_counter()
