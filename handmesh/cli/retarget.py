@@ -70,19 +70,12 @@ def retarget(
 
 def _of_images(source: Path, run: Path | None, left: bool, device: str, angles: bool) -> tuple[Any, Any]:
     """The clip of an image or video, and the net's hand."""
-    from handmesh.device import pick_device
-    from handmesh.estimation.estimate import Estimator
-    from handmesh.estimation.predict import Request
-    from handmesh.kinematics.mesh_angles import make_solver
+    from handmesh.estimation.hands import load
     from handmesh.robot.seen import clip_of_images
-    from handmesh.run_folder import load_run
-    from handmesh.shipped import find_run
+    from handmesh.sources import is_video
 
-    where = pick_device(device)
-    opened = load_run(find_run(run), where)
-    estimator = Estimator(opened.net, opened.hand, opened.spec.side, where)
-    solver = make_solver(opened.hand, None, None) if angles else None
-    return clip_of_images(source, estimator, Request("left" if left else "right"), solver), opened.hand
+    hands = load(run, mode="video" if is_video(source) else "image", angles=angles, device=device)
+    return clip_of_images(source, hands, "left" if left else "right"), hands.hand
 
 
 def _print(result: dict[str, Any], out: Path) -> None:

@@ -1,47 +1,45 @@
 """A clip of an image or a video: the hand that the net finds in each frame, with joint angles where they are requested."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from handmesh.estimation.estimate import Estimator
-from handmesh.estimation.predict import BATCH, Request, fit_estimates
-from handmesh.kinematics.fit import AngleSolver
+from handmesh.estimation.hands import Hands
 from handmesh.kinematics.joint_coordinates import to_joint_coordinates
 from handmesh.robot.clip import HumanClip
-from handmesh.sources import Video, is_video, read_image
+from handmesh.sources import Video, camera_of, is_video, read_image
+from handsynth.core.errors import HandsynthError
 
 _KEPT_PX = 480  # longest side of the frames that are kept for drawings
 
 
-def clip_of_images(path: Path, estimator: Estimator, request: Request, solver: AngleSolver | None = None) -> HumanClip:
-    """The hand of an image, or of each frame of a video.
+def clip_of_images(path: Path, hands: Hands, side: str) -> HumanClip:
+    """The hand of an image, or of each frame of a video, with joint angles where `hands` finds them.
 
     Args:
         path: image, animation or video.
-        estimator: net and hand.
-        request: side, box, camera.
-        solver: finds joint angles; None leaves them out.
+        hands: in mode "video" for a video, which follows and filters the hand.
+        side: "right" or "left".
 
-    Raises HandsynthError naming the file when it cannot be read.
+    Raises HandsynthError naming the file when it cannot be read, or shows no hand.
     """
-    frames = _frames(path)
     times, keypoints, vertices, kept, angles = [], [], [], [], []
-    while batch := list(islice(frames, BATCH)):
-        requested = [request.view(image, focal)[0] for image, _, focal in batch]
-        views, estimates = estimator.find(requested, request.root_depth)
-        times += [time for _, time, _ in batch]
-        keypoints += [estimate.keypoints for estimate in estimates]
-        vertices += [estimate.vertices for estimate in estimates]
-        kept += [_smaller(view.image) for view in views]
-        if solver:
-            angles += [fitted.angles for fitted in fit_estimates(solver, views, estimates)]
-    coordinates = to_joint_coordinates(np.stack(angles)).values if angles else None
-    faces = estimator.hand.faces
-    return HumanClip(np.array(times), np.stack(keypoints), request.side, coordinates, np.stack(vertices), faces, kept)
+    for image, time_s, focal_35mm in _frames(path):
+        found = hands(image, sides=side, K=camera_of(image, focal_35mm, None, None).K, time_s=time_s)
+        if not found:
+            continue
+        times.append(time_s)
+        keypoints.append(found[0].keypoints)
+        vertices.append(found[0].vertices)
+        kept.append(_smaller(image))
+        if found[0].fit:
+            angles.append(found[0].fit.angles)
+    if not times:
+        raise HandsynthError(f"{path} shows no hand")
+    coordinates = to_joint_coordinates(np.concatenate(angles)).values if angles else None
+    return HumanClip(np.array(times), np.stack(keypoints), side, coordinates, np.stack(vertices), hands.faces, kept)
 
 
 def _frames(path: Path) -> Iterator[tuple[np.ndarray, float, float | None]]:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from handsynth.assets.library import open_skin
-from handsynth.core.errors import AssetError, HandsynthError
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.index import is_crowd, read_index
 from handsynth.core.named_hands import find_hand, open_poses
