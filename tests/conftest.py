@@ -5,28 +5,20 @@ import re
 import signal
 import threading
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import HOLDING_POSES, World, make_world
+from tiny import World, make_world
 from tiny import handsynth as run_handsynth
 
 from handsynth.assets.library import Library
 from handsynth.assets.objects.table import (
     HoldingTable,
-    holdings_path,
-    joined_tables,
     load_table,
-    save_table,
-    search_poses,
-    table_identity,
 )
-from handsynth.core.files import write_atomically
-from handsynth.core.hand import load_hand, save_hand
-from handsynth.core.locations import EMBEDDED, EMBEDDED_HAND, EMBEDDED_POSES
-from handsynth.core.poses import load_poses
+from handsynth.core.hand import save_hand
+from handsynth.core.locations import EMBEDDED, EMBEDDED_HOLDINGS
 from handsynth.core.sample import OTHER_PASSES, PASSES
 from handsynth.core.toy import toy_hand
 from handsynth.generator import Generator, ambient_colors, library_of
@@ -141,13 +133,8 @@ def together_dataset(tiny_world, holdings) -> Dataset:
 
 @pytest.fixture(scope="session")
 def holdings() -> HoldingTable:
-    """What three poses of the embedded bank hold, kept where a search of the whole bank is kept."""
-    hand, bank = load_hand(EMBEDDED_HAND), load_poses(EMBEDDED_POSES)
-    rows = sorted(bank.names.index(name) for name in HOLDING_POSES)
-    table = joined_tables([found for row in rows for found in search_poses(hand, bank, range(row, row + 1))])
-    path = holdings_path(table_identity(hand, bank))
-    write_atomically(path, partial(save_table, table=table))  # every test process makes it
-    return load_table(path)
+    """What the poses of the embedded bank hold."""
+    return load_table(EMBEDDED_HOLDINGS)
 
 
 @pytest.fixture(scope="session")

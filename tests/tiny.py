@@ -32,10 +32,6 @@ pose:
 """
 
 
-HOLDING_POSES = ("grasp: medium wrap 5", "grasp: tripod 2", "grasp: power sphere 5")
-"""Poses of the embedded bank whose holdings are searched for tests: half a minute for all of them."""
-
-
 @dataclass(frozen=True)
 class World:
     """A folder with everything that a small dataset needs."""

@@ -18,9 +18,9 @@ from handsynth.assets.skins.skin import SkinModel, layout_fits, load_skin
 from handsynth.assets.store import file_sha256
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import HandModel
-from handsynth.core.locations import check_cache, html_skin
+from handsynth.core.locations import EMBEDDED_HOLDINGS, EMBEDDED_POSES, check_cache, html_skin
 from handsynth.core.named_hands import open_hand, open_poses
-from handsynth.core.poses import PoseBank
+from handsynth.core.poses import PoseBank, load_poses
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Library:
     backgrounds: Backgrounds
     skin_source: "SkinSource"
     environments: Environments | None = None
-    holdings: HoldingTable | None = None  # what the poses hold, where hands hold anything
+    holdings: HoldingTable | None = None  # what the poses hold, where hands hold anything and it was searched
     objects: Objects = field(default_factory=Objects)
 
     @property
@@ -108,7 +108,7 @@ def open_library(
     holds: bool = False,
     objects: str = "shapes",
 ) -> Library:
-    """Opens what a spec names (see ASSET_NAMES of recipe.spec), with what the poses hold where `holds`.
+    """Opens what a spec names (see ASSET_NAMES of recipe.spec), with what the poses hold where `holds` and where it is known.
 
     Raises AssetError saying what to type.
     """
@@ -126,16 +126,26 @@ def open_library(
     )
 
 
-def _open_holdings(hand: HandModel, bank: PoseBank, things: Objects, folder: str) -> HoldingTable:
-    """What each pose of the bank holds. Raises AssetError where it was not searched for this hand, bank and things."""
-    path = holdings_path(table_identity(hand, bank, things.shapes))
-    if not os.path.exists(path):
-        own = f" --objects {folder}" if things.are_own else ""
+def _open_holdings(hand: HandModel, bank: PoseBank, things: Objects, folder: str) -> HoldingTable | None:
+    """What each pose of the bank holds: of the shipped table, for poses of the embedded bank, or of a search; None without any.
+
+    Raises AssetError where the user's own things were not searched for this hand and bank.
+    """
+    identity = table_identity(hand, bank, things.shapes)
+    shipped, known = load_table(EMBEDDED_HOLDINGS), load_poses(EMBEDDED_POSES)
+    if shipped.identity == table_identity(hand, known, things.shapes):
+        row_of = {theta.tobytes(): row for row, theta in enumerate(known.theta)}
+        rows = [row_of.get(theta.tobytes(), -1) for theta in bank.theta]
+        if -1 not in rows:
+            return shipped.of_rows(rows, identity)
+    if os.path.exists(path := holdings_path(identity)):
+        return load_table(path)
+    if things.are_own:
         raise AssetError(
             f"what the poses of hand {hand.name!r} can hold has not been searched yet: type `handsynth assets holdings "
-            f"--hand {hand.name}{own}`, once (an hour of one core{' or less' if own else ''}), or set held.probability to 0"
+            f"--hand {hand.name} --objects {folder}`, once (an hour of one core or less), or set held.probability to 0"
         )
-    return load_table(path)
+    return None
 
 
 def open_skin(name: str, hand: HandModel, assets: Path) -> SkinSource:

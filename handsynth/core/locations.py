@@ -12,7 +12,7 @@ from handsynth.core.errors import AssetError
 EMBEDDED = Path(__file__).parents[1] / "assets" / "embedded"
 """Folder of the freely licensed stand-ins that ship with the package."""
 
-EMBEDDED_HAND, EMBEDDED_POSES = EMBEDDED / "hand.npz", EMBEDDED / "poses.npz"
+EMBEDDED_HAND, EMBEDDED_POSES, EMBEDDED_HOLDINGS = (EMBEDDED / name for name in ("hand.npz", "poses.npz", "holdings.npz"))
 
 ASSETS_VARIABLE, CACHE_VARIABLE = "HANDSYNTH_ASSETS", "HANDSYNTH_CACHE"
 

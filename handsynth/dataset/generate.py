@@ -107,6 +107,12 @@ def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunC
     if spec.arm.probability > 0 and library.hand.rim_turns is None:
         besides = "".join(f", and without {name}" for name in WORN_ON_FOREARM if getattr(spec.wear, name) > 0)
         print(f"the hand {library.hand.name!r} has no open wrist that a forearm fits: it is made without{besides}", file=sys.stderr)
+    if spec.held.probability > 0 and library.holdings is None:
+        print(
+            f"hands hold nothing in this dataset: what the poses of {library.hand.name!r} can hold has not been searched yet; type "
+            f"`handsynth assets holdings --hand {spec.hand}`, once (an hour of one core), and generate again",
+            file=sys.stderr,
+        )
     plan = {
         "schema": SCHEMA,
         "handsynth": handsynth.__version__,

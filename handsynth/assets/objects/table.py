@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -25,6 +25,9 @@ BLOCK = 20
 
 TABLE_VERSION = 2
 """Goes up with every change of the shapes or of the search."""
+
+
+_PLACEMENT = ("shape", "rotvec", "offset", "scale", "score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,13 @@ class HoldingTable:
     def of_pose(self, row: int) -> np.ndarray:
         """Numbers of a pose's placements."""
         return np.arange(*np.searchsorted(self.pose, [row, row + 1]))
+
+    def of_rows(self, rows: Sequence[int], identity: str) -> "HoldingTable":
+        """The table of a bank that consists of those rows of this one's, in any order."""
+        numbers = [self.of_pose(row) for row in rows]
+        chosen = np.concatenate([np.zeros(0, int), *numbers])
+        pose = np.repeat(np.arange(len(rows), dtype=np.int32), [len(found) for found in numbers])
+        return replace(self, identity=identity, pose=pose, **{name: getattr(self, name)[chosen] for name in _PLACEMENT})
 
     def placement(self, number: int) -> Placement:
         """One placement."""
