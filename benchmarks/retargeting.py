@@ -83,7 +83,9 @@ def measure(folder: Path, descriptions: Path) -> list[dict[str, Any]]:
     inputs = {"true keypoints": true, "handmesh": _estimated(folder, labels)}
     found = folder / "mediapipe.json"
     if found.exists():
-        rows = {row["annotation_id"]: np.reshape(row["keypoints_3d"], (21, 3)) for row in json.loads(found.read_text())}
+        rows = {
+            row["annotation_id"]: np.reshape(row["keypoints_3d"], (21, 3)) for row in json.loads(found.read_text(encoding="utf-8"))
+        }
         inputs["mediapipe"] = np.stack([rows.get(k, np.full((21, 3), np.nan)) for k in range(len(true))])
     results = []
     for name in ROBOTS:

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import numpy as np  # before OpenCV, which prints a text of its own when it is stopped (Ctrl-C) while it imports numpy
+
+# isort: split
 import cv2
-import numpy as np
 
 from handsynth.assets.library import Library
 from handsynth.core.camera import projected_bounds

@@ -1,7 +1,6 @@
 """What tests share: their own cache and no assets of the user's, a tiny world, one renderer of each kind, two datasets."""
 
 import os
-import re
 import signal
 import threading
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from tiny import World, make_world
 from tiny import handsynth as run_handsynth
 
@@ -87,6 +87,10 @@ def pyrender_renderer(stage):
     return PyrenderRenderer(stage.spec.image_size)
 
 
+ALONE = {key: {"probability": 0.0} for key in ("held", "second", "occluder")}
+"""Keys of a spec whose hands are alone and hold nothing."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset made by the command, and the file of its hand, as a user has them."""
@@ -95,10 +99,10 @@ class Dataset:
     hand_file: Path
 
 
-def _make(world: World, name: str, hand_file: Path, samples: int, size: int, *options: object, more: str = "") -> Dataset:
-    """Of `default`, but for the size of its images and `more` keys, with every pass and the mesh beside the hand."""
+def _make(world: World, name: str, hand_file: Path, samples: int, size: int, *options: object, **more: object) -> Dataset:
+    """Of `default`, but for the size of its images and the keys in `more`, with every pass and the mesh beside the hand."""
     out, spec = world.folder / name, world.folder / f"{name}.yaml"
-    spec.write_text(re.sub("image_size: .*", f"image_size: {size}", spec_text("default")) + more)
+    spec.write_text(yaml.safe_dump(yaml.safe_load(spec_text("default")) | {"image_size": size} | more))
     made = run_handsynth(
         "generate", spec, out, "--samples", samples, "--shard-size", 16, "--passes", ",".join((*ALL_PASSES, *OTHER_PASSES)),
         "--backgrounds", world.images, "--assets", world.assets, *options,
@@ -112,23 +116,23 @@ def toy_dataset(tiny_world) -> Dataset:
     """48 samples of the toy hand with every pass, in three shards."""
     hand_file = tiny_world.folder / "toy.npz"
     save_hand(hand_file, toy_hand())
-    return _make(tiny_world, "toy", hand_file, 48, 256, "--hand", "toy", "--textures", tiny_world.folder / "skin.npz")
+    return _make(tiny_world, "toy", hand_file, 48, 256, "--hand", "toy", "--textures", tiny_world.folder / "skin.npz", **ALONE)
 
 
 @pytest.fixture(scope="session")
 def embedded_dataset(tiny_world) -> Dataset:
     """200 samples of the embedded hand in its painted skin, 160 px wide."""
-    return _make(tiny_world, "embedded", EMBEDDED / "hand.npz", 200, 160, "--hand", "embedded", "--textures", "embedded")
+    return _make(tiny_world, "embedded", EMBEDDED / "hand.npz", 200, 160, "--hand", "embedded", "--textures", "embedded", **ALONE)
 
 
-EVERYTHING = "\nheld: {probability: 0.3}\nsecond: {probability: 0.6}\noccluder: {probability: 0.4}\n"
+EVERYTHING = {"held": {"probability": 0.3}, "second": {"probability": 0.6}, "occluder": {"probability": 0.4}}
 
 
 @pytest.fixture(scope="session")
 def together_dataset(tiny_world, holdings) -> Dataset:
     """200 samples of the embedded hand with everything on: held things, second hands, occluders; 128 px wide."""
     options = "--hand", "embedded", "--textures", "embedded"
-    return _make(tiny_world, "together", EMBEDDED / "hand.npz", 200, 128, *options, more=EVERYTHING)
+    return _make(tiny_world, "together", EMBEDDED / "hand.npz", 200, 128, *options, **EVERYTHING)
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,7 @@ def test_no_dependency_is_undeclared(graph):
     """Whatever the package imports is named in pyproject.toml, or comes with what is."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = project["dependencies"] + extras["farm"] + extras["exr"]
+    declared = project["dependencies"] + extras["farm"] + extras["exr"] + extras["report"]
     names = {"".join(c if c.isalnum() or c in "-_" else " " for c in text).split()[0].lower() for text in declared}
     module_of = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "openexr": "OpenEXR"}
     known = {module_of.get(name, name) for name in names} | {"OpenGL", "mpl_toolkits"}  # with pyrender and matplotlib

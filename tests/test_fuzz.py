@@ -28,6 +28,7 @@ def test_every_reader_reads_or_refuses():
         "animation",
         "video",
         "mesh",
+        "objects",
         "model",
         "coco",
         "photos",

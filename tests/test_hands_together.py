@@ -30,7 +30,7 @@ from handsynth.generator import Generator
 from handsynth.image.encode import decode_png, encode_sample
 from handsynth.recipe.recipe import MAX_OTHERS, recipe_from_dict
 from handsynth.recipe.samplers import LEAST_SEEN, RecipeSampler
-from handsynth.recipe.spec import ArmSpec, OccluderSpec, PoseSpec, SecondHandSpec, WearSpec, dataset_identity, load_spec
+from handsynth.recipe.spec import ArmSpec, HeldSpec, OccluderSpec, PoseSpec, SecondHandSpec, WearSpec, dataset_identity, load_spec
 from handsynth.scene.arm import make_arm
 from handsynth.scene.company import gather
 from handsynth.scene.pose import PoseStage
@@ -50,7 +50,7 @@ def spec_of(world, second=0.8, occluder=0.6, **changes):
     return dataclasses.replace(
         load_spec("default"), name="together", image_size=96, shard_size=4, hand="embedded", textures="embedded",
         backgrounds=str(world.images), passes=("depth", "parts", "normal", "uv", "amodal", "scene"),
-        second=SecondHandSpec(second), occluder=OccluderSpec(occluder), **changes,
+        held=HeldSpec(), second=SecondHandSpec(second), occluder=OccluderSpec(occluder), **changes,
     )  # fmt: skip
 
 

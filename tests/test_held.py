@@ -107,7 +107,7 @@ def test_hands_hold_what_their_pose_can_and_no_finger_is_swapped(world, holdings
     held = [recipe for recipe in recipes if recipe.held]
     assert len(held) >= 25
     for recipe in held:
-        assert recipe.pose.bank_index in ROWS
+        assert recipe.pose.bank_index in holdings.poses
         assert not recipe.pose.fingers
         assert not recipe.pose.blends
         assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict())), "here", HAND.num_shapes) == recipe

@@ -22,7 +22,7 @@ from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.replay import Here
 from handsynth.dataset.selection import Selection
 from handsynth.dataset.verify import verify
-from handsynth.recipe.spec import OccluderSpec, load_spec
+from handsynth.recipe.spec import HeldSpec, OccluderSpec, SecondHandSpec, load_spec
 from handsynth.scene.held.things import welded
 
 BOX = trimesh.creation.box((0.05, 0.08, 0.03))
@@ -208,7 +208,7 @@ def dataset(world, folder, tmp_path_factory):
 def spec_of(world, folder):
     return dataclasses.replace(
         load_spec("default"), image_size=96, shard_size=4, hand="embedded", textures="embedded", backgrounds=str(world.images),
-        passes=("depth", "parts"), occluder=OccluderSpec(1.0), objects=str(folder),
+        passes=("depth", "parts"), held=HeldSpec(), second=SecondHandSpec(), occluder=OccluderSpec(1.0), objects=str(folder),
     )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ from handsynth.recipe.spec import (
     WRIST_LIMITS_DEG,
     ArmSpec,
     DatasetSpec,
+    OccluderSpec,
+    SecondHandSpec,
     WearSpec,
     load_spec,
     recorded_identity,
@@ -163,7 +165,7 @@ CHANGES = {
 def test_a_change_of_one_purpose_leaves_the_others_alone(part, toy):
     """One named stream per purpose: another light moves no camera, pose, background or noise."""
     change, may_change = CHANGES[part]
-    spec = dataclasses.replace(load_spec("default"), left_fraction=0.5)
+    spec = dataclasses.replace(alone(), left_fraction=0.5)
     changed = dataclasses.replace(getattr(spec, part), **change) if isinstance(change, dict) else change
     before = spread(RecipeSampler(spec, toy), 40)
     after = spread(RecipeSampler(dataclasses.replace(spec, **{part: changed}), toy), 40)
@@ -643,16 +645,21 @@ def test_a_black_body_reddens_as_it_cools():
     assert abs(ratio[4] - 1) < 0.03
 
 
+def alone() -> DatasetSpec:
+    """The default spec without what finds its place about the hand and its arm: second hands, and things before it."""
+    return dataclasses.replace(load_spec("default"), second=SecondHandSpec(), occluder=OccluderSpec())
+
+
 def with_arms(**changes: Any) -> DatasetSpec:
     """The default spec with other forearms, on which nothing is worn; by default every hand has one."""
     arm = dataclasses.replace(ArmSpec(), **{"probability": 1.0} | changes)
-    return dataclasses.replace(load_spec("default"), arm=arm, wear=WearSpec())
+    return dataclasses.replace(alone(), arm=arm, wear=WearSpec())
 
 
 def with_wear(**changes: float) -> DatasetSpec:
     """The default spec whose hands wear other things; by default everything that they can."""
     wear = WearSpec(**dict.fromkeys(CLOTHING, 1.0) | changes)
-    return dataclasses.replace(load_spec("default"), wear=wear)
+    return dataclasses.replace(alone(), wear=wear)
 
 
 def arms(spec: DatasetSpec, library: Library, count: int) -> list[ArmChoice]:

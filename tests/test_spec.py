@@ -255,9 +255,16 @@ def test_relative_paths_mean_the_folder_of_the_file(tmp_path, monkeypatch):
         assert Path(spec.textures).resolve() == tmp_path / "skin.npz"
         assert Path(spec.annotations) == tmp_path / "specs/a.json"
     path.write_text("name: x\nsamples: 5\nhand: mano\ntextures: html\nbackgrounds: ~/images")
-    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["mano", "html", str(tmp_path / "home/images"), "auto", "none"]
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == [
+        "mano",
+        "html",
+        str(tmp_path / "home/images"),
+        "auto",
+        "none",
+        "shapes",
+    ]
     path.write_text("name: x\nsamples: 5\nbackgrounds: /data/images\nannotations: none")
-    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images", "none", "none"]
+    assert [getattr(load_spec(str(path)), key) for key in PATHS] == ["auto", "auto", "/data/images", "none", "none", "shapes"]
 
 
 def test_minus_zero_is_zero():

@@ -685,7 +685,8 @@ def test_a_dataset_is_replayed_where_its_assets_lie_elsewhere(out, tiny_world, t
     gone = {"hand": "/gone/hand.npz", "textures": "/gone/skin.npz", "backgrounds": "/gone/images"}
     edit_index(out, lambda index: index["spec"].update(gone))
     with pytest.raises(
-        AssetError, match=r"/gone/hand\.npz.*--hand, --textures, --backgrounds, --annotations and --environments say where"
+        AssetError,
+        match=r"/gone/hand\.npz.*--hand, --textures, --backgrounds, --annotations, --environments and --objects say where",
     ):
         replay(out, [0], tiny_world.assets)
     here = Here("toy", str(tmp_path / "other.npz"), str(tmp_path / "other images"))

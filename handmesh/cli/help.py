@@ -4,7 +4,7 @@ from handsynth.core.program import Help
 
 HELP = Help(
     commands={
-        "From images": ("predict", "live", "kinematics", "weights"),
+        "From images": ("predict", "live", "kinematics", "retarget", "weights"),
         "Training": ("nets", "convert", "train", "evaluate", "submit", "export"),
     },
     options={
@@ -66,6 +66,10 @@ HELP = Help(
         "kinematics export": (
             "handmesh kinematics export --format urdf hand.urdf",
             "handmesh kinematics export --format mjcf hand.xml",
+        ),
+        "retarget": (
+            "handmesh retarget film.mp4 --robot hand --simulate --out found",
+            "handmesh retarget angles.csv --robot gripper.urdf --correspondences gripper.yaml --out found",
         ),
         "export": ("handmesh export runs/lite lite.onnx",),
         "weights list": ("handmesh weights list",),

@@ -126,8 +126,11 @@ class OnnxNet:
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.session = open_session(path, threads)
-        self.about: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
-        names = [value.name for value in self.session.get_inputs()], [value.name for value in self.session.get_outputs()]
+        try:
+            self.about: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+            names = [value.name for value in self.session.get_inputs()], [value.name for value in self.session.get_outputs()]
+        except UnicodeDecodeError:
+            raise HandsynthError(f"{path} is damaged: it holds names that are no text") from None
         if names != ([INPUT], list(OUTPUTS)):
             raise HandsynthError(f"{path} is no model of handmesh: it has other inputs or outputs than handmesh export writes")
 
