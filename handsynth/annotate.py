@@ -63,6 +63,7 @@ def annotate(
         own = {"index": recipe.index, "K": K[image], "T_cam_world": T[image], "ambient_used": light[image]}
         sky = None if skies is None else skies[image]
         own |= {} if sky is None else {"sky_used": sky.tolist()}
+        own |= {"clip": {name: getattr(recipe.clip, name) for name in ("number", "frame", "time_s")}} if recipe.clip else {}
         others = [] if company is None else [of_hands[row] for row in company.rows[image][1:]]
         own |= {"hands": others, "occluder": things.occluder_label(recipe, hands.T_cam_world[image])}
         labels.append(same | own | of_hands[image] | {"background": background, "recipe": recipe.to_dict()})

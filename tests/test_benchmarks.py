@@ -71,6 +71,20 @@ def test_generate_writes_every_table(tiny_world: World, tmp_path: Path):
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
+def test_clips_are_timed_beside_single_images(tiny_world: World, tmp_path: Path):
+    """`bench_clips.py --quick`: a row for each pipeline, single images being one."""
+    command = [sys.executable, FOLDER / "bench_clips.py", "--quick", "--hand", "toy", "--out", tmp_path]
+    command += ["--textures", tiny_world.folder / "skin.npz", "--backgrounds", tiny_world.images]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    (table,) = (rows_of(path) for path in tmp_path.glob("clips-*.csv"))
+    found = {row["pipeline"]: row for row in table}
+    assert list(found) == ["clips", "clips, sharp", "clips, with flow", "single images"]
+    assert all(float(row["cpu_ms_per_sample"]) > 0 for row in table)
+    assert float(found["single images"]["cpu_time_over_single_images"]) == 1
+    assert float(found["clips"]["exposures_per_sample"]) > float(found["clips, sharp"]["exposures_per_sample"]) == 1
+
+
 def test_an_older_commit_runs_in_turn_with_this_one(tiny_world: World, tmp_path: Path):
     """`bench_generate.py --against HEAD`: CPU, wall and stages of both for each pipeline, their ratios, and no worktree is left."""
     command = [sys.executable, FOLDER / "bench_generate.py", "--against", "HEAD", "--quick", "--out", tmp_path, "--hand", "toy"]

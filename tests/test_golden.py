@@ -15,7 +15,7 @@ from handsynth import generator as generator_module
 from handsynth.assets.backgrounds.procedural import scenes
 from handsynth.assets.skins.painter import basis
 from handsynth.core import conventions
-from handsynth.recipe import crowd_sampler, samplers
+from handsynth.recipe import clips, crowd_sampler, samplers
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "regenerate_golden.py"
 
@@ -47,6 +47,7 @@ CHANGES: dict[str, tuple[Any, str, Any]] = {
     "recipes of angrender": (samplers, "FRAME_MARGIN_M", 0.0081),
     "recipes of default": (samplers, "DECIMALS", 5),
     "recipes of crowd": (crowd_sampler, "TRIES", 47),
+    "recipes of clips": (clips, "PEAK", 1.9),
     "labels": (generator_module, "annotate", lambda *a: [label | {"bbox_xyxy": [0, 0, 128, 128]} for label in annotate(*a)]),
     "image": (generator_module, "mean_light", lambda image: np.array([0.5, 0.5, 0.51])),
     "skin": (basis, "paint_population", lambda hand, size, people: paint_population(hand, size, people + 1)),

@@ -45,10 +45,15 @@ HELP = Help(
             "handsynth plan angrender --plot cameras.png",
         ),
         "recipe": ("handsynth recipe default --indices 0:3",),
-        "preview": ("handsynth preview default sheet.png -n 16 --zoom 2", "handsynth preview mine.yaml sheet.png --seed 7"),
+        "preview": (
+            "handsynth preview default sheet.png -n 16 --zoom 2",
+            "handsynth preview mine.yaml sheet.png --seed 7",
+            "handsynth preview clips clips.webp -n 4",
+        ),
         "generate": (
             "handsynth generate manorender data/manorender --jobs 16",
             "handsynth generate default data/mine --samples 2000 --passes depth,parts",
+            "handsynth generate clips data/clips --samples 600 --passes flow",
             "handsynth generate default data/coco --backgrounds coco/train2017",
             "handsynth generate manorender s3://bucket/manorender --backend dask --scheduler tcp://host:8786",
         ),

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from handsynth.assets.library import Library
     from handsynth.recipe.spec import DatasetSpec
 
-SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="manorender, angrender, default, or a YAML file")]
+SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="manorender, angrender, default, clips, or a YAML file")]
 OutArg = Annotated[str, typer.Argument(metavar="OUT", help="folder of the dataset, or an address such as s3://bucket/name")]
 IndexArg = Annotated[int, typer.Argument(metavar="INDEX", help="number of the sample in its spec")]
 SamplesOpt = Annotated[int | None, typer.Option("--samples", help="this many samples, spread evenly over the spec")]
 IndicesOpt = Annotated[str | None, typer.Option("--indices", help="A:B[:STEP] of the spec's samples")]
 SeedOpt = Annotated[int | None, typer.Option("--seed", help="another seed than the spec's")]
 ShardSizeOpt = Annotated[int | None, typer.Option("--shard-size", help="samples in a shard")]
-PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv,amodal,scene: more of each sample")]
+PassesOpt = Annotated[str | None, typer.Option("--passes", help="depth,parts,normal,uv,amodal,scene,flow: more of each sample")]
 HandOpt = Annotated[str | None, typer.Option("--hand", help="auto, mano, embedded, toy, or a prepared .npz")]
 BackgroundsOpt = Annotated[str | None, typer.Option("--backgrounds", help="folder of images, COCO or any; or: scenes")]
 EnvironmentsOpt = Annotated[str | None, typer.Option("--environments", help="light: folder of .hdr or .exr maps, or: none")]

@@ -104,8 +104,8 @@ def recipe(
 
 def preview(
     spec: SpecArg,
-    sheet: Annotated[Path, typer.Argument(help="image to write, .png or .jpg")],
-    number: Annotated[int, typer.Option("-n", help="samples on the sheet")] = 64,
+    sheet: Annotated[Path, typer.Argument(help="image to write, .png or .jpg; of clips .webp, .gif or .mp4 too, which move")],
+    number: Annotated[int | None, typer.Option("-n", min=1, help="samples on the sheet [64], or clips [9]")] = None,
     zoom: Annotated[int, typer.Option("--zoom", min=1, max=4, help="enlargement")] = 1,
     seed: SeedOpt = None,
     hand: HandOpt = None,
@@ -119,10 +119,10 @@ def preview(
     device: DeviceOpt = "auto",
     assets: AssetsOpt = None,
 ) -> None:
-    """A contact sheet: half of the samples clean, half with their labels drawn."""
+    """A contact sheet: half of the samples clean, half with their labels drawn. Of clips one that moves, or film strips."""
     from handsynth.crowds import open_generator, open_sampler
     from handsynth.dataset.selection import Selection
-    from handsynth.dataset.statistics import contact_sheet, save_image
+    from handsynth.dataset.statistics import ANIMATED, contact_sheet, film_strips, moving_sheet, save_animation, save_image
     from handsynth.generator import library_of
     from handsynth.render.context import check_device
 
@@ -130,13 +130,21 @@ def preview(
         spec, seed=seed, hand=hand, backgrounds=backgrounds, annotations=annotations,
         environments=environments, objects=objects, textures=textures, renderer=renderer, exclude_no_derivatives=no_derivatives,
     )  # fmt: skip
-    image_path(sheet)
+    frames = chosen.sequence.frames
+    moves = sheet.suffix.lower() in ANIMATED
+    if moves and not frames:
+        raise UsageError(f"{sheet} would move, and spec {chosen.name} has no clips: name an image, .png or .jpg")
+    image_path(sheet, *(ANIMATED if frames else ()))
     check_device(device)
-    selected = Selection(samples=number).indices(chosen.samples)
+    shown = number or (min(9, chosen.samples // frames) if frames else 64)
+    selected = Selection(samples=shown * chosen.together).indices(chosen.samples, chosen.together)
     library = library_of(chosen, assets_of(assets))
     show_notes(library)
     library.prepare(lambda text: echo(text, err=True))
     sampler = open_sampler(chosen, library)
     made = list(open_generator(chosen, library, device).make_samples([sampler.sample(i) for i in selected]))
-    save_image(sheet, contact_sheet(made, zoom))
-    echo(f"{len(made)} samples of {chosen.name} in {sheet}")
+    if moves:
+        save_animation(sheet, moving_sheet(made, frames, zoom), chosen.sequence.fps)
+    else:
+        save_image(sheet, film_strips(made, frames, zoom) if frames else contact_sheet(made, zoom))
+    echo(f"{shown} {'clips' if frames else 'samples'} of {chosen.name} in {sheet}")

@@ -63,6 +63,7 @@ FIELDS: dict[str, tuple[tuple[int, ...] | None, str]] = {
     ),
     "hands": (None, "the other hands in the image, each with HAND_KEYS as they stand here for the first; null in photos"),
     "occluder": (None, "null, or what is between camera and hand and held by nobody, in the words of object"),
+    "clip": (None, "number of the clip, frame in it (from 0), and time_s since its first; only where the dataset has clips"),
     "recipe": (None, "every decision behind the sample"),
 }
 """Keys of a sample's JSON: shape of the numbers (None: not an array) and meaning."""
@@ -83,13 +84,14 @@ ADDED: dict[str, str] = {
     "hands": "handsynth/3",
     "occluder": "handsynth/3",
     "sky_used": "handsynth/3",
+    "clip": "handsynth/3",
 }
 """Fields that came after the first schema: labels of an older one may lack them."""
 
 NULLABLE = {"ambient_used", "visible_share", "bbox_visible_xyxy"}
 """Fields that may be null: what is not known of a photograph, and bounds of what is not seen."""
 
-OPTIONAL = {"sky_used"}
+OPTIONAL = {"sky_used", "clip"}
 """Fields that labels lack where there is nothing to state."""
 
 MEASURED = {"ambient_used", "sky_used"}
@@ -128,6 +130,16 @@ PASSES: dict[str, str] = {
 }
 """Optional images of a sample and how they are encoded."""
 
+FLOW = "flow"
+FLOW_STEPS, FLOW_ZERO = 64, 1 << 15
+"""In the files of that pass a movement of one pixel is so many grey levels, and none this one."""
+
+CLIP_PASSES: dict[str, str] = {
+    FLOW: f"16-bit RGB PNG as KITTI's: R and G = {FLOW_ZERO} + {FLOW_STEPS} times how far what a pixel's centre shows moves to the "
+    "right and down until the next frame [px], B = 1; all 0 where that is unknown: in a clip's last frame",
+}
+"""Optional images of the samples of clips."""
+
 SCENE = "scene"
 SCENE_VERTICES, SCENE_FACES = "scene.vertices.npy", "scene.faces.npy"
 OTHER_PASSES: dict[str, str] = {
@@ -143,13 +155,11 @@ class Sample:
 
     labels: dict[str, Any]
     image: np.ndarray  # (H, W, 3) uint8 sRGB
-    mask: (
-        np.ndarray
-    )  # (H, W) bool, the pixel's centre is on the hand, and nothing hides it there; uint8 numbers of hands of a crowd
+    # (H, W) bool, the pixel's centre is on the hand, and nothing hides it there; uint8 numbers of hands of a crowd.
+    mask: np.ndarray
     vertices: np.ndarray  # (V, 3) float32, camera frame [m]; (N, V, 3) of a crowd
-    passes: dict[
-        str, np.ndarray
-    ]  # name of PASSES -> (H, W, ...) as rendered: depth is float32 [m], amodal bool, the others as in their files
+    # Of PASSES and CLIP_PASSES, (H, W, ...) as rendered: depth is float32 [m], flow float32 [px], amodal bool, others as in files.
+    passes: dict[str, np.ndarray]
     scene: tuple[np.ndarray, np.ndarray] | None = None  # (N, 3) float32 and (F, 4) int32 as of OTHER_PASSES, where asked for
 
     @property
@@ -279,6 +289,8 @@ def _check_hand(labels: Mapping[str, Any], where: str) -> None:
         raise HandsynthError(f"{where}: field arm is {labels['arm']!r:.60}, expected null or {', '.join(ARM_ANGLES)}")
     if labels.get("object") is not None and not _is_object(labels["object"]):
         raise HandsynthError(f"{where}: field object is {labels['object']!r:.60}, expected null or {', '.join(OBJECT_KEYS)}")
+    if "clip" in labels and not _is_clip(labels["clip"]):
+        raise HandsynthError(f"{where}: field clip is {labels['clip']!r:.60}, expected number, frame and time_s")
     if labels.get("clothing") is not None and not _is_clothing(labels["clothing"]):
         raise HandsynthError(
             f"{where}: field clothing is {labels['clothing']!r:.60}, expected names among {', '.join(CLOTHING)}, in order"
@@ -342,6 +354,14 @@ def _is_object(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return transform.shape == (4, 4) and transform.dtype.kind in "if" and bool(np.isfinite(transform).all())
+
+
+def _is_clip(value: Any) -> bool:
+    """Two whole numbers and a time, none of them negative."""
+    if not isinstance(value, dict) or set(value) != {"number", "frame", "time_s"}:
+        return False
+    counts = type(value["number"]) is int and type(value["frame"]) is int and min(value["number"], value["frame"]) >= 0
+    return counts and type(value["time_s"]) in (int, float) and 0 <= value["time_s"] < float("inf")
 
 
 def _is_clothing(value: Any) -> bool:

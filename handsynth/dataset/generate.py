@@ -85,8 +85,8 @@ class MadeShard:
 
 
 def plan_shards(spec: DatasetSpec, selection: Selection) -> Shards:
-    """Indices of each shard: the selected ones fill the shards in order."""
-    return Shards(selection.indices(spec.samples), spec.shard_size)
+    """Indices of each shard: the selected ones fill the shards in order, and no clip is in two."""
+    return Shards(selection.indices(spec.samples, spec.together), spec.shard_size // spec.together * spec.together)
 
 
 def generate(spec: DatasetSpec, out: Path | str, selection: Selection, run: RunConfig, assets: Path) -> dict[str, Any]:

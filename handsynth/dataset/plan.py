@@ -8,14 +8,14 @@ import numpy as np
 from handsynth.core.errors import UsageError
 from handsynth.core.hand import pose_hand
 from handsynth.core.rotation import rotmat_to_rotvec
-from handsynth.core.sample import PASSES, SCENE
+from handsynth.core.sample import CLIP_PASSES, PASSES, SCENE
 from handsynth.dataset.selection import Selection, Shards
 from handsynth.dataset.statistics import plot_cameras
 from handsynth.generator import library_of
 from handsynth.recipe.samplers import UPRIGHT
 from handsynth.recipe.spec import DatasetSpec
 
-BYTES_PER_PIXEL = {"image": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57, "amodal": 0.02}
+BYTES_PER_PIXEL = {"image": 0.36, "depth": 0.16, "parts": 0.05, "normal": 0.30, "uv": 0.57, "amodal": 0.02, "flow": 1.2}
 """Size of encoded images, measured on 256 samples of manorender at 256 x 256."""
 
 BYTES_PER_SAMPLE = 18_200
@@ -24,25 +24,25 @@ BYTES_PER_SAMPLE = 18_200
 BYTES_OF_SCENE = 34_000
 """The mesh of a forearm."""
 
-SECONDS_PER_SAMPLE = {"image": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006, "amodal": 0.001}
+SECONDS_PER_SAMPLE = {"image": 0.012, "depth": 0.005, "parts": 0.002, "normal": 0.004, "uv": 0.006, "amodal": 0.001, "flow": 0.012}
 """On one core of an AMD EPYC (Zen 3) without a GPU, at 256 x 256; `benchmarks/bench_generate.py` measures yours."""
 
 
 def estimate(spec: DatasetSpec, selection: Selection) -> dict[str, Any]:
     """Counts (exact) and cost (rough) of a dataset."""
-    indices = selection.indices(spec.samples)
+    indices = selection.indices(spec.samples, spec.together)
     samples = len(indices)
     height = spec.crowd.height if spec.is_crowd else spec.image_size
     pixels = spec.image_size * height
     hands = mean_hands(spec)
-    layers = ("image", *(name for name in spec.passes if name in PASSES))
+    layers = ("image", *(name for name in spec.passes if name in PASSES or name in CLIP_PASSES))
     each = BYTES_PER_SAMPLE * hands + BYTES_OF_SCENE * (SCENE in spec.passes)
     size = samples * (each + pixels * sum(BYTES_PER_PIXEL[name] for name in layers))
     seconds = samples * hands * pixels / 256**2 * sum(SECONDS_PER_SAMPLE[name] for name in layers)
     return {
         "name": spec.name,
         "samples": samples,
-        "shards": len(Shards(indices, spec.shard_size)),
+        "shards": len(Shards(indices, spec.shard_size // spec.together * spec.together)),
         "shard_size": spec.shard_size,
         "image_size": spec.image_size,
         "image_height": height,

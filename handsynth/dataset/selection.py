@@ -33,21 +33,29 @@ class Selection:
             raise UsageError(f"--indices must be A:B or A:B:STEP with whole numbers from 0, found {self.slice_text!r}")
         return slice(*numbers)
 
-    def indices(self, total: int) -> Sequence[int]:
+    def indices(self, total: int, together: int = 1) -> Sequence[int]:
         """The selected indices of a spec of `total` samples, ascending, as a sequence that takes no memory for its members.
+
+        `together`: so many, from a multiple of it on, are selected together or not at all: the frames of a clip.
 
         Raises UsageError when there is none or too many.
         """
         if self.samples is not None:
             if self.samples > total:
                 raise UsageError(f"--samples {self.samples} is more than the spec's {total}: lower it")
-            return Spread(total, self.samples, range(self.samples))
+            if self.samples % together:
+                raise UsageError(f"--samples {self.samples} would split a clip: give a multiple of {together}, the frames of one")
+            return Spread(total // together, self.samples // together, range(self.samples), together)
         if self.slice_text is None:
             return range(total)
         chosen = self._slice()
         if chosen.stop is not None and chosen.stop > total:
             raise UsageError(f"--indices {self.slice_text} goes beyond the spec's {total} samples")
         found = range(total)[chosen]
+        if together > 1 and (chosen.step not in (None, 1) or found.start % together or found.stop % together):
+            raise UsageError(
+                f"--indices {self.slice_text} would split clips: give A:B that are multiples of {together}, their frames"
+            )
         if not found:
             raise UsageError(f"--indices {self.slice_text} selects nothing of the spec's {total} samples")
         return found
@@ -61,11 +69,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Spread(Sequence[int]):
-    """Some of `samples` indices that are evenly spread over 0 .. total - 1: of those numbered `places`, computed when asked for."""
+    """Some of `samples` blocks that are evenly spread over 0 .. total - 1, each of `together` indices: of these the ones numbered
+    `places`, computed when asked for.
+    """
 
     total: int
     samples: int
     places: range
+    together: int = 1
 
     def __len__(self) -> int:
         return len(self.places)
@@ -78,8 +89,9 @@ class Spread(Sequence[int]):
 
     def __getitem__(self, place: int | slice) -> "int | Spread":
         if isinstance(place, slice):
-            return Spread(self.total, self.samples, self.places[place])
-        return self.places[place] * self.total // self.samples
+            return Spread(self.total, self.samples, self.places[place], self.together)
+        block, one = divmod(self.places[place], self.together)
+        return block * self.total // self.samples * self.together + one
 
 
 @dataclass(frozen=True)

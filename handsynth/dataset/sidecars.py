@@ -22,7 +22,7 @@ from handsynth.core.conventions import (
 )
 from handsynth.core.errors import HandsynthError
 from handsynth.core.index import canonical_json, index_bytes
-from handsynth.core.sample import CROWD_FIELDS, CROWD_MEMBERS, FIELDS, OTHER_PASSES, PASSES
+from handsynth.core.sample import CLIP_PASSES, CROWD_FIELDS, CROWD_MEMBERS, FIELDS, OTHER_PASSES, PASSES
 from handsynth.core.shard import ShardInfo, shard_name
 from handsynth.dataset.folder import Folder
 
@@ -184,7 +184,7 @@ def conventions(passes: tuple[str, ...], is_crowd: bool = False) -> dict[str, An
         "fields": {name: text for name, (_, text) in FIELDS.items()},
         "vertices.npy": "float32 (V, 3), camera frame [m]",
         "mask.png": "8-bit PNG, 255 where the pixel's centre is on the hand and nothing hides it, 0 elsewhere",
-        "passes": {name: text for name, text in (PASSES | OTHER_PASSES).items() if name in passes},
+        "passes": {name: text for name, text in (PASSES | CLIP_PASSES | OTHER_PASSES).items() if name in passes},
         "joint_names": list(JOINT_NAMES),
         "keypoint_names": list(KEYPOINT_NAMES),
         "keypoints": "J_regressor on the posed vertices, and the tip vertices of fingertip_table, as FreiHAND has it",

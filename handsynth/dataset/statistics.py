@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from handsynth.core.conventions import (
@@ -16,13 +17,15 @@ from handsynth.core.conventions import (
     OCCLUDER_PART,
     OTHER_HAND_PART,
 )
+from handsynth.core.errors import AssetError
+from handsynth.core.files import replacing
 from handsynth.core.index import is_crowd, read_index
-from handsynth.core.sample import PASSES, Sample, decode_labels
+from handsynth.core.sample import CLIP_PASSES, FLOW, PASSES, Sample, decode_labels
 from handsynth.dataset.columns import Columns, read_stored
 from handsynth.dataset.draw import FINGER_COLORS, draw_labels
 from handsynth.dataset.folder import Folder, open_folder, read_samples
 from handsynth.dataset.replay import find_sample
-from handsynth.image.encode import decode_jpeg, decode_png
+from handsynth.image.encode import decode_flow, decode_jpeg, decode_png
 from handsynth.recipe.crowd import crowd_recipe_from_dict
 from handsynth.recipe.spec import DatasetSpec, grid_axes
 
@@ -34,6 +37,9 @@ for _finger, _joints in FINGER_JOINTS.items():
     for _k, _joint in enumerate(_joints):
         _PART_COLORS[_joint + 1] = np.array(FINGER_COLORS[FINGERS.index(_finger) + 1]) * (1 - 0.25 * _k)
 
+STRIP = 10
+"""Frames of a clip on a still sheet."""
+
 GAP = 6
 """Width of the lines between the images of a contact sheet [px]."""
 
@@ -44,13 +50,30 @@ def contact_sheet(samples: list[Sample], zoom: int = 2) -> np.ndarray:
     Half of the samples are clean and half have their labels drawn, in a chequered order, so that both can be evaluated.
     """
     columns = max(1, int(np.ceil(np.sqrt(len(samples)))))
-    tiles = []
-    for k, sample in enumerate(samples):
-        image = sample.image
-        if (k // columns + k % columns) % 2:
-            tiles.append(draw_labels(image, sample.labels, sample.mask, zoom))
-        else:
-            tiles.append(np.repeat(np.repeat(image, zoom, 0), zoom, 1) if zoom > 1 else image)
+    return _sheet([_tile(sample, (k // columns + k % columns) % 2 > 0, zoom) for k, sample in enumerate(samples)], columns)
+
+
+def film_strips(samples: list[Sample], frames: int, zoom: int = 1) -> np.ndarray:
+    """Samples of whole clips of so many frames -> one RGB image: a clip a row, STRIP frames of it evenly apart, clean."""
+    shown = np.linspace(0, frames - 1, min(STRIP, frames)).round().astype(int).tolist()
+    tiles = [_tile(samples[start + k], False, zoom) for start in range(0, len(samples), frames) for k in shown]
+    return _sheet(tiles, len(shown))
+
+
+def moving_sheet(samples: list[Sample], frames: int, zoom: int = 1) -> list[np.ndarray]:
+    """Samples of whole clips of so many frames -> the frames of one animation: a contact sheet of clips that move together."""
+    return [contact_sheet(samples[frame::frames], zoom) for frame in range(frames)]
+
+
+def _tile(sample: Sample, with_labels: bool, zoom: int) -> np.ndarray:
+    """One image of a sheet."""
+    if with_labels:
+        return draw_labels(sample.image, sample.labels, sample.mask, zoom)
+    return np.repeat(np.repeat(sample.image, zoom, 0), zoom, 1) if zoom > 1 else sample.image
+
+
+def _sheet(tiles: list[np.ndarray], columns: int) -> np.ndarray:
+    """Images of one size, in rows."""
     height, width = tiles[0].shape[:2]
     rows = -(-len(tiles) // columns)
     sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
@@ -70,7 +93,7 @@ def sample_sheet(out: Path | str, index: int, zoom: int = 2) -> np.ndarray:
     tiles = [draw_labels(image, labels, mask if numbered else mask > 0, zoom)]
     grey = mask * np.uint8(255 // max(len(labels["hands"]), 1)) if numbered else mask
     layers = [image, np.repeat(grey[..., None], 3, 2)]
-    for name in PASSES:
+    for name in (*PASSES, *CLIP_PASSES):
         if f"{name}.png" in members:
             layers.append(_viewable(name, decode_png(members[f"{name}.png"], where)))
     tiles += [np.repeat(np.repeat(layer, zoom, 0), zoom, 1) for layer in layers]
@@ -84,11 +107,56 @@ def _viewable(name: str, layer: np.ndarray) -> np.ndarray:
         low, high = (int(layer[hand].min()), int(layer[hand].max())) if hand.any() else (0, 1)
         grey = np.where(hand, 255 - 200 * (layer.astype(float) - low) / max(high - low, 1), 0)
         return np.repeat(grey.astype(np.uint8)[..., None], 3, 2)
+    if name == FLOW:
+        return _flow_colors(decode_flow(layer))
     if name == "parts":
         return _PART_COLORS[layer]
     if name == "amodal":
         return np.repeat(layer[..., None], 3, 2)
     return layer if layer.dtype == np.uint8 else (layer >> 8).astype(np.uint8)
+
+
+def _flow_colors(flow: np.ndarray) -> np.ndarray:
+    """(H, W, 2) movement [px] -> RGB: its direction as hue, its length as saturation up to the longest; grey where unknown."""
+    known = np.isfinite(flow).all(-1)
+    x, y = np.moveaxis(np.where(known[..., None], flow, 0), -1, 0)
+    length = np.hypot(x, y)
+    hue = np.rint(np.rad2deg(np.arctan2(y, x)) % 360 / 2).astype(np.uint8) % 180
+    levels = np.rint(255 * length / max(float(length.max()), 1.0)).astype(np.uint8)
+    colors = cv2.cvtColor(np.stack([hue, levels, np.full_like(hue, 255)], -1), cv2.COLOR_HSV2RGB)
+    return np.where(known[..., None], colors, np.uint8(128))
+
+
+def save_animation(path: Path, frames: list[np.ndarray], fps: float) -> None:
+    """Writes RGB images of one size that follow each other, for ever where the format can; the suffix chooses it, see ANIMATED.
+
+    Raises AssetError when OpenCV has no codec for .mp4.
+    """
+    import imageio.v3 as iio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".mp4":
+            _write_mp4(temporary, frames, fps)
+            return
+        quality: dict[str, Any] = {"quality": 80, "method": 4} if path.suffix.lower() == ".webp" else {}
+        how: dict[str, Any] = {"extension": path.suffix.lower(), "plugin": "pillow", "duration": 1000 / fps, "loop": 0} | quality
+        iio.imwrite(temporary, np.stack(frames), **how)
+
+
+def _write_mp4(path: Path, frames: list[np.ndarray], fps: float) -> None:
+    """H.264 where OpenCV has it, else MPEG-4; of even sides, which both need."""
+    height, width = (side // 2 * 2 for side in frames[0].shape[:2])
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    if not writer.isOpened():
+        raise AssetError("OpenCV cannot write MP4 here: name the sheet .webp or .gif")
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
+    writer.release()
+
+
+ANIMATED = (".webp", ".gif", ".mp4")
+"""Suffixes of files that move."""
 
 
 def save_image(path: Path, image: np.ndarray) -> None:
@@ -179,6 +247,7 @@ def summarise(index: dict[str, Any], found: Columns) -> dict[str, Any]:
     columns |= {"other_hands_visible_share": np.array([other["visible_share"] for other in others])}
     recipes = found.recipes
     return _summary(index, len(recipes)) | {
+        "clips": len({recipe.clip.number for recipe in recipes if recipe.clip}),
         "sides": dict(Counter(recipe.side for recipe in recipes)),
         "arms": sum(labels["arm"] is not None for labels in found.labels),
         "clothing": {name: clothing[name] for name in CLOTHING},

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.index import is_crowd, read_index
 from handsynth.core.named_hands import find_hand, open_hand
-from handsynth.core.sample import SCENE, SCENE_FACES, SCENE_VERTICES, decode_labels, decode_npy
+from handsynth.core.sample import FLOW, SCENE, SCENE_FACES, SCENE_VERTICES, decode_labels, decode_npy
 from handsynth.core.shard import Members, read_shard, shard_name
 from handsynth.dataset.crowd_checks import CrowdChecks
 from handsynth.dataset.folder import Folder, open_folder
@@ -50,7 +50,8 @@ from handsynth.dataset.replay import Here, replay
 from handsynth.dataset.selection import parse_selection
 from handsynth.dataset.sidecars import disagreements
 from handsynth.dataset.silhouette import silhouette
-from handsynth.image.encode import chroma_of, decode_jpeg, decode_png
+from handsynth.image.encode import chroma_of, decode_flow, decode_jpeg, decode_png
+from handsynth.recipe.moments import moment_at
 from handsynth.recipe.others import hand_recipes
 from handsynth.recipe.recipe import Recipe, recipe_from_dict
 from handsynth.recipe.spec import recorded_identity, spec_from_dict
@@ -59,7 +60,7 @@ from handsynth.scene.company import Company, gather, surroundings
 from handsynth.scene.held.things import Things
 from handsynth.scene.pose import CameraHands, PoseStage
 from handsynth.scene.wear.dress import Dress
-from handsynth.visibility import Surface, beside_hand, clearance, fronts, keypoint_clearance, visible_share
+from handsynth.visibility import Surface, beside_hand, clearance, front_at_pixels, fronts, keypoint_clearance, visible_share
 
 SILHOUETTES = 256
 """So many samples, evenly spread, are posed anew and have their mask compared with a silhouette drawn from vertices.npy."""
@@ -70,6 +71,10 @@ OTHER_DEPTH_M, OTHER_DEPTH_SHARE = 0.001, 0.02
 
 SHARE_ERROR, SHARE_OF_PIXELS = 0.001, 0.05
 """visible_share must be this near to what geometry gives, and to what mask and amodal have, which it counts on a lattice."""
+
+FLOW_PX, FLOW_SHARE = 0.1, 0.02
+"""The pass flow must take what pixels show so near to where the next frame has it, but for this share of them, where OpenGL's
+corners, moved by 1/256 px, show another face [px]."""
 
 MAX_FAULTS = 100
 """After so many faults the search stops."""
@@ -112,6 +117,7 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
     crowds = CrowdChecks(index, poses, things) if is_crowd(index) else None
     stride = max(1, len(expected) // SILHOUETTES)
     position = 0
+    before: dict[str, Any] | None = None  # labels of the sample before
     for number, entry in enumerate(index["shards"]):
         if findings.full:
             break
@@ -124,6 +130,8 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
                     findings.samples += 1
                     continue
                 read = _check_sample(members, where, index, wanted[k] if k < len(wanted) else -1)
+                _check_clip(read.labels, before, index["spec"].get("sequence"), where)
+                before = read.labels
                 if poses is not None and things is not None and _is_known(read, things) and (position + k) % stride == 0:
                     check_pose(read.labels, read.vertices, poses.model, where)
                     others = _pose_others(read, poses, things, where)
@@ -131,6 +139,8 @@ def verify(out: Path | str, assets: Path, replays: int = 0, here: Here = Here())
                     _check_visibility(read, poses.model, others, where)
                     if read.scene is not None:
                         _check_scene(read, poses.model, others, where)
+                    if FLOW in read.layers:
+                        _check_flow(read, poses, where)
                     findings.silhouettes += 1
                 findings.samples += 1
             except HandsynthError as error:
@@ -191,7 +201,7 @@ def _check_index(index: dict[str, Any], out: Folder, findings: Findings) -> Sequ
         if index["schema"] != SCHEMA:  # its grid may be one that is no longer taken; what is needed here is what follows
             values = {key: values[key] for key in ("name", "samples", "passes")}
         spec = spec_from_dict(values, f"{out}/index.json")
-        expected = parse_selection(index["selection"]).indices(spec.samples)
+        expected = parse_selection(index["selection"]).indices(spec.samples, spec.together)
         entries = [(e["name"], e["count"], e["bytes"], e["sha256"]) for e in index["shards"]]
         if recorded_identity(index) != index["dataset"]:
             findings.add("index.json: the dataset's identity does not follow from its spec and assets")
@@ -360,9 +370,77 @@ def _check_against_recipe(read: _Read, recipe: Recipe, where: str) -> None:
             raise HandsynthError(f"{where}: visible_share is {share}, mask and amodal give {pixels:.4f}")
 
 
+CONSTANT = ("side", "image_size", "K", "beta", "clothing", "ambient_used", "background")
+"""What no frame of a clip has otherwise than the frame before it; nor the recipe's skin and sensor, but for its noise."""
+
+
+def _check_clip(labels: dict[str, Any], before: dict[str, Any] | None, sequence: dict[str, Any] | None, where: str) -> None:
+    """`clip` follows from the index; and a frame goes on where the one before it, whose labels are `before`, leads to."""
+    frames = sequence["frames"] if sequence else 0
+    clip = labels.get("clip")
+    if not frames:
+        if clip is not None:
+            raise HandsynthError(f"{where}: clip is {clip!r:.60}, and the dataset has no clips")
+        return
+    assert sequence is not None
+    number, frame = divmod(labels["index"], frames)
+    expected = {"number": number, "frame": frame, "time_s": round(frame / sequence["fps"], 6)}
+    recipe = recipe_from_dict(labels["recipe"], where, len(labels["beta"]))
+    own = recipe.clip
+    if clip != expected or own is None or {name: getattr(own, name) for name in expected} != expected:
+        raise HandsynthError(f"{where}: clip is {clip!r:.80}, expected {expected}")
+    if own.last != (frame == frames - 1):
+        raise HandsynthError(f"{where}: clip.last of the recipe is {own.last}")
+    if before is None or not frame or before["index"] != labels["index"] - 1:
+        return
+    earlier = recipe_from_dict(before["recipe"], where, len(labels["beta"]))
+    for name in CONSTANT:
+        if labels[name] != before[name]:
+            raise HandsynthError(f"{where}: {name} is not that of the frame before, in the same clip")
+    sensors = (replace(one.sensor, noise_key=0) for one in (recipe, earlier))
+    if recipe.alpha != earlier.alpha or recipe.held != earlier.held or recipe.worn != earlier.worn or len(set(sensors)) > 1:
+        raise HandsynthError(f"{where}: skin, clothing, object or sensor are not those of the frame before, in the same clip")
+    assert earlier.clip is not None  # or it would have been a fault
+    after = earlier.clip.after
+    if (after.theta, after.trans, after.camera) != (recipe.theta, recipe.trans, recipe.camera):
+        raise HandsynthError(f"{where}: hand or camera are not where the frame before leads to")
+
+
+def _check_flow(read: _Read, poses: PoseStage, where: str) -> None:
+    """The pass flow at the pixels of the hand's vertices, against where the recipe has the same places of the surface next."""
+    recipe = recipe_from_dict(read.labels["recipe"], where, poses.model.num_shapes)
+    flow = decode_flow(read.layers[FLOW])
+    if recipe.clip is None or recipe.clip.last:
+        if not np.isnan(flow).all():
+            raise HandsynthError(f"{where}: pass flow has movements, and no frame follows")
+        return
+    again = poses.pose([moment_at(recipe, 1)], len(flow))
+    vertices, K = read.vertices.astype(np.float64), np.array(read.labels["K"])
+    pixels = np.unique(np.floor(project(vertices, K)).astype(int), axis=0)
+    pixels = pixels[((pixels >= 0) & (pixels < len(flow))).all(1)]
+    pixels = pixels[read.mask[pixels[:, 1], pixels[:, 0]]]
+    _, face = front_at_pixels(vertices, poses.model.closed_faces, K, pixels)
+    pixels, face = pixels[face >= 0], face[face >= 0]
+    if not len(pixels):
+        return
+    corners = poses.model.closed_faces[face]
+    xy = project(vertices, K)[corners]  # (P, 3, 2)
+    centre = pixels + 0.5
+    b, c = np.linalg.solve((xy[:, 1:] - xy[:, :1]).swapaxes(1, 2), (centre - xy[:, 0])[..., None])[..., 0].T
+    shares = np.stack([1 - b - c, b, c], 1) / vertices[corners, 2]  # linear on the screen; on the surface they sum to 1
+    shares /= shares.sum(1, keepdims=True)
+    there = project((shares[..., None] * again.vertices[0].astype(np.float64)[corners]).sum(1), K)
+    error = np.linalg.norm(flow[pixels[:, 1], pixels[:, 0]] - (there - centre), axis=1)
+    wrong = ~(error <= FLOW_PX)
+    if wrong.sum() > STRAY_PIXELS + FLOW_SHARE * len(pixels):
+        raise HandsynthError(
+            f"{where}: pass flow is not the movement until the next frame ({wrong.sum()} of {len(pixels)} pixels differ)"
+        )
+
+
 _PASS_TYPES: dict[str, tuple[type, tuple[int, ...]]] = {
     "depth": (np.uint16, ()), "parts": (np.uint8, ()), "normal": (np.uint8, (3,)), "uv": (np.uint16, (3,)),
-    "amodal": (np.uint8, ()),
+    "amodal": (np.uint8, ()), FLOW: (np.uint16, (3,)),
 }  # fmt: skip
 """Type and channels of each pass."""
 
@@ -379,6 +457,10 @@ def _check_passes(read: _Read, where: str) -> None:
         dtype, channels = _PASS_TYPES[name]
         if layer.dtype != dtype or layer.shape != mask.shape + channels:
             raise HandsynthError(f"{where}: pass {name} has shape {layer.shape} and type {layer.dtype}")
+        if name == FLOW:  # of everything
+            if (layer[..., 2] > 1).any() or layer[layer[..., 2] == 0].any():
+                raise HandsynthError(f"{where}: pass flow: its third channel is not 0 or 1, or there are movements where it is 0")
+            continue
         covered = layer.reshape(*mask.shape, -1).any(2)
         if ((covered != mask) & (mask | (not read.others or name == "uv"))).any():
             raise HandsynthError(f"{where}: pass {name} and the mask differ in {(covered != mask).sum()} pixels")

@@ -1,8 +1,9 @@
 """Stage 4, composite: a rendered hand over a background in linear light, then through the sensor."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -51,6 +52,13 @@ class StackedLayer:
         return StackedLayer(_smaller(self.layer, side), self.defocus_px * scale, self.motion and self.motion.scaled(scale))
 
 
+Moment = tuple[Layers, np.ndarray]
+"""A rendered view and what is behind it, at one moment of an exposure."""
+
+_Exposure = tuple[Sequence[StackedLayer], np.ndarray]
+"""Layers, the farthest first, and what is behind them, at one moment."""
+
+
 class CompositeStage:
     """Puts hands over backgrounds and through a sensor."""
 
@@ -65,17 +73,23 @@ class CompositeStage:
         backgrounds: Sequence[np.ndarray],
         sensors: Sequence[SensorChoice],
         motions: Sequence[ImageMotion | None],
+        moments: Mapping[int, Sequence[Moment]] = MappingProxyType({}),
     ) -> list[np.ndarray]:
         """B rendered hands over B (H, W, 3) uint8 sRGB backgrounds -> B (H, W, 3) uint8 sRGB images.
 
         Light adds up linearly, is blurred and takes its noise, and is encoded once. Without gains, blur and noise, coverage 0 gives
         the background and coverage 1 the hand, exactly. What is out of focus, or moves, is blurred before it is laid over what is
         behind, so that neither leaks into the other.
+
+        Of an image whose row is in `moments` light falls at these as well, and as much at each.
         """
-        return [
-            self.stack([StackedLayer(layer, sensor.hand_defocus_px, motion)], background, sensor)
-            for layer, background, sensor, motion in zip(layers, backgrounds, sensors, motions, strict=True)
-        ]
+        images = []
+        for row, (layer, background, sensor, motion) in enumerate(zip(layers, backgrounds, sensors, motions, strict=True)):
+            every = [(layer, background), *moments.get(row, ())]
+            images.append(
+                self._take([([StackedLayer(one, sensor.hand_defocus_px, motion)], behind) for one, behind in every], sensor)
+            )
+        return images
 
     def stack(
         self,
@@ -87,30 +101,41 @@ class CompositeStage:
         """Any number of layers, the farthest first, over one background, as `composite` does one; the sensor's `hand_defocus_px`
         does not count. `shake`: how the camera moves, where no layer says it.
         """
-        side, scale = len(background), 1.0
+        return self._take([(layers, background)], sensor, shake)
+
+    def _take(self, exposures: Sequence[_Exposure], sensor: SensorChoice, shake: ImageMotion | None = None) -> np.ndarray:
+        """One image: the mean of moments. See `stack`."""
+        side, scale = len(exposures[0][1]), 1.0
         if (small := source_side(side, sensor.source_scale)) < side:
             scale = small / side
-            background = shrink(background, small)
-            layers = [layer.smaller(small) for layer in layers]
+            exposures = [([one.smaller(small) for one in layers], shrink(background, small)) for layers, background in exposures]
             shake = shake and shake.scaled(scale)
-        whole = next((layer.motion for layer in layers if layer.motion and layer.motion.whole), shake)
-        image = self._develop(layers, background, sensor, sensor.background_defocus_px * scale, whole)
+        whole = next((one.motion for layers, _ in exposures for one in layers if one.motion and one.motion.whole), shake)
+        image = self._develop(exposures, sensor, sensor.background_defocus_px * scale, whole)
         return image if small == side else enlarge(image, side, sensor.enlarging)
 
     def _develop(
-        self,
-        layers: Sequence[StackedLayer],
-        background: np.ndarray,
-        sensor: SensorChoice,
-        behind_px: float,
-        whole: ImageMotion | None,
+        self, exposures: Sequence[_Exposure], sensor: SensorChoice, behind_px: float, whole: ImageMotion | None
     ) -> np.ndarray:
         """One image, all of one size; `behind_px`: radius of the disc of the background; `whole`: motion of the camera."""
+        first = exposures[0][0]
+        soft = whole or behind_px > 0 or len(exposures) > 1 or len(first) > 1 or any(one.is_soft for one in first)
+        scale = LIGHT if soft else scale_for(sensor)
+        if len(exposures) == 1:
+            return self._sensor.develop(self._expose(*exposures[0], scale, behind_px, whole), scale, sensor)
+        total = np.zeros(exposures[0][1].shape, np.float32)  # whole numbers, whose sums are exact
+        for layers, background in exposures:
+            cv2.accumulate(self._expose(layers, background, scale, behind_px, whole).view(np.uint16), total)
+        codes = np.rint(total * np.float32(1 / len(exposures))).astype(np.int16)
+        return self._sensor.develop(codes, scale, sensor)
+
+    def _expose(
+        self, layers: Sequence[StackedLayer], background: np.ndarray, scale: Scale, behind_px: float, whole: ImageMotion | None
+    ) -> np.ndarray:
+        """(H, W, 3) int16 codes of the light of one moment, valid until the next call."""
         if self._buffer.size < background.size:
             self._buffer = np.empty(background.size, np.int16)
         codes: np.ndarray = self._buffer[: background.size].reshape(background.shape)
-        soft = whole or behind_px > 0 or len(layers) > 1 or any(layer.is_soft for layer in layers)
-        scale = LIGHT if soft else scale_for(sensor)
         cv2.LUT(background, _BEHIND[scale], dst=codes.view(np.uint16))
         if behind_px > 0:
             codes[:] = defocus(codes, behind_px, cv2.BORDER_REFLECT)
@@ -121,7 +146,7 @@ class CompositeStage:
                 _lay_over(codes, one.layer, None if behind_px > 0 or number else background, scale)
         if whole:
             codes[:] = smear(codes, whole, slice(0, len(codes)), slice(0, codes.shape[1]))
-        return self._sensor.develop(codes, scale, sensor)
+        return codes
 
 
 def _smaller(layer: Layers, side: int) -> Layers:

@@ -10,7 +10,7 @@ import simplejpeg
 from handsynth.core.conventions import DEPTH_UNIT_M
 from handsynth.core.errors import HandsynthError
 from handsynth.core.index import canonical_json
-from handsynth.core.sample import SCENE_FACES, SCENE_VERTICES, Sample, encode_npy
+from handsynth.core.sample import FLOW, FLOW_STEPS, FLOW_ZERO, SCENE_FACES, SCENE_VERTICES, Sample, encode_npy
 from handsynth.core.shard import Members
 
 _PNG_RUNS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
@@ -69,9 +69,11 @@ def decode_png(data: bytes, where: str) -> np.ndarray:
 
 
 def encode_pass(name: str, layer: np.ndarray) -> bytes:
-    """A rendered pass -> the PNG that core.sample.PASSES describes."""
+    """A rendered pass -> the PNG that core.sample.PASSES or CLIP_PASSES describes."""
     if name == "depth":
         layer = np.round(layer / np.float32(DEPTH_UNIT_M)).astype(np.uint16)
+    if name == FLOW:
+        layer = encode_flow(layer)
     if name == "amodal":
         layer = layer.view(np.uint8) * np.uint8(255)
     return encode_png(layer, PNG_FLAT if name in ("parts", "amodal") else PNG_SMOOTH)
@@ -80,6 +82,23 @@ def encode_pass(name: str, layer: np.ndarray) -> bytes:
 def _grey(mask: np.ndarray) -> np.ndarray:
     """A mask as it is stored: 255 for true; numbers of hands as they are."""
     return mask.view(np.uint8) * np.uint8(255) if mask.dtype == bool else mask
+
+
+FLOW_LIMIT_PX = (FLOW_ZERO - 1) / FLOW_STEPS
+"""Movements that are longer along an axis are not stored: they count as unknown."""
+
+
+def encode_flow(flow: np.ndarray) -> np.ndarray:
+    """(H, W, 2) movement to the right and down [px], NaN where unknown -> (H, W, 3) uint16 as CLIP_PASSES has it."""
+    known = (np.abs(flow) <= FLOW_LIMIT_PX).all(-1)
+    levels = np.rint(np.where(known[..., None], flow, 0) * FLOW_STEPS) + FLOW_ZERO
+    return np.where(known[..., None], np.concatenate([levels, np.ones_like(levels[..., :1])], -1), 0).astype(np.uint16)
+
+
+def decode_flow(layer: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint16 of that pass -> (H, W, 2) float32 movement to the right and down [px], NaN where unknown."""
+    flow = (layer[..., :2].astype(np.float32) - FLOW_ZERO) / FLOW_STEPS
+    return np.where(layer[..., 2:] > 0, flow, np.float32(np.nan))
 
 
 def encode_sample(sample: Sample) -> Members:

@@ -48,8 +48,7 @@ class FingerBlender:
         Returns:
             The blends of each, which may be none, and (B, 15, 3) finger angles [rad].
         """
-        theta = np.empty((len(rows), *self._bank.shape[1:]))
-        theta[:, _JOINTS] = self._bank[rows[..., None], _JOINTS]
+        theta = self.fingers_of(rows)
         found: list[Blends] = [{} for _ in rows]
         waiting = np.arange(len(rows))
         for _ in range(BLEND_TRIES):
@@ -61,19 +60,48 @@ class FingerBlender:
             some = blended.any(1)
             waiting, blended = waiting[some], blended[some]
             others, shares = self._choices[others[some]], np.round(shares[some], DECIMALS)
-            tried, own = theta[waiting], rows[waiting]
-            hand, finger = np.nonzero(blended)
-            joints = _JOINTS[finger]
-            start, end = (self._quaternions[which[hand, finger, None], joints] for which in (own, others))
-            tried[hand[:, None], joints] = quaternion_to_rotvec(slerp(start, end, shares[hand, finger, None]))
-            angles = self._angles(tried)
-            bad = ((angles < self._low) | (angles > self._high)).any((1, 2))
-            bad |= self._proxy.collides(own, np.where(blended, others, own), tried)
+            tried, bad = self.turned(theta[waiting], rows[waiting], others, shares, blended)
             theta[waiting[~bad]] = tried[~bad]
             for k in np.flatnonzero(~bad).tolist():
                 found[waiting[k]] = {FINGERS[f]: (int(others[k, f]), float(shares[k, f])) for f in np.flatnonzero(blended[k])}
             waiting = waiting[bad]
         return found, theta
+
+    def turned(
+        self, theta: np.ndarray, rows: np.ndarray, others: np.ndarray, shares: np.ndarray, blended: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """B hands with some fingers part of the way to another pose.
+
+        Args:
+            theta: (B, 15, 3) finger angles of the poses that they come from [rad].
+            rows: (B, 5) row of the bank of each finger of these, in the order of FINGERS.
+            others: (B, 5) row towards which each is turned.
+            shares: (B, 5) how far.
+            blended: (B, 5) whether it is.
+
+        Returns:
+            (B, 15, 3) finger angles, and (B,) whether fingers collide or leave the bank's angles.
+        """
+        tried = theta.copy()
+        hand, finger = np.nonzero(blended)
+        joints = _JOINTS[finger]
+        start, end = (self._quaternions[which[hand, finger, None], joints] for which in (rows, others))
+        tried[hand[:, None], joints] = quaternion_to_rotvec(slerp(start, end, shares[hand, finger, None]))
+        angles = self._angles(tried)
+        bad = ((angles < self._low) | (angles > self._high)).any((1, 2))
+        bad |= self._proxy.collides(rows, np.where(blended, others, rows), tried)
+        return tried, bad
+
+    def fingers_of(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 5) rows of the bank, in the order of FINGERS -> (..., 15, 3) finger angles [rad]."""
+        theta = np.empty((*rows.shape[:-1], *self._bank.shape[1:]))
+        theta[..., _JOINTS, :] = self._bank[rows[..., None], _JOINTS]
+        return theta
+
+    def angle_between(self, start: np.ndarray, end: np.ndarray) -> float:
+        """The greatest angle by which any joint turns on the way from (5,) rows to (5,) others [rad]."""
+        one, two = (self._quaternions[rows[:, None], _JOINTS] for rows in (start, end))
+        return float(2 * np.arccos(np.minimum(np.abs((one * two).sum(-1)), 1)).max())
 
     def _angles(self, theta: np.ndarray) -> np.ndarray:
         """(..., 15, 3) axis-angle -> its components along each joint's own axes."""

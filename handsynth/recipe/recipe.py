@@ -121,6 +121,34 @@ class MotionChoice:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What moves in a clip, at the time of the next frame; lengths of metres and angles as in a Recipe."""
+
+    theta: tuple[float, ...]  # (48,)
+    trans: Vector
+    camera: CameraChoice
+    wrist_deg: Vector | None  # flexion, deviation and twist of the arm, where there is one
+
+
+@dataclass(frozen=True)
+class ClipChoice:
+    """Which frame of which clip a recipe shows, and how it goes on; None in a recipe: it is no clip's."""
+
+    number: int
+    frame: int
+    time_s: float  # since the first frame
+    last: bool  # no frame follows
+    shutter: float  # share of the time until the next frame during which light falls on the image, half of it before this moment
+    exposures: int  # moments of that time, evenly apart, whose mean the image is; odd, so that the middle one is this
+    facing_deg: Vector  # elevation, azimuth and roll of a camera before which the background stands as it was cut
+    after: Moment
+
+
+MAX_EXPOSURES = 25
+"""Of one frame."""
+
+
+@dataclass(frozen=True)
 class ArmChoice:
     """The forearm and its skin; None in a recipe stands for a bare wrist (see scene.arm)."""
 
@@ -185,6 +213,7 @@ class Recipe:
     held: ObjectChoice | None = None
     others: tuple[OtherHand, ...] = ()
     occluder: ObjectChoice | None = None  # between camera and hand, in the frame of the hand as what it holds
+    clip: ClipChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `recipe_from_dict` is the inverse. What a recipe does not have is left out."""
@@ -195,7 +224,7 @@ class Recipe:
         values = vars(self) | parts | {"lights": [vars(light) for light in self.lights]}
         if not self.ambient.order:
             values["ambient"] = {key: value for key, value in vars(self.ambient).items() if key != "order"}
-        for name in ("arm", "worn", "environment", "motion", "held", "others", "occluder"):
+        for name in ("arm", "worn", "environment", "motion", "held", "others", "occluder", "clip"):
             del values[name]
         values |= {"arm": vars(self.arm)} if self.arm else {}
         values |= {"motion": vars(self.motion)} if self.motion else {}
@@ -203,6 +232,9 @@ class Recipe:
         values |= {"held": vars(self.held)} if self.held else {}
         values |= {"others": [other.to_dict() for other in self.others]} if self.others else {}
         values |= {"occluder": vars(self.occluder)} if self.occluder else {}
+        if self.clip:
+            after = vars(self.clip.after) | {"camera": vars(self.clip.after.camera)}
+            values["clip"] = vars(self.clip) | {"after": after}
         return values | ({"worn": self.worn.to_dict()} if self.worn else {})
 
 
@@ -265,6 +297,20 @@ def _check_values(recipe: Recipe, where: str, num_shapes: int) -> None:
             "motion.turn_deg": max(map(abs, motion.turn_deg)) <= 90,
             "motion.shake_deg": max(map(abs, motion.shake_deg)) <= 20,
             "motion": not any(motion.shake_deg) or not any(motion.shift_m + motion.turn_deg),
+        }
+    if clip := recipe.clip:
+        after = clip.after
+        sane |= {
+            "clip": clip.number >= 0
+            and clip.frame >= 0
+            and 0 <= clip.time_s <= 1e9
+            and max(map(abs, clip.facing_deg)) <= MAX_NUMBER,
+            "clip.shutter": 0 <= clip.shutter <= 1,
+            "clip.exposures": 0 < clip.exposures <= MAX_EXPOSURES and clip.exposures % 2 == 1,
+            "clip.after": len(after.theta) == 48 and max(map(abs, after.theta + after.trans + after.camera.target)) <= MAX_NUMBER,
+            "clip.after.camera": 0 < after.camera.focal_px < 1e6 and 0 < after.camera.distance_m < 100,
+            "clip.after.wrist_deg": (after.wrist_deg is None) == (recipe.arm is None)
+            and max(map(abs, after.wrist_deg or (0,))) <= 180,
         }
     if arm := recipe.arm:
         sane |= {

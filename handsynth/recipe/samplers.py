@@ -101,6 +101,11 @@ class RecipeSampler:
         self.seconds = None
         if spec.second.probability > 0:
             self.seconds = SecondHands(library.hand, library.bank.theta, self.proxy.hull, self.forearm)
+        self._clips = None
+        if spec.sequence.frames:
+            from handsynth.recipe.clips import ClipSampler  # which is built of this module's parts
+
+            self._clips = ClipSampler(self)
 
     def sample(self, index: int) -> Recipe:
         """The recipe of sample `index`, 0 <= index < spec.samples."""
@@ -111,6 +116,8 @@ class RecipeSampler:
 
         One named random stream per spec and purpose: a new draw for lights leaves every camera where it was.
         """
+        if self._clips is not None:
+            return [self._clips.sample(index) for index in indices]
         recipes: list[Recipe] = []
         for start in range(0, len(indices), BATCH):
             hands = self.draw_hands(indices[start : start + BATCH])
@@ -191,7 +198,7 @@ class RecipeSampler:
                 things = self._without_hiding_sleeves(self.forearm, points, T_cam_world, arms, things)
             worn = [worn_together(every) for every in things]
         held = [
-            None if hand.held is None or self._hidden_by(hand.held, hand, seen, camera) else hand.held
+            None if hand.held is None or self.hidden_by_held(hand.held, hand.beta, seen, camera_matrices(camera)[1]) else hand.held
             for hand, seen, camera in zip(hands, points, cameras, strict=True)
         ]
         return worn, held
@@ -290,11 +297,10 @@ class RecipeSampler:
             held=held,
         )
 
-    def _hidden_by(self, held: ObjectChoice, hand: "Hand", points: np.ndarray, camera: CameraChoice) -> bool:
-        """Whether a held thing leaves the camera too little of the hand's `points` (N, 3) [m, world]."""
+    def hidden_by_held(self, held: ObjectChoice, beta: np.ndarray, points: np.ndarray, T: np.ndarray) -> bool:
+        """Whether a held thing leaves the camera, which T (4, 4) leads to, too little of the hand's `points` (N, 3) [m, world]."""
         assert self.holder is not None
-        surface = self._in_world(self.holder.surface(held), hand.beta)
-        T = camera_matrices(camera)[1]
+        surface = self._in_world(self.holder.surface(held), beta)
         hand_cam, thing = (p @ T[:3, :3].T + T[:3, 3] for p in (points, surface))
         if thing[:, 2].min() < NEAREST_FOREARM_M:
             return True
@@ -397,6 +403,19 @@ def sample_camera(
 
     `margin` [m] is added around the points for the surface between them.
     """
+    elevation, azimuth, roll, distance, fill, offset = place_camera(rng, spec, index)
+    columns = np.ascontiguousarray(points.T)  # of x, y and z
+    target = np.round((columns.min(1) + columns.max(1)) / 2, DECIMALS)
+    T = orbit_T_cam_world(math.radians(elevation), math.radians(azimuth), math.radians(roll), distance, target)
+    x, y, z = T[:3, :3] @ columns + T[:3, 3:]
+    focal, principal = frame_spans(x, y, z, fill, offset, image_size, margin)
+    return CameraChoice(elevation, azimuth, roll, distance, rounded(target), focal, principal)
+
+
+def place_camera(
+    rng: np.random.Generator, spec: CameraSpec, index: int
+) -> tuple[float, float, float, float, float, tuple[float, float]]:
+    """Elevation, azimuth and roll [deg], distance [m], fill, and offset to the right and down."""
     if spec.order == "grid":
         elevations, azimuths = _axes(spec)
         position = index // spec.draws
@@ -408,23 +427,27 @@ def sample_camera(
     roll = round(float(rng.normal(0, 1) * spec.roll_std_deg), DECIMALS)
     distance = uniform(rng, spec.distance_m)
     fill = rng.uniform(*spec.fill)
-    offset = rng.uniform(-spec.offset, spec.offset, 2)
+    right, down = rng.uniform(-spec.offset, spec.offset, 2).tolist()
+    return elevation, azimuth, roll, distance, fill, (right, down)
 
-    columns = np.ascontiguousarray(points.T)  # of x, y and z
-    target = np.round((columns.min(1) + columns.max(1)) / 2, DECIMALS)
-    T = orbit_T_cam_world(math.radians(elevation), math.radians(azimuth), math.radians(roll), distance, target)
-    x, y, z = T[:3, :3] @ columns + T[:3, 3:]
+
+def frame_spans(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, fill: float, offset: tuple[float, float], image_size: int, margin: float
+) -> tuple[float, tuple[float, float]]:
+    """Focal length and principal point [px] with which points (N,) [m, camera frame] fill that share of the image.
+
+    `margin` [m] is added around them.
+    """
     pad = margin / z
     spans = []  # of the hand on the image plane at focal length 1
     for u in (x / z, y / z):
         spans.append((float((u - pad).min()), float((u + pad).max())))
     focal = fill * image_size / max(high - low for low, high in spans)
     principal = []
-    for (low, high), shift in zip(spans, offset.tolist(), strict=True):
+    for (low, high), shift in zip(spans, offset, strict=True):
         room = (image_size - focal * (high - low)) / 2  # on each side of the hand in the middle
         principal.append(image_size / 2 - focal * (low + high) / 2 + shift * room)
-    place = rounded(target), round(focal, DECIMALS), rounded_few(*principal)
-    return CameraChoice(elevation, azimuth, roll, distance, *place)
+    return round(focal, DECIMALS), rounded_few(*principal)
 
 
 _axes = lru_cache(maxsize=8)(grid_axes)

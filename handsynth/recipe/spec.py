@@ -17,7 +17,7 @@ from handsynth.core.conventions import GENERATOR_VERSION, READABLE_SCHEMAS, SCHE
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 from handsynth.core.index import canonical_json
-from handsynth.core.sample import OTHER_PASSES, PASSES
+from handsynth.core.sample import CLIP_PASSES, OTHER_PASSES, PASSES
 
 Range = tuple[float, float]
 """Least and greatest value of a uniform draw."""
@@ -199,6 +199,27 @@ class CrowdSpec:
     things: float = 0.25  # the same of a thing that nobody holds
 
 
+@dataclass(frozen=True)
+class SequenceSpec:
+    """Clips: frames of one person in one light, before one background, in which fingers, hand, wrist and camera move.
+
+    Sample `index` is frame index % frames of clip index // frames. Fingers go from pose to pose of the bank, each as quickly as it
+    is drawn, from rest to rest; hand and camera sway. A hand that holds something keeps its fingers still.
+    """
+
+    frames: int = 0  # of a clip; 0: single images, and nothing below is used
+    fps: float = 30.0
+    pause_s: Range = (0.0, 0.3)  # between two movements of the fingers
+    finger_deg_s: Range = (100.0, 400.0)  # greatest speed of a movement: of the joint that turns fastest
+    hand_turn_deg: Range = (5.0, 40.0)  # how far the hand turns to each side; the forearm takes part in it as wrists let it
+    hand_way_m: Range = (0.01, 0.08)  # how far the wrist goes to each side
+    hand_hz: Range = (0.3, 1.2)  # how often it does both
+    camera_turn_deg: Range = (0.2, 3.0)  # how far the camera goes about the hand, to each side
+    camera_way_m: Range = (0.0, 0.02)  # how far what it looks at goes
+    camera_hz: Range = (0.15, 0.6)
+    shutter: Range = (0.0, 0.0)  # share of the time between frames during which light falls on an image; above 0 what moves blurs
+
+
 WRIST_LIMITS_DEG = ((-70.0, 70.0), (-30.0, 20.0))
 """Least and greatest flexion and deviation of the wrist: American Academy of Orthopaedic Surgeons, Joint Motion, 1965 (extension
 70, radial 20, ulnar 30 degrees); of the 80 degrees of flexion there, the 70 to which the forearm's surface is sound (scene.arm)."""
@@ -253,11 +274,17 @@ class DatasetSpec:
     second: SecondHandSpec = field(default_factory=SecondHandSpec)
     occluder: OccluderSpec = field(default_factory=OccluderSpec)
     crowd: CrowdSpec = field(default_factory=CrowdSpec)
+    sequence: SequenceSpec = field(default_factory=SequenceSpec)
 
     @property
     def is_crowd(self) -> bool:
         """Whether images show any number of hands, and have the labels of crowds."""
         return self.crowd.hands[1] > 0
+
+    @property
+    def together(self) -> int:
+        """How many samples belong together, from a multiple of it on: the frames of a clip, or 1."""
+        return max(1, self.sequence.frames)
 
     def __post_init__(self) -> None:
         """Raises UsageError naming the key whose value is out of range."""
@@ -273,7 +300,7 @@ ASSET_NAMES = {
 MAX_SPEC_CHARS, MAX_SPEC_DEPTH = 1 << 16, 8
 """The shipped specs have 2,000 characters and three levels; a YAML reader's time grows with the square of both."""
 
-SHIPPED = ("manorender", "angrender", "default", "crowd")
+SHIPPED = ("manorender", "angrender", "default", "crowd", "clips")
 """Specs that come with the package."""
 
 
@@ -385,6 +412,8 @@ def recorded_identity(index: Mapping[str, Any]) -> str:
             spec.pop(name, None)  # what is never drawn decides nothing
     if not spec.get("crowd", {"hands": [0, 0]})["hands"][1]:
         spec.pop("crowd", None)
+    if not spec.get("sequence", {"frames": 0})["frames"]:
+        spec.pop("sequence", None)
     if not any(spec.get("wear", {}).values()):
         spec.pop("wear", None)
     if isinstance(spec.get("light"), dict) and not spec["light"].get("ambient_order"):
@@ -409,8 +438,11 @@ def _check(spec: DatasetSpec) -> None:
                 value = getattr(value, part)
             raise UsageError(f"spec {spec.name}: {key} must be {what}, found {value!r:.60}")
 
-    ranges = spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm, spec.motion, spec.second, spec.occluder
-    for owner in (spec, *ranges, spec.crowd):
+    ranges = (
+        spec.pose, spec.camera, spec.light, spec.background, spec.sensor, spec.arm, spec.motion, spec.second, spec.occluder,
+        spec.crowd, spec.sequence,
+    )  # fmt: skip
+    for owner in (spec, *ranges):
         for f in dataclasses.fields(owner):
             value = getattr(owner, f.name)
             if isinstance(value, tuple) and len(value) == 2 and not isinstance(value[0], str) and value[0] > value[1]:
@@ -424,7 +456,8 @@ def _check(spec: DatasetSpec) -> None:
     require(0 <= spec.beta_std <= 5, "beta_std", "between 0 and 5")
     require(0 <= spec.alpha_std <= 5, "alpha_std", "between 0 and 5")
     require(spec.renderer in ("moderngl", "pyrender"), "renderer", "moderngl or pyrender")
-    require(set(spec.passes) <= {*PASSES, *OTHER_PASSES}, "passes", f"among {', '.join((*PASSES, *OTHER_PASSES))}")
+    known = (*PASSES, *CLIP_PASSES, *OTHER_PASSES)
+    require(set(spec.passes) <= set(known), "passes", f"among {', '.join(known)}")
     require(len(set(spec.passes)) == len(spec.passes), "passes", "free of repetitions")
     require(spec.pose.order in ("bank", "random"), "pose.order", "bank or random")
     require(spec.pose.bank_poses > 0, "pose.bank_poses", "positive")
@@ -511,6 +544,7 @@ def _check(spec: DatasetSpec) -> None:
         if getattr(spec.wear, key) > 0 and arm.probability == 0:
             raise UsageError(f"spec {spec.name}: wear.{key} takes a forearm: set arm.probability above 0, or wear.{key} to 0")
     _check_crowd(spec, require)
+    _check_sequence(spec, require)
     capacity = spec_capacity(spec)
     require(capacity is None or spec.samples == capacity, "samples", f"{capacity} ({_counts(spec)})")
 
@@ -540,6 +574,41 @@ def _check_crowd(spec: DatasetSpec, require: Callable[[bool, str, str], None]) -
             f"spec {spec.name}: {crowd.hands[1]} hands of {100 * crowd.size[0]:g} % of the image's height or more do not fit into "
             f"{width} x {crowd.height} pixels: give fewer crowd.hands or a smaller crowd.size"
         )
+
+
+def _check_sequence(spec: DatasetSpec, require: Callable[[bool, str, str], None]) -> None:
+    """Bounds of clips; and what does not go with them."""
+    sequence = spec.sequence
+    require(0 <= sequence.frames <= 100_000, "sequence.frames", "between 0 and 100,000")
+    if not sequence.frames:
+        if found := set(CLIP_PASSES) & set(spec.passes):
+            raise UsageError(f"spec {spec.name}: the pass {min(found)} takes clips: set sequence.frames above 0, or leave it out")
+        return
+    for key, least, most in (
+        ("pause_s", 0, 60), ("finger_deg_s", 1, 1000), ("hand_turn_deg", 0, 60), ("hand_way_m", 0, 0.3), ("hand_hz", 0.01, 3),
+        ("camera_turn_deg", 0, 15), ("camera_way_m", 0, 0.1), ("camera_hz", 0.01, 3), ("shutter", 0, 1),
+    ):  # fmt: skip
+        low, high = getattr(sequence, key)
+        require(least <= low and high <= most, f"sequence.{key}", f"within {least:g} and {most:g}")
+    require(1 <= sequence.fps <= 1000, "sequence.fps", "between 1 and 1000")
+    if sequence.frames > spec.shard_size:
+        raise UsageError(
+            f"spec {spec.name}: a clip of {sequence.frames} frames is longer than a shard of {spec.shard_size} samples, and a "
+            f"shard never splits a clip: set shard_size to {sequence.frames} or more, or sequence.frames lower"
+        )
+    require(spec.samples % sequence.frames == 0, "samples", f"a multiple of sequence.frames, {sequence.frames}")
+    for key, value in (("pose.order", spec.pose.order), ("camera.order", spec.camera.order)):
+        require(value == "random", key, "random where there are clips")
+    require(
+        spec.pose.interpolation_probability == 0,
+        "pose.interpolation_probability", "0 where there are clips, whose fingers are on the way between poses anyway",
+    )  # fmt: skip
+    require(
+        spec.motion.probability == 0, "motion.probability", "0 where there are clips, which blur by sequence.shutter as they move"
+    )
+    require(not spec.is_crowd, "crowd.hands", "[0, 0] where there are clips, which show one hand")
+    for key, chance in (("second.probability", spec.second.probability), ("occluder.probability", spec.occluder.probability)):
+        require(chance == 0, key, "0 where there are clips, whose one hand moves with what it wears and holds")
 
 
 SAME_STEP = 0.02

@@ -25,7 +25,10 @@ WINDOW_STEPS = 16
 PASS_TARGETS = ((1, "f4"), (2, "nu2"), (4, "f1"))
 """Components and type of the targets that hold passes: depth; texture coordinates; normal and part (locations in shaders)."""
 
-AMODAL = "amodal"
+FLOW_TARGET = (2, "f4")
+"""The target after those, where it is asked for."""
+
+AMODAL, FLOW = "amodal", "flow"
 """The pass that needs none of those targets, but where there are several meshes one of its own, the last: see _draw_whole."""
 
 BLUE, ALPHA = 2, 3
@@ -45,6 +48,7 @@ class _Uploaded:
     """A layout on the context."""
 
     corners: moderngl.Buffer  # positions and normals, streamed
+    moved: moderngl.Buffer  # positions at the next frame, streamed where flow is asked for
     content: list[tuple[Any, ...]]  # buffers as a vertex array takes them
     triangles: moderngl.Buffer
     parts: moderngl.Texture
@@ -63,7 +67,7 @@ class GlRenderer:
         self._programs: dict[tuple[Any, ...], Any] = {}
         self._draws: dict[tuple[Layout, tuple[Any, ...]], moderngl.VertexArray] = {}
         self._albedos: dict[tuple[Layout, tuple[int, ...]], moderngl.Texture] = {}
-        self._targets: dict[tuple[int, int, bool, bool], moderngl.Framebuffer] = {}
+        self._targets: dict[tuple[int, int, bool, bool, bool], moderngl.Framebuffer] = {}
         self._samples = np.empty((FINE * image_size) ** 2 * 4, np.uint8)  # read back into the same memory each time
         self._ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
 
@@ -133,20 +137,28 @@ class GlRenderer:
         """Draws one view on the current context; `corners` and `window` see _place, `clip` (4, 4) by columns."""
         x, y, width, height = window
         shown = tuple(name for name in passes if name != AMODAL)
-        several = len(view.meshes) > 1
-        with_whole = several and AMODAL in passes
-        target = self._target(width, height, bool(shown), with_whole)
+        several, with_flow = len(view.meshes) > 1, FLOW in passes
+        with_whole, with_passes = several and AMODAL in passes, bool({*shown} - {FLOW})
+        target = self._target(width, height, with_passes, with_flow, with_whole)
         self._ctx.front_face = "ccw" if view.is_left else "cw"
         target.use()
         target.clear()
         if with_whole:
             _let_through(target, whole=False)
         uniforms, spheres = _uniforms(view, clip)
+        if with_flow:
+            uniforms |= {
+                "pinhole": _floats(view.K[[0, 1], [0, 1]], view.K[:2, 2]),
+                "sample_place": _floats([FINE, x + 0.5, y + 0.5]),
+            }
         ready: dict[int, np.ndarray] = {}  # programs that have them, and the spheres that they have
         for number, (mesh, array) in enumerate(zip(view.meshes, corners, strict=True)):
             uploaded = self._upload(mesh.layout)
             uploaded.corners.write(array)
-            draw = self._draw(mesh.layout, view, bool(shown), int(number == 0) if several else None, with_whole)
+            if with_flow:
+                assert mesh.moved is not None  # who asks for flow has moved the meshes
+                uploaded.moved.write(np.take(mesh.moved, mesh.layout.corner_vertex, 0))
+            draw = self._draw(mesh.layout, view, (with_passes, with_flow, with_whole), int(number == 0) if several else None)
             program: Any = draw.program
             if program.glo not in ready:
                 for name, values in uniforms.items():
@@ -159,7 +171,7 @@ class GlRenderer:
             texture = self._albedo(mesh.layout, mesh.albedo.shape)
             texture.write(mesh.albedo)
             texture.use(0)
-            if shown:
+            if with_passes:
                 uploaded.parts.use(1)
             draw.render()
 
@@ -172,16 +184,20 @@ class GlRenderer:
         mask = (centres[..., BLUE] & 1) > 0 if several else centres[..., ALPHA] > 0
         layers = {"mask": mask} | _read_passes(target, shown, mask)
         if with_whole:
-            layers[AMODAL] = self._draw_whole(target, view, corners[0], bool(shown))
+            layers[AMODAL] = self._draw_whole(target, view, corners[0], (with_passes, with_flow, True))
         placed = {name: self._placed(layer, box) for name, layer in layers.items()}
+        if with_flow:
+            placed[FLOW][~self._placed(centres[..., ALPHA] > 0, box)] = np.nan
         if AMODAL in passes:
             placed.setdefault(AMODAL, placed["mask"])
         return Layers(encoded, window=box, **placed)
 
-    def _draw_whole(self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, with_passes: bool) -> np.ndarray:
+    def _draw_whole(
+        self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, targets: tuple[bool, bool, bool]
+    ) -> np.ndarray:
         """Every pixel that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
         layout = view.meshes[0].layout
-        draw = self._draw(layout, view, with_passes, 1, True)
+        draw = self._draw(layout, view, targets, 1)
         self._upload(layout).corners.write(corners)
         _let_through(target, whole=True)
         self._ctx.disable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
@@ -205,6 +221,7 @@ class GlRenderer:
             corners = ctx.buffer(reserve=len(layout.corner_vertex) * 24, dynamic=True)
             parts = ctx.texture((len(layout.triangles), 1), 1, layout.triangle_part.tobytes(), alignment=1)
             parts.filter = (moderngl.NEAREST, moderngl.NEAREST)
+            moved = ctx.buffer(reserve=len(layout.corner_vertex) * 12, dynamic=True)
             content = [
                 (corners, "3f 3f", "in_position", "in_normal"),
                 (ctx.buffer(np.ascontiguousarray(layout.corner_uv)), "2f", "in_uv"),
@@ -214,20 +231,21 @@ class GlRenderer:
             shaded_by = tuple(np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist())
             if shaded_by and 2 * len(shaded_by) > shaded_by[-1] + 1:
                 shaded_by = tuple(range(shaded_by[-1] + 1))  # bits decide all the same; so layouts share programs
-            found = _Uploaded(corners, content, ctx.buffer(np.ascontiguousarray(layout.triangles)), parts, shaded_by)
+            found = _Uploaded(corners, moved, content, ctx.buffer(np.ascontiguousarray(layout.triangles)), parts, shaded_by)
             self._layouts[layout] = found
         return found
 
-    def _draw(self, layout: Layout, view: View, with_passes: bool, own: int | None, with_whole: bool) -> moderngl.VertexArray:
-        """The buffers of a layout before the program that draws it in a view, made on first use. `own`: see _program."""
+    def _draw(self, layout: Layout, view: View, targets: tuple[bool, bool, bool], own: int | None) -> moderngl.VertexArray:
+        """The buffers of a layout before the program that draws it in a view, made on first use. See _program."""
         uploaded = self._upload(layout)
         lights, has_sky = max(1, len(view.light_directions)), view.sky is not None
-        key = (layout.material, lights, has_sky, uploaded.shaded_by, with_passes, own, with_whole)
+        key = (layout.material, lights, has_sky, uploaded.shaded_by, targets, own)
         found = self._draws.get((layout, key))
         if found is None:
             if key not in self._programs:
                 self._programs[key] = self._program(*key)
-            found = self._ctx.vertex_array(self._programs[key], uploaded.content, uploaded.triangles)
+            moved = [(uploaded.moved, "3f", "in_moved")] if targets[1] else []
+            found = self._ctx.vertex_array(self._programs[key], uploaded.content + moved, uploaded.triangles)
             self._draws[layout, key] = found
         return found
 
@@ -237,14 +255,15 @@ class GlRenderer:
         lights: int,
         has_sky: bool,
         shaded_by: tuple[int, ...],
-        with_passes: bool,
+        targets: tuple[bool, bool, bool],
         own: int | None,
-        with_whole: bool,
     ) -> Any:
         """The program of a material for so many lights, with or without a sky, and these of a view's spheres.
 
-        `own`: 1 for the first of several meshes, 0 for another, None for one that is alone.
+        `targets`: whether there are those of passes, of flow and of the whole of the first mesh. `own`: 1 for the first of several
+        meshes, 0 for another, None for one that is alone.
         """
+        with_passes, with_flow, with_whole = targets
         each = " ".join(f"f({number}, {s})" for number, s in enumerate(shaded_by))
         defines: dict[str, Any] = {"LIGHTS": lights, "SPHERES": max(1, len(shaded_by)), "EACH_SPHERE(f)": each}
         defines |= dict.fromkeys(MATERIALS[material], "") | {"CLOTH": CLOTH / 255, "LACQUER": LACQUER / 255}
@@ -256,7 +275,9 @@ class GlRenderer:
         if own is not None:
             defines["OWN"] = float(own)
         if with_whole:
-            defines["WHOLE"] = 1 + with_passes * len(PASS_TARGETS)
+            defines["WHOLE"] = 1 + with_passes * len(PASS_TARGETS) + with_flow
+        if with_flow:
+            defines["FLOW"] = 1 + with_passes * len(PASS_TARGETS)
         program: Any = self._ctx.program(*(_shader(("skin.glsl", name), defines) for name in ("mesh.vert", "surface.frag")))
         program["albedo"].value = 0
         if with_passes:
@@ -274,15 +295,16 @@ class GlRenderer:
             found.filter = (moderngl.LINEAR, moderngl.LINEAR)
         return found
 
-    def _target(self, width: int, height: int, with_passes: bool, with_whole: bool) -> moderngl.Framebuffer:
+    def _target(self, width: int, height: int, with_passes: bool, with_flow: bool, with_whole: bool) -> moderngl.Framebuffer:
         """The framebuffer for a window of so many pixels, made on first use."""
-        found = self._targets.get((width, height, with_passes, with_whole))
+        key = (width, height, with_passes, with_flow, with_whole)
+        found = self._targets.get(key)
         if found is None:
             samples = (FINE * width, FINE * height)
-            kinds = [(4, "f1"), *PASS_TARGETS * with_passes, *[(1, "f1")] * with_whole]
+            kinds = [(4, "f1"), *PASS_TARGETS * with_passes, *[FLOW_TARGET] * with_flow, *[(1, "f1")] * with_whole]
             attachments = [self._ctx.renderbuffer(samples, components, dtype=dtype) for components, dtype in kinds]
             found = self._ctx.framebuffer(attachments, self._ctx.depth_renderbuffer(samples))
-            self._targets[width, height, with_passes, with_whole] = found
+            self._targets[key] = found
         return found
 
 
@@ -343,7 +365,15 @@ def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...], mask: np
     if "uv" in passes:
         on_first = np.where(mask, np.uint16(65535), np.uint16(0))
         found["uv"] = np.concatenate([_read(target, 2, *PASS_TARGETS[1], np.uint16), on_first[..., None]], -1)
+    if FLOW in passes:
+        place = 1 + len(PASS_TARGETS) * bool({*passes} - {FLOW})
+        found[FLOW] = _read(target, place, *FLOW_TARGET, np.float32).copy()
     return {name: found[name] for name in passes}
+
+
+def _floats(*values: Any) -> np.ndarray:
+    """Numbers as a uniform takes them."""
+    return np.concatenate(values).astype(np.float32)
 
 
 def _shader(names: Sequence[str], defines: dict[str, Any]) -> str:

@@ -44,6 +44,7 @@ class Mesh:
     normals: np.ndarray  # (V, 3) float32
     albedo: np.ndarray  # (h, w, 4) uint8 sRGB texture, row 0 at the top; alpha is the finish, where the material knows any
     spheres: np.ndarray | None = None  # (S, 4) centres and radii of spheres that shade it in the place of the view's
+    moved: np.ndarray | None = None  # (V, 3) float32 where the vertices are at the next frame, in its camera's frame; for "flow"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,7 @@ class Layers:
     parts: np.ndarray | None = None  # (H, W) uint8, 0 = background
     normal: np.ndarray | None = None  # (H, W, 3) uint8
     uv: np.ndarray | None = None  # (H, W, 3) uint16, of the first mesh alone
+    flow: np.ndarray | None = None  # (H, W, 2) float32 movement to the right and down until the next frame [px], NaN beside meshes
 
 
 class Renderer(Protocol):
@@ -84,7 +86,7 @@ class Renderer(Protocol):
     """What drew: backend, driver and version, for the dataset's index."""
 
     def render(self, view: View, passes: tuple[str, ...] = ()) -> Layers:
-        """Draws one view, with the requested passes (names of core.sample.PASSES, and "amodal")."""
+        """Draws one view, with the requested passes (names of core.sample.PASSES and CLIP_PASSES)."""
         ...
 
     def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:

@@ -36,6 +36,15 @@ class InSight:
 ALL = InSight()
 
 
+def widest(every: Sequence[InSight]) -> InSight:
+    """What is in sight of any of them."""
+
+    def most(counts: list[int | None]) -> int | None:
+        return None if None in counts else max(count for count in counts if count is not None)
+
+    return InSight(most([one.arm for one in every]), most([one.sleeve for one in every]))
+
+
 def shirt_colour(recipe: Recipe) -> tuple[int, int, int]:
     """Of what an upper arm is in: the sleeve that the forearm is in, or a short one."""
     if recipe.worn is not None and recipe.worn.sleeve is not None:
@@ -121,7 +130,7 @@ class SceneStage:
         self,
         recipes: Sequence[Recipe],
         hands: CameraHands,
-        albedos: np.ndarray,
+        albedos: Sequence[np.ndarray] | np.ndarray,
         arm_albedos: Sequence[np.ndarray | None],
         ambient: np.ndarray,
         worn: Sequence[tuple[WornMesh, ...]] = (),

@@ -10,6 +10,7 @@ from handsynth.assets.environments.light_map import map_rotation
 from handsynth.core.colour import LINEAR_OF_BYTE
 from handsynth.core.errors import HandsynthError
 from handsynth.core.harmonics import TERMS, sky_weights, turned
+from handsynth.recipe.moments import turn_since_facing
 from handsynth.recipe.recipe import Recipe
 
 FROM_ABOVE = 0.35
@@ -60,7 +61,7 @@ def ambient_skies(
 
     Args:
         recipes: B.
-        behind: B (H, W, 3) uint8 sRGB backgrounds.
+        behind: B (H, W, 3) uint8 sRGB backgrounds, of clips as they were cut.
         ambient: (B, 3) linear RGB, mixed of the recipe's own light and the background's.
         environments: what recipes refer to.
     """
@@ -74,6 +75,8 @@ def _sky(recipe: Recipe, image: np.ndarray, mean: np.ndarray, environments: Envi
     """One of them: the environment's light, and in part `background_tint` the background's at the same brightness."""
     own, share, up = np.array(recipe.ambient.color), recipe.ambient.background_tint, np.array(recipe.ambient.up_cam)
     around = background_sky(image)
+    if recipe.clip is not None:
+        around = turned(around, turn_since_facing(recipe))
     sky = share * around * (own.mean() / max(around[0].mean(), 1e-3))
     plain = mean
     if (choice := recipe.environment) is not None:

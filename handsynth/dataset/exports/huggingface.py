@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from handsynth.core.sample import FIELDS, PASSES, SHAPES
+from handsynth.core.sample import CLIP_PASSES, FIELDS, PASSES, SHAPES
 from handsynth.core.shard import Members
 from handsynth.dataset.exports.source import SHARD_SIZE, Source, Stored, write_shards
 
@@ -22,7 +22,7 @@ def export_huggingface(source: Source, dest: str, shard_size: int = SHARD_SIZE) 
 
     Raises UsageError when the place is taken.
     """
-    passes = [name for name in PASSES if name in source.index["spec"].get("passes", ())]
+    passes = [name for name in PASSES | CLIP_PASSES if name in source.index["spec"].get("passes", ())]
     with source.into(dest) as folder:
         (folder / "data").mkdir()
         count, shards = write_shards(source, folder / "data", shard_size, lambda sample: _members(sample, passes))
@@ -86,7 +86,7 @@ def _card(source: Source, title: str, passes: list[str]) -> str:
 def _notes(source: Source, passes: list[str]) -> tuple[str, ...]:
     """What the columns hold."""
     meanings = "\n".join(f"| `json.{name}` | {FIELDS[name][1]} |" for name in (*_WHOLE, *_TEXTS, *_numbers()))
-    images = "\n".join(f"| `{name}.png` | {PASSES[name]} |" for name in passes)
+    images = "\n".join(f"| `{name}.png` | {(PASSES | CLIP_PASSES)[name]} |" for name in passes)
     table = [
         "| column | content |\n| --- | --- |",
         "| `jpg` | the image, sRGB |",

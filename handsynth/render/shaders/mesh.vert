@@ -61,6 +61,11 @@ void hide(vec4 sphere, uint foreign_bit, inout float open, inout float passing[L
     }
 }
 
+#ifdef FLOW
+in vec3 in_moved;   // where the corner is at the next frame, in its camera's frame
+out vec3 moved;
+#endif
+
 void main() {
     gl_Position = clip_from_camera * vec4(in_position, 1.0);
     view = normalize(-in_position);
@@ -115,5 +120,8 @@ void main() {
 #endif
 #ifdef PASSES
     depth = in_position.z;
+#endif
+#ifdef FLOW
+    moved = in_moved;
 #endif
 }

@@ -34,6 +34,12 @@ layout(location = 1) out float distance_m; // depth [m]
 layout(location = 2) out vec2 texel;       // u, v of the first mesh
 layout(location = 3) out vec4 surface;     // normal as (n + 1) / 2, part / 255
 #endif
+#ifdef FLOW
+in vec3 moved;
+uniform vec4 pinhole;                      // focal lengths and principal point [px]
+uniform vec3 sample_place;                 // samples to a pixel, and the first of a row's and column's place [px]
+layout(location = FLOW) out vec2 flow;     // movement until the next frame [px]
+#endif
 #ifdef WHOLE
 layout(location = WHOLE) out float whole;  // 1; gl.py lets it through when it draws the whole of the first mesh
 #endif
@@ -134,6 +140,9 @@ void main() {
     texel = vec2(uv.x, 1.0 - uv.y);   // labels have v up
 #endif
     surface = vec4(normal * (inversesqrt(dot(normal, normal)) * 0.5) + 0.5, texelFetch(triangle_part, ivec2(gl_PrimitiveID, 0), 0).r);
+#endif
+#ifdef FLOW
+    flow = moved.xy / moved.z * pinhole.xy + pinhole.zw - ((gl_FragCoord.xy - 0.5) / sample_place.x + sample_place.yz);
 #endif
 #ifdef WHOLE
     whole = 1.0;
