@@ -70,5 +70,6 @@ def open_ranks(device: str) -> Iterator[Ranks]:
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Ranks(distributed.get_rank(), world, chosen)
+        distributed.barrier()  # a rank that leaves while another still talks to it may be aborted
     finally:
         distributed.destroy_process_group()
