@@ -1,6 +1,5 @@
 """scripts/full_run.sh: sizes that fit the machine, a usage that is said, and once, small, the whole of it."""
 
-import importlib.util
 import itertools
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny import load_script
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "full_run.py"
@@ -15,10 +15,7 @@ SCRIPT = ROOT / "scripts" / "full_run.py"
 
 @pytest.fixture(scope="module")
 def full_run():
-    specification = importlib.util.spec_from_file_location("full_run", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("full_run")
 
 
 def test_sizes_grow_with_the_minutes_up_to_all(full_run, monkeypatch):

@@ -1,7 +1,6 @@
 """Golden values: code that makes other recipes, labels, images, skins or scenes has another version, so that none are mixed."""
 
 import copy
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import golden_values
 import numpy as np
 import pytest
 from golden_values import GUARDED, complaint, incomparable, read_golden
+from tiny import load_script
 
 from handsynth import generator as generator_module
 from handsynth.assets.backgrounds.procedural import scenes
@@ -76,11 +76,7 @@ def test_a_raised_version_alone_is_not_enough(monkeypatch, values):
 
 def test_regenerating_takes_a_change_only_with_its_version(monkeypatch, tmp_path, values):
     """`scripts/regenerate_golden.py` writes nothing while a value changed under its old version, and all of it afterwards."""
-    spec = importlib.util.spec_from_file_location("regenerate_golden", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("regenerate_golden")
     path, changed = tmp_path / "values.json", copy.deepcopy(values) | {"labels": "0" * 64}
     path.write_bytes(golden_values.GOLDEN.read_bytes())
     monkeypatch.setattr(golden_values, "GOLDEN", path)

@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 import trimesh
 from test_verify import repack
-from tiny import make_world
+from tiny import labelled_samples, make_world
 
 from handsynth.assets.library import open_library
 from handsynth.core.camera import project, transform
 from handsynth.core.conventions import OCCLUDER_PART, OTHER_HAND_PART
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import keypoints_from_vertices, load_hand, pose_hand
-from handsynth.core.index import canonical_json, read_index
+from handsynth.core.index import canonical_json
 from handsynth.core.locations import EMBEDDED_HAND
 from handsynth.core.mirror import mirror_points, mirror_theta
-from handsynth.core.sample import HAND_KEYS, decode_labels
-from handsynth.core.shard import read_shard, shard_name
+from handsynth.core.sample import HAND_KEYS
 from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.selection import Selection
 from handsynth.dataset.statistics import collect_stats
@@ -71,30 +70,23 @@ def recipes(world, library):
     return RecipeSampler(spec_of(world), library).sample_many(range(64))
 
 
-def samples(out):
-    index = read_index(out)
-    for number in range(len(index["shards"])):
-        for key, members in read_shard(out / shard_name(number)):
-            yield key, members, decode_labels(members, str(key), index)
-
-
 def test_datasets_with_second_hands_and_occluders_are_faultless(dataset, world):
     found = verify(dataset, world.assets, replays=4)
     assert not found.faults
     assert found.silhouettes == found.samples == 16
     counts = collect_stats(dataset)
-    labels = [labels for _, _, labels in samples(dataset)]
+    labels = [labels for _, _, labels in labelled_samples(dataset)]
     assert sum(counts["other_hands"].values()) == sum(len(one["hands"]) for one in labels) >= 8
     assert sum(counts["occluders"].values()) == sum(one["occluder"] is not None for one in labels) >= 4
     assert len(counts["other_hands_visible_share"]) == 5
-    parts = [decode_png(members["parts.png"], "parts") for _, members, _ in samples(dataset)]
+    parts = [decode_png(members["parts.png"], "parts") for _, members, _ in labelled_samples(dataset)]
     assert sum((part == OTHER_HAND_PART).any() for part in parts) >= 8
     assert sum((part == OCCLUDER_PART).any() for part in parts) >= 4
 
 
 def test_labels_of_another_hand_are_those_of_a_first_one(dataset):
     """`labels | hands[k]`: posed by the world's one camera they give its keypoints, and these project onto theirs."""
-    for _, _, labels in samples(dataset):
+    for _, _, labels in labelled_samples(dataset):
         for hand in labels["hands"]:
             assert set(hand) == set(HAND_KEYS)
             one = labels | hand
@@ -114,7 +106,7 @@ def test_the_same_bytes_for_any_jobs_and_order(dataset, world, tmp_path, library
     for path in dataset.glob("shard-*.tar"):
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
     sampler, generator = RecipeSampler(spec_of(world), library), Generator(spec_of(world), library)
-    for key, members, _ in list(samples(dataset))[::-5]:
+    for key, members, _ in list(labelled_samples(dataset))[::-5]:
         (again,) = generator.make_samples([sampler.sample(key)])
         assert encode_sample(again) == members
 
@@ -263,7 +255,7 @@ def test_an_edited_label_is_found(dataset, world, tmp_path, edit):
     out = Path(shutil.copytree(dataset, tmp_path / "copy"))
     change, message = EDITS[edit]
     place = next(
-        k for k, (_, _, labels) in enumerate(samples(out))
+        k for k, (_, _, labels) in enumerate(labelled_samples(out))
         if labels["hands"] and labels["occluder"] and sum(labels["hands"][0]["keypoints_visible"])
     )  # fmt: skip
     repack(out, lambda labels, members: change(labels), *divmod(place, 4))

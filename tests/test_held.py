@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_verify import repack
-from tiny import handsynth, make_world
+from tiny import handsynth, labelled_samples, make_world
 
 from handsynth.assets.library import open_library
 from handsynth.assets.objects import table as module
@@ -24,11 +24,9 @@ from handsynth.assets.objects.table import (
 from handsynth.core.conventions import OBJECT_PART
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import load_hand, save_hand
-from handsynth.core.index import read_index
 from handsynth.core.locations import EMBEDDED_HAND, EMBEDDED_POSES
 from handsynth.core.poses import PoseBank, load_poses, save_poses
-from handsynth.core.sample import decode_labels, decode_npy
-from handsynth.core.shard import read_shard, shard_name
+from handsynth.core.sample import decode_npy
 from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.selection import Selection
 from handsynth.dataset.verify import verify
@@ -65,17 +63,10 @@ def dataset(world, holdings, tmp_path_factory):
     return out
 
 
-def samples(out):
-    index = read_index(out)
-    for number in range(len(index["shards"])):
-        for key, members in read_shard(out / shard_name(number)):
-            yield key, members, decode_labels(members, str(key), index)
-
-
 def test_what_is_held_is_labelled_drawn_and_verified(dataset, world):
     assert not verify(dataset, world.assets, replays=3).faults
     shown = 0
-    for _, members, labels in samples(dataset):
+    for _, members, labels in labelled_samples(dataset):
         thing = labels["object"]
         if thing is None:
             continue
@@ -145,7 +136,7 @@ EDITS = {
 def test_an_edited_label_is_found(dataset, world, tmp_path, edit):
     out = Path(shutil.copytree(dataset, tmp_path / "copy"))
     change, message = EDITS[edit]
-    place = next(k for k, (_, _, labels) in enumerate(samples(out)) if labels["object"] is not None)
+    place = next(k for k, (_, _, labels) in enumerate(labelled_samples(out)) if labels["object"] is not None)
 
     def edited(labels, members):
         labels["object"] = change(labels["object"])

@@ -1,11 +1,10 @@
 """Licences of the dependencies: the tables are complete, nothing in the free path restricts its use, and a breach is seen."""
 
-import importlib.util
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from tiny import load_script
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "licences.py"
@@ -13,11 +12,7 @@ SCRIPT = ROOT / "scripts" / "licences.py"
 
 @pytest.fixture(scope="module")
 def licences():
-    specification = importlib.util.spec_from_file_location("licences", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["licences"] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
+    return load_script("licences")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What is released: wheel and source distribution hold what they need and nothing else, and work where nothing else is."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from tiny import load_script
 
 from handsynth.core.shard import read_shard
 
@@ -24,10 +24,7 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 
 @pytest.fixture(scope="module")
 def release():
-    specification = importlib.util.spec_from_file_location("release", ROOT / "scripts" / "release.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("release")
 
 
 def copy_of_the_tree(folder: Path) -> Path:

@@ -192,7 +192,7 @@ def test_from_the_camera_the_mesh_lies_over_the_hand(browser, report):
         page.click("[data-show=mesh]")
         changed = np.abs(with_mesh - pixels()).max(-1) > 0
         rows, columns = np.nonzero(changed)
-        # The picture is turned so that the middle joint lies in its centre: about it, the outline has the mask's own extent.
+        # The image is turned so that the middle joint lies in its centre: about it, the outline has the mask's own extent.
         item, size = items[0], len(changed)
         points = np.array(re.findall(r"([\d.]+) ([\d.]+)", item["outline"]), float)
         fx, fy, cx, cy = item["K"]

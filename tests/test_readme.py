@@ -1,28 +1,19 @@
 """The README: its numbers are those of benchmarks/results, and what it promises is there."""
 
 import csv
-import importlib.util
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from tiny import load_script
 
 ROOT = Path(__file__).parents[1]
 
 
-def script(name: str):
-    specification = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def numbers():
-    return script("readme_numbers")
+    return load_script("readme_numbers")
 
 
 @pytest.fixture

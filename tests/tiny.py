@@ -1,10 +1,13 @@
 """A tiny world for tests of generation: toy hand, a small skin, a few images and a small spec; nothing is painted or fetched."""
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -12,6 +15,9 @@ import numpy as np
 
 from handsynth.assets.skins.skin import SkinModel, save_skin
 from handsynth.core.hand import HandModel
+from handsynth.core.index import read_index
+from handsynth.core.sample import decode_labels
+from handsynth.core.shard import Members, read_shard, shard_name
 from handsynth.core.toy import toy_hand
 from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.selection import Selection
@@ -114,3 +120,22 @@ def handsynth(*arguments: object, env: dict[str, str] | None = None, cwd: Path |
 def dataset_bytes(out: Path) -> dict[str, bytes]:
     """Every visible file of a dataset."""
     return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and not path.name.startswith(".")}
+
+
+def labelled_samples(out: Path) -> Iterator[tuple[int, Members, dict[str, Any]]]:
+    """Number, members and labels of each sample of a dataset."""
+    index = read_index(out)
+    for number in range(len(index["shards"])):
+        for key, members in read_shard(out / shard_name(number)):
+            yield key, members, decode_labels(members, str(key), index)
+
+
+def load_script(name: str) -> ModuleType:
+    """A script of the folder scripts, as a module of its own."""
+    specification = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "scripts" / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    return module

@@ -132,7 +132,10 @@ def _open_holdings(hand: HandModel, bank: PoseBank, things: Objects, folder: str
     Raises AssetError where the user's own things were not searched for this hand and bank.
     """
     identity = table_identity(hand, bank, things.shapes)
-    shipped, known = load_table(EMBEDDED_HOLDINGS), load_poses(EMBEDDED_POSES)
+    shipped = load_table(EMBEDDED_HOLDINGS)
+    if shipped.identity == identity:
+        return shipped
+    known = load_poses(EMBEDDED_POSES)
     if shipped.identity == table_identity(hand, known, things.shapes):
         row_of = {theta.tobytes(): row for row, theta in enumerate(known.theta)}
         rows = [row_of.get(theta.tobytes(), -1) for theta in bank.theta]

@@ -1,6 +1,5 @@
 """Shipped weights: they work by name and by default, anywhere and offline; those of another hand, net or schema are refused."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import torch
 import yaml
 from hands import hand_of
 from safetensors.torch import load_file
-from tiny import handsynth
+from tiny import handsynth, load_script
 from typer.testing import CliRunner
 from untrained import write_untrained
 
@@ -180,10 +179,7 @@ def test_weights_of_another_hand_or_schema_are_refused(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def script():
-    specification = importlib.util.spec_from_file_location("ship_weights", ROOT / "scripts" / "ship_weights.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("ship_weights")
 
 
 def test_a_run_is_shipped_in_the_place_of_another(script, tmp_path, monkeypatch, capsys):
