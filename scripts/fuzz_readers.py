@@ -22,7 +22,7 @@ import yaml
 from environment_files import indoors, outdoors, panorama, write_exr, write_hdr
 from image_files import animation, tiff
 from licensed_files import python2_pickle
-from photo_labels import photos_content, predictions_content
+from photo_labels import mmpose_content, photos_content, predictions_content, set_keypoints, write_sets
 from PIL import Image
 from test_coco import content as coco_content
 from tiny import World, make_world
@@ -276,7 +276,7 @@ def read_sidecars(data: bytes, folder: Path) -> None:
 
 def read_pickle(data: bytes, folder: Path) -> None:
     """MANO's file, and a dict of arrays by itself."""
-    from handsynth.assets.unpickle import read_pickle
+    from handsynth.core.unpickle import read_pickle
 
     (folder / "file.pkl").write_bytes(data)
     read_pickle(folder / "file.pkl", "MANO", ("a", "b", "c"), 10_000_000)
@@ -299,7 +299,7 @@ def read_release(data: bytes, folder: Path) -> None:
     """MANO's file inside an archive, or as smplx's .npz."""
     from handsynth.assets.hands.mano import _FILES, _read_npz
     from handsynth.assets.release import is_zip, release_file
-    from handsynth.assets.unpickle import read_pickle
+    from handsynth.core.unpickle import read_pickle
 
     tempfile.tempdir = str(folder)  # where a member of an archive is unpacked
     (folder / "given").write_bytes(data)
@@ -428,6 +428,22 @@ def read_photographs(data: bytes, folder: Path) -> None:
         group_rows(photos, {"other": read_predictions(folder / "photos.json", photos)})
         return
     for photo in read_photos(folder / "photos.json"):
+        assert photo.file.resolve().is_relative_to(folder.resolve())
+
+
+def read_photo_sets(data: bytes, folder: Path) -> None:
+    """Labels of other sets: bytes that are a list are FreiHAND's or HO-3D's truth, others a file of mmpose's hands."""
+    from handmesh.data.photo_sets import convert_photos
+    from handmesh.data.photos import read_photos
+
+    kind, out = "mmpose", folder / "out.json"
+    if data.lstrip()[:1] == b"[":
+        kind = "freihand" if len(data) % 2 else "ho3d"
+        (folder / "evaluation_xyz.json").write_bytes(data)
+    else:
+        (folder / "mmpose.json").write_bytes(data)
+    convert_photos(kind, folder / "mmpose.json" if kind == "mmpose" else folder, out, side="right")
+    for photo in read_photos(out):
         assert photo.file.resolve().is_relative_to(folder.resolve())
 
 
@@ -766,6 +782,9 @@ def make_readers() -> dict[str, Reader]:
             _coco_images,
         ),
         Reader("photos", lambda rng: json_bytes(rng, rng.choice([photos_content(), predictions_content()])), read_photographs),
+        Reader(
+            "photo sets", lambda rng: json_bytes(rng, rng.choice([mmpose_content(), set_keypoints()])), read_photo_sets, write_sets
+        ),
         Reader("keypoints", any_of(of([table]), yaml_of([table])), read_keypoints),
         Reader("environment", of(_environments()), read_environment),
         Reader("spec", any_of(of(specs), yaml_of(specs)), read_spec),

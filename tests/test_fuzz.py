@@ -32,6 +32,7 @@ def test_every_reader_reads_or_refuses():
         "model",
         "coco",
         "photos",
+        "photo sets",
         "keypoints",
         "environment",
         "spec",

@@ -12,8 +12,8 @@ import pytest
 from licensed_files import mano_arrays, python2_pickle, smplx_arrays, write_mano
 
 from handsynth.assets.hands.mano import _SHAPES
-from handsynth.assets.unpickle import read_pickle
 from handsynth.core.errors import AssetError
+from handsynth.core.unpickle import read_pickle
 
 LIMIT = 10_000_000
 P2 = b"\x80\x02"

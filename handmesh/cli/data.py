@@ -1,5 +1,6 @@
 """Foreign data in, a challenge's files out."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from handmesh.cli.options import BatchOpt, DeviceOpt, JsonOpt, print_json, run_and_rest
 
-convert_app = typer.Typer(help="Foreign data into our shards, once.", no_args_is_help=True)
+convert_app = typer.Typer(help="Foreign data into our shards or labels, once.", no_args_is_help=True)
 submit_app = typer.Typer(help="Predictions as a challenge takes them.", no_args_is_help=True)
 
 
@@ -30,6 +31,47 @@ def convert_freihand(
         print_json(made)
     else:
         typer.echo(f"{out}: {made['train']} samples in train, {made['val']} in val, of {made['originals']} originals")
+
+
+class PhotoSet(StrEnum):
+    """Sets of labelled photographs that `convert photos` reads."""
+
+    FREIHAND = "freihand"
+    HO3D = "ho3d"
+    MMPOSE = "mmpose"
+
+
+class Side(StrEnum):
+    """Which hand."""
+
+    RIGHT = "right"
+    LEFT = "left"
+
+
+@convert_app.command("photos")
+def convert_labelled_photos(
+    kind: Annotated[PhotoSet, typer.Argument(metavar="SET", help="freihand, ho3d or mmpose", show_default=False)],
+    src: Annotated[
+        Path, typer.Argument(metavar="SRC", help="the set's folder; of mmpose, the JSON file of hands", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.json", help="file to write, in the folder of the images or above", show_default=False)
+    ],
+    every: Annotated[int, typer.Option(help="take the first of so many hands", min=1)] = 1,
+    images: Annotated[Path | None, typer.Option(help="folder of mmpose's images [that of SRC]", show_default=False)] = None,
+    side: Annotated[Side | None, typer.Option(help="of all hands of a file that does not say", show_default=False)] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """FreiHAND's evaluation set, HO-3D v2 or mmpose's samples -> the labels that `evaluate --photos` reads."""
+    from handmesh.data.photo_sets import convert_photos
+    from handsynth.core.files import check_out_file
+
+    check_out_file(out)
+    hands = convert_photos(kind, src, out, every, images, side)
+    if as_json:
+        print_json({"out": str(out), "hands": hands})
+    else:
+        typer.echo(f"{out}: {hands} hands; evaluate a net with: handmesh evaluate --photos {out}")
 
 
 @submit_app.command("freihand")

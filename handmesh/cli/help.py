@@ -45,6 +45,10 @@ HELP = Help(
         ),
         "nets": ("handmesh nets", "handmesh nets lite-fast"),
         "convert freihand": ("handmesh convert freihand FreiHAND_pub_v2 data/frei --hand mano/hand.npz",),
+        "convert photos": (
+            "handmesh convert photos freihand FreiHAND_pub_v2 FreiHAND_pub_v2/photos.json",
+            "handmesh convert photos mmpose onehand10k.json photos.json --side right",
+        ),
         "train mesh": (
             "handmesh train mesh paper --data data/manorender --data data/angrender --val data/val --out runs/lite",
             "handmesh train mesh cpu64 --data data/manorender=0.5 --data data/mine --val data/val --out runs/small --minutes 30",

@@ -10,6 +10,7 @@ import numpy as np
 from handmesh.data.photos import KEYPOINTS, Photo, numbers, read_json
 from handmesh.metrics import align_similarity, point_errors_mm
 from handsynth.core.errors import HandsynthError
+from handsynth.core.grouping import divide, flexion_deg, view_angles_deg
 
 THRESHOLDS = (0.05, 0.1, 0.15)
 """Shares of the hand's size within which a keypoint is correct."""
@@ -83,7 +84,10 @@ def scores(photos: Sequence[Photo], found: Sequence[Found | None]) -> list[dict[
 
 
 def groups_of(photos: Sequence[Photo]) -> dict[str, np.ndarray]:
-    """Group -> (N,) bool: all, each side, each tag, hands with hidden keypoints, small and large ones."""
+    """Group -> (N,) bool: all, each side, each tag, hands with hidden keypoints, small and large ones, views and poses.
+
+    Views and poses are those of `core.grouping`, of the hands whose keypoints are known in space.
+    """
     size = np.array([photo.size_px for photo in photos])
     found = {"all": np.ones(len(photos), bool)}
     for side in ("right", "left"):
@@ -94,6 +98,16 @@ def groups_of(photos: Sequence[Photo]) -> dict[str, np.ndarray]:
     median = float(np.median(size))
     found[f"smaller than {median:.0f} px"] = size < median
     found[f"{median:.0f} px and more"] = size >= median
+    known = np.array([photo.keypoints_m is not None for photo in photos])
+    if known.any():
+        space = np.array([photo.keypoints_m for photo in photos if photo.keypoints_m is not None])
+        left = np.array([photo.side == "left" for photo in photos])[known]
+        divided = divide(view_angles_deg(space, left), flexion_deg(space), np.ones(len(space)))
+        for kind in ("view", "pose"):
+            number, names = divided[kind]
+            for k, name in enumerate(names):
+                found[f"{kind}: {name}"] = np.zeros(len(photos), bool)
+                found[f"{kind}: {name}"][known] = number == k
     return {name: members for name, members in found.items() if members.any()}
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from handsynth.assets.manifest import Prepared, record_prepared
 from handsynth.assets.release import is_zip, release_file
-from handsynth.assets.unpickle import read_pickle
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERTIP_TABLES, PARENTS
 from handsynth.core.errors import AssetError
@@ -19,6 +18,7 @@ from handsynth.core.files import write_atomically
 from handsynth.core.hand import HandModel, check_metres, save_hand
 from handsynth.core.mirror import MIRROR_POINT, MIRROR_TURN
 from handsynth.core.poses import PoseBank
+from handsynth.core.unpickle import read_pickle
 
 LICENCE = "MANO: non-commercial research, education and art only, no redistribution, no training for commercial products"
 LIMIT_BYTES = 200_000_000  # the official files have under 10 MB

@@ -12,10 +12,10 @@ import numpy as np
 from handsynth.assets.manifest import Prepared, record_prepared
 from handsynth.assets.release import release_file
 from handsynth.assets.skins.skin import SkinModel, averaged, layout_fits, save_skin, texel_cover
-from handsynth.assets.unpickle import read_pickle
 from handsynth.core.errors import AssetError, UsageError
 from handsynth.core.files import write_atomically
 from handsynth.core.hand import load_hand
+from handsynth.core.unpickle import read_pickle
 
 LICENCE = "HTML: non-commercial research only, no redistribution"
 LIMIT_BYTES = 2_000_000_000  # model.pkl has 250 MB in float32, 500 MB in float64
