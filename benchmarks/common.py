@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 RESULTS = Path(__file__).parent / "results"
 """Where the CSV files lie that the tables of README.md are made from."""
 
@@ -99,6 +101,14 @@ def round_robin(variants: dict[str, Callable[[], None]], repeats: int) -> dict[s
             if round_number:
                 times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
     return {name: (statistics.median(c for c, _ in t), statistics.median(w for _, w in t)) for name, t in times.items()}
+
+
+def paired_interval(differences: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
+    """Mean of (N,) differences, hand by hand, and the ends of its 95 % interval (percentile bootstrap over hands)."""
+    rng = np.random.default_rng(0)
+    means = differences[rng.integers(len(differences), size=(draws, len(differences)))].mean(1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(differences.mean()), float(low), float(high)
 
 
 def counted(runs: Sequence[Any]) -> Sequence[Any]:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import print_table, provenance, results_path, round_robin, write_csv
+from common import paired_interval, print_table, provenance, results_path, round_robin, write_csv
 from splits import split_bank
 
 from handmesh.data.augment import NO_AUGMENTATION
@@ -191,14 +191,6 @@ def _evaluate(hand: HandModel, meshes: Meshes, runs: dict[str, IKRun]) -> list[d
         row |= dict(zip(("over_ik_alone_mm", "interval_low_mm", "interval_high_mm"), less, strict=True))
         rows.append(row | {f"paper_{metric}": value for metric, value in zip(METRICS, printed, strict=True)})
     return rows
-
-
-def paired_interval(differences: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
-    """Mean of (N,) differences, hand by hand, and the ends of its 95 % interval (percentile bootstrap over hands)."""
-    rng = np.random.default_rng(0)
-    means = differences[rng.integers(len(differences), size=(draws, len(differences)))].mean(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(differences.mean()), float(low), float(high)
 
 
 def _guess(run: IKRun, keypoints: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """The benchmarks run: every table is printed and written with its origin. Their speed is nobody's business here."""
 
 import csv
+import dataclasses
 import functools
+import hashlib
 import importlib
 import itertools
 import json
@@ -13,17 +15,22 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from photo_labels import photos_content
 from tiny import World
 
 from handmesh.cli.main import make_app
 from handmesh.nets import fast
 from handmesh.nets.registry import list_nets
 from handmesh.run_files import read_config
+from handmesh.settings.mesh import load_preset
 from handsynth.profile import STAGES
+from handsynth.recipe.spec import load_spec
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -213,9 +220,10 @@ class TrainerBench:
     def module(self, name: str) -> types.ModuleType:
         """The benchmark with twelve toy hands for each of its datasets."""
         module = importlib.import_module(name)
-        for key, value in (("make_splits", lambda *_: self.splits), ("run_handmesh", self.handmesh)):
-            if hasattr(module, key):
-                self.patch.setattr(module, key, value)
+        for each in (module, importlib.import_module("trained_rows")):
+            for key, value in (("make_splits", lambda *_: self.splits), ("run_handmesh", self.handmesh)):
+                if hasattr(each, key):
+                    self.patch.setattr(each, key, value)
         return module
 
     def handmesh(self, *arguments: object, ranks: int = 1) -> None:
@@ -232,7 +240,9 @@ class TrainerBench:
 @pytest.fixture(scope="module")
 def splits(tiny_world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     data = tmp_path_factory.mktemp("splits")
-    names = ("base", "manorender", "angrender", "validation", "heldout", "blended")
+    names = (
+        "base", "manorender", "angrender", "validation", "heldout", "blended", "basetest", "viewtest", "posetest", "scenetest",
+    )  # fmt: skip
     for seed, name in enumerate(names):
         tiny_world.generate(data / name, "0:12", seed=seed, name=name)
     return {name: data / name for name in names}
@@ -306,72 +316,120 @@ def test_train_speed_writes_every_way_to_batches(trainer_bench: TrainerBench, tm
 
 @pytest.fixture
 def table3(trainer_bench: TrainerBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleType:
-    """The module with two rows of one seed and a table of its own."""
+    """The module with two rows of one seed and tables of its own."""
     module = trainer_bench.module("table3")
     monkeypatch.setattr(module, "TABLE", tmp_path / "table3.csv")
+    monkeypatch.setattr(module, "GAINS", tmp_path / "gains.csv")
     monkeypatch.setattr(module, "SEEDS", (0,))
+    monkeypatch.setattr(module, "EPOCHS", 1)
     monkeypatch.setattr(module, "ROWS", {name: module.ROWS[name] for name in ("Base", "Base+MR")})
+    monkeypatch.setattr(module, "SETS", {name: module.SETS[name] for name in ("unseen views", "everything new")})
     return module
 
 
-def test_table3_writes_its_rows(trainer_bench: TrainerBench, table3: types.ModuleType, tmp_path: Path, capsys):
-    """`table3.py` trains and evaluates each row, writes it with its origin, and prints the means."""
-    options = ("--preset", trainer_bench.preset, "--epochs", 1, "--epoch-samples", 8, "--device", "cpu")
+def test_table3_goes_on_from_one_net_and_writes_what_rows_gain(trainer_bench, table3: types.ModuleType, tmp_path: Path, capsys):
+    """`table3.py`: rows start from the base's net, see as many samples, and are compared hand by hand, on photographs too."""
+    photos = tmp_path / "photos.json"
+    photos.write_text(json.dumps(photos_content()))
+    for row in photos_content()["images"]:
+        (tmp_path / row["file_name"]).parent.mkdir(exist_ok=True)
+        iio.imwrite(tmp_path / row["file_name"], np.full((64, 64, 3), 128, np.uint8))
+    options = ("--preset", trainer_bench.preset, "--base-samples", 8, "--samples", 16, "--device", "cpu", "--photos", photos)
     trainer_bench.run("table3", tmp_path, tmp_path / "runs", *options)
     rows = rows_of(table3.TABLE)
     assert [row["row"] for row in rows] == ["Base", "Base+MR"]
+    (first,) = [path for path in (tmp_path / "runs").glob("first-*") if path.is_dir()]
+    errors = []
     for row in rows:
-        assert all(float(row[key]) > 0 for key in table3.METRICS)
         assert all(row[key] for key in (*ORIGIN, "digest"))
-        config = read_config(tmp_path / "runs" / f"lite-fast-{row['row'].lower()}-seed0-{row['digest']}")
-        assert sum(data["weight"] * data["samples"] for data in config["datasets"]) == pytest.approx(8, abs=1e-4)
-    shown = capsys.readouterr().out.split("Errors on held-out hands [mm]")[-1]
-    assert [line.split()[0] for line in shown.splitlines()[2:]] == ["Base", "Base+MR"]
+        run = tmp_path / "runs" / f"{row['row'].lower()}-seed0-{row['digest']}"
+        config = read_config(run)
+        assert sum(data["weight"] * data["samples"] for data in config["datasets"]) == pytest.approx(16, abs=1e-4)
+        assert config["start"]["sha256"] == hashlib.sha256((first / "weights.safetensors").read_bytes()).hexdigest()
+        with np.load(run / "errors.npz") as found:
+            errors.append(dict(found))
+        for title in table3.SETS:
+            assert float(row[f"{title}_pa_mpjpe_mm"]) == pytest.approx(errors[-1][title].mean(), rel=1e-3)
+        assert len(errors[-1]["photographs"]) == 2
+    gains = rows_of(table3.GAINS)
+    assert [(row["row"], row["set"]) for row in gains] == [("Base+MR", part) for part in (*table3.SETS, "photographs")]
+    for row in gains:
+        expected = (errors[0][row["set"]] - errors[1][row["set"]]).mean()
+        assert float(row["gain"]) == pytest.approx(expected, abs=1e-3, rel=1e-3)
+        assert float(row["interval_low"]) <= float(row["gain"]) <= float(row["interval_high"])
+    assert "Gained over Base" in capsys.readouterr().out
 
 
-def test_table3_counts_rows_of_this_net_preset_and_data_alone(trainer_bench, table3, tmp_path, monkeypatch):
-    """A row is trained once; after a change of net, settings, samples or data it is trained again, and the old one replaced."""
-    trained: list[str] = []
+def test_rows_of_this_net_settings_start_and_data_alone_count(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):
+    """A row is made once; after a change of net, settings, start or data it is made again and the old one replaced."""
+    rows_module = trainer_bench.module("trained_rows")
+    table, made = tmp_path / "table.csv", []
+    sets = trainer_bench.splits
 
-    def row(job, options):
-        trained.append(job.name)
-        seen = options.epochs * options.epoch_samples
-        place = {"row": job.name, "seed": job.seed, "preset": options.preset, "net": "lite-fast", "samples_seen": seen}
-        return place | {"digest": job.digest} | dict.fromkeys(table3.METRICS, 1.0)
+    def make(job):
+        made.append(job.name)
+        return {"row": job.name, "seed": job.seed, "digest": job.digest, "error": 1.0}
 
-    def run(samples: int = 8) -> list[str]:
-        trained.clear()
-        options = ("--preset", trainer_bench.preset, "--epochs", 1, "--epoch-samples", samples)
-        trainer_bench.run("table3", tmp_path, tmp_path / "runs", *options)
-        return list(trained)
+    def run(**changes: Any) -> list[str]:
+        made.clear()
+        spec = dataclasses.replace(load_preset("cpu64"), **changes.pop("settings", {}))
+        weights = {sets["base"]: 0.5, sets[changes.pop("other", "manorender")]: changes.pop("weight", 0.5)}
+        jobs = [rows_module.make_job(name, spec, weights, sets["validation"], **changes) for name in ("a", "b")]
+        rows_module.fill_table(table, jobs, make, ("row", "seed"), 1)
+        return list(made)
 
-    monkeypatch.setattr(table3, "_row", row)
-    old = {"row": "Base", "seed": 0, "preset": str(trainer_bench.preset), "net": "lite-fast", "samples_seen": 8, "pa_mpjpe_mm": 1.0}
-    table3.write_csv(table3.TABLE, [old, old | {"preset": "cpu64"}], {})  # as an earlier version wrote them
-    assert run() == ["Base", "Base+MR"]
+    rows_module.write_csv(table, [{"row": "a", "seed": 0, "error": 1.0}, {"row": "other", "seed": 0, "error": 2.0}], {})
+    assert run() == ["a", "b"]
     assert run() == []
-    assert [found["preset"] for found in rows_of(table3.TABLE)] == ["cpu64", *2 * [str(trainer_bench.preset)]]
+    assert [row["row"] for row in rows_of(table)] == ["other", "a", "b"]
+    for change in ({"settings": {"lr": 1e-3}}, {"weight": 0.25}, {"other": "angrender"}, {"start": Path("runs/first-seed0-0")}):
+        assert run(**dict(change)) == ["a", "b"], change
+        assert run(**dict(change)) == []
     with monkeypatch.context() as patch:
-        patch.setattr(table3, "net_digest", lambda name: "changed")
-        assert run() == ["Base", "Base+MR"]
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainerBench, "preset", trainer_bench.preset)
-        trainer_bench.preset.write_text(trainer_bench.preset.read_text().replace("1.0e-3", "2.0e-3"))
-        assert run() == ["Base", "Base+MR"]
-    assert run() == ["Base", "Base+MR"]  # the settings before that
-    assert run(samples=4) == ["Base", "Base+MR"]
-    assert len(rows_of(table3.TABLE)) == 5  # of other numbers of samples, each has its place
-    describe = table3.describe_data
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            table3, "describe_data", lambda path: describe(path) | ({"dataset": "x"} if path.name == "manorender" else {})
-        )
-        assert run() == ["Base+MR"]
+        patch.setattr(rows_module, "net_digest", lambda name: "changed")
+        assert run(**dict(change)) == ["a", "b"]
+    assert len(rows_of(table)) == 3
+
+
+def test_ablation_of_the_data_changes_one_thing_in_each_row(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch, capsys):
+    """`ablation_data.py`: every change is one that the spec allows and differs from `default`; rows are compared with it."""
+    module = trainer_bench.module("ablation_data")
+    monkeypatch.setattr(module, "TABLE", tmp_path / "ablation.csv")
+    monkeypatch.setattr(module, "GAINS", tmp_path / "gains.csv")
+    monkeypatch.setattr(module, "EPOCHS", 1)
+    generated: list[tuple[Any, str, int]] = []
+
+    def make_set(data, spec, poses, backgrounds, samples, jobs):
+        generated.append((spec, backgrounds, samples))
+        return trainer_bench.splits["manorender" if "default" in spec.name else "angrender"]
+
+    monkeypatch.setattr(module, "make_set", make_set)
+    names = ["nothing held", "no amplitude mixing", "half the images"]
+    options = ("--preset", trainer_bench.preset, "--images", 12, "--samples", 16, "--device", "cpu", "--rows", *names)
+    trainer_bench.run("ablation_data", tmp_path, tmp_path / "runs", *options)
+    rows = rows_of(module.TABLE)
+    assert [row["row"] for row in rows] == ["default", *names]
+    assert all(row[key] for row in rows for key in (*ORIGIN, "bare hands_pa_mpjpe_mm", "everything_pa_mpjpe_mm"))
+    assert [(spec.name, spec.held.probability > 0, samples) for spec, _, samples in generated] == [
+        ("ablation-default", True, 12), ("ablation-nothing-held", False, 12), ("ablation-default", True, 12),
+        ("ablation-half-the-images", True, 6),
+    ]  # fmt: skip
+    assert {row["row"] for row in rows_of(module.GAINS)} == set(names)
+    default = load_spec("default")
+    for name, change in module.ROWS.items():
+        changed = change.spec(default)
+        others = change.training or change.scenes != "train" or change.images != 1
+        assert (changed != default) != bool(others) or name == "default", name
+        if changed != default:
+            parts = {f.name for f in dataclasses.fields(default) if getattr(changed, f.name) != getattr(default, f.name)}
+            assert len(parts) == 1 or parts in ({"arm", "wear"}, {"alpha_std", "arm"}, {"sensor", "motion"}), (name, parts)
+    shown = capsys.readouterr().out.split("Gained over default")[-1]
+    assert [line.split("  ")[0] for line in shown.splitlines()[2:]] == [name for name in names for _ in range(2)]
 
 
 def test_a_nets_digest_is_that_of_its_definition(trainer_bench: TrainerBench, monkeypatch):
     """Comments and docstrings do not change it; code, layers and names do; nets differ."""
-    table3 = trainer_bench.module("table3")
+    rows = trainer_bench.module("trained_rows")
     text = '''
 """Module."""
 LIMIT = 2  # bins
@@ -381,8 +439,8 @@ def f(x):
     return x * 2
 '''
     same, other = "LIMIT = 2\n\ndef f(x): return x * 2  # as before\n", text.replace("x * 2", "x * 3")
-    assert table3.code_text(text) == table3.code_text(same) != table3.code_text(other)
-    digest = table3.net_digest.__wrapped__  # without its memory
+    assert rows.code_text(text) == rows.code_text(same) != rows.code_text(other)
+    digest = rows.net_digest.__wrapped__  # without its memory
     before = digest("lite-fast")
     assert digest("lite-fast") == before != digest("lite-dw")
     monkeypatch.setattr(fast, "RANK", 32)

@@ -72,7 +72,7 @@ def train_mesh_command(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without damaged shards and samples")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="say at the end where a step's time went")] = False,
 ) -> None:
-    """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m handmesh train mesh ..."""
+    """Trains a mesh net on shards; on several GPUs: torchrun --nproc-per-node N -m -- handmesh train mesh ..."""
     from handmesh.settings.mesh import load_preset, with_flags
     from handmesh.shipped import find_run
     from handmesh.training.loop import HowRun, train_mesh
