@@ -3,10 +3,16 @@
 import csv
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from doc_blocks import blocks_of, check
 from tiny import load_script
+
+from handsynth.core.hand import load_hand
+from handsynth.core.locations import EMBEDDED
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,6 +84,50 @@ def test_plots_beside_results_are_no_results(numbers, results):
     assert (results / "loader-amd-epyc-91daeff.png").exists()
     with pytest.raises(SystemExit, match="has no generate-"):
         numbers.Results("generate", results)
+
+
+def test_what_the_readme_shows_in_python_runs(embedded_dataset, tmp_path, monkeypatch, capsys):
+    """As it stands, on a dataset and on an image of it: the sample's vertices are where its keypoints are, and hands are found."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(embedded_dataset.folder, tmp_path / "data" / "mine")
+    with tarfile.open(tmp_path / "data" / "mine" / "shard-000000.tar") as shard:
+        first = shard.next()
+        (tmp_path / "photo.jpg").write_bytes(shard.extractfile(first).read())
+    names: dict = {}
+    blocks = [block for block in blocks_of(ROOT / "README.md") if block.language == "python"]
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block.text, "README.md", "exec"), names)
+    assert names["image"].size == names["mask"].size
+    tips = load_hand(EMBEDDED / "hand.npz").fingertips
+    np.testing.assert_allclose(names["pixels"][tips, :2], np.array(names["labels"]["keypoints_xy"])[4::4], atol=0.01)
+    assert len(blocks[0].text.strip().splitlines()) <= 11
+    assert "(778, 3)" in capsys.readouterr().out
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_those_of_the_programs(page):
+    """Each command of the pages has a program, options and scripts that exist, whether it is run in a test or not."""
+    assert check(ROOT / page) or page not in ("README.md", "docs/robots.md")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("handsynth generatte default out", "generatte"),
+        ("handmesh predict --detektor x", "detektor"),
+        ("pip install '.[preddict]'", "preddict"),
+        ("python scripts/nothing.py", r"there is no scripts/nothing\.py"),
+        ("handsynth plan", "(?i)spec"),
+    ],
+)
+def test_commands_that_do_not_exist_are_noticed(tmp_path, line, complaint):
+    (tmp_path / "page.md").write_text(f"# A page\n    {line}\n")
+    with pytest.raises(AssertionError, match=complaint):
+        check(tmp_path / "page.md")
 
 
 def test_links_of_the_pages_lead_somewhere():

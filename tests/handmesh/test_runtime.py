@@ -1,6 +1,5 @@
 """The runtime without torch: it is torch's equal, says what is missing or damaged, and runs the examples of docs/api.md."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from clips import render_clip
+from doc_blocks import run_page
 from hands import hand_of
 from untrained import write_untrained
 
@@ -191,13 +191,9 @@ def test_onnxruntime_missing_says_which_extra(monkeypatch):
 
 def test_the_examples_run(photo, clip, tmp_path, monkeypatch):
     """Every block of docs/api.md, one after the other, as they stand; a second run of one of them in a new place would too."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) >= 5
     shutil.copy(photo, tmp_path)
     monkeypatch.chdir(tmp_path)
-    names = {"frames": clip.images[:3]}
-    for block in blocks:
-        exec(compile(block, "docs/api.md", "exec"), names)
+    names = run_page(ROOT / "docs" / "api.md", monkeypatch, {"frames": clip.images[:3]})
     assert names["drawn"].shape == clip.images[0].shape
     assert (names["drawn"] != cv2.imread("photo.jpg")[..., ::-1]).any()
 
