@@ -33,6 +33,33 @@ def convert_freihand(
         typer.echo(f"{out}: {made['train']} samples in train, {made['val']} in val, of {made['originals']} originals")
 
 
+@convert_app.command("keypoints")
+def convert_keypoints(
+    other: Annotated[str, typer.Argument(metavar="HAND", help="whose keypoints: mano, or a prepared .npz", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="TABLE.yaml", help="file to write", show_default=False)],
+    hand: Annotated[str, typer.Option(help="of the net that is evaluated: mano, embedded, toy, or a .npz")] = "embedded",
+    as_json: JsonOpt = False,
+) -> None:
+    """Another hand's keypoints, FreiHAND's with MANO, as a table for `evaluate --photos --keypoints`: the skins are registered."""
+    import numpy as np
+
+    from handmesh.evaluation.keypoint_tables import save_table
+    from handmesh.evaluation.registration import table_of_hand
+    from handmesh.keypoints import keypoint_regressor
+    from handsynth.core.files import check_out_file
+    from handsynth.core.named_hands import open_hand
+
+    check_out_file(out)
+    net_hand = open_hand(hand)
+    table = table_of_hand(net_hand, open_hand(other), out.stem)
+    save_table(out, table)
+    moved = 1000 * np.linalg.norm((table.matrix - keypoint_regressor(net_hand)) @ net_hand.v_template, axis=1)
+    if as_json:
+        print_json({"out": str(out), "about": table.about, "moved_mm": moved.round(2).tolist()})
+    else:
+        typer.echo(f"{out}: {table.about}; keypoints move by {moved.mean():.1f} mm, at most {moved.max():.1f}")
+
+
 class PhotoSet(StrEnum):
     """Sets of labelled photographs that `convert photos` reads."""
 

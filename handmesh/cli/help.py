@@ -45,6 +45,7 @@ HELP = Help(
         ),
         "nets": ("handmesh nets", "handmesh nets lite-fast"),
         "convert freihand": ("handmesh convert freihand FreiHAND_pub_v2 data/frei --hand mano/hand.npz",),
+        "convert keypoints": ("handmesh convert keypoints mano freihand.yaml",),
         "convert photos": (
             "handmesh convert photos freihand FreiHAND_pub_v2 FreiHAND_pub_v2/photos.json",
             "handmesh convert photos mmpose onehand10k.json photos.json --side right",

@@ -27,7 +27,7 @@ RADIUS_M = 0.03
 """A keypoint is made of vertices of its own part of the hand, no farther from the model's own keypoint."""
 
 PRIOR_HANDS = 10.0
-"""So many hands' worth of labels speak for the model's own keypoint."""
+"""So many hands' worth of labels speak for the model's own keypoints, where labels are people's or a method's."""
 
 ROUNDS = 5
 """Hands are laid upon their labels by the keypoints of the round before."""
@@ -93,7 +93,13 @@ def save_table(path: Path, table: KeypointTable) -> None:
 
 
 def fit_table(
-    name: str, hand: HandModel, vertices: Sequence[np.ndarray], labels: Sequence[np.ndarray], labelled: np.ndarray, about: str = ""
+    name: str,
+    hand: HandModel,
+    vertices: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    labelled: np.ndarray,
+    about: str = "",
+    prior_hands: float = PRIOR_HANDS,
 ) -> KeypointTable:
     """The table that takes N meshes to their labels, after each mesh is laid upon its labels by a similarity.
 
@@ -104,6 +110,7 @@ def fit_table(
         labels: N times (21, D), in the unit of the vertices.
         labelled: (N, 21) bool, which count.
         about: what it is fitted on, kept with the table.
+        prior_hands: so many hands' worth of labels speak for the model's own keypoints.
 
     Raises UsageError for fewer than two hands.
     """
@@ -120,9 +127,9 @@ def fit_table(
             hands = [(v[near[k]].T, y[k]) for (v, y), use in zip(laid, labelled, strict=True) if use[k]]
             left = [a for a, _ in hands]
             right = [b for _, b in hands]
-            prior = np.sqrt(PRIOR_HANDS) * template[near[k]].T
+            prior = np.sqrt(prior_hands) * template[near[k]].T
             left += [prior, _SUM_WEIGHT * np.ones((1, len(near[k]))), _RIDGE * np.eye(len(near[k]))]
-            right += [np.sqrt(PRIOR_HANDS) * (own[k] @ template), np.full(1, _SUM_WEIGHT), np.zeros(len(near[k]))]
+            right += [np.sqrt(prior_hands) * (own[k] @ template), np.full(1, _SUM_WEIGHT), np.zeros(len(near[k]))]
             weights, _ = nnls(np.concatenate(left), np.concatenate(right))
             weights[weights < _LEAST] = 0
             matrix[k, near[k]] = weights / weights.sum()
