@@ -37,6 +37,7 @@ class Holder:
     def __init__(self, model: HandModel, table: HoldingTable, bank_theta: np.ndarray, objects: Objects) -> None:
         self._model, self._table, self._theta, self._objects = model, table, bank_theta, objects
         self._regions = PalmarRegions(model)
+        self._rows: dict[tuple[int, int], np.ndarray] = {}
 
     def sample(self, rng: np.random.Generator, row: int, beta: np.ndarray) -> ObjectChoice | None:
         """A thing in a hand of that pose of the bank and that shape; None when it can hold none.
@@ -62,7 +63,9 @@ class Holder:
 
     def draw_pose(self, rng: np.random.Generator, taken: int, size: int) -> int | None:
         """A row of the bank that holds something, among `taken` rows spread evenly over its `size`."""
-        rows = np.intersect1d(self._table.poses, np.arange(taken) * size // taken)
+        rows = self._rows.get((taken, size))
+        if rows is None:
+            rows = self._rows[taken, size] = np.intersect1d(self._table.poses, np.arange(taken) * size // taken)
         return int(rows[rng.integers(len(rows))]) if len(rows) else None
 
     def surface(self, held: ObjectChoice) -> np.ndarray:

@@ -167,16 +167,17 @@ class SecondHands:
             if number is None:
                 continue
             turned = surface @ seen_turns[number].T + aim - seen_turns[number] @ at
-            way = _advance(field, turned, towards) + gap
-            solid = turned + way * towards
-            hand, balls = solid[: len(own)], None
-            if arm_points is not None and radii is not None:
-                balls = ArmBalls(arm_points[number] + way * towards, radii)
-            if not _arms_are_clear(balls, first.balls, hand, first.vertices):
+            arm_centres = None if arm_points is None else arm_points[number]
+            ways = field.ways(turned, towards)
+            # Where they first may touch decides in most cases: to find where they do takes as long as everything else.
+            near = -float(ways.min()) + gap
+            if self._placed(first, least_seen, turned[: len(own)], arm_centres, radii, near * towards) is None:
                 continue
-            hidden = self._hidden(first, hand, balls)
-            if hidden is None or hidden.mean() > 1 - least_seen:
+            way = _advance(field, turned, towards, ways) + gap
+            placed = self._placed(first, least_seen, turned[: len(own)], arm_centres, radii, way * towards)
+            if placed is None:
                 continue
+            solid, (hidden, balls) = turned + way * towards, placed
             theta[0] = rotmat_to_rotvec(turns[number])
             wrist = mirror @ (wrists[number] + way * towards)
             posture = None if postures is None else _posture(first, postures[number])
@@ -206,6 +207,25 @@ class SecondHands:
         centres[[wrist_reach(*wrist) > 1 for wrist in postures[:, :2].tolist()]] = np.nan
         return turns, postures, ArmBalls(centres, first.balls.radii)
 
+    def _placed(
+        self,
+        first: FirstHand,
+        least_seen: float,
+        hand: np.ndarray,
+        arm: np.ndarray | None,
+        radii: np.ndarray | None,
+        shift: np.ndarray,
+    ) -> tuple[np.ndarray, ArmBalls | None] | None:
+        """(P,) bool, which of the first hand's points are then hidden, and the balls of the second one's arm; None where it can not
+        be, its vertices `hand` (V, 3) and `arm` (M, 3) shifted by `shift` (3,) [m].
+        """
+        hand = hand + shift
+        balls = None if arm is None or radii is None else ArmBalls(arm + shift, radii)
+        hidden = self._hidden(first, hand, balls)
+        if hidden is None or hidden.mean() > 1 - least_seen or not _arms_are_clear(balls, first.balls, hand, first.vertices):
+            return None
+        return hidden, balls
+
     def _hidden(self, first: FirstHand, hand: np.ndarray, balls: ArmBalls | None) -> np.ndarray | None:
         """(P,) bool, which of the first hand's points are hidden; None where the second is too near or not in sight."""
         T, K, size = first.T_cam_world, first.K, first.image_size
@@ -225,9 +245,10 @@ class SecondHands:
         return hidden | hidden_by_balls(points, centres, balls.radii)
 
 
-def _advance(field: _Field, surface: np.ndarray, towards: np.ndarray) -> float:
-    """How far (N, 3) points of a surface are moved along `towards` [m] so that coming from there they press by PRESSED_M."""
-    ways = field.ways(surface, towards)
+def _advance(field: _Field, surface: np.ndarray, towards: np.ndarray, ways: np.ndarray) -> float:
+    """How far (N, 3) points of a surface are moved along `towards` [m] so that coming from there they press by PRESSED_M; `ways` of
+    `_Field.ways`.
+    """
     way = -float(ways.min())  # none of them touches before
     for _ in range(STEPS):
         # Only points that would arrive within REACH_M can touch on that stretch; no nearer than `bound` are they to touching.

@@ -10,13 +10,14 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import map_coordinates
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from handsynth.assets.objects.shapes import Shape
 from handsynth.assets.objects.solid import Solid
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
 from handsynth.core.hand import HandModel, pose_hand
-from handsynth.core.mesh import face_normals, vertex_normals
+from handsynth.core.mesh import vertex_normals
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 
 MAX_DEPTH_M = 0.0035
@@ -82,6 +83,9 @@ class PalmarRegions:
         self.of_vertex[(joint == 0) & (normals @ [0.0, -1.0, 0.0] > 0.4)] = PALM
         corner = self.of_vertex[model.closed_faces]
         self.of_face = np.where((corner[:, 0] == corner[:, 1]) | (corner[:, 0] == corner[:, 2]), corner[:, 0], corner[:, 1])
+        self.of_point = np.concatenate([self.of_vertex, self.of_face])
+        rows, columns = model.closed_faces.ravel(), np.repeat(np.arange(len(model.closed_faces)), 3)
+        self.faces_around = csr_matrix((np.ones(len(rows)), (rows, columns)), (model.num_vertices, len(model.closed_faces)))
 
 
 class HandSurface:
@@ -89,22 +93,26 @@ class HandSurface:
 
     def __init__(self, model: HandModel, regions: PalmarRegions, vertices: np.ndarray) -> None:
         """`vertices` (V, 3) [m]."""
-        faces = model.closed_faces
-        normals = face_normals(vertices, faces)
-        at_vertices = np.zeros_like(vertices)
-        np.add.at(at_vertices, faces, normals[:, None])
+        a, b, c = (vertices[column] for column in model.closed_faces.T)
+        normals = _cross(b - a, c - a)
         self.vertices = vertices
-        self._points = np.concatenate([vertices, vertices[faces].mean(1)])
-        self._normals = np.concatenate([at_vertices, normals])
-        self._normals /= np.maximum(np.linalg.norm(self._normals, axis=1, keepdims=True), 1e-12)
-        self._regions = np.concatenate([regions.of_vertex, regions.of_face])
-        self._tree = cKDTree(self._points)
+        self._points = np.concatenate([vertices, (a + b + c) / 3])
+        self._normals = np.concatenate([regions.faces_around @ normals, normals])
+        self._normals /= np.maximum(np.sqrt((self._normals * self._normals).sum(1, keepdims=True)), 1e-12)
+        self._regions = regions.of_point
+        # It is searched but a few times: to build it balanced and compact takes longer than that saves.
+        self._tree = cKDTree(self._points, leafsize=32, compact_nodes=False, balanced_tree=False)
 
-    def signed_distance(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N, 3) -> (N,) distance [m], negative in the flesh; (N, 3) normal and (N,) region of the nearest surface."""
-        distance, nearest = self._tree.query(points)
-        outside = ((points - self._points[nearest]) * self._normals[nearest]).sum(1) >= 0
-        return np.where(outside, distance, -distance), self._normals[nearest], self._regions[nearest]
+    def signed_distance(self, points: np.ndarray, farthest_m: float = np.inf) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(N, 3) -> (N,) distance [m], negative in the flesh; (N, 3) normal and (N,) region of the nearest surface.
+
+        Beyond `farthest_m` the distance is infinite, and normal and region are those of any.
+        """
+        distance, nearest = self._tree.query(points, distance_upper_bound=farthest_m)
+        nearest = np.minimum(nearest, len(self._points) - 1)
+        normals = self._normals[nearest]
+        outside = ((points - self._points[nearest]) * normals).sum(1) >= 0
+        return np.where(outside | np.isinf(distance), distance, -distance), normals, self._regions[nearest]
 
     def pads(self) -> dict[int, np.ndarray]:
         """Region -> (N, 3) its vertices."""
@@ -276,6 +284,12 @@ def _seeds(
     return turn, centre + slide[:, None] * turn[:, :, long], scale
 
 
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, 3) and (N, 3) -> (N, 3): numpy's takes three times as long."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
@@ -317,7 +331,7 @@ def refit(
     scale = growth * placement.scale
     limit = float(depth_limit(float(np.ptp(samples[0], axis=0).min()) * scale))
     for _ in range(REFIT_ROUNDS):
-        distance, normal, region = surface.signed_distance(scale * samples[0] @ rotation.T + offset)
+        distance, normal, region = surface.signed_distance(scale * samples[0] @ rotation.T + offset, FLESH_M)
         deep = np.maximum(-distance - 0.6 * limit, 0)
         if -distance.min() <= limit:
             against = ((samples[1] @ rotation.T) * normal).sum(1) < 0
@@ -334,3 +348,6 @@ def refit(
 
 REFIT_ROUNDS, REFIT_TOUCH_M = 12, 0.004
 """How often a thing is pushed at most, and how near it must stay to what holds it."""
+
+FLESH_M = 0.03
+"""No place in a hand is so far from its surface: what is, is outside."""
