@@ -16,7 +16,7 @@ from handsynth.core.conventions import (
 )
 from handsynth.core.hand import HandModel
 from handsynth.scene.arm import make_arm
-from handsynth.scene.lattice import Lattice
+from handsynth.scene.lattice import Lattice, MixedLattice
 from handsynth.scene.upper_arm import whole_faces
 
 
@@ -29,7 +29,7 @@ class Surface(Protocol):
 
     @property
     def faces(self) -> np.ndarray:
-        """(F, 3), wound as the hand's are. One array for all of a kind: those are then looked at together."""
+        """(F, 3), wound as the hand's are."""
 
     @property
     def part(self) -> int:
@@ -40,15 +40,28 @@ Beside = Sequence[Sequence[Surface]]
 """What is beside each hand of a batch: what it wears and holds, other hands, and what hides it."""
 
 
-def _alike(beside: Beside) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """(N,) rows, (N, V, 3) vertices, faces and part of those surfaces of a batch that share faces; rows may come again."""
-    kinds: dict[tuple[int, int], tuple[Surface, list[tuple[int, np.ndarray]]]] = {}
-    for row, surfaces in enumerate(beside):
-        for surface in surfaces:
-            kinds.setdefault((id(surface.faces), surface.part), (surface, []))[1].append((row, surface.vertices))
-    for surface, found in kinds.values():
-        rows, vertices = zip(*found, strict=True)
-        yield np.array(rows), np.array(vertices), surface.faces, surface.part
+class _Mixed(NamedTuple):
+    """Surfaces beside the hands of a batch, all as one mesh."""
+
+    vertices: np.ndarray  # (V, 3) camera frame [m]
+    faces: np.ndarray  # (F, 3) of these
+    image: np.ndarray  # (V,) the hand that each vertex is beside
+    part: np.ndarray  # (F,) value in the parts pass
+
+
+def _mixed(beside: Beside, part: int | None = None) -> _Mixed | None:
+    """What is beside the hands of a batch, or what of it has that value in the parts pass; None for nothing."""
+    found = [(row, surface) for row, every in enumerate(beside) for surface in every if part is None or surface.part == part]
+    if not found:
+        return None
+    counts = [len(surface.vertices) for _, surface in found]
+    faces = [surface.faces + start for (_, surface), start in zip(found, np.cumsum([0, *counts[:-1]]), strict=True)]
+    return _Mixed(
+        np.concatenate([surface.vertices for _, surface in found]).astype(np.float64),
+        np.concatenate(faces),
+        np.repeat([row for row, _ in found], counts),
+        np.repeat([surface.part for _, surface in found], [len(surface.faces) for _, surface in found]),
+    )
 
 
 def beside_hand(model: HandModel, arm: np.ndarray | None, beside: Sequence[Surface] = ()) -> tuple[np.ndarray, np.ndarray]:
@@ -118,38 +131,76 @@ def _front(found: _Candidates, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _candidates(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, pixels: np.ndarray) -> _Candidates:
     """Faces of (B, V, 3) vertices [m] and (B, P, 2) pixels: all whose bounds hold the pixel's centre, by image and face."""
-    images, count = pixels.shape[:2]
+    count = pixels.shape[1]
     points = np.ascontiguousarray(np.moveaxis(vertices, -1, 1))  # (B, 3, V): long rows are quick
     found = K @ points
-    x, y, z = found[:, 0] / found[:, 2], found[:, 1] / found[:, 2], points[:, 2]
-    kind = np.uint8 if count < 256 else np.int32  # of many faces, small numbers are quick
-    ranks = np.empty((*x.shape, 4), kind)
-    column, row = (_ranks(at, pixels[..., k], ranks[..., 2 * k : 2 * k + 2]) for k, at in enumerate((x, y)))
+    places = found[:, 0] / found[:, 2], found[:, 1] / found[:, 2], points[:, 2]
+    ranks = np.empty((*places[0].shape, 4), _rank_kind(count))
+    image = np.arange(len(pixels))[:, None]
+    columns, rows = (_ranks(places[k], pixels[..., k], ranks[..., 2 * k : 2 * k + 2], image) for k in (0, 1))
     a, b, c = (np.take(ranks, corner, 1) for corner in faces.T)
-    left, right, top, bottom = np.moveaxis(np.minimum(np.minimum(a, b), c), -1, 0)
+    some, bounds = _bounds(np.minimum(np.minimum(a, b), c).reshape(-1, 4), count)
+    image, face = np.divmod(some, len(faces))
+    own, cell = _within(bounds, image, columns, rows)
+    image, face = image[own], face[own]
+    corners = np.take(faces, face, 0).T + image * vertices.shape[1]
+    return _Candidates(cell, face, np.stack([np.take(at, corners) for at in places]))
+
+
+def _mixed_candidates(mixed: _Mixed, K: np.ndarray, pixels: np.ndarray) -> _Candidates:
+    """The same of several meshes of any faces, or none, beside each hand."""
+    count = pixels.shape[1]
+    points = np.ascontiguousarray(mixed.vertices.T)
+    cameras = K.transpose(1, 2, 0)[..., mixed.image]
+    x, y = ((cameras[k] * points).sum(0) / points[2] for k in (0, 1))
+    ranks = np.empty((len(x), 4), _rank_kind(count))
+    columns, rows = (_ranks(at, pixels[..., k], ranks[..., 2 * k : 2 * k + 2], mixed.image) for k, at in enumerate((x, y)))
+    a, b, c = (np.take(ranks, corner, 0) for corner in mixed.faces.T)
+    face, bounds = _bounds(np.minimum(np.minimum(a, b), c), count)
+    own, cell = _within(bounds, mixed.image[mixed.faces[face, 0]], columns, rows)
+    face = face[own]
+    corners = mixed.faces[face].T
+    return _Candidates(cell, face, np.stack([np.take(at, corners) for at in (x, y, points[2])]))
+
+
+def _rank_kind(count: int) -> type:
+    return np.uint8 if count < 256 else np.int32  # of many faces, small numbers are quick
+
+
+def _bounds(ranks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(F, 4) of `_ranks` of faces, the least of their corners -> (N,) the faces whose bounds hold some of so many pixels, and
+    (4, N) which, of those ordered by column and by row: first and last column, first and last row.
+    """
+    left, right, top, bottom = ranks.T
     right, bottom = count - right, count - bottom
     some = np.flatnonzero((bottom > top) & (right > left))
+    return some, np.stack([side[some] for side in (left, right, top, bottom)]).astype(np.intp)
+
+
+def _within(bounds: np.ndarray, image: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of N faces, with `bounds` of `_bounds` and their images (N,), and pixels, with `columns` and `rows` (B, P) of `_ranks`:
+    number of the face and cell of each.
+    """
+    left, right, first, last = bounds
+    images, count = columns.shape
     # A row for each of these faces and each pixel on its rows, in the order of their rows.
-    image, face = np.divmod(some, len(faces))
-    first = top.ravel()[some].astype(np.intp)
-    number = bottom.ravel()[some] - first
-    own = np.repeat(np.arange(len(some)), number)
+    number = last - first
+    own = np.repeat(np.arange(len(number)), number)
     place = np.arange(len(own)) + (first + count * image - np.cumsum(number) + number)[own]
-    cell = (row.argsort(1, kind="stable") + count * np.arange(images)[:, None]).ravel()[place]
-    rank, pair = column.ravel()[cell], some[own]
-    near = np.flatnonzero((left.ravel()[pair] <= rank) & (rank < right.ravel()[pair]))
-    cell, image, face = cell[near], image[own[near]], face[own[near]]
-    corners = np.take(faces, face, 0).T + image * vertices.shape[1]
-    return _Candidates(cell, face, np.stack([np.take(at, corners) for at in (x, y, z)]))
+    cell = (rows.argsort(1, kind="stable") + count * np.arange(images)[:, None]).ravel()[place]
+    rank = columns.ravel()[cell]
+    near = np.flatnonzero((left[own] <= rank) & (rank < right[own]))
+    return own[near], cell[near]
 
 
 _FAR = 1 << 14  # no image is so large [px]
 
 
-def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Where (B, V) positions along an axis [px] are among (B, P) pixels along it, whole numbers.
+def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Where (...) positions along an axis [px], each of an `image` (as numpy broadcasts), are among (B, P) pixels along it, whole
+    numbers.
 
-    Writes to `ranks` (B, V, 2) how many of an image's pixels lie before each position, and how many do not lie behind it, from P
+    Writes to `ranks` (..., 2) how many of an image's pixels lie before each position, and how many do not lie behind it, from P
     downwards; what is not a number lies behind all. Returns (B, P) how many lie before each pixel.
     """
     pixels = np.clip(pixels, -_FAR, _FAR).astype(np.intp)
@@ -158,7 +209,7 @@ def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray) -> np.ndar
     before = np.zeros((len(pixels), most - least + 2), np.intp)  # [b, r]: how many lie before least + r
     np.add.at(before, (np.arange(len(pixels))[:, None], own + 1), 1)
     before = before.cumsum(1)
-    table, start = before.astype(ranks.dtype).ravel(), before.shape[1] * np.arange(len(pixels))[:, None]
+    table, start = before.astype(ranks.dtype).ravel(), before.shape[1] * image
     with np.errstate(invalid="ignore"):
         places = np.fmax(np.fmin(places - (0.5 + least), most - least + 1), -1)
     first, stop = np.maximum(np.ceil(places), 0).astype(np.intp), np.minimum(np.floor(places) + 1, most - least + 1).astype(np.intp)
@@ -221,13 +272,12 @@ def keypoint_clearance(
     faces, parts = (model.closed_faces, model.closed_parts) if arms is None else (model.faces, model.parts)
     meshes = [_candidates(vertices.reshape(len(pixels), -1, 3).astype(np.float64), faces, K, pixels)]
     part_of = [parts[meshes[0].face]]
-    others = [] if arms is None else [(np.arange(len(pixels)), arms.reshape(len(pixels), -1, 3), _faces_of_arm(model), ARM_PART)]
-    others += _alike(beside)
-    for rows, surfaces, faces, part in others:
-        mesh = _candidates(surfaces.astype(np.float64), faces, K[rows], pixels[rows])
-        row, pixel = np.divmod(mesh.cell, pixels.shape[1])
-        meshes.append(mesh._replace(cell=rows[row] * pixels.shape[1] + pixel))
-        part_of.append(np.full(len(mesh.face), part - 1, parts.dtype))
+    if arms is not None:
+        meshes.append(_candidates(arms.reshape(len(pixels), -1, 3).astype(np.float64), _faces_of_arm(model), K, pixels))
+        part_of.append(np.full(len(meshes[-1].face), ARM_PART - 1, parts.dtype))
+    if (mixed := _mixed(beside)) is not None:
+        meshes.append(_mixed_candidates(mixed, K, pixels))
+        part_of.append(mixed.part[meshes[-1].face].astype(parts.dtype) - 1)
     depth, number = _front(_Candidates(*(np.concatenate(arrays, -1) for arrays in zip(*meshes, strict=True))), pixels)
     part = np.append(np.concatenate(part_of), 0)[number]
     return inside, clearance(keypoints[..., 2], depth.reshape(shape), part.reshape(shape), schema)
@@ -287,9 +337,8 @@ def seen_pixels(
     whole = hand.covered()
     # Depths decide where something else is too, which is a small part of either.
     before, farthest = np.zeros(whole.shape, np.float32), vertices[..., 2].max(1)
-    for _, rows, other in _before_hand(arms, model, K, is_left, size, beside, step):
-        for row, near in zip(rows, other.front(whole[rows], farthest[rows]), strict=True):
-            np.maximum(before[row], near, out=before[row])
+    for other in _before_hand(arms, model, K, is_left, size, step, _mixed(beside)):
+        np.maximum(before, other.front(whole, farthest), out=before)
     return whole, whole & ~(hand.front(before > 0) < before)
 
 
@@ -332,20 +381,28 @@ def fronts(
     faces = model.faces if arms is not None else model.closed_faces
     hand = Lattice(vertices, faces, K, size, 1).front()
     found = {part: np.zeros_like(hand) for part in OTHER_PARTS}
-    for part, rows, other in _before_hand(arms, model, K, is_left, size, beside, 1):
-        for row, near in zip(rows, other.front(), strict=True):
-            np.maximum(found[part][row], near, out=found[part][row])
+    for other in _before_hand(arms, model, K, is_left, size, 1):
+        found[ARM_PART] = other.front()
+    for part in OTHER_PARTS:
+        for other in _before_hand(None, model, K, is_left, size, 1, _mixed(beside, part)):
+            found[part] = np.maximum(found[part], other.front())
     return {0: hand} | found
 
 
 def _before_hand(
-    arms: np.ndarray | None, model: HandModel, K: np.ndarray, is_left: np.ndarray, size: int, beside: Beside, step: int
-) -> Iterator[tuple[int, np.ndarray, Lattice]]:
-    """Forearms and what is worn, on a lattice: value in the parts pass, the hands that have it, and it."""
+    arms: np.ndarray | None,
+    model: HandModel,
+    K: np.ndarray,
+    is_left: np.ndarray,
+    size: int,
+    step: int,
+    mixed: _Mixed | None = None,
+) -> Iterator[Lattice | MixedLattice]:
+    """Forearms, and what is beside the hands, on a lattice."""
     if arms is not None:
-        yield ARM_PART, np.arange(len(arms)), Lattice(arms, _faces_of_arm(model), K, size, step, is_left)
-    for rows, surfaces, faces, part in _alike(beside):
-        yield part, rows, Lattice(surfaces, faces, K[rows], size, step, is_left[rows])
+        yield Lattice(arms, _faces_of_arm(model), K, size, step, is_left)
+    if mixed is not None:
+        yield MixedLattice(mixed.vertices, mixed.faces, mixed.image, K, size, step, is_left)
 
 
 def _faces_of_arm(model: HandModel) -> np.ndarray:
