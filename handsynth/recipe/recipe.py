@@ -11,7 +11,7 @@ from handsynth.recipe.wear import Worn, out_of_range
 
 Vector = tuple[float, float, float]
 
-BATCH = 32
+BATCH = 64
 """Samples that pass through the stages together: large enough for matrix products, small enough for the processor's cache."""
 
 ARM_VARIANTS, SHIRTS = 6, 8
