@@ -146,7 +146,7 @@ def encode_samples(samples: Sequence[Sample]) -> list[Members]:
         encode_jpeg(sample.image, sensor["jpeg_quality"], sensor.get("chroma", "420"))
         for sample, sensor in zip(samples, sensors, strict=True)
     ]
-    masks = [encode_png(_grey(sample.mask), PNG_FLAT) for sample in samples]
+    masks = [encode_layer(_grey(sample.mask), smooth=False) for sample in samples]
     labels = [canonical_json(sample.labels) for sample in samples]
     vertices = [encode_npy(sample.vertices) for sample in samples]
     return [
