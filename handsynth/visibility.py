@@ -153,7 +153,7 @@ def _mixed_candidates(mixed: _Mixed, K: np.ndarray, pixels: np.ndarray) -> _Cand
     points = np.ascontiguousarray(mixed.vertices.T)
     cameras = K.transpose(1, 2, 0)[..., mixed.image]
     x, y = ((cameras[k] * points).sum(0) / points[2] for k in (0, 1))
-    ranks = np.empty((len(x), 4), _rank_kind(count))
+    ranks: np.ndarray = np.empty((len(x), 4), _rank_kind(count))
     columns, rows = (_ranks(at, pixels[..., k], ranks[..., 2 * k : 2 * k + 2], mixed.image) for k, at in enumerate((x, y)))
     a, b, c = (np.take(ranks, corner, 0) for corner in mixed.faces.T)
     face, bounds = _bounds(np.minimum(np.minimum(a, b), c), count)

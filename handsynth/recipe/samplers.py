@@ -453,11 +453,14 @@ def frame_spans(
 _axes = lru_cache(maxsize=8)(grid_axes)
 
 
+@lru_cache(maxsize=4 * BATCH)
 def camera_matrices(camera: CameraChoice) -> tuple[np.ndarray, np.ndarray]:
-    """K (3, 3) [px] and T_cam_world (4, 4) of a camera choice."""
+    """K (3, 3) [px] and T_cam_world (4, 4) of a camera choice; kept, for arms, clothes, things and labels all ask for them."""
     elevation, azimuth, roll = map(math.radians, (camera.elevation_deg, camera.azimuth_deg, camera.roll_deg))
     T = orbit_T_cam_world(elevation, azimuth, roll, camera.distance_m, np.array(camera.target))
-    return intrinsics(camera.focal_px, camera.principal_xy), T
+    K = intrinsics(camera.focal_px, camera.principal_xy)
+    K.flags.writeable = T.flags.writeable = False
+    return K, T
 
 
 def blackbody_rgb(temperature_k: float) -> tuple[float, float, float]:

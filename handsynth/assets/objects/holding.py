@@ -91,8 +91,10 @@ class PalmarRegions:
 class HandSurface:
     """Vertices and middles of triangles of one posed hand, with normals and regions, for distances from them."""
 
-    def __init__(self, model: HandModel, regions: PalmarRegions, vertices: np.ndarray) -> None:
-        """`vertices` (V, 3) [m]."""
+    def __init__(
+        self, model: HandModel, regions: PalmarRegions, vertices: np.ndarray, within: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
+        """`vertices` (V, 3) [m]; `within`: two corners (3,) of the box beyond which the surface does not matter."""
         a, b, c = (vertices[column] for column in model.closed_faces.T)
         normals = _cross(b - a, c - a)
         self.vertices = vertices
@@ -100,6 +102,11 @@ class HandSurface:
         self._normals = np.concatenate([regions.faces_around @ normals, normals])
         self._normals /= np.maximum(np.sqrt((self._normals * self._normals).sum(1, keepdims=True)), 1e-12)
         self._regions = regions.of_point
+        if within is not None:
+            low, high = within
+            near = np.flatnonzero(((self._points >= low) & (self._points <= high)).all(1))
+            if len(near):
+                self._points, self._normals, self._regions = self._points[near], self._normals[near], self._regions[near]
         # It is searched but a few times: to build it balanced and compact takes longer than that saves.
         self._tree = cKDTree(self._points, leafsize=32, compact_nodes=False, balanced_tree=False)
 
@@ -325,10 +332,11 @@ def refit(
         The placement in this hand, or None when it is no longer held: where the flesh is entered by more than MAX_DEPTH_M, or
         fewer than two regions are near.
     """
-    surface = HandSurface(model, regions, vertices)
     rotation = rotvec_to_rotmat(placement.rotvec)
     offset = root + growth * (placement.offset - model.rest_joints[0])
     scale = growth * placement.scale
+    moved = scale * samples[0] @ rotation.T + offset
+    surface = HandSurface(model, regions, vertices, (moved.min(0) - FLESH_M, moved.max(0) + FLESH_M))
     limit = float(depth_limit(float(np.ptp(samples[0], axis=0).min()) * scale))
     for _ in range(REFIT_ROUNDS):
         distance, normal, region = surface.signed_distance(scale * samples[0] @ rotation.T + offset, FLESH_M)

@@ -95,8 +95,8 @@ class Things:
 def world_from_object(model: HandModel, recipe: Recipe, held: ObjectChoice) -> tuple[np.ndarray, np.ndarray]:
     """(3, 3) rotation and (3,) offset [m] from the shape's frame, scaled, to the world of the right hand."""
     root = model.rest_joints[0] + model.joint_shapedirs[0] @ np.array(recipe.beta)
-    turn = rotvec_to_rotmat(np.array(recipe.theta[:3]))
-    return turn @ rotvec_to_rotmat(np.array(held.rotvec)), turn @ (np.array(held.offset) - root) + root + np.array(recipe.trans)
+    turn, own = rotvec_to_rotmat(np.array([recipe.theta[:3], held.rotvec]))
+    return turn @ own, turn @ (np.array(held.offset) - root) + root + np.array(recipe.trans)
 
 
 @lru_cache(maxsize=256)

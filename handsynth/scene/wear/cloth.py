@@ -52,12 +52,14 @@ def clouds() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _fold_shades() -> np.ndarray:
-    """(VARIANTS, ROWS, SIZE) int16: how dark folds are, 256 in the deepest valley, a third as much below 0 on ridges."""
+    """(VARIANTS, ROWS, 2 SIZE) int16: how dark folds are, 256 in the deepest valley, a third as much below 0 on ridges; twice
+    around, so that every turn is a slice.
+    """
     columns = np.arange(SIZE) * folds.AROUND / SIZE
     left, part = columns.astype(int), columns % 1
     fields = folds.shades()
     fields = fields[..., left] * (1 - part) + fields[..., (left + 1) % folds.AROUND] * part
-    return np.rint(np.where(fields > 0, fields, 0.4 * fields) * 256).astype(np.int16)
+    return np.tile(np.rint(np.where(fields > 0, fields, 0.4 * fields) * 256).astype(np.int16), 2)
 
 
 def words(colours: np.ndarray, finish: int = CLOTH) -> np.ndarray:
@@ -158,8 +160,10 @@ def _fold_dark(choice: SleeveChoice, along: np.ndarray) -> np.ndarray:
     strength = min(round(choice.fold_m * 2 * UNIT), 120)  # whole at 7.5 mm
     factor = (strength * np.clip((along - hem // 2) * 256 // 100, 0, 256) >> 8).astype(np.int16)[:, None]
     shift = folds.turned(choice.turn) * (SIZE // folds.TURNS)
-    field = _fold_shades()[choice.folds][row]
-    return np.concatenate([field[:, shift:], field[:, :shift]], 1) * factor >> 7
+    field = np.take(_fold_shades()[choice.folds, :, shift : shift + SIZE], row, 0)
+    field *= factor
+    field >>= 7
+    return field
 
 
 def _add_hem(choice: SleeveChoice, along: np.ndarray, shade: np.ndarray, share: np.ndarray | None) -> None:
