@@ -3,12 +3,14 @@
     python scripts/release.py             # of the commit that is checked out; exit code 1 where something is missing
     python scripts/release.py --out dist  # and keeps what was built
 
-Version, changelog and citation agree; nothing is uncommitted; licence and number tables are up to date; the wheel holds every file
-of the packages and nothing else, and the source distribution builds the same one. Afterwards: git tag, twine, by hand.
+Version, changelog and citation agree; nothing is uncommitted; licence and number tables are up to date; the documentation builds
+without a warning; the wheel holds every file of the packages and nothing else, and the source distribution builds the same one.
+Afterwards: git tag, twine, by hand.
 """
 
 import argparse
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -68,6 +70,17 @@ def script_faults(script: str) -> Iterator[str]:
     done = subprocess.run([sys.executable, f"scripts/{script}", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         yield from done.stderr.splitlines() or [f"scripts/{script} --check ended with {done.returncode}"]
+
+
+def docs_faults(folder: Path, out: Path) -> Iterator[str]:
+    """What the strict build of a folder's documentation, into `out`, complains about."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}  # the theme's own notice
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # Quiet builds let warnings pass, so what is no complaint is left out here.
+        wrong = [line for line in done.stderr.splitlines() if line and not line.startswith("INFO")]
+        yield from wrong or [f"mkdocs build --strict ended with {done.returncode}"]
 
 
 def weights_faults(folder: Path) -> Iterator[str]:
@@ -172,6 +185,7 @@ def main() -> int:
             "everything is committed": tree_faults,
             "licences": lambda: script_faults("licences.py"),
             "the README's numbers": lambda: script_faults("readme_numbers.py"),
+            "documentation": lambda: docs_faults(ROOT, Path(place, "site")),
             "weights have cards": lambda: weights_faults(ROOT),
             "wheel and source distribution": lambda: build_faults(out or Path(place)),
         }

@@ -31,7 +31,8 @@ class HandMeshNet(nn.Module):
         mesh_backbone: that -> its levels.
         mesh_decoder: levels -> `Points`, the vertices.
         keypoint_regressor: (P, V) matrix from vertices to keypoints; a buffer, so that weights tell their hand.
-        pixel_mean, pixel_std: three each, of RGB in [0, 1], taken out before the backbone.
+        pixel_mean: three, of RGB in [0, 1], taken out before the backbone.
+        pixel_std: three, likewise.
     """
 
     keypoint_regressor: Tensor
