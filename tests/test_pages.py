@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,14 +27,17 @@ from handsynth.core.page.gallery import gallery_item, packed_faces, packed_mesh
 from handsynth.core.page.render import check_report, json_block, number, render_page, write_page
 from handsynth.core.poses import load_poses
 from handsynth.core.shard import read_shard
+from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.report import page as module
 from handsynth.dataset.report.coverage import joint_angles
 from handsynth.dataset.report.licences import UNKNOWN, forbidden_by
 from handsynth.dataset.report.page import TEMPLATE, write_dataset_report
-from handsynth.dataset.report.samples import BRIGHTNESS, OF_EACH, SPREAD, Picker, mask_outline
+from handsynth.dataset.report.samples import BRIGHTNESS, NOTHING, OF_EACH, PLACES, SPREAD, Picker, mask_outline, place_of_second
 from handsynth.dataset.report.tone import GROUPS, tone_groups, typology_angle_deg
+from handsynth.dataset.selection import Selection
 from handsynth.dataset.statistics import collect_stats
 from handsynth.dataset.verify import Findings
+from handsynth.recipe.spec import HeldSpec, OccluderSpec, SecondHandSpec, load_spec
 
 HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=2>&amp;\"'{{ 7 * 7 }}\u2028`${window.pwned=3}`"
 
@@ -46,6 +50,19 @@ def report(embedded_dataset, tiny_world, tmp_path_factory) -> Path:
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.splitlines()[-1] == f"{path}: written"
     return path
+
+
+@pytest.fixture(scope="module")
+def together(tiny_world, holdings, tmp_path_factory) -> tuple[Path, list[dict]]:
+    """The page about 32 samples with held things, second hands and things before them, and their labels."""
+    folder = tmp_path_factory.mktemp("together")
+    spec = replace(
+        load_spec("default"), image_size=96, hand="embedded", textures="embedded", backgrounds=str(tiny_world.images),
+        held=HeldSpec(0.5), second=SecondHandSpec(0.5), occluder=OccluderSpec(0.4),
+    )  # fmt: skip
+    generate(spec, folder / "out", Selection(samples=32), RunConfig(), tiny_world.assets)
+    write_dataset_report(folder / "report.html", folder / "out", tiny_world.assets, None)
+    return folder / "report.html", labels_of(folder / "out")
 
 
 @pytest.fixture
@@ -108,6 +125,59 @@ def test_the_gallery_filters(browser, report):
         page.click("#more")
         assert page.locator(shown).count() == min(len(items), 72)
         assert found.wrongs == []
+
+
+def test_what_is_beside_the_hand_is_found_and_counted(browser, together):
+    """By second hand, held thing and thing before it; charts of each draw, and count what the labels have."""
+    path, labels = together
+    data = data_of(path)
+    charts = {chart["id"]: chart for chart in data["charts"]}
+    things = dict(zip(charts["things"]["labels"], charts["things"]["counts"], strict=True))
+    for name, key in (("held thing", "object"), ("second hand", "hands"), ("thing before it", "occluder")):
+        assert 0 < things[name] == sum(bool(one[key]) for one in labels) < len(labels)
+    assert sum(charts["object"]["counts"]) == things["held thing"]
+    assert sum(charts["occluder"]["counts"]) == things["thing before it"]
+    assert sum(map(sum, charts["second_place"]["counts"])) == things["second hand"]
+    hiding = dict(zip(charts["hiding"]["labels"], charts["hiding"]["values"], strict=True))
+    hidden = [100 * (1 - one["visible_share"]) for one in labels if one["occluder"]]
+    assert hiding["thing before it"] == pytest.approx(np.mean(hidden), rel=1e-3)
+    with opened(browser, path) as found:
+        found.see_all()
+        assert found.wrongs == []
+        drawn = found.page.evaluate(
+            "[...document.querySelectorAll('.plot')].filter(p => p.querySelector('svg path, svg image')).map(p => p.id)"
+        )
+        assert {"object", "hiding", "occluder", "second", "second_place"} <= set(drawn)
+        items = data["gallery"]["items"]
+        for name in ("second", "held", "occluder"):
+            value = next(item["facets"][name][0] for item in items if item["facets"][name][0] not in (NOTHING, PLACES[0]))
+            found.page.select_option(f"select[name={name}]", value)
+            expected = [item["about"] for item in items if item["facets"][name] == [value]]
+            assert found.page.eval_on_selector_all("#gallery img", "images => images.map(image => image.alt)") == expected
+            assert value in found.text("#facts")
+            found.page.click("#clear")
+
+
+def test_second_hands_are_where_their_labels_say(together):
+    """None without one; before and behind by depth where the boxes overlap, beside where they do not."""
+    seen = Counter()
+    for one in together[1]:
+        place = place_of_second(one)
+        seen[place] += 1
+        assert (place == "none") == (not one["hands"])
+        if one["hands"]:
+            (other,) = one["hands"]
+            a, b = one["bbox_xyxy"], other["bbox_xyxy"]
+            apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+            nearer = np.mean(other["keypoints_cam"], 0)[2] < np.mean(one["keypoints_cam"], 0)[2]
+            assert place == ("beside" if apart else "before" if nearer else "behind")
+    assert len(seen) >= 3
+
+
+def test_a_heading_without_charts_is_left_out(report, together):
+    """A dataset of hands that are alone has no charts of second hands."""
+    assert "Held things and second hands" in together[0].read_text("utf-8")
+    assert "Held things and second hands" not in report.read_text("utf-8")
 
 
 def test_labels_are_shown_and_hidden(browser, report):

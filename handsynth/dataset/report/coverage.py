@@ -129,7 +129,11 @@ def look_charts(found: Columns, tone: MeanColour | None) -> Iterator[Chart]:
         shares = [100 * number / len(found.recipes) for number in things.values()]
         text = f"Share of the samples that show each; {_largest(list(things), shares)}"
         counts = list(things.values())
-        yield bars("things", "Arms, things worn and held", list(things), shares, "samples [%]", text, counts=counts)
+        yield bars("things", "What else is in the images", list(things), shares, "samples [%]", text, counts=counts)
+    for label, title in (("object", "Things held"), ("occluder", "Things before the hand")):
+        yield from _kinds(found, label, title)
+    yield from _seconds(found)
+    yield from _hiding(found)
 
 
 def _tones(colours: np.ndarray) -> Chart:
@@ -161,12 +165,63 @@ def _lamps(found: Columns) -> Iterator[Chart]:
 
 
 def _things(found: Columns) -> dict[str, int]:
-    """How many samples show an arm, and each thing that is worn or held."""
+    """How many samples show an arm, each thing that is worn, a thing held or before the hand, a second hand."""
     worn = Counter(name for labels in found.labels for name in labels["clothing"] or ())
-    held = Counter(labels["object"]["kind"] for labels in found.labels if labels["object"])
-    things = {"forearm": sum(labels["arm"] is not None for labels in found.labels)}
-    things |= {name: worn[name] for name in CLOTHING} | {f"holds {kind}": held[kind] for kind in sorted(held)}
+    things = {"forearm": sum(labels["arm"] is not None for labels in found.labels)} | {name: worn[name] for name in CLOTHING}
+    things |= {name: int(there.sum()) for name, there in _company(found).items()}
     return {name: number for name, number in things.items() if number}
+
+
+def _company(found: Columns) -> dict[str, np.ndarray]:
+    """(N,) which samples have what may hide the hand, beside what it wears."""
+    keys = {"held thing": "object", "second hand": "hands", "thing before it": "occluder"}
+    return {name: np.array([bool(labels[key]) for labels in found.labels]) for name, key in keys.items()}
+
+
+def _kinds(found: Columns, label: str, title: str) -> Iterator[Chart]:
+    """Kinds of things, and of what shape most of them are, where there are any."""
+    things = [labels[label] for labels in found.labels if labels[label]]
+    if things:
+        kinds = dict(Counter(thing["kind"] for thing in things).most_common())
+        shapes = Counter(thing["shape"] for thing in things)
+        name, number = shapes.most_common(1)[0]
+        text = f"{len(things):,} things of {len(shapes)} shapes; the most frequent is {name}, {100 * number / len(things):.0f} %."
+        shares = [100 * count / len(things) for count in kinds.values()]
+        yield bars(label, title, list(kinds), shares, "share of them [%]", text, counts=list(kinds.values()))
+
+
+def _seconds(found: Columns) -> Iterator[Chart]:
+    """How near second hands come, and where in the image they are, seen from the labelled one, where there are any."""
+    pairs = [(labels, other) for labels in found.labels for other in labels["hands"] or ()]
+    if not pairs:
+        return
+    first = np.array([labels["keypoints_cam"] for labels, _ in pairs])
+    second = np.array([other["keypoints_cam"] for _, other in pairs])
+    gap = 1000 * np.array([np.linalg.norm(a[:, None] - b, axis=-1).min() for a, b in zip(first, second, strict=True)])
+    axis = "smallest distance between keypoints [mm]"
+    yield histogram("second", "How near second hands are", gap, axis, np.arange(0, max(50.0, gap.max()) + 10, 10), "second hands")
+    boxes, others = (np.array([hand["bbox_xyxy"] for hand in hands]) for hands in zip(*pairs, strict=True))
+    size = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
+    right, down = ((others[:, :2] + others[:, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2 / size).T
+    one_side = 100 * np.mean([labels["side"] == other["side"] for labels, other in pairs])
+    text = f"Middle of its box from that of the labelled hand's, in sizes of the latter; {one_side:.0f} % are of the same side."
+    cells = (np.linspace(-2, 2, 21), np.linspace(-2, 2, 21))
+    places = np.clip(right, -1.99, 1.99), np.clip(-down, -1.99, 1.99)
+    yield heat("second_place", "Where second hands are in the image", *places, cells, ("to the right", "up"), text)
+
+
+def _hiding(found: Columns) -> Iterator[Chart]:
+    """How much of the hand is hidden, by what is there, where anything is."""
+    if len(found.visible_share) != len(found.labels):
+        return
+    company = {name: there for name, there in _company(found).items() if there.any()}
+    alone = ~np.any(list(company.values()), axis=0) if company else np.zeros(0, bool)
+    rows = ({"none of them": alone} if alone.any() else {}) | company
+    if company:
+        hidden = [100 * float(1 - found.visible_share[there].mean()) for there in rows.values()]
+        text = "Mean hidden share of the silhouette, of the samples that have each, whatever else they have."
+        counts = [int(there.sum()) for there in rows.values()]
+        yield bars("hiding", "What hides the hand", list(rows), hidden, "hidden share [%]", text, counts=counts)
 
 
 def _largest(names: list[str], shares: list[float]) -> str:

@@ -35,6 +35,7 @@ COVERAGE = {
     "Poses": ("joints", "poses"),
     "Skin and light": ("tones", "brightness", "lamps", "warmth"),
     "Visibility and things": ("visibility", "things", "hidden", "size"),
+    "Held things and second hands": ("object", "hiding", "occluder", "second", "second_place"),
 }
 """Charts of each heading of the page."""
 

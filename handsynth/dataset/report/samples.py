@@ -23,7 +23,7 @@ THUMB_PX = 192
 
 TITLES = {
     "view": "View", "pose": "Pose", "tone": "Skin tone", "visible": "Keypoints seen", "light": "Light on the hand", "held": "Holds",
-    "worn": "Wears", "side": "Side",
+    "second": "Second hand", "occluder": "Before the hand", "worn": "Wears", "side": "Side",
 }  # fmt: skip
 """What can be chosen, as people read it."""
 
@@ -31,6 +31,23 @@ BRIGHTNESS = {"dim": 90.0, "medium": 150.0, "bright": 256.0}
 """Light on the hand by its mean sRGB level in the image, 0 to 255: each reaches to this."""
 
 NOTHING = "nothing"
+
+PLACES = ("none", "beside", "before", "behind")
+"""Where a second hand is: nearer to the camera or farther away than the labelled one where their boxes overlap, else beside it."""
+
+
+def place_of_second(labels: Mapping[str, Any]) -> str:
+    """Of the nearest other hand, one of PLACES."""
+    others = labels.get("hands") or ()
+    if not others:
+        return PLACES[0]
+    wrist = np.array(labels["keypoints_cam"][0])
+    other = min(others, key=lambda hand: float(np.linalg.norm(np.array(hand["keypoints_cam"][0]) - wrist)))
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = labels["bbox_xyxy"], other["bbox_xyxy"]
+    if min(x1, u1) <= max(x0, u0) or min(y1, v1) <= max(y0, v0):
+        return PLACES[1]
+    nearer = np.mean(np.array(other["keypoints_cam"])[:, 2]) < np.mean(np.array(labels["keypoints_cam"])[:, 2])
+    return PLACES[2] if nearer else PLACES[3]
 
 
 def facets_of(sample: Stored, tone: MeanColour | None) -> dict[str, list[str]]:
@@ -47,6 +64,9 @@ def facets_of(sample: Stored, tone: MeanColour | None) -> dict[str, list[str]]:
         found["light"] = [next(name for name, limit in BRIGHTNESS.items() if level < limit)]
     held = labels.get("object")
     found["held"] = [held["kind"] if held else NOTHING]
+    occluder = labels.get("occluder")
+    found["occluder"] = [occluder["kind"] if occluder else NOTHING]
+    found["second"] = [place_of_second(labels)]
     found["worn"] = list(labels.get("clothing") or [NOTHING])
     found["side"] = [labels["side"]]
     return found
@@ -80,7 +100,7 @@ class Picker:
 def _ordered(name: str, counts: Counter[str]) -> dict[str, int]:
     none = np.zeros(0)
     scales = {kind: names for kind, (_, names) in divide(none, none, none).items()}
-    scales |= {"tone": list(GROUPS), "light": list(BRIGHTNESS), "worn": [NOTHING, *CLOTHING]}
+    scales |= {"tone": list(GROUPS), "light": list(BRIGHTNESS), "worn": [NOTHING, *CLOTHING], "second": list(PLACES)}
     values = scales.get(name) or [value for value, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
     return {value: counts[value] for value in values if counts[value]}
 
@@ -92,6 +112,10 @@ def item_of(sample: Stored, facets: Mapping[str, list[str]]) -> dict[str, Any]:
     worn = ", ".join(name for name in facets["worn"] if name != NOTHING)
     held = "" if facets["held"] == [NOTHING] else f", holding {facets['held'][0]}"
     about = f"{labels['side']} hand, {facets['pose'][0]}, seen from {facets['view'][0]}, {seen} of 21 keypoints seen{held}"
+    if facets["second"] != [PLACES[0]]:
+        about += f", a second hand {facets['second'][0]} it"
+    if facets["occluder"] != [NOTHING]:
+        about += f", {facets['occluder'][0]} before it"
     arm, box, side = labels.get("arm"), labels["bbox_xyxy"], labels["image_size"]
     background = labels.get("background") or {}
     facts = [
@@ -108,6 +132,8 @@ def item_of(sample: Stored, facets: Mapping[str, list[str]]) -> dict[str, Any]:
         ("Lamps", _lamps(sample)),
         ("Wears", worn or NOTHING),
         ("Holds", facets["held"][0]),
+        ("Second hand", facets["second"][0]),
+        ("Before the hand", facets["occluder"][0]),
         ("Forearm", f"wrist bent {arm['flexion_deg']:.0f} deg to the palm" if arm else "none"),
         ("Background", f"{background.get('name', 'not known')} ({background.get('licence', 'licence not known')})"),
     ]
