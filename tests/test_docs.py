@@ -14,9 +14,9 @@ from tiny import load_script
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
-RUN_ELSEWHERE = {"api.md", "robots.md"}
-"""Pages whose examples need clips and robots. tests/handmesh/test_runtime.py runs the first; commands like those of the other are
-run by test_exported_hand.py and test_retarget.py there, and test_readme.py parses its own."""
+RUN_ELSEWHERE = {"api.md"}
+"""Pages whose examples need clips: tests/handmesh/test_runtime.py runs it."""
+
 NOTEBOOK = DOCS / "notebook.ipynb"
 
 
