@@ -90,3 +90,7 @@ def _print(result: dict[str, Any], out: Path) -> None:
         median, most = done["error_deg"]["median"], done["error_deg"]["max"]
         text = f"joints {median:.1f} degrees from the clip at the median, {most:.1f} at worst"
         typer.echo(f"  simulated: {text}; {done['warnings']} warnings")
+        for found in done["passing"]:
+            who = " and ".join(found["between"])
+            text = f"up to {found['deepest_mm']:.1f} mm, {found['seconds']:.2f} s: contacts between them were off"
+            typer.echo(f"  the clip has {who} inside each other, {text}")

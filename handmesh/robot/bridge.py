@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,7 @@ def _about_simulated(done: Simulated) -> dict[str, Any]:
         "error_deg": {"median": round(float(np.median(done.error_deg)), 2), "max": round(float(done.error_deg.max()), 2)},
         "greatest_touch_n": round(float(done.touch_n.max()), 2),
         "warnings": done.warnings,
+        "passing": [asdict(passing) for passing in done.passing],
     }
 
 

@@ -14,8 +14,9 @@ from hands import hand_of
 from typer.testing import CliRunner
 
 from handmesh.cli.main import make_app
-from handmesh.kinematics.dof import DOF_NAMES
+from handmesh.kinematics.dof import DOF_NAMES, dof_limits
 from handmesh.kinematics.joint_coordinates import from_joint_coordinates, revolute_kinematics
+from handmesh.robot.articulated import articulate
 from handmesh.robot.bridge import open_target, retarget_clip
 from handmesh.robot.clip import HumanClip, RobotClip, read_clip, write_robot_clip
 from handmesh.robot.description import FREE_BASE, read_description
@@ -24,6 +25,7 @@ from handmesh.robot.draw import robot_parts
 from handmesh.robot.gestures import named_gestures
 from handmesh.robot.kinematics import RobotHand
 from handmesh.robot.retarget import human_vectors, retarget, robot_vectors, vector_errors
+from handmesh.robot.simulate import Simulated, simulate
 from handmesh.robot.task import MODES, ROBOTS, make_task, named_config, read_config
 from handmesh.robot.wrist_frame import to_wrist_frame
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
@@ -33,7 +35,11 @@ from handsynth.core.mirror import mirror_points
 def coordinates(frames: int, seed: int = 0) -> np.ndarray:
     """(frames, 23): smoothly from gesture to gesture."""
     poses = np.stack([pose for _, pose in named_gestures(hand_of("embedded"))])
-    keys = poses[np.random.default_rng(seed).permutation(len(poses))[: max(frames // 20, 2) + 1]]
+    return eased(poses[np.random.default_rng(seed).permutation(len(poses))[: max(frames // 20, 2) + 1]], frames)
+
+
+def eased(keys: np.ndarray, frames: int) -> np.ndarray:
+    """(K, 23) key poses -> (frames, 23) from one to the next, at rest in each."""
     at = np.linspace(0, len(keys) - 1, frames)
     first = np.minimum(at.astype(int), len(keys) - 2)
     share = (at - first)[:, None]
@@ -270,6 +276,45 @@ def test_the_command_draws_and_writes(tmp_path):
     assert result["beyond_limits"] == []
     assert {file.name for file in (tmp_path / "out").iterdir()} == set(result["files"].values())
     assert (tmp_path / "out" / "comparison.png").stat().st_size > 5000
+
+
+def played(names: tuple[str, ...], frames: int, side: str = "right") -> tuple[RobotClip, Simulated]:
+    """A clip from gesture to gesture, `frames` each at 30 a second, and what the simulated hand makes of it."""
+    hand = hand_of("embedded")
+    poses = np.stack([dict(named_gestures(hand))[name] for name in names])
+    count = (len(names) - 1) * frames + 1
+    clip = RobotClip(np.arange(count) / 30, DOF_NAMES, eased(poses, count), dof_limits(hand.joint_limits))
+    return clip, simulate(articulate(hand, None, side, "dex"), clip)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_servos_follow_a_clip_whose_fingers_pass_through_each_other(side):
+    """A little finger that opens beside a closed ring finger goes through it where angles are interpolated. It shall not hook there."""
+    clip, done = played(("thumb_aside", "call_me", "thumb_up", "hook"), 24, side)
+    assert done.error_deg.max() < 3
+    (passing,) = done.passing
+    assert passing.between == ("ring", "pinky")
+    assert 4 < passing.deepest_mm < 7
+    assert 0.1 < passing.seconds < clip.times[-1] / 2
+    assert done.warnings == 0
+
+
+def test_servos_do_not_lag():
+    """Errors while the hand moves are those of a hand at rest: targets lead by what damping holds back."""
+    clip, done = played(("flat", "hook", "flat"), 20)
+    moving = np.abs(clip.velocities).max(1) > 2
+    assert moving.sum() > 10
+    assert np.median(done.error_deg[moving].max(1)) < 1
+    assert done.passing == ()
+
+
+def test_fingers_that_press_are_kept_apart():
+    """Gestures whose links are up to two millimetres inside each other: the hand's touch, and feel it."""
+    for name in ("tight_fist", "ok"):
+        _, done = played(("flat", name, name), 20)
+        assert done.passing == ()
+        assert done.touch_n[30:].max(1).min() > 0.5
+        assert done.error_deg.max() < 6
 
 
 @pytest.mark.slow
