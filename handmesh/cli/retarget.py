@@ -90,6 +90,8 @@ def _print(result: dict[str, Any], out: Path) -> None:
         median, most = done["error_deg"]["median"], done["error_deg"]["max"]
         text = f"joints {median:.1f} degrees from the clip at the median, {most:.1f} at worst"
         typer.echo(f"  simulated: {text}; {done['warnings']} warnings")
+        if done["too_fast"]:
+            typer.echo(f"  the clip turns these faster than servos can, 5 rad/s, where they lag: {', '.join(done['too_fast'])}")
         for found in done["passing"]:
             who = " and ".join(found["between"])
             text = f"up to {found['deepest_mm']:.1f} mm, {found['seconds']:.2f} s: contacts between them were off"

@@ -176,6 +176,7 @@ def _about_simulated(done: Simulated) -> dict[str, Any]:
         "greatest_touch_n": round(float(done.touch_n.max()), 2),
         "warnings": done.warnings,
         "passing": [asdict(passing) for passing in done.passing],
+        "too_fast": list(done.too_fast),
     }
 
 

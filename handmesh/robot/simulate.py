@@ -19,12 +19,15 @@ import numpy as np
 from handmesh.robot.articulated import ArticulatedHand
 from handmesh.robot.clip import RobotClip
 from handmesh.robot.export import export_articulated
-from handmesh.robot.robot_xml import DAMPING, STIFFNESS
+from handmesh.robot.robot_xml import DAMPING, MAX_TORQUE, STIFFNESS
 from handsynth.core.conventions import FINGERS
 from handsynth.core.errors import AssetError
 
 _SETTLE_S = 0.5  # before the clip begins the hand takes its first pose
 _LEAD_S = DAMPING / STIFFNESS
+FASTEST = MAX_TORQUE / DAMPING
+"""Speed at which a servo's whole torque goes into damping [rad/s]: joints that shall turn faster lag."""
+
 _EVERY = 5  # steps of 2 ms between two looks at what passes through what
 # Parts that are no deeper inside each other press, and contacts hold them; the thumb presses on purpose.
 _INSIDE_M, _PINCH_M = 0.0005, 0.002
@@ -50,6 +53,7 @@ class Simulated:
     touch_n: np.ndarray  # (T, 15) forces on the pads [N]
     warnings: int  # MuJoCo's own
     passing: tuple[Passing, ...] = ()  # what the clip does that no hand can
+    too_fast: tuple[str, ...] = ()  # joints that the clip turns faster than FASTEST
 
 
 def simulate(model: ArticulatedHand, clip: RobotClip) -> Simulated:
@@ -97,7 +101,8 @@ def simulate(model: ArticulatedHand, clip: RobotClip) -> Simulated:
         for k, pair in enumerate(contacts.pairs)
         if through[:, k].any()
     )
-    return Simulated(found, links, error, np.stack(touch), sum(warning.number for warning in data.warning), passing)
+    too_fast = tuple(name for name, speed in zip(clip.names, np.abs(speeds).max(0), strict=True) if speed > FASTEST)
+    return Simulated(found, links, error, np.stack(touch), sum(warning.number for warning in data.warning), passing, too_fast)
 
 
 def _interpolated(at: np.ndarray, times: np.ndarray, values: np.ndarray) -> np.ndarray:
