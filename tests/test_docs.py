@@ -126,7 +126,7 @@ def test_the_site_builds_strictly_and_names_every_page(site):
     assert "handmesh.estimation.hands.load" in reference
     assert "visible_share" in (site / "conventions.html").read_text("utf-8")
     assert (site / "images" / "notebook-0.jpeg").stat().st_size > 1000
-    assert (site / "images" / "robots.gif").exists()
+    assert (site / "images" / "robots.webp").exists()
     for path in site.glob("*.html"):
         outer = re.findall(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"', path.read_text("utf-8"))
         assert not outer, f"{path.name}: {outer}"
