@@ -113,7 +113,7 @@ def estimated(images: list[np.ndarray], labels: list[dict[str, Any]], net: str |
     if not all(found):
         raise SystemExit("the net lost the hand: try another --seed")
     first = [each[0] for each in found]
-    coordinates = to_joint_coordinates(np.concatenate([hand.fit.angles for hand in first])).values
+    coordinates = to_joint_coordinates(np.concatenate([hand.fit.angles for hand in first if hand.fit])).values
     keypoints, vertices = (np.stack([getattr(hand, name) for hand in first]) for name in ("keypoints", "vertices"))
     times = np.arange(len(images)) / FPS
     shown = [cv2.resize(image, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC) for image in images]
