@@ -1,17 +1,20 @@
-"""The runtime on one core and two: mesh net by torch and onnxruntime, fit, whole frames; what int8 costs; how steady a hand is.
+"""The runtime on one core and two: detector, nets by torch and onnxruntime, fit, whole frames; what int8 costs; jitter.
 
-    python benchmarks/bench_runtime.py [--data SHARDS] [--repeats 20] [--frames 150] [--out DIR]
+    handsynth generate clips out/clips --indices 0:150 --seed 906
+    python benchmarks/bench_runtime.py [--data SHARDS] [--clips out/clips] [--repeats 20] [--frames 150] [--only jitter] [--out DIR]
 
-Without --data int8 is timed and not evaluated. Times are CPU and wall milliseconds, medians of rounds in which the variants take
-turns. Jitter is measured on a clip that tests/handmesh/clips.py renders, whose truth is known.
+Without --data fp16 and int8 are timed and not evaluated. Times are CPU and wall milliseconds, medians of rounds in which the
+variants take turns. Jitter is measured on clips of handsynth, or without --clips on one that tests/handmesh/clips.py renders; their
+truth is known, and each hand's first box is the true one.
 """
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from common import RESULTS, print_table, provenance, results_path, round_robin, write_csv
@@ -19,9 +22,13 @@ from common import RESULTS, print_table, provenance, results_path, round_robin, 
 import handmesh
 from handmesh.data.crop import make_crop
 from handmesh.data.shards import ShardDataset
+from handmesh.detection_maps import fitted
 from handmesh.estimation.backends import INPUT, OnnxNet, open_net
+from handmesh.estimation.detect import Detection, HandDetector
 from handmesh.estimation.estimate import View, crop_of, place
 from handmesh.metrics import align_similarity
+from handmesh.run_files import DETECTOR, SIDE
+from handmesh.shipped import find_run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "handmesh"))
 from clips import FPS, Clip, render_clip
@@ -58,6 +65,24 @@ def int8_net(folder: Path, crops: np.ndarray, threads: int) -> OnnxNet:
     return OnnxNet(path, threads)
 
 
+def half_net(folder: Path, threads: int) -> OnnxNet:
+    """The default net in half precision throughout, by onnxruntime's converter."""
+    import onnx
+    import torch
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    from handmesh.estimation.onnx import export_onnx
+    from handmesh.run_folder import load_run
+    from handmesh.shipped import find_run
+
+    path = folder / "fp16.onnx"
+    if not path.exists():
+        run = load_run(find_run(None), torch.device("cpu"))
+        export_onnx(run.net, run.hand, run.spec.net, run.spec.side, folder / "whole.onnx")
+        onnx.save(convert_float_to_float16(onnx.load(folder / "whole.onnx"), keep_io_types=True), path)
+    return OnnxNet(path, threads)
+
+
 def times(clip: Clip, repeats: int, folder: Path, crops: np.ndarray) -> list[dict[str, Any]]:
     """A row for each part, runtime and number of threads."""
     import torch
@@ -67,15 +92,23 @@ def times(clip: Clip, repeats: int, folder: Path, crops: np.ndarray) -> list[dic
         torch.set_num_threads(threads)
         opened = {name: open_net(None, runtime=name, threads=threads) for name in ("torch", "onnx")}
         nets = {"torch fp32": opened["torch"].net, "onnxruntime fp32": opened["onnx"].net}
-        nets["onnxruntime int8"] = int8_net(folder, crops, threads)
+        nets |= {"onnxruntime fp16": half_net(folder, threads), "onnxruntime int8": int8_net(folder, crops, threads)}
         image = np.pad(clip.images[0], [(0, 480 - clip.images[0].shape[0]), (0, 640 - clip.images[0].shape[1]), (0, 0)])
         single = handmesh.Hands(opened["onnx"])
-        video, drawn = (handmesh.load(mode="video", threads=threads) for _ in range(2))
+        video, drawn = (handmesh.load(mode="video", detector=None, threads=threads) for _ in range(2))
+        detector = HandDetector(find_run(None, DETECTOR), threads=threads, side=find_run(None, SIDE))
+        fit, _ = fitted(image, detector.side)
+
         view, estimate = (found[0] for found in single.estimator.find([View(clip.images[0], clip.K, "right")]))
         parts = {f"mesh net, {name}": partial(net, crops[:1]) for name, net in nets.items()}
         parts |= {
+            "detector's net, 256 x 192": partial(detector.net, fit),
+            "detector, 640 x 480": partial(detector, image),
             "fit of joint angles, from the mesh": partial(single._fit, [view], [estimate]),
-            "whole image, 640 x 480": partial(single, image),
+            "image, looked at twice without a detector, 640 x 480": partial(single, image),
+            "image with detector, mesh net and fit, 640 x 480": partial(
+                handmesh.Hands(opened["onnx"], detector=partial(_one_hand, detector)), image
+            ),
             "frame of a video, 640 x 480": partial(video, image),
             "frame of a video, drawn": partial(_drawn, drawn, image),
         }
@@ -84,18 +117,24 @@ def times(clip: Clip, repeats: int, folder: Path, crops: np.ndarray) -> list[dic
     return rows
 
 
+def _one_hand(detector: HandDetector, image: np.ndarray) -> list[Detection]:
+    """As long as the detector takes, and a hand whatever it finds."""
+    detector(image)
+    return [Detection(np.array([60.0, 0, 280, 240]), "right", 1.0, 0.0)]
+
+
 def _drawn(hands: handmesh.Hands, image: np.ndarray) -> None:
     hands.render(image, hands(image))
 
 
 def precision(data: str, folder: Path, crops: np.ndarray, most: int = 400) -> list[dict[str, Any]]:
     """PA-MPJPE [mm] of the runtimes on the same held-out hands, and how far each vertex is from torch's."""
-    hands = handmesh.load(angles=False)
+    hands = handmesh.load(angles=False, detector=None)
     records = ShardDataset(data)
     labelled = [make_crop(records.read(k), hands.opened.side) for k in range(min(most, len(records)))]
     images = np.stack([crop.image for crop in labelled])
     nets = {"torch fp32": open_net(None, runtime="torch").net, "onnxruntime fp32": hands.opened.net}
-    nets["onnxruntime int8"] = int8_net(folder, crops, 1)
+    nets |= {"onnxruntime fp16": half_net(folder, 1), "onnxruntime int8": int8_net(folder, crops, 1)}
     regressor, palm = hands.estimator.regressor, hands.estimator.palm_m
     rows, first = [], None
     for name, net in nets.items():
@@ -120,40 +159,91 @@ def precision(data: str, folder: Path, crops: np.ndarray, most: int = 400) -> li
     return rows
 
 
-def jitter(clip: Clip) -> list[dict[str, Any]]:
-    """Acceleration errors, and how far a hand is behind along its true way, with the filter and without."""
-    found = {}
-    for name, smooth in (("as fitted", False), ("filtered", True)):
-        hands = handmesh.load(mode="video", smooth=smooth)
-        frames = [hands(image, K=clip.K) for image in clip.images]
-        if any(len(frame) != 1 for frame in frames):
-            raise SystemExit(f"{name}: the hand was lost")
-        found[name] = np.stack([frame[0].keypoints for frame in frames])
-    speed = np.gradient(clip.keypoints, axis=0)
-    way = speed / np.maximum(np.linalg.norm(speed, axis=-1, keepdims=True), 1e-9)
-    rows = []
-    for name, keypoints in found.items():
-        error = np.diff(keypoints, n=2, axis=0) - np.diff(clip.keypoints, n=2, axis=0)
-        behind = ((found["as fitted"] - keypoints) * way).sum(-1)
-        local, true = (points - points[:, :1] for points in (keypoints, clip.keypoints))
-        rows.append({
-            "hand": name, "frames": len(keypoints),
-            "acceleration_error_m_s2": float(np.linalg.norm(error, axis=-1).mean() * FPS**2),
-            "behind_mm": 1000 * float(behind.mean()),
-            "mpjpe_mm": 1000 * float(np.linalg.norm(local - true, axis=-1).mean()),
-        })  # fmt: skip
-    return rows
+class Followed(NamedTuple):
+    """A clip to be followed, with its truth."""
+
+    images: Sequence[np.ndarray]
+    keypoints: np.ndarray  # (N, 21, 3) camera frame [m]
+    K: np.ndarray  # (3, 3) of all frames [px]
+    side: str
+    box: np.ndarray | None  # (4,) of the first frame [px]; None: the whole image
+    fps: float
+
+
+def read_clips(folder: str) -> Iterator[Followed]:
+    """The clips of a dataset."""
+    data = ShardDataset(folder)
+    labels = [data.labels(k) for k in range(len(data))]
+    if any(label.get("clip") is None for label in labels):
+        raise SystemExit(f"{folder} holds no clips")
+    for number in sorted({label["clip"]["number"] for label in labels}):
+        rows = [k for k, label in enumerate(labels) if label["clip"]["number"] == number]
+        rows.sort(key=lambda k: labels[k]["clip"]["frame"])
+        records = [data.read(k) for k in rows]
+        seconds = labels[rows[-1]]["clip"]["time_s"] - labels[rows[0]]["clip"]["time_s"]
+        keypoints, first = np.stack([record.keypoints for record in records]), records[0]
+        images = [record.image for record in records]
+        yield Followed(images, keypoints, first.K, first.side, first.bbox, (len(rows) - 1) / seconds)
+
+
+def jitter(clips: Iterable[Followed]) -> list[dict[str, Any]]:
+    """Acceleration errors, and how far hands are behind along their true way, with the filter and without.
+
+    Means over the frames in which a hand is followed both ways; `behind_mm` is from the hand as fitted,
+    `behind_across_mm` the part of it across the line of sight: the depth is by far the least certain, and filtered most.
+    """
+    sums: dict[str, list[np.ndarray]] = {}
+    lost = frames = 0
+    for clip in clips:
+        found = {name: _keypoints(clip, smooth) for name, smooth in (("as fitted", False), ("filtered", True))}
+        frames += len(clip.images)
+        good = np.all([np.isfinite(points).all((1, 2)) for points in found.values()], 0)
+        lost += int((~good).sum())
+        three = good[:-2] & good[1:-1] & good[2:]
+        speed = np.gradient(clip.keypoints, axis=0)
+        way = speed / np.maximum(np.linalg.norm(speed, axis=-1, keepdims=True), 1e-9)
+        for name, points in found.items():
+            error = np.diff(points, n=2, axis=0) - np.diff(clip.keypoints, n=2, axis=0)
+            back = found["as fitted"] - points
+            behind = (back * way).sum(-1)
+            ray = clip.keypoints / np.linalg.norm(clip.keypoints, axis=-1, keepdims=True)
+            across = behind - (back * ray).sum(-1) * (way * ray).sum(-1)
+            local, true = (each - each[:, :1] for each in (points, clip.keypoints))
+            values = (
+                np.linalg.norm(error, axis=-1)[three] * clip.fps**2, 1000 * behind[good], 1000 * across[good],
+                1000 * np.linalg.norm(local - true, axis=-1)[good],
+            )  # fmt: skip
+            sums[name] = [np.append(a, b) for a, b in zip(sums.get(name, [np.empty(0)] * 4), values, strict=True)]
+    return [
+        {"hand": name, "frames": frames, "lost": lost, "acceleration_error_m_s2": float(acceleration.mean()),
+         "behind_mm": float(behind.mean()), "behind_across_mm": float(across.mean()), "mpjpe_mm": float(error.mean())}
+        for name, (acceleration, behind, across, error) in sums.items()
+    ]  # fmt: skip
+
+
+def _keypoints(clip: Followed, smooth: bool) -> np.ndarray:
+    """(N, 21, 3) of the followed hand; NaN where it was lost."""
+    hands = handmesh.load(mode="video", smooth=smooth, fps=clip.fps, detector=None)
+    made = np.full(clip.keypoints.shape, np.nan)
+    for k, image in enumerate(clip.images):
+        boxes = [clip.box] if k == 0 and clip.box is not None else None
+        seen = hands(image, K=clip.K, boxes=boxes, sides=clip.side)
+        if len(seen) == 1:
+            made[k] = seen[0].keypoints
+    return made
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="held-out dataset, for what int8 costs")
+    parser.add_argument("--clips", help="dataset of handsynth's clips, for jitter")
+    parser.add_argument("--only", choices=("times", "jitter"), help="one of the tables alone")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--frames", type=int, default=150, help="of the clip")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    clip = render_clip(max(options.frames, 4))
-    hands = handmesh.load(angles=False)
+    clip = render_clip(max(options.frames, 4) if options.only != "times" and not options.clips else 4)
+    hands = handmesh.load(angles=False, detector=None)
     if options.data:
         records = ShardDataset(options.data)
         crops = np.stack([make_crop(records.read(k), hands.opened.side).image for k in range(min(CALIBRATION, len(records)))])
@@ -162,10 +252,13 @@ def main() -> None:
         crops = np.stack([crop_of(View(clip.images[0], clip.K, "right", box), hands.opened.side).image for box in boxes])
     tables: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        tables["runtime"] = times(clip, options.repeats, Path(name), crops)
+        if options.only != "jitter":
+            tables["runtime"] = times(clip, options.repeats, Path(name), crops)
         if options.data:
             tables["runtime_precision"] = precision(options.data, Path(name), crops)
-    tables["runtime_jitter"] = jitter(clip)
+    if options.only != "times":
+        rendered = [Followed(clip.images, clip.keypoints, clip.K, "right", None, FPS)]
+        tables["runtime_jitter"] = jitter(read_clips(options.clips) if options.clips else rendered)
     for name, rows in tables.items():
         print_table(name, rows)
         write_csv(options.out / results_path(name).name, rows, provenance())

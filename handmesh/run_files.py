@@ -16,11 +16,28 @@ GRAPH = "net.onnx"
 LEFTOVERS = ".tmp-*"
 """Files of a run folder that were being written when their process was killed (`core.files.write_atomically`)."""
 
-KINDS = {"mesh": "handmesh train mesh", "ik": "handmesh train ik"}
+KINDS = {
+    "mesh": "handmesh train mesh",
+    "ik": "handmesh train ik",
+    "detector": "handmesh train detector",
+    "side": "handmesh train side",
+}
 """What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
+
+DETECTOR, SIDE = "detector", "side"
+"""Kinds of runs of detectors and of nets that tell left hands from right ones, and the names that their weights carry."""
 
 SCHEMA = 1
 """Of runs: raised when nets, lixels or files change so that older weights mean something else; runs that say nothing are of 1."""
+
+
+def read_kind(folder: Path) -> str:
+    """Of a run, of `KINDS`; "mesh" where its settings cannot be read, which `read_config` reports."""
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return "mesh"
+    return str(config.get("kind", "mesh")) if isinstance(config, dict) else "mesh"
 
 
 def read_config(folder: Path, kind: str = "mesh") -> dict[str, Any]:

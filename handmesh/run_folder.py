@@ -12,11 +12,15 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from handmesh.keypoints import keypoint_regressor
+from handmesh.nets.detector_net import DetectorNet
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
-from handmesh.run_files import CONFIG, HAND, SCHEMA, WEIGHTS, read_config
+from handmesh.nets.side_net import SideNet
+from handmesh.run_files import CONFIG, DETECTOR, HAND, SCHEMA, SIDE, WEIGHTS, read_config
+from handmesh.settings.detector import SPECS, DetectorSpec, SideSpec
 from handmesh.settings.mesh import TrainSpec, spec_from_dict
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.fields import build
 from handsynth.core.files import remove_leftovers, write_atomically, write_file
 from handsynth.core.hand import HandModel, load_hand, save_hand
 
@@ -49,12 +53,37 @@ def load_run(folder: Path, device: torch.device) -> Run:
     return Run(folder, spec, hand, net.to(device, memory_format=torch.channels_last).eval(), config)  # type: ignore[call-overload]
 
 
+@dataclass(frozen=True, eq=False)
+class DetectorRun:
+    """A trained detector, or a net that tells left hands from right ones."""
+
+    folder: Path
+    side: int  # of the images that it takes, the longer one [px]
+    net: nn.Module  # in evaluation mode
+    config: dict[str, Any]  # config.yaml: `training`, `datasets`, `validation`
+
+
+def load_detector(folder: Path, device: torch.device, kind: str = DETECTOR) -> DetectorRun:
+    """Opens a run of that kind, DETECTOR or SIDE. Raises as `load_run` does."""
+    config = read_config(folder, kind)
+    spec: DetectorSpec | SideSpec = build(SPECS[kind], config.get("training"), str(folder / CONFIG), UsageError)
+    net: nn.Module = SideNet(pretrained=False) if kind == SIDE else DetectorNet(pretrained=False)
+    load_weights(net, folder / WEIGHTS, kind)
+    moved = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return DetectorRun(folder, spec.side, moved, config)
+
+
 def write_run(folder: Path, config: dict[str, Any], hand: HandModel) -> None:
     """Writes a run's settings, by which a folder is known as a run, and its hand; removes what a writer that was killed left."""
+    write_settings(folder, config)
+    write_atomically(folder / HAND, lambda path: save_hand(path, hand))
+
+
+def write_settings(folder: Path, config: dict[str, Any]) -> None:
+    """The same of a run that needs no hand."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     write_atomically(folder / CONFIG, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8"))
-    write_atomically(folder / HAND, lambda path: save_hand(path, hand))
 
 
 def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ say "the weights that come with the package, on the same unseen hands"
 handmesh weights list
 handmesh evaluate --data demo/unseen --out demo/evaluation
 tar -xf demo/unseen/shard-000000.tar -C demo/images --wildcards '*.jpg'
-handmesh predict demo/images --out demo/predictions >demo/predictions.txt
+handmesh predict demo/images --detector none --out demo/predictions >demo/predictions.txt
 
 say "done: open demo/manorender.jpg and demo/angrender.jpg, demo/run/curves.png (the loss falls), then demo/predictions: meshes that
 the shipped weights draw over hands they have not seen, and joint angles in demo/predictions.txt. The datasets are demo/manorender and

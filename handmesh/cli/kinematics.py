@@ -87,7 +87,7 @@ def kinematics_solve(
     if mesh_run is None:
         refuse_images(others, "give a mesh net with --mesh-run RUN")
     elif others:
-        request = Request("left" if left else "right", mesh_format=mesh_format)
+        request = Request("left" if left else None, mesh_format=mesh_format)
         predict_and_print(
             mesh_run, others, out, request, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations), device=device
         )

@@ -62,7 +62,10 @@ def evaluate(
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:
-    """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a constant baseline."""
+    """Errors of a net on datasets, overall and by view, pose and visibility, beside those of a constant baseline.
+
+    Of a detector (its run, or the name of shipped weights): average precision, sides, false hands, on crowds or photographs.
+    """
     import torch
 
     from handmesh.data.shards import ShardDataset
@@ -71,11 +74,15 @@ def evaluate(
     from handmesh.evaluation.page import read_compared, write_run_page
     from handmesh.evaluation.report import metrics_table, write_report
     from handmesh.kinematics.mesh_angles import make_solver
+    from handmesh.run_files import DETECTOR
     from handmesh.run_folder import load_run, recalibrate
     from handmesh.shipped import find_run, is_shipped, results_folder
     from handsynth.core.files import check_out_folder
     from handsynth.core.page.render import check_report
 
+    if _is_detector(run):
+        _evaluate_detector(find_run(run, DETECTOR), data or [], photos, out, as_json)
+        return
     if bool(data) == bool(photos) or ((predictions or keypoints or fit_keypoints) and not photos):
         raise UsageError(
             "evaluate takes --data SHARDS, or --photos FILE with or without --predictions, --keypoints, --fit-keypoints"
@@ -121,6 +128,51 @@ def evaluate(
         if calibrate:
             typer.echo(f"{run}: from now on its standard deviations are as large as these errors")
         typer.echo(f"\n{folder}: metrics, errors of each hand, plots" + (f"; {lost} damaged samples left out" if lost else ""))
+
+
+def _is_detector(run: Path | None) -> bool:
+    from handmesh.run_files import CONFIG, DETECTOR, read_kind
+    from handmesh.shipped import list_shipped
+
+    if run is None:
+        return False
+    if (run / CONFIG).exists():
+        return read_kind(run) == DETECTOR
+    return not run.exists() and any(weights.name == str(run) and weights.kind == DETECTOR for weights in list_shipped())
+
+
+def _evaluate_detector(run: Path, data: list[str], photos: Path | None, out: Path | None, as_json: bool) -> None:
+    """`evaluate` of a detector."""
+    from functools import partial
+
+    from handmesh.data.detection import DetectionShards
+    from handmesh.data.photos import read_photos
+    from handmesh.estimation.detector_scores import evaluate_detector
+    from handmesh.evaluation.detection import crowd_truth, photo_truth, scores_table
+    from handmesh.evaluation.report import csv_bytes
+    from handmesh.run_files import SIDE
+    from handmesh.shipped import find_run
+    from handsynth.core.files import check_out_folder, write_file
+
+    if bool(data) == bool(photos):
+        raise UsageError("evaluate of a detector takes --data SHARDS, or --photos FILE")
+    rows, sides = {}, find_run(None, SIDE)
+    for folder in data:
+        part = DetectionShards(folder)
+        rows[part.name] = evaluate_detector(run, partial(crowd_truth, part), side=sides)
+    if photos:
+        hands = read_photos(photos)
+        rows[photos.stem] = evaluate_detector(run, lambda side: photo_truth(hands), side=sides)
+    if out:
+        check_out_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
+        keys = list(next(iter(rows.values())).to_dict())
+        table: list[list[Any]] = [["data", *keys], *([name, *score.to_dict().values()] for name, score in rows.items())]
+        write_file(out / "detection.csv", csv_bytes(table))
+    if as_json:
+        print_json({"run": str(run), "data": {name: score.to_dict() for name, score in rows.items()}})
+    else:
+        typer.echo(scores_table(rows))
 
 
 def _evaluate_photos(

@@ -14,7 +14,11 @@ RunOpt = Annotated[
     typer.Option("--run", metavar="MODEL", help="run folder, .onnx of export, or name of shipped weights [the default of these]"),
 ]
 DetectorOpt = Annotated[
-    Path | None, typer.Option("--detector", metavar="FILE", help="MediaPipe's hand_landmarker.task, where mediapipe is installed")
+    str,
+    typer.Option(
+        metavar="own|none|FILE|RUN",
+        help="what finds the hands: the package's own, nothing (one hand, anywhere), MediaPipe's hand_landmarker.task, or a run",
+    ),
 ]
 RuntimeOpt = Annotated[str, typer.Option("--runtime", help="auto, onnx (needs no torch) or torch")]
 ThreadsOpt = Annotated[int | None, typer.Option("--threads", help="of onnxruntime [all cores]", min=1)]
@@ -22,7 +26,7 @@ FocalOpt = Annotated[
     float | None,
     typer.Option("--focal", metavar="PX", help="focal length [EXIF's, else 60 degrees across the longer side]"),
 ]
-LeftOpt = Annotated[bool, typer.Option("--left", help="the images show left hands, where no detector says so")]
+LeftOpt = Annotated[bool, typer.Option("--left", help="all hands are left ones [what the detector says]")]
 
 
 def predict(
@@ -35,10 +39,10 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="for drawings, meshes and JSON [RUN/predictions; ./predictions for shipped weights]"),
     ] = None,
-    detector: DetectorOpt = None,
+    detector: DetectorOpt = "own",
     box: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found, in an image that shows little else]"),
+        typer.Option(metavar="X0 Y0 X1 Y1", help="tightly about the hand [px] [found]"),
     ] = None,
     left: LeftOpt = False,
     focal: FocalOpt = None,
@@ -64,7 +68,7 @@ def predict(
     if run is None:
         run, images = run_and_rest(images, None, "IMAGE... after RUN")
     ik_folder = ik_run and find_run(ik_run, "ik")
-    request = Request("left" if left else "right", box, focal, read_K(K) if K else None, root_depth, mesh_format)
+    request = Request("left" if left else None, box, focal, read_K(K) if K else None, root_depth, mesh_format)
     solver = (lambda hand: make_solver(hand, ik_folder, shape)) if kinematics or ik_run or shape else None
     predict_and_print(
         run, images, out, request, as_json, solver, device=device, runtime=runtime, threads=threads, detector=detector
@@ -82,7 +86,7 @@ def predict_and_print(
     device: str = "auto",
     runtime: str = "auto",
     threads: int | None = None,
-    detector: Path | None = None,
+    detector: str = "own",
 ) -> None:
     """Predicts (`request` is a `predict.Request`) and prints; `make_solver` takes the net's hand and gives what finds angles."""
     from handmesh.estimation.backends import open_net
@@ -98,7 +102,8 @@ def predict_and_print(
         out = (Path() if is_file else results_folder(find_run(model))) / "predictions"
     check_out_folder(out)
     solver = make_solver(opened.hand) if make_solver else None
-    hands = Hands(opened, detector=open_detector(detector) if detector else None, angles=solver is not None, solver=solver)
+    found = None if request.box is not None else open_detector(detector, threads)
+    hands = Hands(opened, detector=found, angles=solver is not None, solver=solver)
     done = predict(hands, images, out, request)
     if as_json:
         print_json(done.results)
@@ -114,7 +119,7 @@ def live(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="keep overlay video, joint angles and their plot there")] = None,
     display: Annotated[bool, typer.Option(help="show a window; q ends")] = True,
     style: Annotated[str, typer.Option(help="mesh, uncertainty or skeleton")] = "mesh",
-    detector: DetectorOpt = None,
+    detector: DetectorOpt = "own",
     left: LeftOpt = False,
     focal: FocalOpt = None,
     frames: Annotated[int | None, typer.Option(metavar="N", help="end after so many", min=1)] = None,
@@ -133,7 +138,7 @@ def live(
 
     if focal is not None and not focal > 0:
         raise UsageError(f"--focal {focal:g}: expected a number above 0")
-    request = LiveRequest(display, out, style, "left" if left else "right", focal, frames)
+    request = LiveRequest(display, out, style, "left" if left else None, focal, frames)
     if out is not None:
         check_out_folder(out)
     hands = load(run, mode="video", detector=detector, device=device, runtime=runtime, threads=threads)

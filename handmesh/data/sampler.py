@@ -4,6 +4,7 @@ An epoch is one global order, cut into global batches, each dealt over the ranks
 number of ranks nor that of workers changes which samples make up a step, or when a sample is seen.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,23 @@ class Draw(NamedTuple):
     dataset: int  # number of the dataset in the mix
     position: int  # of the sample in it
     turn: int  # how often the sample has been drawn before in the run; its augmentation is drawn anew each time
+
+
+def split_weight(text: str) -> tuple[str, float]:
+    """WHERE or WHERE=WEIGHT -> folder or address, and the weight, 1 where none is given.
+
+    Raises UsageError for a weight that is no positive number.
+    """
+    where, mark, weight = text.rpartition("=")
+    if not mark or "/" in weight or os.path.exists(text):  # a name may hold "=" too
+        return text, 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--data {text}: after = comes the dataset's weight, a positive number")
+    return where, value
 
 
 def epoch_order(sizes: Sequence[int], weights: Sequence[float], seed: int, epoch: int) -> np.ndarray:

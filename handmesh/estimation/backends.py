@@ -1,4 +1,4 @@
-"""What runs a mesh net: onnxruntime, which needs no torch, or torch. Crops in, lixels out, whichever it is.
+"""What runs a mesh net: onnxruntime, which needs no torch, or torch. Crops in, lixels out, whichever it is; and a detector's net.
 
 Shipped weights hold their net as a graph (`net.onnx`) whose numbers are those of `weights.safetensors` beside it, so that both
 libraries read the same bytes; a file of `handmesh export` holds its own. Nothing here knows boxes, cameras or hands in an image.
@@ -6,13 +6,14 @@ libraries read the same bytes; a file of `handmesh export` holds its own. Nothin
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from handmesh.run_files import GRAPH, HAND, SCHEMA, WEIGHTS
+from handmesh.detection_maps import MapsNet, as_input
+from handmesh.run_files import DETECTOR, GRAPH, HAND, KINDS, SCHEMA, SIDE, WEIGHTS
 from handmesh.shipped import find_run
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import HandModel, load_hand
@@ -30,6 +31,12 @@ INPUT = "image"
 OUTPUTS = ("keypoints", "vertices", "vertices_std", "keypoints_std")
 """(B, 21, 3) keypoints regressed from the vertices, (B, V, 3) vertices and one standard deviation of each, and (B, 21, 3) that of
 PoseNet's keypoints; all in lixels, axes x, y, z, float32."""
+
+MAPS, LEFT = "maps", "left"
+"""The output of a detector's graph, see `handmesh.detection_maps`; and (B,) logits of left hands."""
+
+SideNet = Callable[[Sequence[np.ndarray]], np.ndarray]
+"""(S, S, 3) uint8 upright crops of hands -> (B,) logits of left ones."""
 
 RUNTIMES = ("auto", "onnx", "torch")
 """What may run a net; auto takes onnxruntime where there is a graph for it."""
@@ -86,6 +93,50 @@ def open_net(model: str | Path | None = None, device: str = "auto", runtime: str
     if not graph.exists():
         raise UsageError(f"{folder} has no {GRAPH} for onnxruntime: handmesh export {folder} MODEL.onnx makes one")
     return _open_onnx(graph, threads)
+
+
+def open_maps(folder: Path, threads: int | None = None) -> tuple[MapsNet, int]:
+    """Opens a detector's run by onnxruntime where it has a graph for that, else by torch; and the longer side of its images [px].
+
+    Raises as `open_net` does.
+    """
+    run, side = _open_small(folder, DETECTOR, MAPS, threads)
+    return (lambda image: run(as_input([image]))[0]), side
+
+
+def open_side(folder: Path, threads: int | None = None) -> SideNet:
+    """The same of the net that tells left hands from right ones."""
+    run, _ = _open_small(folder, SIDE, LEFT, threads)
+    return lambda crops: run(as_input(crops))
+
+
+def _open_small(folder: Path, kind: str, output: str, threads: int | None) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+    """A run's net without a hand: from (B, 3, H, W) float32 to its output; and the side that its metadata name [px]."""
+    graph = folder / GRAPH
+    if graph.exists() and (is_installed("onnxruntime") or not is_installed("torch")):
+        _check_weights(graph)
+        session = open_session(graph, threads)
+        about = dict(session.get_modelmeta().custom_metadata_map)
+        schema, side = about.get("schema"), about.get("side_px", "")
+        if about.get("net") != kind or not side.isdigit():
+            raise UsageError(f"{folder} is no run of {KINDS[kind]}")
+        if schema != str(SCHEMA):
+            raise UsageError(f"{graph} holds a net of schema {schema}, this version reads {SCHEMA}: use its version of the package")
+        return (lambda images: session.run([output], {INPUT: images})[0]), int(side)
+    if not is_installed("torch"):
+        raise AssetError(f"{folder} needs torch to run here: pip install 'handsynth[train]'")
+    import torch
+
+    from handmesh.run_folder import load_detector
+
+    run = load_detector(folder, torch.device("cpu"), kind)
+
+    def found(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            value: np.ndarray = run.net(torch.from_numpy(images)).numpy()
+        return value
+
+    return found, run.side
 
 
 def is_installed(name: str) -> bool:

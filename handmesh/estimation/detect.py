@@ -1,4 +1,4 @@
-"""Where hands are in an image: what a detector is, boxes that a user gives, and MediaPipe's model where that is installed.
+"""Where hands are in an image: what a detector is, our own, boxes that a user gives, MediaPipe's model where that is installed.
 
 A detector is any function of an (H, W, 3) uint8 sRGB image that returns a list of (box, side, score, angle), `Detection` or plain
 tuples; an empty list where there is no hand.
@@ -10,6 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handmesh.data.side_crops import upright
+from handmesh.detection_maps import find_hands, overlaps, sigmoid
+from handmesh.estimation.backends import open_maps, open_side
+from handmesh.run_files import DETECTOR, KINDS, SIDE
+from handmesh.shipped import find_run
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
 
 SIDES = ("right", "left")
@@ -51,22 +56,68 @@ def given_boxes(boxes: Sequence[Sequence[float]], sides: str | Sequence[str]) ->
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes, (4,) each."""
-    sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
-    shared = float(sides.prod())
-    whole = float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared
-    return shared / whole if whole > 0 else 0.0
+    return float(overlaps(a, b[None])[0])
 
 
-def open_detector(path: Path) -> Detector:
-    """A detector from a file: MediaPipe's `hand_landmarker.task`.
+OWN, NONE = "own", "none"
+"""Words for a detector: the one that comes with the package, and that none is to be used."""
 
-    Raises UsageError when there is no such file or it is of another kind, AssetError when MediaPipe is missing.
+
+def open_detector(what: str | Path = OWN, threads: int | None = None) -> Detector | None:
+    """A detector by word, name or file.
+
+    Args:
+        what: "own"; "none"; MediaPipe's `hand_landmarker.task`; a run of handmesh train detector, or the name of shipped weights.
+        threads: of our own, by onnxruntime; None leaves it to that.
+
+    Raises UsageError when it is none of these, HandsynthError when a file is damaged, AssetError naming what to install.
     """
-    if not path.exists():
-        raise UsageError(f"--detector {path} does not exist")
-    if path.suffix != ".task":
-        raise UsageError(f"--detector {path}: expected MediaPipe's hand_landmarker.task")
-    return MediaPipeDetector(path)
+    if str(what) == NONE:
+        return None
+    if Path(what).suffix == ".task":
+        if not Path(what).exists():
+            raise UsageError(f"--detector {what} does not exist")
+        return MediaPipeDetector(Path(what))
+    try:
+        if Path(what).is_file():
+            raise UsageError("it is no folder")
+        return HandDetector(find_run(None if str(what) == OWN else what, DETECTOR), threads=threads, side=find_run(None, SIDE))
+    except UsageError as error:
+        expected = f"{OWN}, {NONE}, MediaPipe's hand_landmarker.task, or a run of {KINDS[DETECTOR]}"
+        raise UsageError(f"--detector {what}: expected {expected}: {error}") from None
+
+
+LEAST = 0.4
+"""Score from which on our own detector calls something a hand."""
+
+
+class HandDetector:
+    """Our own detector: all hands of an image, of any size and at any turn.
+
+    Args:
+        folder: of shipped weights, or of a run.
+        least: score of a hand.
+        threads: of onnxruntime.
+        side: folder of the net that looks at each hand upright and tells its side; None: the detector's own opinion.
+
+    Raises as `open_detector` does.
+    """
+
+    def __init__(self, folder: Path, least: float = LEAST, threads: int | None = None, side: Path | None = None) -> None:
+        self.least = least
+        self.net, self.side = open_maps(folder, threads)
+        self.side_net = None if side is None else open_side(side, threads)
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """As `Detector` has it; boxes end at the image's borders."""
+        found = find_hands(self.net, image, self.side, self.least)
+        if self.side_net and len(found.boxes):
+            crops = [upright(image, box, angle) for box, angle in zip(found.boxes, found.angles, strict=True)]
+            found = found._replace(left=sigmoid(self.side_net(crops).astype(np.float64)))
+        return [
+            Detection(box, SIDES[int(left > 0.5)], float(score), float(angle))
+            for box, score, left, angle in zip(*found, strict=True)
+        ]
 
 
 class MediaPipeDetector:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from handmesh.estimation.backends import Opened, open_net
-from handmesh.estimation.detect import Detection, Detector, detections, given_boxes, open_detector
+from handmesh.estimation.detect import OWN, Detection, Detector, detections, given_boxes, open_detector
 from handmesh.estimation.drawing import draw_meshes, draw_skeletons
 from handmesh.estimation.estimate import Estimate, Estimator, View, tight_box
 from handmesh.estimation.tracking import Track, Tracker
@@ -71,7 +71,7 @@ def load(
     model: str | Path | None = None,
     *,
     mode: str = "image",
-    detector: Detector | str | Path | None = None,
+    detector: Detector | str | Path | None = OWN,
     angles: bool = True,
     smooth: bool = True,
     device: str = "auto",
@@ -84,8 +84,9 @@ def load(
     Args:
         model: name of shipped weights (`handmesh weights list`), a file of `handmesh export`, or a run's folder.
         mode: "image": each call stands alone. "video": calls are frames, hands are followed and filtered.
-        detector: a function from image to (box, side, score, angle), or MediaPipe's `hand_landmarker.task`. None: one hand, for
-            which the whole image is looked at first, unless boxes are given.
+        detector: "own", the one that comes with the package; a function from image to (box, side, score, angle); MediaPipe's
+            `hand_landmarker.task`; a run of handmesh train detector. None or "none": one hand, for which the whole image is looked
+            at first. Where boxes are given, it is not asked.
         angles: finds joint angles too.
         smooth: filters them in mode "video", and with them mesh and camera.
         device: "auto", "cpu", "cuda" or "cuda:N"; a GPU needs torch.
@@ -96,7 +97,7 @@ def load(
     Raises UsageError for an unknown model or mode, HandsynthError for a damaged file, AssetError naming what to install.
     """
     if isinstance(detector, str | Path):
-        detector = open_detector(Path(detector))
+        detector = open_detector(detector, threads)
     opened = open_net(model, device, runtime, threads)
     return Hands(opened, mode=mode, detector=detector, angles=angles, smooth=smooth, fps=fps)
 
@@ -146,7 +147,7 @@ class Hands:
         image: np.ndarray | str | Path,
         *,
         boxes: Sequence[Sequence[float]] | None = None,
-        sides: str | Sequence[str] = "right",
+        sides: str | Sequence[str] | None = None,
         focal_px: float | None = None,
         K: np.ndarray | None = None,
         root_depth: float | None = None,
@@ -157,7 +158,8 @@ class Hands:
         Args:
             image: (H, W, 3) uint8 sRGB, or a file, which is turned as its EXIF tag asks and whose EXIF focal length is used.
             boxes: (4,) each, x0, y0, x1, y1 tight about a hand [px]; instead of a detector's. In mode "video" they begin new hands.
-            sides: "right" or "left" for all boxes, or one for each; where there is no detector, also of the hand in the image.
+            sides: "right" or "left" for all boxes, or one for each; or for all hands that a detector finds. None: the side that the
+                detector says, and right where there is none.
             focal_px: focal length [px]. None: what EXIF says, else 60 degrees across the longer side. Depths grow with it.
             K: (3, 3) [px], instead.
             root_depth: of the wrist [m]. None: where the palm is as large as the mean hand's.
@@ -200,12 +202,12 @@ class Hands:
         image: np.ndarray,
         camera: Camera,
         boxes: Sequence[Sequence[float]] | None,
-        sides: str | Sequence[str],
+        sides: str | Sequence[str] | None,
         root_depth: float | None,
     ) -> list[Hand]:
         found = self._detect(image, boxes, sides)
         if found is None:
-            views, scores = [View(image, camera.K, _one_side(sides))], [1.0]
+            views, scores = [View(image, camera.K, _one_side(sides or "right"))], [1.0]
         else:
             views = [View(image, camera.K, one.side, one.box, -(one.angle or 0.0)) for one in found]
             scores = [one.score for one in found]
@@ -216,12 +218,15 @@ class Hands:
         return [self._hand(*each) for each in zip(views, estimates, scores, fits, strict=True)]
 
     def _detect(
-        self, image: np.ndarray, boxes: Sequence[Sequence[float]] | None, sides: str | Sequence[str]
+        self, image: np.ndarray, boxes: Sequence[Sequence[float]] | None, sides: str | Sequence[str] | None
     ) -> list[Detection] | None:
         """None: nobody says where hands are."""
         if boxes is not None:
-            return given_boxes(boxes, sides)
-        return None if self.detector is None else detections(self.detector(image))
+            return given_boxes(boxes, sides or "right")
+        if self.detector is None:
+            return None
+        found = detections(self.detector(image))
+        return found if sides is None else [one._replace(side=_one_side(sides)) for one in found]
 
     def _fit(self, views: Sequence[View], estimates: Sequence[Estimate]) -> list[FitResult | None]:
         """The feasible hands nearest to estimates, each vertex weighted by how sure the net is of it."""
@@ -243,7 +248,7 @@ class Hands:
         image: np.ndarray,
         camera: Camera,
         boxes: Sequence[Sequence[float]] | None,
-        sides: str | Sequence[str],
+        sides: str | Sequence[str] | None,
         root_depth: float | None,
         time_s: float | None,
     ) -> list[Hand]:
@@ -256,12 +261,10 @@ class Hands:
             )
         self._time_s = time_s
         tracker = self._tracker
-        if boxes is not None:
-            tracker.match(given_boxes(boxes, sides), time_s)
-        elif self.detector is not None and tracker.needs_detector(time_s):
-            tracker.match(detections(self.detector(image)), time_s)
+        if boxes is not None or (self.detector is not None and tracker.needs_detector(time_s)):
+            tracker.match(self._detect(image, boxes, sides) or [], time_s)
         elif self.detector is None and not tracker.tracks:
-            tracker.begin(None, _one_side(sides))
+            tracker.begin(None, _one_side(sides or "right"))
         views = [track.view(image, camera.K) for track in tracker.tracks]
         for view in views:
             tight_box(view)

@@ -40,7 +40,7 @@ class LiveRequest:
     display: bool = True  # in a window
     out: Path | None = None  # folder for files
     style: str = "mesh"  # of `hands.STYLES`
-    side: str = "right"  # where there is no detector
+    side: str | None = None  # of all hands; None: the detector's, and right where there is none
     focal_px: float | None = None
     most_frames: int | None = None
 

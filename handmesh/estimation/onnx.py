@@ -13,16 +13,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from handmesh.estimation.backends import INPUT, OUTPUTS, open_session
+from handmesh.data.side_crops import SIDE_PX
+from handmesh.detection_maps import CHANNELS, MULTIPLE, STRIDE
+from handmesh.estimation.backends import INPUT, LEFT, MAPS, OUTPUTS, open_session
 from handmesh.lixels import HALF_DEPTH_M, LIXELS
 from handmesh.nets.mesh_net import HandMeshNet
-from handmesh.run_files import GRAPH, SCHEMA, WEIGHTS
+from handmesh.run_files import DETECTOR, GRAPH, SCHEMA, SIDE, WEIGHTS
 from handmesh.run_folder import Run, current_name
 from handsynth.core.errors import AssetError, HandsynthError
 from handsynth.core.files import write_atomically, write_file
@@ -66,12 +68,21 @@ def export_onnx(net: HandMeshNet, hand: HandModel, net_name: str, side: int, pat
     import onnx
 
     def write(temporary: Path) -> None:
-        _export(net, side, temporary)
+        _export(_exported(net, side), temporary)
         model = onnx.load(temporary)
         onnx.helper.set_model_props(model, metadata(hand, net_name, side))
         onnx.save(model, temporary)
 
     write_atomically(path, write)
+
+
+class _Graph(NamedTuple):
+    """What a file is made of."""
+
+    module: nn.Module
+    example: Tensor  # input
+    outputs: tuple[str, ...]
+    free: dict[str, dict[int, str]]  # axes of any length, of input and outputs
 
 
 def export_graph(run: Run) -> None:
@@ -85,20 +96,55 @@ def export_graph(run: Run) -> None:
 
     Raises AssetError when the packages of the extra `onnx` are missing.
     """
+    _export_graph(_exported(run.net, run.spec.side), run.folder, metadata(run.hand, run.spec.net, run.spec.side))
+
+
+def export_detector(net: nn.Module, folder: Path, side: int) -> None:
+    """The same of a detector's run; images may have any size."""
+    free = {INPUT: {0: "batch", 2: "height", 3: "width"}, MAPS: {0: "batch", 2: "rows", 3: "columns"}}
+    about = {
+        "schema": str(SCHEMA),
+        "net": DETECTOR,
+        "side_px": str(side),
+        "input": f"{INPUT}: (batch, 3, height, width) float32, sRGB in [0, 1], sides multiples of {MULTIPLE}",
+        "outputs": f"{MAPS}: (batch, {len(CHANNELS)}, height / {STRIDE}, width / {STRIDE}), {', '.join(CHANNELS)}",
+    }
+    _export_graph(_Graph(net, torch.zeros(1, 3, 64, 96), (MAPS,), free), folder, about)
+
+
+def export_side(net: nn.Module, folder: Path) -> None:
+    """The same of the net that tells left hands from right ones."""
+    about = {
+        "schema": str(SCHEMA),
+        "net": SIDE,
+        "side_px": str(SIDE_PX),
+        "input": f"{INPUT}: (batch, 3, {SIDE_PX}, {SIDE_PX}) float32, sRGB in [0, 1], upright crop of a hand",
+        "outputs": f"{LEFT}: (batch,) logit of a left hand",
+    }
+    free = {INPUT: {0: "batch"}, LEFT: {0: "batch"}}
+    _export_graph(_Graph(net, torch.zeros(2, 3, SIDE_PX, SIDE_PX), (LEFT,), free), folder, about)
+
+
+def _export_graph(graph: _Graph, folder: Path, about: dict[str, str]) -> None:
     check_packages()
     import onnx
 
-    weights = run.folder / WEIGHTS
+    weights = folder / WEIGHTS
     data = weights.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = {current_name(name): entry for name, entry in json.loads(data[8 : 8 + length]).items()}
 
     def write(temporary: Path) -> None:
-        _export(run.net, run.spec.side, temporary, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
+        _export(graph, temporary, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
         model = onnx.load(temporary)
-        graph, tensors, casts = model.graph, [], []
-        for tensor in graph.initializer:
-            entry = header[tensor.name.removeprefix("net.")]
+        made, tensors, casts = model.graph, [], []
+        for tensor in made.initializer:
+            entry = header.get(tensor.name.removeprefix("net."))
+            if entry is None:  # a constant of the code
+                kept = onnx.TensorProto()
+                kept.CopyFrom(tensor)
+                tensors.append(kept)
+                continue
             start, end = entry["data_offsets"]
             half = entry["dtype"] == "F16"
             kind = onnx.TensorProto.FLOAT16 if half else tensor.data_type
@@ -109,31 +155,36 @@ def export_graph(run: Run) -> None:
             tensors.append(outside)
             if half:
                 casts.append(onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT))
-        nodes = [*casts, *graph.node]
-        del graph.initializer[:], graph.node[:]
-        graph.initializer.extend(tensors)
-        graph.node.extend(nodes)
-        onnx.helper.set_model_props(model, metadata(run.hand, run.spec.net, run.spec.side))
+        nodes = [*casts, *made.node]
+        del made.initializer[:], made.node[:]
+        made.initializer.extend(tensors)
+        made.node.extend(nodes)
+        onnx.helper.set_model_props(model, about)
         temporary.write_bytes(model.SerializeToString())
 
-    path = run.folder / GRAPH
+    path = folder / GRAPH
     write_atomically(path, write)
     digests = "".join(f"{hashlib.sha256(file).hexdigest()}\n" for file in (path.read_bytes(), data))
-    write_file(run.folder / f"{GRAPH}.sha256", digests.encode())
+    write_file(folder / f"{GRAPH}.sha256", digests.encode())
 
 
-def _export(net: HandMeshNet, side: int, path: Path, **options: Any) -> None:
+def _exported(net: HandMeshNet, side: int) -> _Graph:
+    free = {name: {0: "batch"} for name in (INPUT, *OUTPUTS)}
+    return _Graph(_Exported(net), torch.zeros(2, 3, side, side), OUTPUTS, free)
+
+
+def _export(graph: _Graph, path: Path, **options: Any) -> None:
     """torch's older exporter: a tenth of the newer one's time, the same in every torch that is allowed, and as exact."""
     with _quiet():
         torch.onnx.export(
-            _Exported(net).eval(),
-            (torch.zeros(2, 3, side, side),),
+            graph.module.eval(),
+            (graph.example,),
             str(path),
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
+            output_names=list(graph.outputs),
+            dynamic_axes=graph.free,
             **options,
         )
 

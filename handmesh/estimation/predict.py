@@ -26,7 +26,7 @@ LINES, ANGLES = "predictions.jsonl", "angles.csv"
 class Request:
     """What a user says of all the images. Raises UsageError for values that no image can have."""
 
-    side: str = "right"
+    side: str | None = None  # "right" or "left", of all hands; None: the detector's, and right where there is none
     box: Sequence[float] | None = None  # x0, y0, x1, y1 tight about the hand [px]; None: found in the image
     focal_px: float | None = None
     K: np.ndarray | None = None  # (3, 3) [px]
@@ -34,7 +34,7 @@ class Request:
     mesh_format: str = "obj"
 
     def __post_init__(self) -> None:
-        if self.side not in ("right", "left"):
+        if self.side not in ("right", "left", None):
             raise UsageError(f"a hand's side is right or left, not {self.side!r}")
         if self.mesh_format not in MESH_FORMATS:
             raise UsageError(f"there is no mesh format {self.mesh_format!r}: use {', '.join(MESH_FORMATS)}")

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.cache import cached
 from handmesh.data.dataset import HandDataset, Loader, Raw
-from handmesh.data.sampler import EpochBatches
+from handmesh.data.sampler import EpochBatches, split_weight
 from handmesh.data.shards import ShardDataset, check_index
 from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
 from handmesh.keypoints import keypoint_regressor
@@ -111,16 +110,8 @@ def train_mesh(
 
 def parse_part(text: str, skip_bad: bool = False) -> Part:
     """WHERE or WHERE=WEIGHT -> an open dataset and its weight. Raises UsageError for a weight that is no positive number."""
-    where, mark, weight = text.rpartition("=")
-    if not mark or "/" in weight or os.path.exists(text):  # a name may hold "=" too
-        return Part(ShardDataset(text, skip_bad=skip_bad), 1.0)
-    try:
-        value = float(weight)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UsageError(f"--data {text}: after = comes the dataset's weight, a positive number")
-    return Part(ShardDataset(where, skip_bad=skip_bad), value)
+    where, weight = split_weight(text)
+    return Part(ShardDataset(where, skip_bad=skip_bad), weight)
 
 
 class Training:

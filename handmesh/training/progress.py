@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from handmesh.run_files import CONFIG, LEFTOVERS, read_config
 from handmesh.run_folder import fill, read_tensors
+from handmesh.settings.detector import SPECS
 from handmesh.settings.ik import IKSpec
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handsynth.core.errors import HandsynthError, UsageError
@@ -108,7 +109,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
 
 def _with_defaults(training: dict[str, Any], kind: str) -> dict[str, Any]:
     """Settings of a run of whatever version: keys that it did not know have had their defaults all along."""
-    defaults = spec_to_dict(IKSpec() if kind == "ik" else TrainSpec())
+    defaults = spec_to_dict({"ik": IKSpec, **SPECS}.get(kind, TrainSpec)())
     nested = {key: value | training.get(key, {}) for key, value in defaults.items() if isinstance(value, dict)}
     return defaults | training | nested
 

@@ -90,7 +90,7 @@ def plot_curves(path: Path, history: list[dict[str, float]], panels: tuple[Panel
                 axes.plot(epochs, [row.get(key, np.nan) for row in history], marker="o", markersize=3, label=label, color=colour)
         axes.set_ylabel(panel.title)
         axes.set_xlabel("epoch")
-        axes.set_ylim(0, 1.08 * axes.dataLim.y1)
+        axes.set_ylim(0, 1.08 * axes.dataLim.y1 or 1)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

@@ -1,11 +1,10 @@
 """What becomes of weights besides their gradients: which of them decay, and the running mean that is validated and saved."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-from handmesh.nets.mesh_net import HandMeshNet
 
 _AVERAGED_BUFFERS = ("running_mean", "running_var")  # batch norm's, which go with the weights; others belong to either net alone
 
@@ -22,7 +21,10 @@ def parameter_groups(net: nn.Module, decay_norms: bool) -> list[dict[str, object
     return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
 
 
-class RunningMean:
+Net = TypeVar("Net", bound=nn.Module)
+
+
+class RunningMean(Generic[Net]):
     """The exponential mean of a net's weights over its steps, in evaluation mode (Polyak and Juditsky 1992).
 
     Early it follows more closely: after step n with the decay (n + 1) / (n + 10) at most, so that it forgets where the net began.
@@ -32,13 +34,13 @@ class RunningMean:
         decay: share of the mean that a step keeps.
     """
 
-    def __init__(self, net: HandMeshNet, decay: float) -> None:
+    def __init__(self, net: Net, decay: float) -> None:
         self.decay = decay
-        self.net: HandMeshNet = copy.deepcopy(net).eval().requires_grad_(False)
+        self.net: Net = copy.deepcopy(net).eval().requires_grad_(False)
         self._mean = _averaged(self.net)
 
     @torch.no_grad()
-    def update(self, net: HandMeshNet, step: int) -> None:
+    def update(self, net: Net, step: int) -> None:
         """Takes in the weights that step `step` (counted from 0) of the run has given."""
         keep = min(self.decay, (step + 1) / (step + 10))
         torch._foreach_lerp_(self._mean, _averaged(net), 1 - keep)

@@ -16,7 +16,7 @@ from handsynth.core.errors import HandsynthError
 
 @pytest.fixture(scope="module")
 def hands():
-    return handmesh.load(angles=False, threads=1)
+    return handmesh.load(angles=False, detector=None, threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -327,7 +327,7 @@ def test_predict_kinematics(side, image, tmp_path):
     """Angles in JSON and CSV, the fitted mesh and its panel beside the others; the predicted mesh is what it is without."""
     run = write_untrained(tmp_path / "run", HAND)
     # An untrained net's palm is a point, which would be kilometres away, where float32 holds no hundredth of a millimetre.
-    flags = ("--root-depth", 0.6, *(("--left",) if side == "left" else ()))
+    flags = ("--detector", "none", "--root-depth", 0.6, *(("--left",) if side == "left" else ()))
     (plain,) = json.loads(handmesh("predict", run, image, *flags, "--no-kinematics", "--out", tmp_path / "plain", "--json"))
     (value,) = json.loads(handmesh("predict", run, image, *flags, "--out", tmp_path / "out", "--json"))
     (plain_hand,), (hand,) = plain["hands"], value["hands"]
@@ -395,7 +395,7 @@ def test_table4_evaluates_a_mesh_nets_meshes(hand_shards, tmp_path, monkeypatch)
 def test_videos(tmp_path):
     """A row a frame in the CSV, a plot over time, and angles in the JSON lines."""
     write_clip(tmp_path / "film.mp4", render_clip(3))
-    handmesh("predict", tmp_path / "film.mp4", "--out", tmp_path / "out")
+    handmesh("predict", tmp_path / "film.mp4", "--detector", "none", "--out", tmp_path / "out")
     names = {"film.jsonl", "film.overlay.mp4", "film.angles.csv", "film.angles.png"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     rows = [json.loads(line) for line in (tmp_path / "out" / "film.jsonl").read_text().splitlines()]

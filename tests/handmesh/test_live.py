@@ -90,7 +90,7 @@ def test_hands_keep_their_numbers():
 
 def test_a_clip_is_followed_without_a_detector(clip):
     """One hand, one number, its side throughout; the box stays about the hand; times must grow."""
-    hands = handmesh.load(mode="video", threads=1)
+    hands = handmesh.load(mode="video", detector=None, threads=1)
     for image, vertices in zip(clip.images, clip.vertices, strict=True):
         (hand,) = hands(image, K=clip.K)
         true = box_of(vertices, clip.K)
@@ -139,7 +139,18 @@ def test_live_writes_overlay_and_angles_of_a_clip_of_300_frames(tmp_path):
     """By the command, without a display: as many frames as the clip, a row a frame, a plot; and the mesh is drawn."""
     clip = render_clip(300, 160, 120)
     write_clip(tmp_path / "clip.mp4", clip)
-    words = ["live", str(tmp_path / "clip.mp4"), "--no-display", "--out", str(tmp_path / "out"), "--threads", "1", "--json"]
+    words = [
+        "live",
+        str(tmp_path / "clip.mp4"),
+        "--no-display",
+        "--detector",
+        "none",
+        "--out",
+        str(tmp_path / "out"),
+        "--threads",
+        "1",
+        "--json",
+    ]
     done = CliRunner().invoke(make_app(), words, catch_exceptions=False)
     result = json.loads(done.stdout)
     assert result["frames"] == 300
@@ -170,7 +181,7 @@ class Window:
 def test_q_ends_and_keeps_what_was_made(clip, tmp_path, monkeypatch):
     write_clip(tmp_path / "clip.mp4", clip)
     window = Window(monkeypatch)
-    hands = handmesh.load(mode="video", threads=1)
+    hands = handmesh.load(mode="video", detector=None, threads=1)
     result = live(hands, str(tmp_path / "clip.mp4"), LiveRequest(out=tmp_path / "out", style="skeleton"))
     assert (result["frames"], len(window.shown)) == (3, 3)
     assert len(list(Video(tmp_path / "out" / "live.overlay.mp4").frames())) == 3
@@ -200,7 +211,7 @@ class FakeCamera:
 
 def test_a_camera_is_read_until_it_goes_away(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera(clip.images[:3]))
-    result = live(handmesh.load(mode="video", threads=1), "0", LiveRequest(display=False, out=tmp_path / "out"))
+    result = live(handmesh.load(mode="video", detector=None, threads=1), "0", LiveRequest(display=False, out=tmp_path / "out"))
     assert result["frames"] == 3
     assert result["tracks"] == [1]
 
@@ -249,7 +260,9 @@ def test_a_video_that_ends_in_mid_frame(clip, tmp_path, monkeypatch, capsys):
     film.release()
     data = (tmp_path / "film.avi").read_bytes()
     (tmp_path / "film.avi").write_bytes(data[: len(data) // 2])
-    result = live(handmesh.load(mode="video", threads=1), str(tmp_path / "film.avi"), LiveRequest(False, tmp_path / "out"))
+    result = live(
+        handmesh.load(mode="video", detector=None, threads=1), str(tmp_path / "film.avi"), LiveRequest(False, tmp_path / "out")
+    )
     assert 2 <= result["frames"] < 10
     assert "film.avi is cut: " in result["cut"]
 

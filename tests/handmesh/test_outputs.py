@@ -30,7 +30,7 @@ HAND = hand_of("toy")
 RUN, IMAGE, MESHES, SHARDS = "RUN", "IMAGE", "MESHES", "SHARDS"
 
 FOLDERS = {
-    "predict": ("predict", RUN, IMAGE, "--out"),
+    "predict": ("predict", RUN, IMAGE, "--detector", "none", "--out"),
     "evaluate": ("evaluate", RUN, "--data", SHARDS, "--out"),
     "kinematics fit": ("kinematics", "fit", MESHES, "--hand", "toy", "--out"),
     "train mesh": ("train", "mesh", "cpu64", "--data", SHARDS, "--val", SHARDS, "--no-pretrained", "--out"),
