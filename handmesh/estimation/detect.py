@@ -87,7 +87,7 @@ def open_detector(what: str | Path = OWN, threads: int | None = None) -> Detecto
         raise UsageError(f"--detector {what}: expected {expected}: {error}") from None
 
 
-LEAST = 0.4
+LEAST = 0.5
 """Score from which on our own detector calls something a hand."""
 
 
