@@ -140,7 +140,7 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
         poses = config["poses"]
         lines.append(f"* data: hands drawn from {poses['training']} poses of the embedded bank; {poses['validation']} kept apart")
     validated = sum(data["samples"] for data in config.get("validation", []))
-    where = f"{validated:,} validation images" if validated else "validation hands"
+    where = f"{validated:,} validation images" if validated and kind not in SMALL else "validation data"
     lines += ["", "## Errors", "", f"* on {where} of its own kind: {errors}", f"* {change}"]
     lines += [f"* {line}" for line in record.get("errors", [])]
     if evaluation:

@@ -280,5 +280,5 @@ def test_mediapipes_landmarks_become_detections(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="does not exist"):
         open_detector(tmp_path / "none.task")
     (tmp_path / "yolo.pt").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"expected MediaPipe's hand_landmarker\.task"):
+    with pytest.raises(UsageError, match=r"expected own, none, MediaPipe's hand_landmarker\.task"):
         open_detector(tmp_path / "yolo.pt")
