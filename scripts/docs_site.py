@@ -35,11 +35,11 @@ def on_files(files: Files, config: Any) -> Files:
     for source, page in PAGES.items():
         if source.endswith(".ipynb"):
             files.remove(files.src_uris[Path(source).name])
-            text, images = notebook_page(json.loads((ROOT / source).read_text("utf-8")))
+            text, images = notebook_page(json.loads((ROOT / source).read_text(encoding="utf-8")))
             for name, data in images.items():
                 files.append(File.generated(config, name, content=data))
         else:
-            text = (ROOT / source).read_text("utf-8")
+            text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
     for path in sorted((ROOT / IMAGES).iterdir()):
         files.append(File.generated(config, f"{IMAGES_ON_SITE}/{path.name}", abs_src_path=str(path)))
@@ -92,7 +92,7 @@ class FieldComments(griffe.Extension):
         """Called by griffe for every attribute that it has read."""
         if attr.docstring or not attr.lineno or not isinstance(attr.filepath, Path) or not (attr.parent and attr.parent.is_class):
             return
-        lines = attr.filepath.read_text("utf-8").splitlines()
+        lines = attr.filepath.read_text(encoding="utf-8").splitlines()
         above, line = lines[attr.lineno - 2].strip(), lines[attr.lineno - 1]
         comment = line.partition("  # ")[2] or (above[1:].strip() if above.startswith("#") else "")
         if comment:

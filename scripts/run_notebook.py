@@ -58,10 +58,10 @@ def _figures() -> list[dict[str, Any]]:
 
 
 def main(path: Path) -> None:
-    notebook = json.loads(path.read_text("utf-8"))
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         done = run(notebook)
-    path.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{path}: {os.path.getsize(path) >> 10} KiB")
 
 
