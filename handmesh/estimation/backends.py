@@ -116,13 +116,13 @@ def _open_small(folder: Path, kind: str, output: str, threads: int | None) -> tu
     if graph.exists() and (is_installed("onnxruntime") or not is_installed("torch")):
         _check_weights(graph)
         session = open_session(graph, threads)
-        about = dict(session.get_modelmeta().custom_metadata_map)
+        about = _metadata(session, graph)
         schema, side = about.get("schema"), about.get("side_px", "")
         if about.get("net") != kind or not side.isdigit():
             raise UsageError(f"{folder} is no run of {KINDS[kind]}")
         if schema != str(SCHEMA):
             raise UsageError(f"{graph} holds a net of schema {schema}, this version reads {SCHEMA}: use its version of the package")
-        return (lambda images: session.run([output], {INPUT: images})[0]), int(side)
+        return (lambda images: _run(session, graph, [output], images)[0]), int(side)
     if not is_installed("torch"):
         raise AssetError(f"{folder} needs torch to run here: pip install 'handsynth[train]'")
     import torch
@@ -176,12 +176,9 @@ class OnnxNet:
     """A `Net` of an ONNX file. Raises AssetError without onnxruntime, HandsynthError when the file is damaged."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        self.session = open_session(path, threads)
-        try:
-            self.about: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
-            names = [value.name for value in self.session.get_inputs()], [value.name for value in self.session.get_outputs()]
-        except UnicodeDecodeError:
-            raise HandsynthError(f"{path} is damaged: it holds names that are no text") from None
+        self.session, self.path = open_session(path, threads), path
+        self.about = _metadata(self.session, path)
+        names = [value.name for value in self.session.get_inputs()], [value.name for value in self.session.get_outputs()]
         if names != ([INPUT], list(OUTPUTS)):
             raise HandsynthError(f"{path} is no model of handmesh: it has other inputs or outputs than handmesh export writes")
 
@@ -189,7 +186,7 @@ class OnnxNet:
         """As `Net` has it."""
         image = _planes(images).astype(np.float32)
         image /= 255
-        vertices, std = self.session.run(list(OUTPUTS[1:3]), {INPUT: image})
+        vertices, std = _run(self.session, self.path, list(OUTPUTS[1:3]), image)
         return Lixels(vertices.astype(np.float64), std.astype(np.float64))
 
 
@@ -211,6 +208,25 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror or 'no such file'}") from None
     except Exception as error:  # onnxruntime's errors have classes of their own, one for each reason
         raise HandsynthError(f"{path} is damaged, or no ONNX model: {_one_line(error)}") from None
+
+
+def _metadata(session: Any, path: Path) -> dict[str, str]:
+    """What a model says of itself. Raises HandsynthError when that or its names are no text."""
+    try:
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            str(value.name)  # onnxruntime decodes it now
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError:
+        raise HandsynthError(f"{path} is damaged: it holds names that are no text") from None
+
+
+def _run(session: Any, path: Path, outputs: list[str], images: np.ndarray) -> list[np.ndarray]:
+    """A model's outputs for images. Raises HandsynthError when it does not take those that its metadata name."""
+    try:
+        found: list[np.ndarray] = session.run(outputs, {INPUT: images})
+    except Exception as error:  # onnxruntime's errors have classes of their own, one for each reason
+        raise HandsynthError(f"{path} is damaged: it takes other images than its metadata say ({_one_line(error)})") from None
+    return found
 
 
 def _one_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from handmesh.estimation import onnx as onnx_module
+from handmesh.estimation.backends import OnnxNet
 from handmesh.estimation.onnx import INPUT, OUTPUTS, check_onnx, export_onnx
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.mesh_net import HandMeshNet
@@ -102,6 +103,18 @@ def test_another_net_is_noticed(exported):
     other = create_net("lite-fast", keypoint_regressor(HAND), pretrained=False).eval()
     with pytest.raises(HandsynthError, match="differs from the net by"):
         check_onnx(other, SIDE, exported)
+
+
+def test_a_file_whose_graph_takes_other_images_than_it_says_is_damaged(exported, tmp_path):
+    """onnxruntime notices it at the first image only: one sentence, as for a file that does not open."""
+    model = onnx.load(exported)
+    (said,) = (prop for prop in model.metadata_props if prop.key == "side_px")
+    said.value = str(SIDE // 2)
+    onnx.save(model, tmp_path / "other.onnx")
+    net = OnnxNet(tmp_path / "other.onnx")
+    with pytest.raises(HandsynthError, match="takes other images than its metadata say") as raised:
+        net(np.zeros((1, SIDE // 2, SIDE // 2, 3), np.uint8))
+    assert "\n" not in str(raised.value)
 
 
 def test_missing_packages(monkeypatch, tmp_path):
