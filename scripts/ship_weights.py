@@ -44,7 +44,7 @@ LARGEST_SMALL_BYTES = 4_000_000
 LARGEST_CHANGE_MM = 0.01
 """By how much halving may change a mesh net's PA-MPJPE on held-out images, or an IK net's distance of vertices."""
 
-LARGEST_CHANGE = 0.002
+LARGEST_CHANGE = 0.005
 """By how much halving may change a detector's average precision, or the share of right sides."""
 
 COMPARED = 100
