@@ -293,7 +293,7 @@ def test_backgrounds_have_room_for_what_the_camera_sees(clips, spec):
     moved = 0.0
     for clip in clips:
         for recipe in clip:
-            K = camera_matrices(recipe.camera)[0]
+            K = camera_matrices(recipe.camera)[0].copy()
             if recipe.side == "left":
                 K[0, 2] = size - K[0, 2]
             seen = corners @ far_homography(K, turn_since_facing(recipe).T).T

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from chromium import DESKTOP, PHONE, chromium
+from chromium import DESKTOP, PHONE
 from doc_blocks import NEEDS, ROOT, blocks_of, run, run_page
 from tiny import load_script
 
@@ -132,22 +132,19 @@ def test_the_site_builds_strictly_and_names_every_page(site):
         assert not outer, f"{path.name}: {outer}"
 
 
-@pytest.mark.skipif(chromium() is None, reason="no Chromium")
-def test_pages_are_quiet_and_fit_on_a_phone(site):
+def test_pages_are_quiet_and_fit_on_a_phone(browser, site):
     """No request to anywhere, no error, nothing to scroll sideways, at both widths; images are found."""
-    playwright = pytest.importorskip("playwright.sync_api")
     wrongs: list[str] = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        for width, height in (DESKTOP, PHONE):
-            page = browser.new_page(viewport={"width": width, "height": height})
-            page.on("request", lambda request, found=wrongs: found.append(request.url) if request.url.startswith("http") else None)
-            page.on("pageerror", lambda error, found=wrongs: found.append(str(error)))
-            for name in ("index", "nets", "dataset", "robots", "notebook"):
-                page.goto((site / f"{name}.html").as_uri())
-                wide = page.evaluate("document.documentElement.scrollWidth")
-                wrongs += [f"{name} is {wide} px wide on {width}"] if wide > width else []
-                broken = page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
-                wrongs += [f"{name}: {source}" for source in broken]
-        browser.close()
+    for width, height in (DESKTOP, PHONE):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        page.on("request", lambda request, found=wrongs: found.append(request.url) if request.url.startswith("http") else None)
+        page.on("pageerror", lambda error, found=wrongs: found.append(str(error)))
+        for name in ("index", "nets", "dataset", "robots", "notebook"):
+            page.goto((site / f"{name}.html").as_uri())
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            wrongs += [f"{name} is {wide} px wide on {width}"] if wide > width else []
+            broken = page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
+            wrongs += [f"{name}: {source}" for source in broken]
+        context.close()
     assert wrongs == []
