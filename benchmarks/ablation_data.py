@@ -20,7 +20,17 @@ from typing import Any
 import torch
 from common import RESULTS, print_table, provenance, write_csv
 from splits import DATA_HELP, make_set, make_splits, split_bank
-from trained_rows import PHOTOS, Job, add_training_options, describe_data, errors_of, fill_table, gains, make_job, run_of, train
+from trained_rows import (
+    Job,
+    add_training_options,
+    describe_data,
+    errors_of,
+    evaluated,
+    fill_table,
+    gains,
+    make_job,
+    run_of,
+)
 
 from handmesh.settings.mesh import load_preset, with_flags
 from handmesh.shipped import find_run
@@ -105,8 +115,8 @@ def main() -> None:
     folders = make_splits(options.data, os.cpu_count() or 1, ("validation", *SETS.values()))
     names = [ALL, *(name for name in options.rows if name != ALL)]
     jobs = [make_row(name, seed, folders, options) for seed in range(options.seeds) for name in names]
-    fill_table(TABLE, jobs, lambda job: evaluated(job, folders, options), PLACE, options.jobs)
     sets = {title: folders[name] for title, name in SETS.items()}
+    fill_table(TABLE, jobs, lambda job: evaluated(job, sets, options, start=options.start or "ImageNet"), PLACE, options.jobs)
     errors = {(job.name, job.seed): errors_of(run_of(job, options.runs), sets, options.photos, options) for job in jobs}
     found = list(gains(errors, ALL, names))
     if found:
@@ -119,11 +129,8 @@ def make_row(name: str, seed: int, folders: dict[str, Path], options: argparse.N
     change = ROWS[name]
     spec = change.spec(load_spec("default"))
     images = round(options.images * change.images)
-    plain = (spec, change.scenes, images) == (
-        load_spec("default"),
-        "train",
-        options.images,
-    )  # the first row's images, used otherwise
+    # The first row's images, used otherwise.
+    plain = (spec, change.scenes, images) == (load_spec("default"), "train", options.images)
     title = f"ablation {ALL if plain else name}".replace(" %", "").replace(" ", "-")
     data = make_set(options.data, replace(spec, name=title), "train", change.scenes, images, os.cpu_count() or 1)
     flags = {**(change.training or {}), "epochs": EPOCHS, "seed": seed}
@@ -132,22 +139,6 @@ def make_row(name: str, seed: int, folders: dict[str, Path], options: argparse.N
         name, with_flags(load_preset(options.preset), flags), {data: round(weight, 6)}, folders["validation"],
         [folders[part] for part in SETS.values()], find_run(options.start) if options.start else None,
     )  # fmt: skip
-
-
-def evaluated(job: Job, folders: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
-    """Trains and evaluates one row."""
-    run, minutes = train(job, options)
-    errors = errors_of(run, {title: folders[name] for title, name in SETS.items()}, options.photos, options)
-    settings = {
-        "preset": options.preset,
-        "side_px": job.spec.side,
-        "samples_seen": options.samples,
-        "start": options.start or "ImageNet",
-    }
-    means = {f"{title}_pa_mpjpe_mm": float(errors[title].mean()) for title in SETS}
-    means["photographs_error_percent"] = float(errors[PHOTOS].mean()) if PHOTOS in errors else ""
-    origin = provenance(torch=torch.__version__, device=options.device)
-    return {"row": job.name, "seed": job.seed, **settings, **means, "digest": job.digest, "training_minutes": minutes, **origin}
 
 
 if __name__ == "__main__":

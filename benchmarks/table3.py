@@ -13,17 +13,16 @@ import argparse
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from common import RESULTS, print_table, provenance, write_csv
 from splits import DATA_HELP, make_splits
 from trained_rows import (
-    PHOTOS,
     Job,
     add_training_options,
     describe_data,
     errors_of,
+    evaluated,
     fill_table,
     gains,
     make_job,
@@ -66,8 +65,8 @@ def main() -> None:
     there = {row.get("digest") for row in read_table(TABLE)}
     if any(job.digest not in there for job in jobs):
         train(first, options)
-    fill_table(TABLE, jobs, lambda job: evaluated(job, folders, options), PLACE, options.jobs)
     sets = {title: folders[name] for title, name in SETS.items()}
+    fill_table(TABLE, jobs, lambda job: evaluated(job, sets, options), PLACE, options.jobs)
     errors = {(job.name, job.seed): errors_of(run_of(job, options.runs), sets, options.photos, options) for job in jobs}
     found = list(gains(errors, "Base", list(ROWS)))
     origin = provenance(torch=torch.__version__, device=options.device)
@@ -88,17 +87,6 @@ def make_row(name: str, seed: int, folders: dict[str, Path], first: Job, options
     each = options.samples / EPOCHS / len(ROWS[name])
     data = {folders[part]: round(each / describe_data(folders[part])["samples"], 6) for part in ROWS[name]}
     return make_job(name, spec, data, folders["validation"], [folders[part] for part in SETS.values()], run_of(first, options.runs))
-
-
-def evaluated(job: Job, folders: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
-    """Trains and evaluates one row."""
-    run, minutes = train(job, options)
-    errors = errors_of(run, {title: folders[name] for title, name in SETS.items()}, options.photos, options)
-    settings = {"preset": options.preset, "net": job.spec.net, "side_px": job.spec.side, "samples_seen": options.samples}
-    means = {f"{title}_pa_mpjpe_mm": float(errors[title].mean()) for title in SETS}
-    means["photographs_error_percent"] = float(errors[PHOTOS].mean()) if PHOTOS in errors else ""
-    origin = provenance(torch=torch.__version__, device=options.device)
-    return {"row": job.name, "seed": job.seed, **settings, **means, "digest": job.digest, "training_minutes": minutes, **origin}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from common import paired_interval, run_handmesh, write_csv
+from common import paired_interval, provenance, run_handmesh, write_csv
 
 from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec
 from handmesh.data.dataset import HandDataset
@@ -163,6 +163,17 @@ def errors_of(folder: Path, sets: Mapping[str, Path], photos: Path | None, optio
         found[PHOTOS] = np.array([100 * row["error_2d"] for row in scores(hands, seen)])
     np.savez(file, **found)  # type: ignore[arg-type]
     return found
+
+
+def evaluated(job: Job, sets: Mapping[str, Path], options: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """Trains (or goes on) and evaluates a row -> what the table has of it: settings, `more`, each set's mean error, its origin."""
+    run, minutes = train(job, options)
+    errors = errors_of(run, sets, options.photos, options)
+    settings = {"preset": options.preset, "net": job.spec.net, "side_px": job.spec.side, "samples_seen": options.samples} | more
+    means: dict[str, Any] = {f"{title}_pa_mpjpe_mm": float(errors[title].mean()) for title in sets}
+    means |= {"photographs_error_percent": float(errors[PHOTOS].mean()) if PHOTOS in errors else ""}
+    origin = provenance(torch=torch.__version__, device=options.device)
+    return {"row": job.name, "seed": job.seed, **settings, **means, "digest": job.digest, "training_minutes": minutes, **origin}
 
 
 def gains(

@@ -5,6 +5,7 @@ layers, up to a quarter of the image's size, keep ImageNet's weights, and run wi
 """
 
 import copy
+import itertools
 import math
 import sys
 import time
@@ -108,6 +109,13 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / union.clamp(min=1e-6) - (around - union) / around.clamp(min=1e-6)
 
 
+def own_steps(start: int) -> Iterator[int]:
+    """Steps from `start` on whose batches this loading process makes: all of them, or every so many where there are several."""
+    torch.set_num_threads(1)
+    info = torch.utils.data.get_worker_info()
+    return itertools.count(start) if info is None else itertools.count(start + info.id, info.num_workers)
+
+
 class _Batches(IterableDataset[tuple[Tensor, Maps]]):
     """Batches from step `start` on; image (B, 3, H, W) uint8."""
 
@@ -115,17 +123,12 @@ class _Batches(IterableDataset[tuple[Tensor, Maps]]):
         self.draws, self.spec, self.start = draws, spec, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, Maps]]:
-        torch.set_num_threads(1)
-        info = torch.utils.data.get_worker_info()
-        first, stride = (0, 1) if info is None else (info.id, info.num_workers)
-        step = self.start + first
-        while True:
+        for step in own_steps(self.start):
             height, width = self.spec.shapes[step % len(self.spec.shapes)]
             rows = [self.draws.sample(step * self.spec.batch + k, height, width) for k in range(self.spec.batch)]
             image = torch.from_numpy(np.stack([row[0] for row in rows]).transpose(0, 3, 1, 2))
             stacked: Any = [torch.from_numpy(np.stack(part)) for part in zip(*(row[1] for row in rows), strict=True)]
             yield image, Maps(*stacked)
-            step += stride
 
 
 def folded(early: nn.Sequential) -> nn.Module:

@@ -22,7 +22,7 @@ from handmesh.run_files import CHECKPOINT, SIDE, WEIGHTS
 from handmesh.run_folder import save_weights, write_settings
 from handmesh.settings.detector import SideSpec
 from handmesh.settings.mesh import spec_to_dict
-from handmesh.training.detector_loop import described, folded
+from handmesh.training.detector_loop import described, folded, own_steps
 from handmesh.training.progress import Progress, check_folder, load_checkpoint, save_checkpoint
 from handmesh.training.record import RATE_PANEL, Panel, Recorder
 from handmesh.training.weights import RunningMean, parameter_groups
@@ -45,15 +45,10 @@ class _Batches(IterableDataset[tuple[Tensor, Tensor]]):
         self.draws, self.spec, self.start = draws, spec, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        torch.set_num_threads(1)
-        info = torch.utils.data.get_worker_info()
-        first, stride = (0, 1) if info is None else (info.id, info.num_workers)
-        step = self.start + first
-        while True:
+        for step in own_steps(self.start):
             rows = [self.draws.sample(step * self.spec.batch + k, self.spec.side) for k in range(self.spec.batch)]
             images, left = zip(*rows, strict=True)
             yield torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)), torch.tensor(left, dtype=torch.float32)
-            step += stride
 
 
 def train_side(
