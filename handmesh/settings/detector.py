@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from handmesh.detection_maps import MULTIPLE
-from handmesh.settings.mesh import parse_yaml, read_preset
+from handmesh.settings.mesh import check_bounds, parse_yaml, read_preset
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 
@@ -40,9 +40,7 @@ class DetectorSpec:
             "minutes": (0, 1e6), "lr": (1e-8, 1), "warmup_steps": (0, 10**6), "weight_decay": (0, 1), "clip": (1e-6, 1e12),
             "ema": (0, 0.99999), "report_steps": (1, 10**8), "seed": (0, 2**63 - 1),
         }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"detector training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
+        check_bounds(self, "detector training", bounds)
         for name in ("side", "train_side"):
             if getattr(self, name) % MULTIPLE:
                 raise UsageError(f"detector training: {name} is {getattr(self, name)}, expected a multiple of {MULTIPLE}")
@@ -79,9 +77,7 @@ class SideSpec:
             "warmup_steps": (0, 10**6), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "ema": (0, 0.99999),
             "report_steps": (1, 10**8), "seed": (0, 2**63 - 1),
         }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"side training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
+        check_bounds(self, "side training", bounds)
 
 
 SPECS: dict[str, type[DetectorSpec] | type[SideSpec]] = {"detector": DetectorSpec, "side": SideSpec}

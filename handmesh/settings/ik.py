@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from handmesh.settings.mesh import parse_yaml, read_preset
+from handmesh.settings.mesh import check_bounds, parse_yaml, read_preset
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
 
@@ -40,9 +40,7 @@ class IKSpec:
             "warmup_steps": (0, 1 << 30), "swap_probability": (0, 1), "beta_std": (0, 10), "jitter_deg": (0, 90),
             "noise_mm": (0, 50), "joint_unit_m": (1e-4, 10), "seed": (0, 2**63 - 1),
         }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"IK training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
+        check_bounds(self, "IK training", bounds)
         if self.dofs not in (23, 45):
             raise UsageError(f"IK training: dofs is {self.dofs}, expected 23 or 45")
         if not self.widths or not all(1 <= width <= 1 << 16 for width in self.widths):

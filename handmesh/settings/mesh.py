@@ -18,6 +18,13 @@ PRESETS = ("paper", "fast", "cpu", "cpu64", "demo")
 """Presets that come with the package."""
 
 
+def check_bounds(spec: object, what: str, bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Raises UsageError naming the first value of `what` that lies outside its least and greatest."""
+    for name, (low, high) in bounds.items():
+        if not low <= getattr(spec, name) <= high:
+            raise UsageError(f"{what}: {name} is {getattr(spec, name)}, expected {low:g} to {high:g}")
+
+
 @dataclass(frozen=True)
 class TrainSpec:
     """A training of a mesh net. The defaults are the paper's recipe (sections 3.2 and 4)."""
@@ -53,9 +60,7 @@ class TrainSpec:
             "decay": (1e-6, 1), "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12),
             "seed": (0, 2**63 - 1), "ema": (0, 0.99999), "auxiliary": (0, 1000), "last_share": (0, 1),
         }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"training: {name} is {getattr(self, name)}, expected {low:g} to {high:g}")
+        check_bounds(self, "training", bounds)
         if self.side % 32:
             raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
         if self.early_side and (self.early_side % 32 or not 32 <= self.early_side <= 1024):
