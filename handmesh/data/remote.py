@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +91,16 @@ def _fetch_shards(files: RemoteFiles, folder: Path, entries: list[dict[str, Any]
                 _fetch_shard(files, folder / entry["name"], entry)
             except HandsynthError as error:
                 if not skip_bad:
-                    pool.shutdown(wait=False, cancel_futures=True)
                     raise
                 bad[entry["name"]] = str(error)
             bar.update(entry["bytes"])
 
         futures = [pool.submit(fetch, entry) for entry in missing]
-    for future in futures:
-        if not future.cancelled():
-            future.result()
+        try:
+            for future in as_completed(futures):
+                future.result()
+        finally:  # after a bad shard, those that have not begun are not fetched
+            pool.shutdown(cancel_futures=True)
     return bad
 
 
