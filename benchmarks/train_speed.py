@@ -138,11 +138,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24, help="of a block (24)")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of each variant (5)")
     parser.add_argument("--sides", type=int, nargs="*", default=[*GPU_BATCH], help="on a GPU [px] (64 128 256)")
+    parser.add_argument("--no-pretrained", action="store_true", help="random weights, where ImageNet's are not installed")
     parser.add_argument("--gpu-only", action="store_true", help="leave the CPU out")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV (benchmarks/results)")
     options = parser.parse_args()
 
     spec = with_flags(load_preset(str(options.preset)), {"augment.amplitude": options.amplitude})
+    spec = with_flags(spec, {"pretrained": False} if options.no_pretrained else {})
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or Path(folder) / "data"
         if not options.data:

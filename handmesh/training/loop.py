@@ -140,8 +140,7 @@ class Training:
 
         torch.manual_seed(spec.seed)
         device = ranks.device
-        # Bits are promised on a CPU alone. Products stay without TF32: bf16 leaves those of coordinates alone.
-        torch.backends.cudnn.benchmark = device.type == "cuda"
+        # Products stay without TF32: bf16 leaves those of coordinates alone.
         # Layers of few channels and large maps, of which these nets are made, are faster with channels last, CPU and GPU.
         imagenet = spec.pretrained and start is None
         net = create_net(spec.net, keypoint_regressor(hand), pretrained=imagenet, bin_centres=spec.bin_centres)

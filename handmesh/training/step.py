@@ -7,7 +7,8 @@ small kernels take longer to launch than to run.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,20 @@ def figures_of(spec: TrainSpec) -> tuple[str, ...]:
 
 
 _EAGER_STEPS = 3  # before a step is recorded: libraries choose their kernels and take their memory
+
+KERNELS_TRIED = 4
+"""Of those that cuDNN proposes for a layer, the best first: trying its usual ten took 45 seconds on an H200."""
+
+
+@contextmanager
+def choosing_kernels(tried: bool) -> Iterator[None]:
+    """Lets cuDNN try kernels for sizes that it has not met, or take its first guess, where a size is met too rarely to pay that."""
+    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = tried, KERNELS_TRIED
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = before
 
 
 class Step:
@@ -90,7 +105,8 @@ class Step:
 
     def __call__(self, raw: Raw, count: int, rate: float) -> None:
         """One step of AdamW on this rank's part, on the CPU, of a global batch of `count` samples."""
-        with self.profile.step():
+        often = self.ranks.device.type == "cuda" and count == self.spec.batch
+        with self.profile.step(), choosing_kernels(often):
             if self._stream is None:
                 self._launch(raw, count, rate)
                 return
