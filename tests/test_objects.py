@@ -7,12 +7,21 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from handsynth.assets.objects.holding import MAX_DEPTH_M, PALM, HandSurface, PalmarRegions, holdings, refit, surface_samples
+from handsynth.assets.objects.holding import (
+    MAX_DEPTH_M,
+    PALM,
+    SMALLEST_REFIT,
+    HandSurface,
+    PalmarRegions,
+    holdings,
+    refit,
+    surface_samples,
+)
 from handsynth.assets.objects.shapes import SHAPES
 from handsynth.assets.objects.table import joined_tables, load_table, save_table, search_poses, table_identity
 from handsynth.core.errors import AssetError
 from handsynth.core.hand import load_hand, pose_hand
-from handsynth.core.locations import EMBEDDED_HAND, EMBEDDED_POSES
+from handsynth.core.locations import EMBEDDED, EMBEDDED_HAND, EMBEDDED_POSES
 from handsynth.core.mesh import vertex_normals
 from handsynth.core.poses import load_poses
 from handsynth.core.rotation import rotvec_to_rotmat
@@ -113,6 +122,25 @@ def test_a_held_thing_fits_hands_of_other_shapes():
         distance, _, _ = HandSurface(HAND, regions, posed.vertices).signed_distance(moved)
         assert -MAX_DEPTH_M <= distance.min() < 0.003
     assert fitted >= 6
+
+
+def test_a_thing_pressed_into_flesh_is_let_go_rather_than_shrunk_to_nothing():
+    """Eleven of these placements came back with less than half of the spoon's size; in a dataset some had a negative one."""
+    table, name = load_table(EMBEDDED / "holdings.npz"), "spoon"
+    number = [shape.name for shape in SHAPES].index(name)
+    samples, regions, rng = surface_samples(SHAPES[number].solid), PalmarRegions(HAND), np.random.default_rng(0)
+    found = []
+    for row in np.flatnonzero(table.shape == number)[:60].tolist():
+        placement = table.placement(row)
+        theta = np.concatenate([np.zeros((1, 3)), BANK.theta[table.pose[row]]])
+        vertices = pose_hand(HAND, theta, np.zeros(HAND.num_shapes)).vertices
+        for shift in rng.normal(0, 0.006, (3, 3)):
+            pressed = dataclasses.replace(placement, offset=placement.offset + shift)
+            again = refit(HAND, regions, vertices, 1.0, HAND.rest_joints[0], samples, pressed)
+            found.append(None if again is None else again.scale / placement.scale)
+    kept = [share for share in found if share is not None]
+    assert 100 < len(kept) < len(found)
+    assert min(kept) >= SMALLEST_REFIT
 
 
 def test_a_table_is_the_same_for_any_number_of_jobs_and_survives_a_file(tmp_path):

@@ -329,8 +329,8 @@ def refit(
         placement: in the mean hand.
 
     Returns:
-        The placement in this hand, or None when it is no longer held: where the flesh is entered by more than MAX_DEPTH_M, or
-        fewer than two regions are near.
+        The placement in this hand, or None when it is no longer held: where the flesh is entered by more than MAX_DEPTH_M,
+        fewer than two regions are near, or less than SMALLEST_REFIT of its size is left.
     """
     rotation = rotvec_to_rotmat(placement.rotvec)
     offset = root + growth * (placement.offset - model.rest_joints[0])
@@ -351,11 +351,13 @@ def refit(
         offset = offset + push * deep.max()
         # Where flesh presses from both sides, pushing is in vain.
         scale *= 1 - 0.6 * (1 - np.linalg.norm(push)) * deep.max() / (np.ptp(samples[0], axis=0).min() * scale)
+        if scale < SMALLEST_REFIT * growth * placement.scale:  # of a thin thing in deep flesh it would even become negative
+            return None
     return None
 
 
-REFIT_ROUNDS, REFIT_TOUCH_M = 12, 0.004
-"""How often a thing is pushed at most, and how near it must stay to what holds it."""
+REFIT_ROUNDS, REFIT_TOUCH_M, SMALLEST_REFIT = 12, 0.004, 0.5
+"""How often a thing is pushed at most, how near it must stay to what holds it, and the least share of its size that is left."""
 
 FLESH_M = 0.03
 """No place in a hand is so far from its surface: what is, is outside."""
