@@ -6,7 +6,7 @@ The first row is `default` as it ships. Each other row generates as many images 
 row's images in another way, sees as many samples, and is evaluated on held-out bare hands, on held-out scenes with everything in
 them and, where given, on labelled photographs. What a row loses or gains against the first has a 95 % interval (paired bootstrap
 over hands). A row goes into results/ablation_data.csv as it ends; killed, it goes on. With 20,000 images a row takes five minutes
-of two cores to generate and, with 60,000 samples seen, fifteen minutes of one core to train; `--start lite-fast-64` lets all rows
+of two cores to generate and, with 60,000 samples seen, fifteen minutes of one core to train; `--start lite-fast-128` lets all rows
 start from weights that have seen none of these things.
 """
 

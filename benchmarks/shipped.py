@@ -20,7 +20,7 @@ METRICS = ("mpjpe_mm", "mpvpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm", "f_at_5", "f_at
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help=DATA_HELP)
-    parser.add_argument("name", nargs="?", default="lite-fast-64", help="of shipped weights, or a run (lite-fast-64)")
+    parser.add_argument("name", nargs="?", default="lite-fast-128", help="of shipped weights, or a run (lite-fast-128)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV (benchmarks/results)")
     options = parser.parse_args()

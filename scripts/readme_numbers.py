@@ -125,7 +125,7 @@ ROWS = (
         ),
     ),
     Row(
-        "the weights `lite-fast-64` on held-out hands",
+        "the weights `lite-fast-128` on held-out hands",
         "shipped",
         lambda r: (
             f"PA-MPJPE {r.get('pa_mpjpe_mm', kind='all'):.1f} mm, PA-MPVPE {r.get('pa_mpvpe_mm', kind='all'):.1f} mm, MPJPE "

@@ -80,7 +80,7 @@ def test_a_package_without_weights_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "weights_folder", lambda: tmp_path / "none")
     with pytest.raises(AssetError, match=r"no weights came with this package, looked in .*none: give RUN"):
         find_run(None)
-    assert not is_run("lite-fast-64")
+    assert not is_run("lite-fast-128")
 
 
 @pytest.fixture(scope="module")
