@@ -27,13 +27,13 @@ TILE = 224
 
 
 def estimate_photos(estimator: Estimator, photos: Sequence[Photo]) -> tuple[list[View], list[Estimate]]:
-    """A net's estimates, in the boxes of the labels. Raises HandsynthError when an image cannot be read."""
+    """A net's estimates about the labels' boxes (`Estimator.find`). Raises HandsynthError when an image cannot be read."""
     views: list[View] = []
     estimates: list[Estimate] = []
     for start in range(0, len(photos), BATCH):
-        some = [_view(photo) for photo in photos[start : start + BATCH]]
+        some, found = estimator.find([_view(photo) for photo in photos[start : start + BATCH]])
         views += some
-        estimates += estimator(some)
+        estimates += found
     return views, estimates
 
 

@@ -216,7 +216,7 @@ def test_batches_change_nothing(estimator, records):
 
 
 def test_second_look(records):
-    """Without a box a second pass follows, at the tight box of the hand that it has found; a box that is given stays."""
+    """Without a box a second look follows, at the tight box of the hand that it has found; a box that fits the hand stays."""
     record, passes = records[0], []
     labelled = make_crop(record, 64)
     truth = torch.from_numpy(labelled.lixels(labelled.vertices)).float()
@@ -235,6 +235,23 @@ def test_second_look(records):
     # The true lixels of the tight crop, placed in it, are the hand; its bounds are the box of the labels.
     np.testing.assert_allclose(focused(whole, estimate).box, np.clip(record.bbox, 0, 64), atol=0.01)
     assert seen.box is not None
+
+
+@pytest.mark.parametrize(("length", "looks"), [(0.8, 2), (0.97, 1), (1.0, 1), (1.05, 1), (1.3, 2)])
+def test_a_box_that_does_not_fit_is_laid_anew(records, length, looks):
+    """A given box that is longer or shorter than the hand found in it gives way to that hand's, in one more look."""
+    record, seen = records[0], []
+    middle, half = (record.bbox[:2] + record.bbox[2:]) / 2, length * (record.bbox[2:] - record.bbox[:2]) / 2
+    view = View(record.image, record.K, record.side, np.concatenate([middle - half, middle + half]))
+
+    class AlwaysRight(Estimator):
+        def __call__(self, views, root_depth=None):
+            seen.append([view.box for view in views])
+            return [Estimate(record.vertices, record.keypoints, np.ones(len(record.vertices)), 1.0) for _ in views]
+
+    (found,), _ = AlwaysRight(TorchNet(lambda image: None, CPU), HAND, 64).find([view])
+    assert len(seen) == looks
+    np.testing.assert_allclose(found.box, view.box if looks == 1 else np.clip(record.bbox, 0, 64), atol=0.01)
 
 
 def test_second_look_needs_a_hand(records):
