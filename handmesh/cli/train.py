@@ -136,40 +136,48 @@ def train_ik_command(
     )
 
 
+PresetArg = Annotated[str, typer.Argument(metavar="PRESET", help="a name, or a YAML file", show_default=False)]
+CrowdsOpt = Annotated[
+    list[str],
+    typer.Option("--data", help="folder of a dataset, crowds above all, or with =WEIGHT; repeat to mix", show_default=False),
+]
+CrowdOpt = Annotated[Path, typer.Option("--val", help="dataset to validate on", show_default=False)]
+RunOpt = Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)]
+StepsOpt = Annotated[int | None, typer.Option("--steps", help="of training")]
+MinutesOpt = Annotated[float | None, typer.Option("--minutes", help="train as long, whatever the steps")]
+StepBatchOpt = Annotated[int | None, typer.Option("--batch", help="images or crops of a step")]
+RateOpt = Annotated[float | None, typer.Option("--lr", help="learning rate")]
+SeedOpt = Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")]
+PretrainedOpt = Annotated[
+    bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
+]
+WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="loading processes")]
+ResumeOpt = Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")]
+
+
 @train_app.command("detector")
 def train_detector_command(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="detector, detector-demo, or a YAML file", show_default=False)],
-    data: Annotated[
-        list[str],
-        typer.Option("--data", help="folder of a dataset, crowds above all, or with =WEIGHT; repeat to mix", show_default=False),
-    ],
-    val: Annotated[Path, typer.Option("--val", help="dataset to validate on", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
-    steps: Annotated[int | None, typer.Option("--steps", help="of training")] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="train as long, whatever the steps")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="images of a step")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")] = None,
-    pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="loading processes")] = 1,
+    preset: PresetArg,
+    data: CrowdsOpt,
+    val: CrowdOpt,
+    out: RunOpt,
+    steps: StepsOpt = None,
+    minutes: MinutesOpt = None,
+    batch: StepBatchOpt = None,
+    lr: RateOpt = None,
+    seed: SeedOpt = None,
+    pretrained: PretrainedOpt = None,
+    workers: WorkersOpt = 1,
     device: DeviceOpt = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+    resume: ResumeOpt = False,
 ) -> None:
-    """Trains a detector of hands on images of any number of them."""
-    import dataclasses
-
-    from handmesh.data.detection import DetectionShards
-    from handmesh.data.sampler import split_weight
-    from handmesh.device import pick_device
+    """Trains a detector of hands on images of any number of them. Presets: detector, detector-demo."""
     from handmesh.settings.detector import load_detector_preset
     from handmesh.training.detector_loop import train_detector
 
-    flags: dict[str, Any] = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
-    spec = dataclasses.replace(load_detector_preset(preset), **{key: v for key, v in flags.items() if v is not None})
-    parts = [(DetectionShards(folder), weight) for folder, weight in map(split_weight, data)]
-    last = train_detector(spec, parts, DetectionShards(val), out, pick_device(device), resume, workers)[-1]
+    flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
+    spec, parts, validation, where = _opened(load_detector_preset(preset), flags, data, val, device)
+    last = train_detector(spec, parts, validation, out, where, resume, workers)[-1]
     typer.echo(
         f"{out}: {last['steps']:.0f} steps; on validation images average precision is {last['val_average_precision']:.3f}, sides "
         f"are right in {100 * last['val_sides_right']:.1f} %; see curves.png"
@@ -178,34 +186,38 @@ def train_detector_command(
 
 @train_app.command("side")
 def train_side_command(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="side, side-demo, or a YAML file", show_default=False)],
-    data: Annotated[list[str], typer.Option("--data", help="folder of a dataset; repeat to mix", show_default=False)],
-    val: Annotated[Path, typer.Option("--val", help="dataset to validate on", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
-    steps: Annotated[int | None, typer.Option("--steps", help="of training")] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", help="train as long, whatever the steps")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="crops of a step")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")] = None,
-    pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="loading processes")] = 1,
+    preset: PresetArg,
+    data: CrowdsOpt,
+    val: CrowdOpt,
+    out: RunOpt,
+    steps: StepsOpt = None,
+    minutes: MinutesOpt = None,
+    batch: StepBatchOpt = None,
+    lr: RateOpt = None,
+    seed: SeedOpt = None,
+    pretrained: PretrainedOpt = None,
+    workers: WorkersOpt = 1,
     device: DeviceOpt = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+    resume: ResumeOpt = False,
 ) -> None:
-    """Trains the net that tells left hands from right ones, on upright crops of what a detector finds."""
-    import dataclasses
-
-    from handmesh.data.detection import DetectionShards
-    from handmesh.device import pick_device
+    """Trains the net that tells left hands from right ones, on upright crops of what a detector finds. Presets: side, side-demo."""
     from handmesh.settings.detector import load_side_preset
     from handmesh.training.side_loop import train_side
 
-    flags: dict[str, Any] = {
-        "steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained,
-    }  # fmt: skip
-    spec = dataclasses.replace(load_side_preset(preset), **{key: v for key, v in flags.items() if v is not None})
-    parts = [DetectionShards(folder) for folder in data]
-    last = train_side(spec, parts, DetectionShards(val), out, pick_device(device), resume, workers)[-1]
+    flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
+    spec, parts, validation, where = _opened(load_side_preset(preset), flags, data, val, device)
+    last = train_side(spec, parts, validation, out, where, resume, workers)[-1]
     typer.echo(f"{out}: {last['steps']:.0f} steps; sides of validation hands are right in {100 * last['val_sides_right']:.1f} %")
+
+
+def _opened(spec: Any, flags: dict[str, Any], data: list[str], val: Path, device: str) -> tuple[Any, Any, Any, Any]:
+    """The settings with the flags that were given, the datasets with their weights, that of validation, and the device."""
+    import dataclasses
+
+    from handmesh.data.detection import DetectionShards
+    from handmesh.data.sampler import split_weight
+    from handmesh.device import pick_device
+
+    spec = dataclasses.replace(spec, **{key: value for key, value in flags.items() if value is not None})
+    parts = [(DetectionShards(folder), weight) for folder, weight in map(split_weight, data)]
+    return spec, parts, DetectionShards(val), pick_device(device)

@@ -5,6 +5,7 @@ images are about the turned outline, not about the turned box. Hands that are ha
 detector is to find, are neither hands nor background: nothing is learned there.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -208,6 +209,13 @@ def coloured(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return image
 
 
+def chances(parts: Sequence[DetectionShards], weights: Sequence[float]) -> np.ndarray:
+    """With which probability a sample comes from each dataset, where each of its samples has its weight."""
+    each = np.array(weights) * [len(part) for part in parts]
+    found: np.ndarray = each / each.sum()
+    return found
+
+
 class Draws:
     """Training samples by number: which image of which dataset, and how it is augmented, follow from seed and number alone.
 
@@ -219,8 +227,7 @@ class Draws:
 
     def __init__(self, parts: list[DetectionShards], weights: list[float], seed: int) -> None:
         self.parts, self.seed = parts, seed
-        each = np.array(weights) * [len(part) for part in parts]
-        self._chances = each / each.sum()
+        self._chances = chances(parts, weights)
 
     def sample(self, number: int, height: int, width: int) -> tuple[np.ndarray, Maps]:
         """(H, W, 3) uint8 and what its maps should say."""

@@ -7,7 +7,7 @@ hand, or the other way round.
 import numpy as np
 
 from handmesh.data.crop import BOX_MARGIN, crop_affine, warp
-from handmesh.data.detection import DetectionShards, LabelledHand, coloured
+from handmesh.data.detection import DetectionShards, LabelledHand, chances, coloured
 from handsynth.core.rng import stream
 
 SIDE_PX = 64
@@ -28,20 +28,22 @@ class SideDraws:
 
     Args:
         parts: datasets of crowds or of single hands.
+        weights: how often each sample of it is drawn, any positive numbers.
         seed: of the run.
     """
 
     LEAST_PX = 16
     """Longer side of a hand."""
 
-    def __init__(self, parts: list[DetectionShards], seed: int) -> None:
+    def __init__(self, parts: list[DetectionShards], weights: list[float], seed: int) -> None:
         self.parts, self.seed = parts, seed
+        self._chances = chances(parts, weights)
 
     def sample(self, number: int, side: int) -> tuple[np.ndarray, bool]:
         """(side, side, 3) uint8, and whether it is a left hand."""
         rng = stream(self.seed, number, "side")
         while True:
-            part = self.parts[int(rng.integers(len(self.parts)))]
+            part = self.parts[int(rng.choice(len(self.parts), p=self._chances))]
             labelled = part.read(int(rng.integers(len(part))))
             hands = [hand for hand in labelled.hands if is_usable(hand)]
             if hands:

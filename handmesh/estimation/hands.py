@@ -44,7 +44,7 @@ class Hand:
 
     side: str  # "right" or "left"
     score: float  # in [0, 1], the detector's; 1 for boxes that were given, and where the whole image was looked at
-    box: np.ndarray  # (4,) x0, y0, x1, y1 about the hand, which the net looked at [px]
+    box: np.ndarray  # (4,) x0, y0, x1, y1 about the hand, which the net looked at last [px]: a loose one is laid anew
     vertices: np.ndarray  # (V, 3)
     keypoints: np.ndarray  # (21, 3) FreiHAND's order: wrist, then thumb to pinky from the palm outwards
     std_mm: np.ndarray  # (V,) one standard deviation of each vertex's place, the three axes together [mm]
@@ -157,7 +157,7 @@ class Hands:
 
         Args:
             image: (H, W, 3) uint8 sRGB, or a file, which is turned as its EXIF tag asks and whose EXIF focal length is used.
-            boxes: (4,) each, x0, y0, x1, y1 tight about a hand [px]; instead of a detector's. In mode "video" they begin new hands.
+            boxes: (4,) each, x0, y0, x1, y1 about a hand [px]; instead of a detector's. In mode "video" they begin new hands.
             sides: "right" or "left" for all boxes, or one for each; or for all hands that a detector finds. None: the side that the
                 detector says, and right where there is none.
             focal_px: focal length [px]. None: what EXIF says, else 60 degrees across the longer side. Depths grow with it.

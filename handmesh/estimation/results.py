@@ -28,7 +28,7 @@ CONVENTIONS = {
     "keypoints": " ".join(KEYPOINT_NAMES),
     "hands": "those that were found, none where a detector sees none; of a video, `track` is the same number for the same hand",
     "score": "the detector's, 0 to 1; 1 for boxes that were given and where the whole image was looked at",
-    "box_px": "x0, y0, x1, y1 about the hand, as the net looked at it",
+    "box_px": "x0, y0, x1, y1 about the hand, as the net looked at it last: a box that was loose is laid anew",
     "std": "one standard deviation of a vertex's place, the three axes together, scaled to validation errors at true root depth",
     "time_s": "of a frame of a video: seconds from its beginning, as the container or the animation has it",
     "depth": "relative depths are the net's; root_depth, of the wrist, is known as well as the focal length and the hand's size",
