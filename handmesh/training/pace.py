@@ -2,7 +2,8 @@
 
 With minutes, the number of steps is planned from what a step takes, and planned anew while the training goes on, so that a machine
 that slows down still ends in time; the learning rate follows the plan and is zero at its end. Time counts from the first step,
-validation included. What a killed run had used is in its checkpoint, and it goes on with the rest.
+validation included; on a GPU from the step on that is recorded, as choosing kernels takes half a minute. What a killed run had used
+is in its checkpoint, and it goes on with the rest.
 """
 
 import time
@@ -64,7 +65,11 @@ class Pace:
         if not self.spec.minutes:
             return True
         self._steps += 1
-        if self._steps == self._next:
+        if self._steps == FIRST and self.ranks.device.type == "cuda":
+            torch.cuda.synchronize(self.ranks.device)
+            self._began = time.monotonic() - self.progress.seconds
+            self._mark, self._next = (time.monotonic(), FIRST), 2 * FIRST
+        elif self._steps == self._next:
             self._plan()
             left = self.progress.planned - self.progress.steps_done
             self._next = self._steps + min(max(left // 8, 1), self._steps, PLAN_EVERY)
@@ -92,6 +97,12 @@ class Pace:
         step_s = max((now - before) / (self._steps - steps), 1e-9) if self._steps > steps else 1.0
         validation_s = self._validation_s or VALIDATION_SHARE * self._batches * step_s
         left = max(60 * self.spec.minutes - self._elapsed() - validation_s, 0.0)
-        planned = torch.tensor([self.progress.steps_done + int(left / step_s)], dtype=torch.float64, device=device)
-        self.progress.planned = int(self.ranks.total(planned if self.ranks.first else torch.zeros_like(planned)))
+        self.progress.planned = self._agreed(self.progress.steps_done + int(left / step_s))
         self.note()
+
+    def _agreed(self, planned: int) -> int:
+        """The first rank's number, on every rank."""
+        if self.ranks.world == 1:
+            return planned
+        mine = torch.tensor([planned if self.ranks.first else 0], dtype=torch.float64, device=self.ranks.device)
+        return int(self.ranks.total(mine))

@@ -77,6 +77,25 @@ def test_a_killed_run_goes_on_with_the_rest(clock):
     assert not Pace(SPEC, second.progress, ALONE, 0).goes_on
 
 
+def test_a_gpu_that_chooses_its_kernels_first_loses_no_minutes(clock, monkeypatch):
+    """A minute of training is one, though the steps before the recorded one took longer; and so when it goes on."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    spec, on_gpu = dataclasses.replace(SPEC, minutes=1), Ranks(0, 1, torch.device("cuda"))
+    progress = Progress()
+
+    def step_s(k: int) -> float:
+        return 20.0 if k - start < 3 else 0.04
+
+    start = 0
+    walk(first := Pace(spec, progress, on_gpu, 0), clock, step_s, until=750)
+    first.note()
+    assert progress.seconds == pytest.approx(30, abs=1)
+    start = 750
+    rates = walk(Pace(spec, progress, on_gpu, 0), clock, step_s)
+    assert progress.steps_done == pytest.approx(1500, abs=30)
+    assert rates[-1] < 0.02
+
+
 def test_epochs_decide_without_minutes(clock):
     progress = Progress()
     pace = Pace(dataclasses.replace(SPEC, minutes=0.0), progress, ALONE, 0)
