@@ -268,7 +268,7 @@ class Hands:
         views = [track.view(image, camera.K) for track in tracker.tracks]
         for view in views:
             tight_box(view)
-        views, estimates = self.estimator.find(views, root_depth)
+        views, estimates = self.estimator.find(views, root_depth, [track.followed for track in tracker.tracks])
         lost = [t for t, view, estimate in zip(tracker.tracks, views, estimates, strict=True) if not t.follow(view, estimate)]
         made = [self._followed(*each, dt) for each in zip(tracker.tracks, views, estimates, strict=True) if each[0] not in lost]
         tracker.end(lost)

@@ -133,6 +133,11 @@ class Track:
     usual_mm: float = 0.0  # median standard deviation, over time
     whole_px: float = 0.0  # longer side of the hand when the whole image was last looked at; 0: a box was given
 
+    @property
+    def followed(self) -> bool:
+        """Whether its box is about the hand as an earlier frame had it, not a detector's or a person's."""
+        return self.usual_mm > 0
+
     def view(self, image: np.ndarray, K: np.ndarray) -> View:
         """The frame as the estimator takes it."""
         return View(image, K, self.side, self.box, self.turn if self.turns else 0.0)

@@ -249,7 +249,11 @@ def test_a_box_that_does_not_fit_is_laid_anew(records, length, looks):
             seen.append([view.box for view in views])
             return [Estimate(record.vertices, record.keypoints, np.ones(len(record.vertices)), 1.0) for _ in views]
 
-    (found,), _ = AlwaysRight(TorchNet(lambda image: None, CPU), HAND, 64).find([view])
+    estimator = AlwaysRight(TorchNet(lambda image: None, CPU), HAND, 64)
+    estimator.find([view], followed=[True])
+    assert len(seen) == 1  # of a video's frames
+    seen.clear()
+    (found,), _ = estimator.find([view])
     assert len(seen) == looks
     np.testing.assert_allclose(found.box, view.box if looks == 1 else np.clip(record.bbox, 0, 64), atol=0.01)
 
