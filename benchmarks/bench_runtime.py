@@ -2,6 +2,7 @@
 
     handsynth generate clips out/clips --indices 0:150 --seed 906
     python benchmarks/bench_runtime.py [--data SHARDS] [--clips out/clips] [--repeats 20] [--frames 150] [--only jitter] [--out DIR]
+                                       [--mediapipe .detector/bin/python]    # MediaPipe's time beside ours
 
 Without --data fp16 and int8 are timed and not evaluated. Times are CPU and wall milliseconds, medians of rounds in which the
 variants take turns. Jitter is measured on clips of handsynth, or without --clips on one that tests/handmesh/clips.py renders; their
@@ -9,6 +10,8 @@ truth is known, and each hand's first box is the true one.
 """
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -93,7 +96,7 @@ def times(clip: Clip, repeats: int, folder: Path, crops: np.ndarray) -> list[dic
         opened = {name: open_net(None, runtime=name, threads=threads) for name in ("torch", "onnx")}
         nets = {"torch fp32": opened["torch"].net, "onnxruntime fp32": opened["onnx"].net}
         nets |= {"onnxruntime fp16": half_net(folder, threads), "onnxruntime int8": int8_net(folder, crops, threads)}
-        image = np.pad(clip.images[0], [(0, 480 - clip.images[0].shape[0]), (0, 640 - clip.images[0].shape[1]), (0, 0)])
+        image = _framed(clip.images[0])
         single = handmesh.Hands(opened["onnx"])
         video, drawn = (handmesh.load(mode="video", detector=None, threads=threads) for _ in range(2))
         detector = HandDetector(find_run(None, DETECTOR), threads=threads, side=find_run(None, SIDE))
@@ -117,10 +120,37 @@ def times(clip: Clip, repeats: int, folder: Path, crops: np.ndarray) -> list[dic
     return rows
 
 
+def mediapipe_row(python: Path, images: Sequence[np.ndarray], folder: Path, rounds: int) -> dict[str, Any]:
+    """MediaPipe's time for a frame, on the first image in which it finds the hand; else on the first."""
+    found: dict[str, float] = {}
+    for k, image in enumerate(images):
+        np.save(folder / "frame.npy", image)
+        command = [python, Path(__file__).with_name("mediapipe_speed.py"), folder / "frame.npy", rounds if not k else 5]
+        one = json.loads(subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout)
+        found = found or one
+        if one["found"]:
+            command[-1] = rounds
+            found = json.loads(subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout)
+            break
+    name = "MediaPipe Hands, keypoints alone, 640 x 480" + ("" if found["found"] else " (finds no hand)")
+    return {
+        "part": name,
+        "threads": "its own",
+        "cpu_ms": found["cpu_ms"],
+        "wall_ms": found["wall_ms"],
+        "fps": 1000 / found["wall_ms"],
+    }
+
+
 def _one_hand(detector: HandDetector, image: np.ndarray) -> list[Detection]:
     """As long as the detector takes, and a hand whatever it finds."""
     detector(image)
     return [Detection(np.array([60.0, 0, 280, 240]), "right", 1.0, 0.0)]
+
+
+def _framed(image: np.ndarray) -> np.ndarray:
+    """The image in the corner of a frame of 640 x 480."""
+    return np.pad(image, [(0, 480 - image.shape[0]), (0, 640 - image.shape[1]), (0, 0)])
 
 
 def _drawn(hands: handmesh.Hands, image: np.ndarray) -> None:
@@ -238,6 +268,7 @@ def main() -> None:
     parser.add_argument("--data", help="held-out dataset, for what int8 costs")
     parser.add_argument("--clips", help="dataset of handsynth's clips, for jitter")
     parser.add_argument("--only", choices=("times", "jitter"), help="one of the tables alone")
+    parser.add_argument("--mediapipe", type=Path, metavar="PYTHON", help="interpreter of an environment with MediaPipe 0.10.21")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--frames", type=int, default=150, help="of the clip")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -254,6 +285,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if options.only != "jitter":
             tables["runtime"] = times(clip, options.repeats, Path(name), crops)
+            if options.mediapipe:
+                frames = [_framed(image) for image in clip.images]
+                tables["runtime"].append(mediapipe_row(options.mediapipe, frames, Path(name), 10 * options.repeats))
         if options.data:
             tables["runtime_precision"] = precision(options.data, Path(name), crops)
     if options.only != "times":
