@@ -1,11 +1,11 @@
-"""How fast a GPU makes samples beside this machine's cores alone, and whether its pictures are the same.
+"""How fast a GPU makes samples beside this machine's cores alone, and whether its images are the same.
 
     python benchmarks/bench_gpu.py                       # under five minutes; where EGL has no GPU, or nothing else, it says so
     python benchmarks/bench_gpu.py --reference FOLDER    # angrender of a machine that draws with Mesa's llvmpipe, to compare with
 
 Each row is `handsynth generate` as a user calls it, to a folder that is deleted again. `samples_per_s` leaves out what a command
 takes to start: it is what the further samples of a long run take more than those of a short one. `whole_s` is the long run's time
-with its start. Pictures are compared sample by sample: the mean over all pixels of the absolute difference [levels].
+with its start. Images are compared sample by sample: the mean over all pixels of the absolute difference [levels].
 """
 
 import argparse
@@ -52,7 +52,7 @@ def compare(reference: Path, device: str) -> dict[str, Any]:
         whole = generate("angrender", len(there), 1, device, Path(folder) / "again")
         here = ShardDataset(Path(folder) / "again")
         off = [np.abs(a.image.astype(int) - b.image).mean() for a, b in ((there.read(k), here.read(k)) for k in range(len(there)))]
-    print(f"pictures differ by {np.mean(off):.3f} levels in the mean, by {max(off):.3f} in the sample that differs most")
+    print(f"images differ by {np.mean(off):.3f} levels in the mean, by {max(off):.3f} in the sample that differs most")
     return {
         "spec": "angrender", "device": device, "jobs": 1, "samples": len(there), "whole_s": whole, "samples_per_s": "",
         "difference_levels": float(np.mean(off)),
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--specs", nargs="*", default=["angrender", "manorender", "default"], help="shipped specs")
     parser.add_argument("--jobs", nargs="*", type=int, default=[1, 8, 16], help="numbers of workers (1 8 16)")
     parser.add_argument("--each", type=int, default=512, help="samples of each worker in a long run (512)")
-    parser.add_argument("--reference", type=Path, help="dataset of angrender to compare pictures with, of the same --samples")
+    parser.add_argument("--reference", type=Path, help="dataset of angrender to compare images with, of the same --samples")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV (benchmarks/results)")
     options = parser.parse_args()
 

@@ -173,11 +173,11 @@ def train_detector_command(
 ) -> None:
     """Trains a detector of hands on images of any number of them. Presets: detector, detector-demo."""
     from handmesh.settings.detector import load_detector_preset
-    from handmesh.training.detector_loop import train_detector
+    from handmesh.training.detector_loop import DetectorTraining
 
     flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
     spec, parts, validation, where = _opened(load_detector_preset(preset), flags, data, val, device)
-    last = train_detector(spec, parts, validation, out, where, resume, workers)[-1]
+    last = DetectorTraining(spec, parts, validation, out, where, resume, workers).run()[-1]
     typer.echo(
         f"{out}: {last['steps']:.0f} steps; on validation images average precision is {last['val_average_precision']:.3f}, sides "
         f"are right in {100 * last['val_sides_right']:.1f} %; see curves.png"
@@ -202,11 +202,11 @@ def train_side_command(
 ) -> None:
     """Trains the net that tells left hands from right ones, on upright crops of what a detector finds. Presets: side, side-demo."""
     from handmesh.settings.detector import load_side_preset
-    from handmesh.training.side_loop import train_side
+    from handmesh.training.side_loop import SideTraining
 
     flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
     spec, parts, validation, where = _opened(load_side_preset(preset), flags, data, val, device)
-    last = train_side(spec, parts, validation, out, where, resume, workers)[-1]
+    last = SideTraining(spec, parts, validation, out, where, resume, workers).run()[-1]
     typer.echo(f"{out}: {last['steps']:.0f} steps; sides of validation hands are right in {100 * last['val_sides_right']:.1f} %")
 
 

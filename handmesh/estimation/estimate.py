@@ -83,9 +83,9 @@ class Estimator:
         Views that are `followed`, whose box is about the hand of the frame before, are looked at once: of a video time counts.
         """
         views, estimates = list(views), self(views, root_depth)
-        new = [focused(view, estimate) for view, estimate in zip(views, estimates, strict=True)]
         once = followed or [False] * len(views)
-        again = [k for k, view in enumerate(views) if view.box is None or (not once[k] and _is_loose(view.box, new[k].box))]
+        new = {k: focused(view, estimates[k]) for k, view in enumerate(views) if view.box is None or not once[k]}
+        again = [k for k, view in new.items() if (given := views[k].box) is None or _is_loose(given, view.box)]
         if again:
             for k, estimate in zip(again, self([new[k] for k in again], root_depth), strict=True):
                 views[k], estimates[k] = new[k], estimate

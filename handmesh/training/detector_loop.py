@@ -1,7 +1,6 @@
 """The training of a detector: focal loss of the middles, boxes, sides and directions of hands; see `small_loop`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -93,25 +92,20 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 class DetectorTraining(SmallTraining):
-    """A training under way; arguments as of `train_detector`."""
+    """A training under way."""
 
     KIND = DETECTOR
     PANELS = DETECTOR_PANELS
 
-    def __init__(
-        self,
-        spec: DetectorSpec,
-        data: Sequence[tuple[DetectionShards, float]],
-        validation: DetectionShards,
-        out: Path,
-        device: torch.device,
-        resume: bool,
-        workers: int,
-    ) -> None:
-        torch.manual_seed(spec.seed)
-        super().__init__(spec, DetectorNet(spec.pretrained), data, validation, out, device, resume, workers)
-        self.spec = spec
-        self.draws = Draws([part for part, _ in data], [weight for _, weight in data], spec.seed)
+    spec: DetectorSpec
+
+    def make_net(self) -> DetectorNet:
+        """See `SmallTraining`."""
+        return DetectorNet(self.spec.pretrained)
+
+    def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
+        """See `SmallTraining`."""
+        self.draws = Draws(parts, weights, self.spec.seed)
 
     def draw(self, step: int) -> Sample:
         """See `SmallTraining`; the truth are the parts of `Maps`."""
@@ -146,16 +140,3 @@ class DetectorTraining(SmallTraining):
             f"sides right {row['val_sides_right']:.3f}, false {row['val_false_share']:.3f}, "
             f"direction {row['val_angle_deg']:.0f} deg"
         )
-
-
-def train_detector(
-    spec: DetectorSpec,
-    data: Sequence[tuple[DetectionShards, float]],
-    validation: DetectionShards,
-    out: Path,
-    device: torch.device,
-    resume: bool = False,
-    workers: int = 1,
-) -> list[dict[str, float]]:
-    """Trains a detector and fills the run folder `out` -> its rows of figures. Raises what `SmallTraining` raises."""
-    return DetectorTraining(spec, data, validation, out, device, resume, workers).run()

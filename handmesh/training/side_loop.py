@@ -1,7 +1,6 @@
 """The training of the net that tells left hands from right ones, on upright crops; see `small_loop`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,26 +27,21 @@ VALIDATION_HANDS = 400
 
 
 class SideTraining(SmallTraining):
-    """A training under way; arguments as of `train_side`."""
+    """A training under way."""
 
     KIND = SIDE
     PANELS = SIDE_PANELS
 
-    def __init__(
-        self,
-        spec: SideSpec,
-        data: Sequence[tuple[DetectionShards, float]],
-        validation: DetectionShards,
-        out: Path,
-        device: torch.device,
-        resume: bool,
-        workers: int,
-    ) -> None:
-        torch.manual_seed(spec.seed)
-        super().__init__(spec, SideNet(spec.pretrained), data, validation, out, device, resume, workers)
-        self.spec = spec
-        self.draws = SideDraws([part for part, _ in data], [weight for _, weight in data], spec.seed)
-        images, self._left = usable_crops(validation, VALIDATION_HANDS, spec.side)
+    spec: SideSpec
+
+    def make_net(self) -> SideNet:
+        """See `SmallTraining`."""
+        return SideNet(self.spec.pretrained)
+
+    def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
+        """See `SmallTraining`."""
+        self.draws = SideDraws(parts, weights, self.spec.seed)
+        images, self._left = usable_crops(self.validation, VALIDATION_HANDS, self.spec.side)
         self._crops = torch.from_numpy(as_input(images))
 
     def draw(self, step: int) -> Sample:
@@ -68,16 +62,3 @@ class SideTraining(SmallTraining):
     def told(self, row: dict[str, float]) -> str:
         """See `SmallTraining`."""
         return f"sides right {100 * row['val_sides_right']:.1f} %"
-
-
-def train_side(
-    spec: SideSpec,
-    data: Sequence[tuple[DetectionShards, float]],
-    validation: DetectionShards,
-    out: Path,
-    device: torch.device,
-    resume: bool = False,
-    workers: int = 1,
-) -> list[dict[str, float]]:
-    """Trains the net and fills the run folder `out` -> its rows of figures. Raises what `SmallTraining` raises."""
-    return SideTraining(spec, data, validation, out, device, resume, workers).run()

@@ -64,7 +64,6 @@ class SmallTraining(ABC):
 
     Args:
         spec: how to train.
-        net: any module that is a `SmallNet`.
         data: datasets and how often each of their samples is drawn.
         validation: of which `figures` are taken.
         out: folder of the run.
@@ -81,22 +80,21 @@ class SmallTraining(ABC):
     def __init__(
         self,
         spec: DetectorSpec | SideSpec,
-        net: Any,
         data: Sequence[tuple[DetectionShards, float]],
         validation: DetectionShards,
         out: Path,
         device: torch.device,
-        resume: bool,
-        workers: int,
+        resume: bool = False,
+        workers: int = 1,
     ) -> None:
-        self.out, self.device, self.workers, self.validation = out, device, workers, validation
-        self._spec = spec
+        self.spec, self.out, self.device, self.workers, self.validation = spec, out, device, workers, validation
         self.config = {
             "kind": self.KIND, "training": spec_to_dict(spec),
             "datasets": [_described(part) | {"weight": weight} for part, weight in data], "validation": [_described(validation)],
         }  # fmt: skip
         check_folder(out, self.config, resume)
-        self.net = net.to(device, memory_format=torch.channels_last)
+        torch.manual_seed(spec.seed)
+        self.net = self.make_net().to(device, memory_format=torch.channels_last)
         if spec.pretrained:
             self.net.early.requires_grad_(False)
         self.mean: RunningMean[Any] = RunningMean(self.net, spec.ema)
@@ -107,6 +105,15 @@ class SmallTraining(ABC):
         if resume and (out / CHECKPOINT).exists():
             self.progress = load_checkpoint(out / CHECKPOINT, self.kept, self.optimizer)
         self.early: nn.Module = _folded(self.net.early) if spec.pretrained else self.net.early
+        self.open_data([part for part, _ in data], [weight for _, weight in data])
+
+    @abstractmethod
+    def make_net(self) -> Any:
+        """A module that is a `SmallNet`."""
+
+    @abstractmethod
+    def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
+        """Gets ready to draw from datasets whose samples have these weights, and to validate."""
 
     @abstractmethod
     def draw(self, step: int) -> Sample:
@@ -127,9 +134,9 @@ class SmallTraining(ABC):
     @property
     def done(self) -> float:
         """Share of the training that is done."""
-        if self._spec.minutes:
-            return min(self.progress.seconds / (60 * self._spec.minutes), 1.0)
-        return min(self.progress.steps_done / self._spec.steps, 1.0)
+        if self.spec.minutes:
+            return min(self.progress.seconds / (60 * self.spec.minutes), 1.0)
+        return min(self.progress.steps_done / self.spec.steps, 1.0)
 
     def run(self) -> list[dict[str, float]]:
         """Every step that is left -> the rows of figures. Raises HandsynthError when the loss is no longer finite."""
@@ -153,7 +160,7 @@ class SmallTraining(ABC):
 
     def _stretch(self) -> dict[str, float]:
         """The steps until the next row -> the row."""
-        spec, progress = self._spec, self.progress
+        spec, progress = self.spec, self.progress
         batches = Batches(self.draw, progress.steps_done)
         loader = iter(DataLoader(batches, batch_size=None, num_workers=self.workers, prefetch_factor=4 if self.workers else None))
         sums: dict[str, float] = {}
@@ -181,7 +188,7 @@ class SmallTraining(ABC):
 
     def step(self, image: Tensor, truth: Sequence[Tensor]) -> dict[str, float]:
         """One step of AdamW -> the loss and its terms."""
-        spec, step = self._spec, self.progress.steps_done
+        spec, step = self.spec, self.progress.steps_done
         for group in self.optimizer.param_groups:
             group["lr"] = spec.lr * min((step + 1) / (spec.warmup_steps + 1), 1.0) * max(1 - self.done, 0.01)
         image = image.to(torch.float32, memory_format=torch.channels_last) / 255

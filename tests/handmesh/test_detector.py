@@ -29,7 +29,7 @@ from handmesh.run_folder import load_detector, save_weights, write_settings
 from handmesh.settings.detector import DetectorSpec
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.shipped import find_run
-from handmesh.training.detector_loop import DetectorTraining, generalised_iou, train_detector
+from handmesh.training.detector_loop import DetectorTraining, generalised_iou
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.sample import decode_npy
@@ -263,7 +263,7 @@ def test_steps_lower_the_loss_on_a_tiny_set(crowd, tmp_path):
 def test_a_resumed_run_is_the_run_that_was_never_stopped(crowd, tmp_path, monkeypatch):
     """Stopped after a row: the same weights at the end; other settings and a second start are refused."""
     data = [(crowd, 1.0)]
-    train_detector(SPEC, data, crowd, tmp_path / "whole", CPU, workers=0)
+    DetectorTraining(SPEC, data, crowd, tmp_path / "whole", CPU, workers=0).run()
     stretch = DetectorTraining._stretch
 
     def stopped(self):
@@ -273,13 +273,13 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(crowd, tmp_path, monkey
 
     monkeypatch.setattr(DetectorTraining, "_stretch", stopped)
     with pytest.raises(KeyboardInterrupt):
-        train_detector(SPEC, data, crowd, tmp_path / "parts", CPU, workers=0)
+        DetectorTraining(SPEC, data, crowd, tmp_path / "parts", CPU, workers=0).run()
     monkeypatch.setattr(DetectorTraining, "_stretch", stretch)
     with pytest.raises(UsageError, match="already holds a run"):
-        train_detector(SPEC, data, crowd, tmp_path / "parts", CPU, workers=0)
+        DetectorTraining(SPEC, data, crowd, tmp_path / "parts", CPU, workers=0).run()
     with pytest.raises(UsageError, match="was started with lr"):
-        train_detector(dataclasses.replace(SPEC, lr=0.5), data, crowd, tmp_path / "parts", CPU, resume=True, workers=0)
-    rows = train_detector(SPEC, data, crowd, tmp_path / "parts", CPU, resume=True, workers=0)
+        DetectorTraining(dataclasses.replace(SPEC, lr=0.5), data, crowd, tmp_path / "parts", CPU, resume=True, workers=0).run()
+    rows = DetectorTraining(SPEC, data, crowd, tmp_path / "parts", CPU, resume=True, workers=0).run()
     assert [row["steps"] for row in rows] == [2, 4]
     assert (tmp_path / "parts" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
