@@ -89,7 +89,9 @@ def specs() -> dict[str, tuple[DatasetSpec, str, str]]:
         background=BackgroundSpec(scale=(0.35, 1.0)), sensor=SensorSpec(exposure_stops=(-0.5, 0.5), noise=(0.0, 0.02)),
     )  # fmt: skip
     manorender = load_spec("manorender")
-    blended = dataclasses.replace(manorender, pose=dataclasses.replace(manorender.pose, interpolation_probability=0.3))
+    blended = dataclasses.replace(
+        manorender, name="blended", pose=dataclasses.replace(manorender.pose, interpolation_probability=0.3)
+    )
     validation = dataclasses.replace(heldout, name="validation", samples=SIZES["validation"], seed=3)
     return {
         "base": (base, "base", "base"),

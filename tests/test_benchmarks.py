@@ -257,6 +257,13 @@ def trainer_bench(splits: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_
     torch.set_num_threads(threads)
 
 
+def test_every_split_has_a_folder_of_its_own(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    splits = importlib.import_module("splits")
+    assert [spec.name for spec, _, _ in splits.specs().values()] == list(splits.specs())
+    assert set(splits.SIZES) == set(splits.specs())
+
+
 ORIGIN = ("command", "cpu", "cores", "python", "numpy", "commit", "torch")
 
 
