@@ -28,6 +28,9 @@ SPREAD, SPREAD_PX = 0.09, 1.5
 NEAR = 0.3
 """Height of the bump from which on cells learn the box, side and direction."""
 
+SIDE_PX = 128
+"""Side of the upright crops of hands, from which left and right are told: at 64 px nails and creases hardly show."""
+
 LONGEST_LOG = 4.5
 """No distance is longer than the exponential of this, in cells."""
 

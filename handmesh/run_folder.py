@@ -13,6 +13,7 @@ from torch import nn
 
 from handmesh.keypoints import keypoint_regressor
 from handmesh.nets.detector_net import DetectorNet
+from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.nets.registry import create_net
 from handmesh.nets.side_net import SideNet
@@ -67,7 +68,8 @@ def load_detector(folder: Path, device: torch.device, kind: str = DETECTOR) -> D
     """Opens a run of that kind, DETECTOR or SIDE. Raises as `load_run` does."""
     config = read_config(folder, kind)
     spec: DetectorSpec | SideSpec = build(SPECS[kind], config.get("training"), str(folder / CONFIG), UsageError)
-    net: nn.Module = SideNet(pretrained=False) if kind == SIDE else DetectorNet(pretrained=False)
+    backbone = efficientnet_lite0(pretrained=False)
+    net: nn.Module = SideNet(backbone) if kind == SIDE else DetectorNet(backbone)
     load_weights(net, folder / WEIGHTS, kind)
     moved = net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return DetectorRun(folder, spec.side, moved, config)

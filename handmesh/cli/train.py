@@ -151,6 +151,10 @@ SeedOpt = Annotated[int | None, typer.Option("--seed", help="of weights, order a
 PretrainedOpt = Annotated[
     bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
 ]
+StartOpt = Annotated[
+    str | None,
+    typer.Option("--start", metavar="RUN", help="start from the PoseNet of a run on EfficientNet-Lite0, or of shipped weights"),
+]
 WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="loading processes")]
 ResumeOpt = Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")]
 
@@ -167,6 +171,7 @@ def train_detector_command(
     lr: RateOpt = None,
     seed: SeedOpt = None,
     pretrained: PretrainedOpt = None,
+    start: StartOpt = None,
     workers: WorkersOpt = 1,
     device: DeviceOpt = "auto",
     resume: ResumeOpt = False,
@@ -176,8 +181,8 @@ def train_detector_command(
     from handmesh.training.detector_loop import DetectorTraining
 
     flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
-    spec, parts, validation, where = _opened(load_detector_preset(preset), flags, data, val, device)
-    last = DetectorTraining(spec, parts, validation, out, where, resume, workers).run()[-1]
+    spec, parts, validation, where, begin = _opened(load_detector_preset(preset), flags, data, val, device, start)
+    last = DetectorTraining(spec, parts, validation, out, where, resume, workers, begin).run()[-1]
     typer.echo(
         f"{out}: {last['steps']:.0f} steps; on validation images average precision is {last['val_average_precision']:.3f}, sides "
         f"are right in {100 * last['val_sides_right']:.1f} %; see curves.png"
@@ -196,6 +201,7 @@ def train_side_command(
     lr: RateOpt = None,
     seed: SeedOpt = None,
     pretrained: PretrainedOpt = None,
+    start: StartOpt = None,
     workers: WorkersOpt = 1,
     device: DeviceOpt = "auto",
     resume: ResumeOpt = False,
@@ -205,19 +211,22 @@ def train_side_command(
     from handmesh.training.side_loop import SideTraining
 
     flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
-    spec, parts, validation, where = _opened(load_side_preset(preset), flags, data, val, device)
-    last = SideTraining(spec, parts, validation, out, where, resume, workers).run()[-1]
+    spec, parts, validation, where, begin = _opened(load_side_preset(preset), flags, data, val, device, start)
+    last = SideTraining(spec, parts, validation, out, where, resume, workers, begin).run()[-1]
     typer.echo(f"{out}: {last['steps']:.0f} steps; sides of validation hands are right in {100 * last['val_sides_right']:.1f} %")
 
 
-def _opened(spec: Any, flags: dict[str, Any], data: list[str], val: Path, device: str) -> tuple[Any, Any, Any, Any]:
-    """The settings with the flags that were given, the datasets with their weights, that of validation, and the device."""
+def _opened(
+    spec: Any, flags: dict[str, Any], data: list[str], val: Path, device: str, start: str | None
+) -> tuple[Any, Any, Any, Any, Any]:
+    """The settings with the flags that were given, the datasets with their weights, that of validation, the device, the start."""
     import dataclasses
 
     from handmesh.data.detection import DetectionShards
     from handmesh.data.sampler import split_weight
     from handmesh.device import pick_device
+    from handmesh.shipped import find_run
 
     spec = dataclasses.replace(spec, **{key: value for key, value in flags.items() if value is not None})
     parts = [(DetectionShards(folder), weight) for folder, weight in map(split_weight, data)]
-    return spec, parts, DetectionShards(val), pick_device(device)
+    return spec, parts, DetectionShards(val), pick_device(device), find_run(start) if start else None

@@ -8,10 +8,8 @@ import numpy as np
 
 from handmesh.data.crop import BOX_MARGIN, crop_affine, warp
 from handmesh.data.detection import DetectionShards, LabelledHand, chances, coloured
+from handmesh.detection_maps import SIDE_PX
 from handsynth.core.rng import stream
-
-SIDE_PX = 64
-"""Of the crops."""
 
 BOX_STD, ANGLE_STD_DEG = 0.06, 20.0
 """How far detectors are off: edges of boxes over the longer side, and directions."""

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from handmesh.data.side_crops import SIDE_PX
-from handmesh.detection_maps import CHANNELS, MULTIPLE, STRIDE
+from handmesh.detection_maps import CHANNELS, MULTIPLE, SIDE_PX, STRIDE
 from handmesh.estimation.backends import INPUT, LEFT, MAPS, OUTPUTS, open_session
 from handmesh.lixels import HALF_DEPTH_M, LIXELS
 from handmesh.nets.mesh_net import HandMeshNet

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from handmesh.detection_maps import CHANNELS
-from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, DepthwiseConv2d, efficientnet_lite0
+from handmesh.nets.backbones import Backbone
+from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, DepthwiseConv2d
 
 KEPT = (2, 2, 1, 2)
 """Blocks of the backbone's stages of strides 8, 16, 16 and 32."""
@@ -35,19 +36,18 @@ class DetectorNet(nn.Module):
     """(B, 3, H, W) sRGB in [0, 1], sides multiples of 32 -> (B, 8, H/8, W/8) maps, see `handmesh.detection_maps`.
 
     Args:
-        pretrained: the backbone starts from ImageNet's weights; AssetError when they cannot be had.
+        backbone: an EfficientNet-Lite0, whose blocks become this net's: ImageNet's, or PoseNet's of a trained mesh net.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, pretrained: bool) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        whole = efficientnet_lite0(pretrained)
-        self.early = whole.early
-        stages = [nn.Sequential(*list(stage.children())[:kept]) for stage, kept in zip(whole.late, KEPT, strict=False)]
+        self.early = backbone.early
+        stages = [nn.Sequential(*list(stage.children())[:kept]) for stage, kept in zip(backbone.late, KEPT, strict=False)]
         self.eighth, self.sixteenth, self.last = stages[0], nn.Sequential(*stages[1:3]), stages[3]
-        _, finest, middle, _ = whole.channels
+        _, finest, middle, _ = backbone.channels
         deepest = 192
         self.far = _separable(WIDTH, 5)
         self.deep, self.mid, self.fine = (

@@ -1,33 +1,40 @@
-"""From an upright crop of a hand to its side: the first layers of EfficientNet-Lite0 and a mean over the crop."""
+"""From an upright crop of a hand to its side: most of EfficientNet-Lite0, and a layer over all places of its last maps."""
 
 import torch
 from torch import Tensor, nn
 
-from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, efficientnet_lite0
+from handmesh.detection_maps import SIDE_PX
+from handmesh.nets.backbones import Backbone
+from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD
 
-KEPT = (2, 2, 2)
-"""Blocks of the backbone's stages of strides 8, 16 and 16."""
+KEPT = (2, 3, 3, 2)
+"""Blocks of the backbone's stages of strides 8, 16, 16 and 32."""
+
+LAST = 192
+"""Channels of the last of these."""
+
+WIDTH = 128
+"""Channels after the look at all places."""
 
 
 class SideNet(nn.Module):
-    """(B, 3, S, S) sRGB in [0, 1] -> (B,) logit of a left hand; that of the mirrored crop is its negative.
+    """(B, 3, SIDE_PX, SIDE_PX) sRGB in [0, 1] -> (B,) logit of a left hand; that of the mirrored crop is its negative.
 
     Args:
-        pretrained: the backbone starts from ImageNet's weights; AssetError when they cannot be had.
+        backbone: an EfficientNet-Lite0, whose blocks become this net's: ImageNet's, or PoseNet's of a trained mesh net.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, pretrained: bool) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        whole = efficientnet_lite0(pretrained)
-        self.early = whole.early
+        self.early = backbone.early
         self.late = nn.Sequential(
-            *(nn.Sequential(*list(stage.children())[:kept]) for stage, kept in zip(whole.late, KEPT, strict=False))
+            *(nn.Sequential(*list(stage.children())[:kept]) for stage, kept in zip(backbone.late, KEPT, strict=False))
         )
-        channels = whole.channels[2]
-        self.head = nn.Sequential(nn.Conv2d(channels, 128, 4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(128, 1))
+        look = nn.Conv2d(LAST, WIDTH, SIDE_PX // 32)
+        self.head = nn.Sequential(look, nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(WIDTH, 1))
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 

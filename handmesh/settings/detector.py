@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from handmesh.detection_maps import MULTIPLE
+from handmesh.detection_maps import MULTIPLE, SIDE_PX
 from handmesh.settings.mesh import check_bounds, parse_yaml, read_preset
 from handsynth.core.errors import UsageError
 from handsynth.core.fields import build
@@ -57,7 +57,7 @@ class DetectorSpec:
 class SideSpec:
     """A training of the net that tells left hands from right ones."""
 
-    side: int = 64  # of the crops [px]; the net takes no other
+    side: int = SIDE_PX  # of the crops [px]; the net takes no other
     batch: int = 32  # crops of a step
     steps: int = 6000
     minutes: float = 0.0  # that training takes, as many steps as fit; 0: `steps` decide
@@ -73,7 +73,7 @@ class SideSpec:
     def __post_init__(self) -> None:
         """Raises UsageError naming the first value out of range."""
         bounds = {
-            "side": (64, 64), "batch": (2, 1 << 14), "steps": (1, 10**8), "minutes": (0, 1e6), "lr": (1e-8, 1),
+            "side": (SIDE_PX, SIDE_PX), "batch": (2, 1 << 14), "steps": (1, 10**8), "minutes": (0, 1e6), "lr": (1e-8, 1),
             "warmup_steps": (0, 10**6), "weight_decay": (0, 1), "clip": (1e-6, 1e12), "ema": (0, 0.99999),
             "report_steps": (1, 10**8), "seed": (0, 2**63 - 1),
         }  # fmt: skip

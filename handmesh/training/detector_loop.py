@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from handmesh.data.detection import DetectionShards, Draws
 from handmesh.detection_maps import LONGEST_LOG, STRIDE, as_input, find_hands
 from handmesh.evaluation.detection import FoundHands, crowd_truth, score_detections
+from handmesh.nets.backbones import Backbone
 from handmesh.nets.detector_net import DetectorNet
 from handmesh.run_files import DETECTOR
 from handmesh.settings.detector import DetectorSpec
@@ -99,9 +100,9 @@ class DetectorTraining(SmallTraining):
 
     spec: DetectorSpec
 
-    def make_net(self) -> DetectorNet:
+    def make_net(self, backbone: Backbone) -> DetectorNet:
         """See `SmallTraining`."""
-        return DetectorNet(self.spec.pretrained)
+        return DetectorNet(backbone)
 
     def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
         """See `SmallTraining`."""

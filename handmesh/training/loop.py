@@ -1,6 +1,5 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
-import hashlib
 import itertools
 import sys
 import time
@@ -30,14 +29,13 @@ from handmesh.nets.registry import create_net
 from handmesh.run_files import CHECKPOINT, WEIGHTS
 from handmesh.run_folder import load_weights, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
-from handmesh.shipped import is_shipped
 from handmesh.training.pace import Pace
 from handmesh.training.profile import Profile
 from handmesh.training.progress import Progress, check_folder, crop_side, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
 from handmesh.training.step import READ_EVERY, Step, make_optimizer
-from handmesh.training.weights import RunningMean
+from handmesh.training.weights import RunningMean, weights_of
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import HandModel
 from handsynth.core.named_hands import find_hand
@@ -348,16 +346,7 @@ def run_config(
         "hand": {"name": hand.name, "digest": hand.digest, "licence": hand.licence},
         "datasets": [described(p.data) | {"weight": p.weight} for p in parts],
         "validation": [described(data) for data in validation],
-    } | ({"start": _weights_of(start)} if start else {})
-
-
-def _weights_of(run: Path) -> dict[str, str]:
-    """Which weights a run begins with. Raises UsageError where there are none."""
-    try:
-        digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"--start {run}: {WEIGHTS} cannot be read: {error.strerror}") from None
-    return {"run": run.name if is_shipped(run) else str(run.absolute()), "sha256": digest}
+    } | ({"start": weights_of(start)} if start else {})
 
 
 def validation_figures(predicted: Predicted) -> dict[str, float]:

@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from handmesh.data.detection import DetectionShards
 from handmesh.data.side_crops import SideDraws, usable_crops
 from handmesh.detection_maps import as_input
+from handmesh.nets.backbones import Backbone
 from handmesh.nets.side_net import SideNet
 from handmesh.run_files import SIDE
 from handmesh.settings.detector import SideSpec
@@ -34,9 +35,9 @@ class SideTraining(SmallTraining):
 
     spec: SideSpec
 
-    def make_net(self) -> SideNet:
+    def make_net(self, backbone: Backbone) -> SideNet:
         """See `SmallTraining`."""
-        return SideNet(self.spec.pretrained)
+        return SideNet(backbone)
 
     def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
         """See `SmallTraining`."""

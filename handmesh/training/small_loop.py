@@ -2,7 +2,7 @@
 the last row of metrics.csv.
 
 Samples are drawn by number (`data.detection.Draws`), so that a step's batch follows from seed and step alone. The backbone's first
-layers, up to a quarter of the image's size, keep ImageNet's weights, and run with their norms folded into them.
+layers, up to a quarter of the image's size, keep the weights that they start from, and run with their norms folded into them.
 """
 
 import copy
@@ -22,14 +22,16 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from handmesh.data.detection import DetectionShards
+from handmesh.nets.backbones import Backbone
+from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.run_files import CHECKPOINT, WEIGHTS
-from handmesh.run_folder import save_weights, write_settings
+from handmesh.run_folder import load_run, save_weights, write_settings
 from handmesh.settings.detector import DetectorSpec, SideSpec
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.training.progress import Progress, check_folder, load_checkpoint, save_checkpoint
 from handmesh.training.record import Panel, Recorder
-from handmesh.training.weights import RunningMean, parameter_groups
-from handsynth.core.errors import HandsynthError
+from handmesh.training.weights import RunningMean, parameter_groups, weights_of
+from handsynth.core.errors import HandsynthError, UsageError
 
 Sample = tuple[Tensor, tuple[Tensor, ...]]
 """Of a batch: (B, 3, H, W) uint8 images, and what the loss compares with."""
@@ -70,8 +72,10 @@ class SmallTraining(ABC):
         device: where.
         resume: whether to go on with the run that is there.
         workers: loading processes; 0 draws in this one.
+        start: folder of a run of a mesh net on EfficientNet-Lite0, whose PoseNet is the first backbone instead of ImageNet's.
 
-    Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings.
+    Raises UsageError when `out` already holds a run and `resume` is not requested, or when it is requested with other settings,
+    or when `start` has another backbone.
     """
 
     KIND: ClassVar[str]
@@ -86,16 +90,18 @@ class SmallTraining(ABC):
         device: torch.device,
         resume: bool = False,
         workers: int = 1,
+        start: Path | None = None,
     ) -> None:
         self.spec, self.out, self.device, self.workers, self.validation = spec, out, device, workers, validation
         self.config = {
             "kind": self.KIND, "training": spec_to_dict(spec),
             "datasets": [_described(part) | {"weight": weight} for part, weight in data], "validation": [_described(validation)],
-        }  # fmt: skip
+        } | ({"start": weights_of(start)} if start else {})  # fmt: skip
         check_folder(out, self.config, resume)
         torch.manual_seed(spec.seed)
-        self.net = self.make_net().to(device, memory_format=torch.channels_last)
-        if spec.pretrained:
+        self.net = self.make_net(_backbone(spec.pretrained, start)).to(device, memory_format=torch.channels_last)
+        self.keeps_early = spec.pretrained or start is not None
+        if self.keeps_early:
             self.net.early.requires_grad_(False)
         self.mean: RunningMean[Any] = RunningMean(self.net, spec.ema)
         groups = parameter_groups(self.net, decay_norms=False)
@@ -104,12 +110,12 @@ class SmallTraining(ABC):
         self.progress = Progress()
         if resume and (out / CHECKPOINT).exists():
             self.progress = load_checkpoint(out / CHECKPOINT, self.kept, self.optimizer)
-        self.early: nn.Module = _folded(self.net.early) if spec.pretrained else self.net.early
+        self.early: nn.Module = _folded(self.net.early) if self.keeps_early else self.net.early
         self.open_data([part for part, _ in data], [weight for _, weight in data])
 
     @abstractmethod
-    def make_net(self) -> Any:
-        """A module that is a `SmallNet`."""
+    def make_net(self, backbone: Backbone) -> Any:
+        """A module that is a `SmallNet`, of that backbone's layers."""
 
     @abstractmethod
     def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
@@ -166,7 +172,7 @@ class SmallTraining(ABC):
         sums: dict[str, float] = {}
         count, last = 0, time.monotonic()
         self.net.train()
-        if spec.pretrained:
+        if self.keeps_early:
             self.net.early.eval()
         while count < spec.report_steps and self.done < 1:
             image, truth = next(loader)
@@ -193,7 +199,7 @@ class SmallTraining(ABC):
             group["lr"] = spec.lr * min((step + 1) / (spec.warmup_steps + 1), 1.0) * max(1 - self.done, 0.01)
         image = image.to(torch.float32, memory_format=torch.channels_last) / 255
         image = (image - self.net.mean) / self.net.std
-        with torch.set_grad_enabled(not spec.pretrained):
+        with torch.set_grad_enabled(not self.keeps_early):
             early = self.early(image)
         terms = self.losses(self.net.after(early), truth)
         self.optimizer.zero_grad(set_to_none=True)
@@ -203,6 +209,18 @@ class SmallTraining(ABC):
         self.mean.update(self.net, step)
         self.progress.steps_done += 1
         return {name: term.item() for name, term in terms.items()}
+
+
+def _backbone(pretrained: bool, start: Path | None) -> Backbone:
+    """An EfficientNet-Lite0 with ImageNet's or random weights, or with those of a mesh net's PoseNet."""
+    if start is None:
+        return efficientnet_lite0(pretrained)
+    made, found = efficientnet_lite0(False), load_run(start, torch.device("cpu")).net.pose_backbone
+    try:
+        made.load_state_dict(found.state_dict())
+    except RuntimeError:
+        raise UsageError(f"--start {start}: its net does not stand on EfficientNet-Lite0, as lite-fast does") from None
+    return made
 
 
 def _folded(early: nn.Sequential) -> nn.Module:

@@ -1,10 +1,16 @@
-"""What becomes of weights besides their gradients: which of them decay, and the running mean that is validated and saved."""
+"""What becomes of weights besides their gradients: where they begin, which decay, the running mean that is validated and saved."""
 
 import copy
+import hashlib
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from handmesh.run_files import WEIGHTS
+from handmesh.shipped import is_shipped
+from handsynth.core.errors import UsageError
 
 _AVERAGED_BUFFERS = ("running_mean", "running_var")  # batch norm's, which go with the weights; others belong to either net alone
 
@@ -49,3 +55,12 @@ class RunningMean(Generic[Net]):
 def _averaged(net: nn.Module) -> list[Tensor]:
     buffers = [value for name, value in net.named_buffers() if name.rpartition(".")[2] in _AVERAGED_BUFFERS]
     return [*(parameter.data for parameter in net.parameters()), *buffers]
+
+
+def weights_of(run: Path) -> dict[str, str]:
+    """Which weights a run begins with. Raises UsageError where there are none."""
+    try:
+        digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"--start {run}: {WEIGHTS} cannot be read: {error.strerror}") from None
+    return {"run": run.name if is_shipped(run) else str(run.absolute()), "sha256": digest}

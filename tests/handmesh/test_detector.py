@@ -24,6 +24,7 @@ from handmesh.estimation.detector_scores import evaluate_detector, score_detecto
 from handmesh.estimation.onnx import export_detector, export_side
 from handmesh.evaluation.detection import FoundHands, crowd_truth, score_detections
 from handmesh.nets.detector_net import DetectorNet
+from handmesh.nets.efficientnet_lite import efficientnet_lite0
 from handmesh.run_files import DETECTOR, GRAPH, SIDE, WEIGHTS
 from handmesh.run_folder import load_detector, save_weights, write_settings
 from handmesh.settings.detector import DetectorSpec
@@ -235,7 +236,7 @@ def test_training_samples_follow_from_seed_and_number_alone(crowd):
 
 def test_the_net_is_small_and_takes_any_size():
     """Under two million parameters; maps at an eighth of the image; little is a hand before training."""
-    net = DetectorNet(pretrained=False).eval()
+    net = DetectorNet(efficientnet_lite0(pretrained=False)).eval()
     assert sum(parameter.numel() for parameter in net.parameters()) < 2_000_000
     with torch.inference_mode():
         for height, width in ((64, 96), (192, 256)):
@@ -331,8 +332,8 @@ def test_upright_crops_show_the_hand_upright():
         cv2.circle(image, (round(x), round(y)), 8, (255, 255, 255), -1)
         crop = upright(image, np.array([50.0, 50, 150, 150]), angle)
         rows, columns = np.nonzero(crop[..., 0] > 128)
-        assert abs(columns.mean() - 31.5) < 1
-        assert abs(rows.mean() - (31.5 - 40 * 64 / 125)) < 1
+        assert abs(columns.mean() - 63.5) < 1
+        assert abs(rows.mean() - (63.5 - 40 * 128 / 125)) < 1
 
 
 # Files
@@ -341,7 +342,7 @@ def test_upright_crops_show_the_hand_upright():
 def untrained(folder: Path) -> Path:
     """A detector's run of random weights, with its graph."""
     torch.manual_seed(0)
-    net = DetectorNet(pretrained=False).eval()
+    net = DetectorNet(efficientnet_lite0(pretrained=False)).eval()
     write_settings(folder, {"kind": DETECTOR, "training": spec_to_dict(SPEC)})
     save_weights(net, folder / WEIGHTS, DETECTOR, {})
     export_detector(net, folder, SPEC.side)
