@@ -1,4 +1,4 @@
-"""The training of the net that tells left hands from right ones, on upright crops; see `small_loop`."""
+"""The training of the net that looks again at what a detector has found, on upright crops: a hand, and which? See `small_loop`."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,9 @@ from handmesh.training.small_loop import Sample, SmallTraining
 
 SIDE_PANELS = (
     Panel("loss", (("train_loss", "training", "tab:blue"),)),
-    Panel("validation", (("val_sides_right", "sides right", "tab:purple"),)),
+    Panel(
+        "validation", (("val_sides_right", "sides right", "tab:purple"), ("val_hands_right", "hands and others told", "tab:green"))
+    ),
     RATE_PANEL,
 )
 
@@ -42,24 +44,30 @@ class SideTraining(SmallTraining):
     def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
         """See `SmallTraining`."""
         self.draws = SideDraws(parts, weights, self.spec.seed)
-        images, self._left = usable_crops(self.validation, VALIDATION_HANDS, self.spec.side)
-        self._crops = torch.from_numpy(as_input(images))
+        crops = usable_crops(self.validation, VALIDATION_HANDS, self.spec.side)
+        self._crops = torch.from_numpy(as_input([crop.image for crop in crops]))
+        self._truth = np.array([(crop.is_left, crop.is_hand) for crop in crops], bool)
 
     def draw(self, step: int) -> Sample:
-        """See `SmallTraining`; the truth is (B,), 1 for left hands."""
-        rows = [self.draws.sample(step * self.spec.batch + k, self.spec.side) for k in range(self.spec.batch)]
-        images, left = zip(*rows, strict=True)
-        return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)), (torch.tensor(left, dtype=torch.float32),)
+        """See `SmallTraining`; the truth are (B,) 1 for left hands and (B,) 1 for hands."""
+        crops = [self.draws.sample(step * self.spec.batch + k, self.spec.side) for k in range(self.spec.batch)]
+        images = torch.from_numpy(np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2))
+        left, hand = (torch.tensor([crop[k] for crop in crops], dtype=torch.float32) for k in (1, 2))
+        return images, (left, hand)
 
     def losses(self, found: Tensor, truth: Sequence[Tensor]) -> dict[str, Tensor]:
-        """See `SmallTraining`."""
-        return {"loss": binary_cross_entropy_with_logits(found, truth[0])}
+        """See `SmallTraining`; what is no hand has no side."""
+        left, hand = truth
+        each = binary_cross_entropy_with_logits(found[:, 0], left, reduction="none")
+        terms = {"side": (each * hand).sum() / hand.sum().clamp(min=1), "hand": binary_cross_entropy_with_logits(found[:, 1], hand)}
+        return {"loss": terms["side"] + terms["hand"]} | terms
 
     def figures(self) -> dict[str, float]:
         """See `SmallTraining`."""
         logits = torch.cat([self.mean.net(part.to(self.device)) for part in self._crops.split(64)]).cpu().numpy()
-        return {"sides_right": float(((logits > 0) == self._left).mean())}
+        right = (logits > 0) == self._truth
+        return {"sides_right": float(right[self._truth[:, 1], 0].mean()), "hands_right": float(right[:, 1].mean())}
 
     def told(self, row: dict[str, float]) -> str:
         """See `SmallTraining`."""
-        return f"sides right {100 * row['val_sides_right']:.1f} %"
+        return f"sides right {100 * row['val_sides_right']:.1f} %, hands and others {100 * row['val_hands_right']:.1f} %"
