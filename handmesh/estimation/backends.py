@@ -32,11 +32,11 @@ OUTPUTS = ("keypoints", "vertices", "vertices_std", "keypoints_std")
 """(B, 21, 3) keypoints regressed from the vertices, (B, V, 3) vertices and one standard deviation of each, and (B, 21, 3) that of
 PoseNet's keypoints; all in lixels, axes x, y, z, float32."""
 
-MAPS, LEFT = "maps", "left"
-"""The output of a detector's graph, see `handmesh.detection_maps`; and (B,) logits of left hands."""
+MAPS, SEEN = "maps", "seen"
+"""The output of a detector's graph, see `handmesh.detection_maps`; and of that which looks again, (B, 2) logits."""
 
 SideNet = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""(S, S, 3) uint8 upright crops of hands -> (B,) logits of left ones."""
+"""(S, S, 3) uint8 upright crops -> (B, 2) float32 logits: of a left hand if it is one, and of its being a hand."""
 
 RUNTIMES = ("auto", "onnx", "torch")
 """What may run a net; auto takes onnxruntime where there is a graph for it."""
@@ -105,8 +105,8 @@ def open_maps(folder: Path, threads: int | None = None) -> tuple[MapsNet, int]:
 
 
 def open_side(folder: Path, threads: int | None = None) -> SideNet:
-    """The same of the net that tells left hands from right ones."""
-    run, _ = _open_small(folder, SIDE, LEFT, threads)
+    """The same of the net that looks again at what a detector has found."""
+    run, _ = _open_small(folder, SIDE, SEEN, threads)
     return lambda crops: run(as_input(crops))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handmesh.data.side_crops import upright
-from handmesh.detection_maps import find_hands, overlaps, sigmoid
+from handmesh.detection_maps import Found, find_hands, overlaps, sigmoid
 from handmesh.estimation.backends import open_maps, open_side
 from handmesh.run_files import DETECTOR, KINDS, SIDE
 from handmesh.shipped import find_run
@@ -90,6 +90,9 @@ def open_detector(what: str | Path = OWN, threads: int | None = None) -> Detecto
 LEAST = 0.5
 """Score from which on our own detector calls something a hand."""
 
+CANDIDATE, CANDIDATES = 0.3, 10
+"""What the maps give such a score, so many of an image at most, is looked at again upright, and may become a hand or not."""
+
 
 class HandDetector:
     """Our own detector: all hands of an image, of any size and at any turn.
@@ -98,7 +101,7 @@ class HandDetector:
         folder: of shipped weights, or of a run.
         least: score of a hand.
         threads: of onnxruntime.
-        side: folder of the net that looks at each hand upright and tells its side; None: the detector's own opinion.
+        side: folder of the net that looks again at each upright, whether it is a hand and which; None: the maps' own opinion.
 
     Raises as `open_detector` does.
     """
@@ -110,14 +113,26 @@ class HandDetector:
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """As `Detector` has it; boxes end at the image's borders."""
-        found = find_hands(self.net, image, self.side, self.least)
-        if self.side_net and len(found.boxes):
-            crops = [upright(image, box, angle) for box, angle in zip(found.boxes, found.angles, strict=True)]
-            found = found._replace(left=sigmoid(self.side_net(crops).astype(np.float64)))
+        if not self.side_net:
+            found = find_hands(self.net, image, self.side, self.least)
+        else:
+            found = self._looked_at(image, find_hands(self.net, image, self.side, CANDIDATE, CANDIDATES))
         return [
             Detection(box, SIDES[int(left > 0.5)], float(score), float(angle))
             for box, score, left, angle in zip(*found, strict=True)
         ]
+
+    def _looked_at(self, image: np.ndarray, found: Found) -> Found:
+        """What is a hand after a second look at each, the surest first: its score is the geometric mean of both looks'."""
+        assert self.side_net is not None
+        if not len(found.boxes):
+            return found
+        crops = [upright(image, box, angle) for box, angle in zip(found.boxes, found.angles, strict=True)]
+        left, hand = sigmoid(self.side_net(crops).astype(np.float64)).T
+        scores = np.sqrt(found.scores * hand)
+        order = np.argsort(-scores, kind="stable")
+        order = order[scores[order] >= self.least]
+        return Found(found.boxes[order], scores[order], left[order], found.angles[order])
 
 
 class MediaPipeDetector:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.detection_maps import CHANNELS, MULTIPLE, SIDE_PX, STRIDE
-from handmesh.estimation.backends import INPUT, LEFT, MAPS, OUTPUTS, open_session
+from handmesh.estimation.backends import INPUT, MAPS, OUTPUTS, SEEN, open_session
 from handmesh.lixels import HALF_DEPTH_M, LIXELS
 from handmesh.nets.mesh_net import HandMeshNet
 from handmesh.run_files import DETECTOR, GRAPH, SCHEMA, SIDE, WEIGHTS
@@ -112,16 +112,16 @@ def export_detector(net: nn.Module, folder: Path, side: int) -> None:
 
 
 def export_side(net: nn.Module, folder: Path) -> None:
-    """The same of the net that tells left hands from right ones."""
+    """The same of the net that looks again at what a detector has found."""
     about = {
         "schema": str(SCHEMA),
         "net": SIDE,
         "side_px": str(SIDE_PX),
         "input": f"{INPUT}: (batch, 3, {SIDE_PX}, {SIDE_PX}) float32, sRGB in [0, 1], upright crop of a hand",
-        "outputs": f"{LEFT}: (batch,) logit of a left hand",
+        "outputs": f"{SEEN}: (batch, 2) logits of a left hand, if it is one, and of a hand",
     }
-    free = {INPUT: {0: "batch"}, LEFT: {0: "batch"}}
-    _export_graph(_Graph(net, torch.zeros(2, 3, SIDE_PX, SIDE_PX), (LEFT,), free), folder, about)
+    free = {INPUT: {0: "batch"}, SEEN: {0: "batch"}}
+    _export_graph(_Graph(net, torch.zeros(2, 3, SIDE_PX, SIDE_PX), (SEEN,), free), folder, about)
 
 
 def _export_graph(graph: _Graph, folder: Path, about: dict[str, str]) -> None:

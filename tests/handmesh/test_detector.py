@@ -12,12 +12,25 @@ import pytest
 import torch
 from tiny import handsynth
 from typer.testing import CliRunner
+from untrained import write_untrained
 
 import handmesh
 from handmesh.cli.main import make_app
 from handmesh.data.detection import DetectionShards, Draws, TrueHands, hands_of, true_hands
-from handmesh.data.side_crops import upright, usable_crops
-from handmesh.detection_maps import GREY, MULTIPLE, STRIDE, as_input, decode, encode, find_hands, fitted, overlaps
+from handmesh.data.side_crops import SideDraws, box_and_angle, no_hand, upright, usable_crops
+from handmesh.detection_maps import (
+    GREY,
+    MULTIPLE,
+    STRIDE,
+    Found,
+    as_input,
+    decode,
+    encode,
+    find_hands,
+    fitted,
+    intersections,
+    overlaps,
+)
 from handmesh.estimation.backends import INPUT, MAPS, open_maps, open_session, open_side
 from handmesh.estimation.detect import HandDetector, open_detector, overlap
 from handmesh.estimation.detector_scores import evaluate_detector, score_detector
@@ -25,14 +38,15 @@ from handmesh.estimation.onnx import export_detector, export_side
 from handmesh.evaluation.detection import FoundHands, crowd_truth, score_detections
 from handmesh.nets.detector_net import DetectorNet
 from handmesh.nets.efficientnet_lite import efficientnet_lite0
-from handmesh.run_files import DETECTOR, GRAPH, SIDE, WEIGHTS
-from handmesh.run_folder import load_detector, save_weights, write_settings
+from handmesh.run_files import DETECTOR, GRAPH, SIDE, WEIGHTS, read_config
+from handmesh.run_folder import load_detector, load_run, save_weights, write_settings
 from handmesh.settings.detector import DetectorSpec
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.shipped import find_run
 from handmesh.training.detector_loop import DetectorTraining, generalised_iou
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.named_hands import open_hand
 from handsynth.core.sample import decode_npy
 from handsynth.core.shard import read_shard
 
@@ -306,22 +320,75 @@ def call(*words: object) -> str:
     return result.stdout
 
 
-def test_what_tells_sides_is_trained_and_a_mirror_changes_its_mind(crowd, tmp_path):
-    """`train side`, stopped and resumed by the command; crops are upright; a mirrored crop's logit is the negative one."""
+def test_what_looks_again_is_trained_and_a_mirror_changes_the_side_alone(crowd, tmp_path):
+    """`train side` by the command; of a mirrored crop the logit of a left hand is the negative one, that of a hand the same."""
     words = ("train", "side", "side-demo", "--no-pretrained", "--workers", 0, "--data", crowd.folder, "--val", crowd.folder)
     assert "4 steps" in call(*words, "--out", tmp_path / "run")
     with pytest.raises(UsageError, match="already holds a run"):
         call(*words, "--out", tmp_path / "run")
     net = load_detector(tmp_path / "run", CPU, SIDE).net
-    crops, left = usable_crops(crowd, 8)
-    assert len(crops) == len(left) >= 8
+    made = usable_crops(crowd, 8)
+    assert 8 <= sum(crop.is_hand for crop in made) < len(made)
+    crops = [crop.image for crop in made]
     there = open_side(tmp_path / "run")
-    mirrored = there([np.ascontiguousarray(crop[:, ::-1]) for crop in crops])
-    np.testing.assert_allclose(there(crops), -mirrored, atol=1e-5)
+    wanted = there([np.ascontiguousarray(crop[:, ::-1]) for crop in crops]) * [-1, 1]
+    np.testing.assert_allclose(there(crops), wanted, atol=1e-5)
     export_side(net, tmp_path / "run")
-    np.testing.assert_allclose(open_side(tmp_path / "run")(crops), -mirrored, atol=1e-4)
+    np.testing.assert_allclose(open_side(tmp_path / "run")(crops), wanted, atol=1e-4)
     with pytest.raises(UsageError, match="is no run of handmesh train detector"):
         open_maps(tmp_path / "run")
+
+
+def test_what_is_no_hand_is_far_from_every_hand(crowd):
+    """Boxes are within the image, overlap no hand by a quarter, and are not within one that hardly shows; a third of the crops."""
+    rng = np.random.default_rng(0)
+    near = 0
+    for position in range(len(crowd)):
+        labelled = crowd.read(position)
+        hands = np.reshape([box_and_angle(hand)[0] for hand in labelled.hands], (-1, 4))
+        found = no_hand(rng, labelled)
+        assert found is not None
+        assert (found[0] >= 0).all()
+        assert (found[0][2:] <= labelled.image.shape[1::-1]).all()
+        assert (overlaps(found[0], hands) < 0.25).all()
+        near += bool(len(hands) and intersections(found[0], hands).any())
+    assert near >= 3
+    crops = [SideDraws([crowd], [1.0], 3).sample(number, 32) for number in range(200)]
+    assert 100 <= sum(crop.is_hand for crop in crops) <= 160
+    assert not any(crop.is_left and not crop.is_hand for crop in crops)
+
+
+@pytest.mark.parametrize("hand_logit", [-30.0, 0.0, 30.0])
+def test_a_second_look_decides_what_is_a_hand(hand_logit):
+    """Scores are the geometric mean of both looks; sides are the second's; what neither believes in goes."""
+    detector = HandDetector(find_run(None, DETECTOR), side=find_run(None, SIDE))
+    image = np.zeros((96, 96, 3), np.uint8)
+    box, angle = np.array([20.0, 20, 70, 80]), np.zeros(1)
+    detector.side_net = lambda crops: np.tile(np.array([4.0, hand_logit], np.float32), (len(crops), 1))
+    found = detector._looked_at(image, Found(box[None], np.array([0.64]), np.zeros(1), angle))
+    if hand_logit == 30:
+        assert found.scores == pytest.approx([0.8])
+        assert found.left > 0.9
+        np.testing.assert_array_equal(found.boxes[0], box)
+    elif hand_logit == 0:
+        assert found.scores == pytest.approx([0.8 * math.sqrt(0.5)])
+    else:
+        assert not len(found.boxes)
+
+
+def test_small_nets_start_from_a_mesh_nets_backbone(crowd, tmp_path):
+    """`--start`: its early layers are the mesh net's, which config.yaml names; other backbones are refused."""
+    words = ("train", "side", "side-demo", "--workers", 0, "--data", crowd.folder, "--val", crowd.folder)
+    call(*words, "--out", tmp_path / "run", "--start", "lite-fast-128")
+    net = load_detector(tmp_path / "run", CPU, SIDE).net
+    mesh = load_run(find_run("lite-fast-128"), CPU).net.pose_backbone
+    for name, value in mesh.early.state_dict().items():
+        if "num_batches" not in name:
+            torch.testing.assert_close(net.early.state_dict()[name], value, rtol=0, atol=0)
+    assert read_config(tmp_path / "run", SIDE)["start"]["run"] == "lite-fast-128"
+    other = write_untrained(tmp_path / "other", open_hand("embedded"), "i2l-effb0")
+    with pytest.raises(UsageError, match="does not stand on EfficientNet-Lite0"):
+        call(*words, "--out", tmp_path / "no", "--start", other)
 
 
 def test_upright_crops_show_the_hand_upright():
