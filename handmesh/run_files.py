@@ -25,7 +25,7 @@ KINDS = {
 """What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
 
 DETECTOR, SIDE = "detector", "side"
-"""Kinds of runs of detectors and of nets that tell left hands from right ones, and the names that their weights carry."""
+"""Kinds of runs of detectors and of nets that look again at what these find, and the names that their weights carry."""
 
 SCHEMA = 1
 """Of runs: raised when nets, lixels or files change so that older weights mean something else; runs that say nothing are of 1."""

@@ -56,7 +56,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
 
 @dataclass(frozen=True, eq=False)
 class DetectorRun:
-    """A trained detector, or a net that tells left hands from right ones."""
+    """A trained detector, or a net that looks again at what one finds."""
 
     folder: Path
     side: int  # of the images that it takes, the longer one [px]

@@ -206,7 +206,7 @@ def train_side_command(
     device: DeviceOpt = "auto",
     resume: ResumeOpt = False,
 ) -> None:
-    """Trains the net that tells left hands from right ones, on upright crops of what a detector finds. Presets: side, side-demo."""
+    """Trains the net that looks again, upright, at what a detector finds: a hand, and which? Presets: side, side-demo."""
     from handmesh.settings.detector import load_side_preset
     from handmesh.training.side_loop import SideTraining
 

@@ -12,7 +12,7 @@ DETECTOR_PRESETS = ("detector", "detector-demo")
 
 
 SIDE_PRESETS = ("side", "side-demo")
-"""The same for the net that tells left hands from right ones."""
+"""The same for the net that looks again at what a detector finds."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class DetectorSpec:
 
 @dataclass(frozen=True)
 class SideSpec:
-    """A training of the net that tells left hands from right ones."""
+    """A training of the net that looks again at what a detector finds: a hand, and which?"""
 
     side: int = SIDE_PX  # of the crops [px]; the net takes no other
     batch: int = 32  # crops of a step
