@@ -1,16 +1,18 @@
 """Crops for a second look at what a detector has found: is it a hand, and which? Upright, about a box, as box and direction allow.
 
 Which side a hand has is hard to see at any turn and size, and much easier once it stands upright: thumb to the left and back of the
-hand, or the other way round. What is no hand are boxes anywhere in the image, and parts of hands and boxes much too wide.
+hand, or the other way round. What is no hand are boxes anywhere in the image, parts of hands and boxes much too wide, and what a
+detector has taken for one.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from handmesh.data.crop import BOX_MARGIN, crop_affine, warp
 from handmesh.data.detection import DetectionShards, LabelledHand, LabelledImage, chances, coloured
-from handmesh.detection_maps import SIDE_PX, intersections, overlaps
+from handmesh.detection_maps import SIDE_PX, Found, intersections, overlaps
 from handsynth.core.rng import stream
 
 BOX_STD, ANGLE_STD_DEG = 0.06, 20.0
@@ -31,6 +33,13 @@ class Crop(NamedTuple):
     is_hand: bool
 
 
+Place = tuple[np.ndarray, float, bool]
+"""(4,) box [px], direction as of `Detection`, whether it is of a left hand."""
+
+Finder = Callable[[np.ndarray], Found]
+"""(H, W, 3) uint8 sRGB -> what a detector finds in it, however unsure."""
+
+
 class SideDraws:
     """Training crops by number, see `data.detection.Draws`; hands that hardly show are neither hands nor anything else.
 
@@ -38,6 +47,7 @@ class SideDraws:
         parts: datasets of crowds or of single hands.
         weights: how often each sample of it is drawn, any positive numbers.
         seed: of the run.
+        detector: what finds hands in an image, and much that is none; None: boxes are drawn.
     """
 
     LEAST_PX = 16
@@ -46,8 +56,11 @@ class SideDraws:
     NO_HAND = 1 / 3
     """Share of the crops that show none."""
 
-    def __init__(self, parts: list[DetectionShards], weights: list[float], seed: int) -> None:
-        self.parts, self.seed = parts, seed
+    MISTAKEN = 0.6
+    """Share of these that are a detector's mistakes, where it makes one."""
+
+    def __init__(self, parts: list[DetectionShards], weights: list[float], seed: int, detector: Finder | None = None) -> None:
+        self.parts, self.seed, self.detector = parts, seed, detector
         self._chances = chances(parts, weights)
 
     def sample(self, number: int, side: int) -> Crop:
@@ -58,16 +71,26 @@ class SideDraws:
         while found is None:
             part = self.parts[int(rng.choice(len(self.parts), p=self._chances))]
             labelled = part.read(int(rng.integers(len(part))))
-            found = _a_hand(rng, labelled) if is_hand else no_hand(rng, labelled)
+            if is_hand:
+                found = _a_hand(rng, labelled)
+            else:
+                found = self._mistake(rng, labelled) or no_hand(rng, labelled)
         box, angle, is_left = found
         crop = upright(labelled.image, box, angle, side)
         flips = bool(rng.random() < 0.5)
         crop = coloured(rng, np.ascontiguousarray(crop[:, ::-1]) if flips else crop)
         return Crop(crop, is_hand and is_left != flips, is_hand)
 
-
-Place = tuple[np.ndarray, float, bool]
-"""(4,) box [px], direction as of `Detection`, whether it is of a left hand."""
+    def _mistake(self, rng: np.random.Generator, labelled: LabelledImage) -> Place | None:
+        """What the detector takes for a hand, and is none; None where it makes no mistake, or where boxes are drawn."""
+        if self.detector is None or rng.random() >= self.MISTAKEN:
+            return None
+        found = self.detector(labelled.image)
+        wrong = [k for k, box in enumerate(found.boxes) if is_nothing(box, labelled)]
+        if not wrong:
+            return None
+        chosen = wrong[int(rng.integers(len(wrong)))]
+        return found.boxes[chosen], float(found.angles[chosen]), False
 
 
 def _a_hand(rng: np.random.Generator, labelled: LabelledImage) -> Place | None:
@@ -92,7 +115,6 @@ def no_hand(rng: np.random.Generator, labelled: LabelledImage) -> Place | None:
     """A box that is no hand's: half of them near one, a part of it or much wider; None where none is found."""
     size = np.array(labelled.image.shape[1::-1], np.float64)
     boxes = np.reshape([box_and_angle(hand)[0] for hand in labelled.hands], (-1, 4))
-    unclear = np.array([not is_usable(hand) for hand in labelled.hands], bool)
     for _ in range(TRIES):
         if len(boxes) and rng.random() < 0.5:
             near = boxes[int(rng.integers(len(boxes)))]
@@ -105,13 +127,19 @@ def no_hand(rng: np.random.Generator, labelled: LabelledImage) -> Place | None:
         shape = np.exp(rng.uniform(-0.4, 0.4, 2))
         half = longest / 2 * shape / shape.max()
         box = np.concatenate([np.clip(centre - half, 0, size), np.clip(centre + half, 0, size)])
-        area = float((box[2:] - box[:2]).prod())
-        if (box[2:] - box[:2]).max() < SideDraws.LEAST_PX or area <= 0:
-            continue
-        if (overlaps(box, boxes) >= FAR).any() or (intersections(box, boxes[unclear]) >= FAR * area).any():
-            continue
-        return box, float(rng.uniform(-np.pi, np.pi)), False
+        if is_nothing(box, labelled):
+            return box, float(rng.uniform(-np.pi, np.pi)), False
     return None
+
+
+def is_nothing(box: np.ndarray, labelled: LabelledImage) -> bool:
+    """Whether a box is large enough to be looked at, far from every hand, and not within one that hardly shows."""
+    area = float((box[2:] - box[:2]).prod())
+    if (box[2:] - box[:2]).max() < SideDraws.LEAST_PX or area <= 0:
+        return False
+    boxes = np.reshape([box_and_angle(hand)[0] for hand in labelled.hands], (-1, 4))
+    unclear = np.array([not is_usable(hand) for hand in labelled.hands], bool)
+    return not ((overlaps(box, boxes) >= FAR).any() or (intersections(box, boxes[unclear]) >= FAR * area).any())
 
 
 def is_usable(hand: LabelledHand) -> bool:

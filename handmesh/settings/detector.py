@@ -67,6 +67,7 @@ class SideSpec:
     clip: float = 10.0  # greatest norm of the gradients
     ema: float = 0.99  # decay of the running mean of the weights, which is what is validated and saved
     pretrained: bool = True  # the backbone starts from ImageNet weights, its first layers keep them
+    mistakes: bool = False  # whether crops without a hand are, where it makes one, a mistake of the shipped detector
     report_steps: int = 250  # steps between two rows of metrics.csv
     seed: int = 0
 

@@ -9,11 +9,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from handmesh.data.detection import DetectionShards
 from handmesh.data.side_crops import SideDraws, usable_crops
-from handmesh.detection_maps import as_input
+from handmesh.detection_maps import Found, MapsNet, as_input, find_hands
+from handmesh.estimation.backends import open_maps
 from handmesh.nets.backbones import Backbone
 from handmesh.nets.side_net import SideNet
-from handmesh.run_files import SIDE
+from handmesh.run_files import DETECTOR, SIDE
 from handmesh.settings.detector import SideSpec
+from handmesh.shipped import find_run
 from handmesh.training.record import RATE_PANEL, Panel
 from handmesh.training.small_loop import Sample, SmallTraining
 
@@ -27,6 +29,20 @@ SIDE_PANELS = (
 
 VALIDATION_HANDS = 400
 """At most, of the first images of the validation data."""
+
+
+class Candidates:
+    """What the shipped detector takes for hands, with the scores that are looked at again, and lower ones."""
+
+    LEAST = 0.15
+
+    def __init__(self) -> None:
+        self._opened: tuple[MapsNet, int] | None = None
+
+    def __call__(self, image: np.ndarray) -> Found:
+        """As `Finder` has it. The net is opened at the first call: each loading process has its own."""
+        self._opened = self._opened or open_maps(find_run(None, DETECTOR), threads=1)
+        return find_hands(self._opened[0], image, self._opened[1], self.LEAST)
 
 
 class SideTraining(SmallTraining):
@@ -43,7 +59,7 @@ class SideTraining(SmallTraining):
 
     def open_data(self, parts: list[DetectionShards], weights: list[float]) -> None:
         """See `SmallTraining`."""
-        self.draws = SideDraws(parts, weights, self.spec.seed)
+        self.draws = SideDraws(parts, weights, self.spec.seed, Candidates() if self.spec.mistakes else None)
         crops = usable_crops(self.validation, VALIDATION_HANDS, self.spec.side)
         self._crops = torch.from_numpy(as_input([crop.image for crop in crops]))
         self._truth = np.array([(crop.is_left, crop.is_hand) for crop in crops], bool)
