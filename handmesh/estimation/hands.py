@@ -140,7 +140,7 @@ class Hands:
 
     def reset(self) -> None:
         """Forgets all hands: the next frame is the first of another video."""
-        self._tracker, self._time_s = Tracker(linear_hand(self.opened.hand)), -np.inf
+        self._tracker, self._time_s = Tracker(self.opened.hand), -np.inf
 
     def __call__(
         self,

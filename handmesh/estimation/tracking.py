@@ -1,21 +1,15 @@
-"""Hands over time: which hand of a frame is which of the last, where to look next, and what of a change is movement.
+"""Hands over time: which hand of a frame is which of the last, and where to look next."""
 
-A hand's pose, shape, turn and place are filtered by One Euro filters (Casiez et al. 2012: a low-pass whose cutoff grows with
-speed), each change trusted less where the net is less sure than it was. The camera is filtered as image position and logarithm of
-depth: depth is by far the least certain, and its filter leaves the overlay where the hand is.
-"""
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from handmesh.estimation.detect import Detection, overlap
 from handmesh.estimation.estimate import Estimate, View, focused
-from handmesh.kinematics.dof import DOFS
+from handmesh.estimation.smoothing import Smoother
 from handmesh.kinematics.fit import FitResult
-from handmesh.kinematics.linear import HandState, LinearHand
 from handsynth.core.camera import project
-from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
+from handsynth.core.hand import HandModel
 
 REDETECT_S = 1.0
 """The detector is asked again after so long, for hands that have come and gone."""
@@ -36,85 +30,6 @@ DRIFT = 1.5
 
 UNSURE = 2.5
 """A hand is lost when the net's standard deviation is so many times as large as it used to be."""
-
-PAUSE_S = 0.5
-"""After a longer time without frames nothing is filtered: the hand starts anew where it is."""
-
-SPEED_CUTOFF_HZ = 1.0
-"""Of the low-pass on speeds: Casiez et al.'s."""
-
-LEAST_TRUST = 0.1
-
-
-@dataclass
-class OneEuro:
-    """A filter of changes: of angles, of turns, of anything that is added up."""
-
-    cutoff_hz: float  # at rest
-    per_speed: float  # Hz that a unit a second adds
-    together: bool = False  # one cutoff for the vector, by its length, rather than one for each component
-    _speed: np.ndarray | float = field(default=0.0, init=False)
-
-    def __call__(self, change: np.ndarray, dt: float, trust: np.ndarray | float = 1.0) -> np.ndarray:
-        """The part of a change, from the filtered value to the measured one `dt` seconds later, that is followed."""
-        self._speed += _share(dt, SPEED_CUTOFF_HZ) * (change / dt - self._speed)
-        speed = np.asarray(np.linalg.norm(self._speed) if self.together else np.abs(self._speed))
-        share = _share(dt, self.cutoff_hz + self.per_speed * speed)
-        return change * (share * trust / (1 - share + share * trust))
-
-
-def _share(dt: float, cutoff_hz: np.ndarray | float) -> np.ndarray | float:
-    """Of a first-order low-pass in one step."""
-    return dt / (dt + 1 / (2 * np.pi * cutoff_hz))
-
-
-class Smoother:
-    """One hand's filters. States are of one right hand (B = 1), camera frame [m]."""
-
-    def __init__(self, linear: LinearHand) -> None:
-        self.linear = linear
-        # Beta hardly changes in truth; angles and turn in rad/s, image positions in rad/s about the camera, depth in 1/s.
-        self._angles, self._turn = OneEuro(1.5, 3.0), OneEuro(1.5, 3.0, together=True)
-        self._place, self._depth = OneEuro(2.0, 60.0, together=True), OneEuro(0.8, 4.0)
-        self._beta = OneEuro(0.1, 0.0)
-        self._state: HandState | None = None
-        self._usual: np.ndarray | None = None  # (23,) standard deviation about each angle [mm], over time
-        nodes = [dof.node for dof in DOFS]
-        shares = linear.weights[nodes]
-        self._shares = shares / shares.sum(1, keepdims=True)  # (23, V)
-
-    def __call__(self, found: HandState, std_mm: np.ndarray, dt: float) -> HandState:
-        """The state to show for one that was found, `dt` seconds after the last; (V,) standard deviations of the net."""
-        std = self._shares @ std_mm
-        if self._state is None or dt > PAUSE_S:
-            self._state, self._usual = found, std
-            return found
-        last, usual = self._state, self._usual
-        assert usual is not None
-        trust = np.clip((usual / np.maximum(std, 1e-9)) ** 2, LEAST_TRUST, 1.0)
-        all_trust = float(trust.mean())
-        self._usual = usual + _share(dt, 0.2) * (std - usual)
-
-        beta = last.beta + self._beta(found.beta - last.beta, dt, all_trust)
-        angles = last.angles + self._angles(found.angles - last.angles, dt, trust)
-        turn = self._turn(rotmat_to_rotvec(found.rotation @ last.rotation.swapaxes(1, 2)), dt, all_trust)
-        was, now = self._camera(last), self._camera(found)
-        camera = was.copy()
-        camera[:, :2] += self._place(now[:, :2] - was[:, :2], dt, all_trust)
-        camera[:, 2:] += self._depth(now[:, 2:] - was[:, 2:], dt, all_trust)
-        depth = np.exp(camera[:, 2:])
-        wrist = np.concatenate([camera[:, :2] * depth, depth], 1)
-        self._state = HandState(rotvec_to_rotmat(turn) @ last.rotation, wrist - self._rest_wrist(beta), angles, beta)
-        return self._state
-
-    def _rest_wrist(self, beta: np.ndarray) -> np.ndarray:
-        return self.linear.rest_joints[0] + beta @ self.linear.joint_shapedirs[0].T
-
-    def _camera(self, state: HandState) -> np.ndarray:
-        """(1, 3) of the wrist: x / z, y / z, log z."""
-        x, y, z = (state.translation + self._rest_wrist(state.beta)).T
-        z = np.maximum(z, 1e-3)
-        return np.stack([x / z, y / z, np.log(z)], 1)
 
 
 @dataclass(eq=False)
@@ -170,8 +85,8 @@ class Track:
 class Tracker:
     """The hands that are followed, and when the detector is needed."""
 
-    def __init__(self, linear: LinearHand) -> None:
-        self.linear = linear
+    def __init__(self, hand: HandModel) -> None:
+        self.hand = hand
         self.tracks: list[Track] = []
         self._next, self._last_detection_s = 1, -np.inf
 
@@ -181,7 +96,7 @@ class Tracker:
 
     def begin(self, detection: Detection | None, side: str = "right") -> Track:
         """A new hand; without a detection it is somewhere in the image."""
-        smoother = Smoother(self.linear)
+        smoother = Smoother(self.hand)
         if detection is None:
             track = Track(self._next, side, 1.0, None, smoother)
         else:
