@@ -6,13 +6,12 @@ in sizes of the hand, as an image shows no more than that. So the overlay stays 
 is none of the depth.
 """
 
-from dataclasses import dataclass, field
 from math import factorial
 from typing import NamedTuple
 
 import numpy as np
 
-from handmesh.kinematics.dof import DOFS, dof_limits
+from handmesh.kinematics.dof import DOFS, NUM_DOFS, dof_limits
 from handmesh.kinematics.linear import HandState, linear_hand
 from handsynth.core.hand import HandModel
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
@@ -38,7 +37,6 @@ class Cutoffs(NamedTuple):
     shape: float = 0.03  # which in truth does not change
 
 
-@dataclass
 class Follower:
     """A Kalman filter of N values, each of which is driven by white noise of its highest derivative.
 
@@ -46,28 +44,29 @@ class Follower:
     `cutoff_hz`, whatever the frame rate. The first frames are averaged evenly, later ones with the weights of that frequency.
     """
 
-    cutoff_hz: float
-    per_speed: float = 0.0  # Hz that a unit a second adds
-    derivatives: int = 2  # 2: speed and acceleration; 0: the value alone, which makes an average
-    _state: np.ndarray | None = field(default=None, init=False)  # (N, 1 + derivatives) from the value that was shown last
-    _variance: np.ndarray | None = field(default=None, init=False)  # (N, 1 + derivatives, 1 + derivatives)
+    def __init__(self, cutoff_hz: np.ndarray, per_speed: np.ndarray | float = 0.0, derivatives: int = 2) -> None:
+        """(N,) cutoffs, to which a unit a second adds (N,) or the same Hz; 2: speed and acceleration, 0: the value alone."""
+        self.cutoff_hz, self.per_speed, self.order = cutoff_hz, per_speed, 1 + derivatives
+        self._state = np.zeros((len(cutoff_hz), self.order))  # from the value that was shown last
+        self._variance: np.ndarray | None = None  # (N, order, order)
 
     def __call__(self, change: np.ndarray, dt: float, trust: np.ndarray | float = 1.0) -> np.ndarray:
         """The part that is followed of a change (N,), from the value shown last to the one measured `dt` seconds later.
 
         `trust` (N,) or one for all is 1 for a measurement as good as usual, and less in proportion to a larger variance.
         """
-        order = 1 + self.derivatives
-        if self._state is None or self._variance is None:
-            radian = 2 * np.pi * self.cutoff_hz
-            first = [1 / dt] + [radian ** (2 * k + 1) for k in range(1, order)]
-            self._state, self._variance = np.zeros((len(change), order)), np.tile(np.diag(first), (len(change), 1, 1))
-        speed = np.abs(self._state[:, 1]) if self.per_speed else 0.0
-        driven = dt * (2 * np.pi * (self.cutoff_hz + self.per_speed * speed)) ** (2 * order) * np.ones(len(change))
-        step = np.array([[dt ** (k - j) / factorial(k - j) if k >= j else 0.0 for k in range(order)] for j in range(order)])
+        if self._variance is None:
+            first = (2 * np.pi * self.cutoff_hz[:, None]) ** (2 * np.arange(self.order) + 1)
+            first[:, 0] = 1 / dt
+            self._variance = first[:, None] * np.eye(self.order)
+        cutoff = self.cutoff_hz + self.per_speed * np.abs(self._state[:, 1]) if self.order > 1 else self.cutoff_hz
+        driven = dt * (2 * np.pi * cutoff) ** (2 * self.order)
+        step = np.array(
+            [[dt ** (k - j) / factorial(k - j) if k >= j else 0.0 for k in range(self.order)] for j in range(self.order)]
+        )
         state = self._state @ step.T
         variance = step @ self._variance @ step.T + driven[:, None, None] * np.outer(step[:, -1], step[:, -1])
-        gain = variance[:, :, 0] / (variance[:, :1, 0] + (1 / (dt * trust * np.ones(len(change))))[:, None])
+        gain = variance[:, :, 0] / (variance[:, 0, 0] + 1 / (dt * trust))[:, None]
         self._variance = variance - gain[:, :, None] * variance[:, :1]
         state += gain * (change - state[:, 0])[:, None]
         followed = state[:, 0].copy()
@@ -85,13 +84,17 @@ class Smoother:
         shares = self.linear.weights[[dof.node for dof in DOFS]]
         self._shares = shares / shares.sum(1, keepdims=True)  # (23, V)
         self._state: HandState | None = None
-        self._usual = np.zeros(len(DOFS))  # (23,) standard deviation about each angle [mm], over time
+        self._usual = np.zeros(NUM_DOFS)  # (23,) standard deviation about each angle [mm], over time
 
     def _begin(self, found: HandState, std: np.ndarray) -> None:
         self._state, self._usual, cutoffs = found, std, self.cutoffs
-        self._usually, self._shape = Follower(USUAL_HZ, derivatives=0), Follower(cutoffs.shape, derivatives=0)
-        self._angles, self._turn, self._place = Follower(cutoffs.angles), Follower(cutoffs.turn), Follower(cutoffs.place)
-        self._depth = Follower(cutoffs.depth, cutoffs.depth_per_speed)
+        counts = (NUM_DOFS, 3, 2, 1)
+        self._motion = Follower(
+            np.repeat([cutoffs.angles, cutoffs.turn, cutoffs.place, cutoffs.depth], counts),
+            np.repeat([0, 0, 0, cutoffs.depth_per_speed], counts),
+        )
+        self._shape = Follower(np.full(found.beta.shape[1], cutoffs.shape), derivatives=0)
+        self._usually = Follower(np.full(NUM_DOFS, USUAL_HZ), derivatives=0)
 
     def __call__(self, found: HandState, std_mm: np.ndarray, dt: float) -> HandState:
         """The state to show for one that was found, `dt` seconds after the last; (V,) standard deviations of the net."""
@@ -101,19 +104,19 @@ class Smoother:
             return found
         last = self._state
         trust = np.clip((self._usual / np.maximum(std, 1e-9)) ** 2, LEAST_TRUST, 1.0)
-        mean_trust = float(trust.mean())
+        whole = trust.mean()
         self._usual = self._usual + self._usually(std - self._usual, dt)
 
-        beta = last.beta + self._shape((found.beta - last.beta)[0], dt, mean_trust)
-        angles = last.angles + self._angles((found.angles - last.angles)[0], dt, trust)
+        beta = last.beta + self._shape(found.beta[0] - last.beta[0], dt, whole)
+        turn = rotmat_to_rotvec(found.rotation @ last.rotation.swapaxes(1, 2))[0]
+        camera = self._camera(last)
+        change = np.concatenate([found.angles[0] - last.angles[0], turn, self._camera(found) - camera])
+        moved, turned, shifted = np.split(self._motion(change, dt, np.append(trust, [whole] * 6)), [NUM_DOFS, NUM_DOFS + 3])
         # Beyond its limits a joint may be found, and is not carried there by its speed.
-        angles = np.clip(angles, np.minimum(self._least, found.angles), np.maximum(self._greatest, found.angles))
-        turn = self._turn(rotmat_to_rotvec(found.rotation @ last.rotation.swapaxes(1, 2))[0], dt, mean_trust)
-        was, now = self._camera(last), self._camera(found)
-        place = was[:2] + self._place(now[:2] - was[:2], dt, mean_trust)
-        depth = np.exp(was[2:] + self._depth(now[2:] - was[2:], dt, mean_trust)) * self._size(beta)
-        wrist = np.concatenate([place * depth, depth])
-        self._state = HandState(rotvec_to_rotmat(turn[None]) @ last.rotation, (wrist - self._rest(beta)[0])[None], angles, beta)
+        angles = np.clip(last.angles + moved, np.minimum(self._least, found.angles), np.maximum(self._greatest, found.angles))
+        x, y, logarithm = camera + shifted
+        wrist = np.exp(logarithm) * self._size(beta) * np.array([[x, y, 1.0]])
+        self._state = HandState(rotvec_to_rotmat(turned[None]) @ last.rotation, wrist - self._rest(beta)[0], angles, beta)
         return self._state
 
     def _rest(self, beta: np.ndarray) -> np.ndarray:

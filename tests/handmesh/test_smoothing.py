@@ -14,11 +14,14 @@ HAND = open_hand("embedded")
 STD = np.full(778, 10.0)
 
 
-def followed(follower: Follower, values: np.ndarray, dt: float | np.ndarray = DT, trust: float = 1.0) -> np.ndarray:
+def followed(
+    values: np.ndarray, cutoff_hz: float, per_speed: float = 0.0, dt: float | np.ndarray = DT, derivatives: int = 2
+) -> np.ndarray:
     """(T, N) values -> what the filter shows of them."""
+    filter_ = Follower(np.full(values.shape[1], cutoff_hz), per_speed, derivatives)
     shown, out = values[0], [values[0]]
     for value, step in zip(values[1:], np.broadcast_to(dt, len(values) - 1), strict=True):
-        shown = shown + follower(value - shown, float(step), trust)
+        shown = shown + filter_(value - shown, float(step))
         out.append(shown)
     return np.stack(out)
 
@@ -50,7 +53,7 @@ def test_what_moves_steadily_is_not_behind(cutoffs):
     """After a second, lines and parabolas are followed to a hundredth of what they move in a frame."""
     times = np.arange(60)[:, None] * DT
     for curve, speed in ((3 * times, 3.0), (5 * times**2, 10.0)):
-        assert np.abs(followed(Follower(*cutoffs), curve) - curve)[30:].max() < 0.01 * speed * DT
+        assert np.abs(followed(curve, *cutoffs) - curve)[30:].max() < 0.01 * speed * DT
 
 
 def test_a_whole_hand_that_moves_steadily_is_not_behind():
@@ -66,8 +69,8 @@ def test_noise_at_rest_is_averaged():
     noise = np.random.default_rng(0).normal(size=(400, 8))
     cutoffs = Cutoffs()
     for cutoff, share in ((cutoffs.angles, 0.45), (cutoffs.turn, 0.48), (cutoffs.place, 0.75), (cutoffs.depth, 0.4)):
-        assert acceleration(followed(Follower(cutoff), noise)) < share * acceleration(noise)
-    first = followed(Follower(0.03, derivatives=0), noise)
+        assert acceleration(followed(noise, cutoff)) < share * acceleration(noise)
+    first = followed(noise, 0.03, derivatives=0)
     np.testing.assert_allclose(first[20], noise[:21].mean(0), atol=0.1 * noise.std())  # an average, not what came first
 
 
@@ -89,7 +92,7 @@ def test_a_step_is_reached_soon_and_overshot_little():
     """Half of it in the first frame, all of it within a quarter of a second; by a fifth beyond at most, and then it rests."""
     step = (np.arange(90)[:, None] >= 30).astype(float)
     for cutoff in Cutoffs()[:4]:
-        after = followed(Follower(cutoff), step)[30:, 0]
+        after = followed(step, cutoff)[30:, 0]
         assert after[0] > 0.4
         assert after[:4].max() > 0.95
         assert after.max() < 1.25
@@ -102,7 +105,7 @@ def test_the_frame_rate_does_not_matter():
     unsteady = np.append(0, np.cumsum(np.random.default_rng(0).uniform(0.3, 1.7, 90) * DT))
     for times in (np.arange(180) / 60, np.arange(90) / 30, np.arange(45) / 15, unsteady):
         curve = np.sin(np.pi * times)[:, None]
-        assert np.abs(followed(Follower(2.0), curve, np.diff(times)) - curve)[times > 1].max() < 1 / 40
+        assert np.abs(followed(curve, 2.0, dt=np.diff(times)) - curve)[times > 1].max() < 1 / 40
 
 
 def test_no_joint_is_carried_beyond_its_limits():
