@@ -1,12 +1,10 @@
-"""The runtime on one core and two: detector, nets by torch and onnxruntime, fit, whole frames; what int8 costs; jitter.
+"""The runtime on one core and two: detector, nets by torch and onnxruntime, fit, whole frames; what int8 costs.
 
-    handsynth generate clips out/clips --indices 0:150 --seed 906
-    python benchmarks/bench_runtime.py [--data SHARDS] [--clips out/clips] [--repeats 20] [--frames 150] [--only jitter] [--out DIR]
+    python benchmarks/bench_runtime.py [--data SHARDS] [--repeats 20] [--out DIR]
                                        [--mediapipe .detector/bin/python]    # MediaPipe's time beside ours
 
 Without --data fp16 and int8 are timed and not evaluated. Times are CPU and wall milliseconds, medians of rounds in which the
-variants take turns. Jitter is measured on clips of handsynth, or without --clips on one that tests/handmesh/clips.py renders; their
-truth is known, and each hand's first box is the true one.
+variants take turns. `bench_smoothing.py` measures what the filter of videos does.
 """
 
 import argparse
@@ -14,10 +12,10 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from common import RESULTS, print_table, provenance, results_path, round_robin, write_csv
@@ -34,7 +32,7 @@ from handmesh.run_files import DETECTOR, SIDE
 from handmesh.shipped import find_run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "handmesh"))
-from clips import FPS, Clip, render_clip
+from clips import Clip, render_clip
 
 CALIBRATION = 64
 """Crops that int8's ranges are taken from."""
@@ -189,91 +187,14 @@ def precision(data: str, folder: Path, crops: np.ndarray, most: int = 400) -> li
     return rows
 
 
-class Followed(NamedTuple):
-    """A clip to be followed, with its truth."""
-
-    images: Sequence[np.ndarray]
-    keypoints: np.ndarray  # (N, 21, 3) camera frame [m]
-    K: np.ndarray  # (3, 3) of all frames [px]
-    side: str
-    box: np.ndarray | None  # (4,) of the first frame [px]; None: the whole image
-    fps: float
-
-
-def read_clips(folder: str) -> Iterator[Followed]:
-    """The clips of a dataset."""
-    data = ShardDataset(folder)
-    labels = [data.labels(k) for k in range(len(data))]
-    if any(label.get("clip") is None for label in labels):
-        raise SystemExit(f"{folder} holds no clips")
-    for number in sorted({label["clip"]["number"] for label in labels}):
-        rows = [k for k, label in enumerate(labels) if label["clip"]["number"] == number]
-        rows.sort(key=lambda k: labels[k]["clip"]["frame"])
-        records = [data.read(k) for k in rows]
-        seconds = labels[rows[-1]]["clip"]["time_s"] - labels[rows[0]]["clip"]["time_s"]
-        keypoints, first = np.stack([record.keypoints for record in records]), records[0]
-        images = [record.image for record in records]
-        yield Followed(images, keypoints, first.K, first.side, first.bbox, (len(rows) - 1) / seconds)
-
-
-def jitter(clips: Iterable[Followed]) -> list[dict[str, Any]]:
-    """Acceleration errors, and how far hands are behind along their true way, with the filter and without.
-
-    Means over the frames in which a hand is followed both ways; `behind_mm` is from the hand as fitted,
-    `behind_across_mm` the part of it across the line of sight: the depth is by far the least certain, and filtered most.
-    """
-    sums: dict[str, list[np.ndarray]] = {}
-    lost = frames = 0
-    for clip in clips:
-        found = {name: _keypoints(clip, smooth) for name, smooth in (("as fitted", False), ("filtered", True))}
-        frames += len(clip.images)
-        good = np.all([np.isfinite(points).all((1, 2)) for points in found.values()], 0)
-        lost += int((~good).sum())
-        three = good[:-2] & good[1:-1] & good[2:]
-        speed = np.gradient(clip.keypoints, axis=0)
-        way = speed / np.maximum(np.linalg.norm(speed, axis=-1, keepdims=True), 1e-9)
-        for name, points in found.items():
-            error = np.diff(points, n=2, axis=0) - np.diff(clip.keypoints, n=2, axis=0)
-            back = found["as fitted"] - points
-            behind = (back * way).sum(-1)
-            ray = clip.keypoints / np.linalg.norm(clip.keypoints, axis=-1, keepdims=True)
-            across = behind - (back * ray).sum(-1) * (way * ray).sum(-1)
-            local, true = (each - each[:, :1] for each in (points, clip.keypoints))
-            values = (
-                np.linalg.norm(error, axis=-1)[three] * clip.fps**2, 1000 * behind[good], 1000 * across[good],
-                1000 * np.linalg.norm(local - true, axis=-1)[good],
-            )  # fmt: skip
-            sums[name] = [np.append(a, b) for a, b in zip(sums.get(name, [np.empty(0)] * 4), values, strict=True)]
-    return [
-        {"hand": name, "frames": frames, "lost": lost, "acceleration_error_m_s2": float(acceleration.mean()),
-         "behind_mm": float(behind.mean()), "behind_across_mm": float(across.mean()), "mpjpe_mm": float(error.mean())}
-        for name, (acceleration, behind, across, error) in sums.items()
-    ]  # fmt: skip
-
-
-def _keypoints(clip: Followed, smooth: bool) -> np.ndarray:
-    """(N, 21, 3) of the followed hand; NaN where it was lost."""
-    hands = handmesh.load(mode="video", smooth=smooth, fps=clip.fps, detector=None)
-    made = np.full(clip.keypoints.shape, np.nan)
-    for k, image in enumerate(clip.images):
-        boxes = [clip.box] if k == 0 and clip.box is not None else None
-        seen = hands(image, K=clip.K, boxes=boxes, sides=clip.side)
-        if len(seen) == 1:
-            made[k] = seen[0].keypoints
-    return made
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="held-out dataset, for what int8 costs")
-    parser.add_argument("--clips", help="dataset of handsynth's clips, for jitter")
-    parser.add_argument("--only", choices=("times", "jitter"), help="one of the tables alone")
     parser.add_argument("--mediapipe", type=Path, metavar="PYTHON", help="interpreter of an environment with MediaPipe 0.10.21")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--frames", type=int, default=150, help="of the clip")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    clip = render_clip(max(options.frames, 4) if options.only != "times" and not options.clips else 4)
+    clip = render_clip(4)
     hands = handmesh.load(angles=False, detector=None)
     if options.data:
         records = ShardDataset(options.data)
@@ -283,16 +204,12 @@ def main() -> None:
         crops = np.stack([crop_of(View(clip.images[0], clip.K, "right", box), hands.opened.side).image for box in boxes])
     tables: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        if options.only != "jitter":
-            tables["runtime"] = times(clip, options.repeats, Path(name), crops)
-            if options.mediapipe:
-                frames = [_framed(image) for image in clip.images]
-                tables["runtime"].append(mediapipe_row(options.mediapipe, frames, Path(name), 10 * options.repeats))
+        tables["runtime"] = times(clip, options.repeats, Path(name), crops)
+        if options.mediapipe:
+            frames = [_framed(image) for image in clip.images]
+            tables["runtime"].append(mediapipe_row(options.mediapipe, frames, Path(name), 10 * options.repeats))
         if options.data:
             tables["runtime_precision"] = precision(options.data, Path(name), crops)
-    if options.only != "times":
-        rendered = [Followed(clip.images, clip.keypoints, clip.K, "right", None, FPS)]
-        tables["runtime_jitter"] = jitter(read_clips(options.clips) if options.clips else rendered)
     for name, rows in tables.items():
         print_table(name, rows)
         write_csv(options.out / results_path(name).name, rows, provenance())
