@@ -33,7 +33,7 @@ class Cutoffs(NamedTuple):
     turn: float = 2.25
     place: float = 4.0  # in the image, where the net is most certain
     depth: float = 1.75
-    depth_per_speed: float = 1.5  # more for each hundredth of the depth a second, in hundredths
+    depth_per_speed: float = 1.5  # Hz more where the depth changes by the whole of itself in a second
     shape: float = 0.03  # which in truth does not change
 
 
