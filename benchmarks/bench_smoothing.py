@@ -1,6 +1,6 @@
 """What the filter of followed hands does, on rendered clips whose truth is known: how much jitter it leaves, and how far it lags.
 
-    for seed in $(seq 911 918); do handsynth generate clips out/clips-$seed --seed $seed; done
+    for seed in $(seq 921 928); do handsynth generate clips out/clips-$seed --seed $seed; done
     python benchmarks/bench_smoothing.py out/clips-* [--out DIR]
 
 The first box of each hand is the true one, and the net looks once at each frame: the filter gets the hands as they were fitted.
