@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,11 @@ import torch
 from common import RESULTS, print_table, provenance, results_path, write_csv
 from plain_readers import LooseFiles, WebShards, unpack
 from threadpoolctl import threadpool_limits
-from torch.utils.data import DataLoader
 
 from handmesh.data.augment import AugmentSpec, draw_augmentation, with_moved_box
-from handmesh.data.colours import to_colours
-from handmesh.data.crop import make_crop
-from handmesh.data.dataset import HandDataset, Raw, load_batches, to_tensors
+from handmesh.data.batches import BatchMaker, Raw
+from handmesh.data.crop import crop_pixels, place_record
+from handmesh.data.dataset import HandDataset, load_batches
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import Record, ShardDataset
 from handsynth.core.rng import stream
@@ -46,13 +45,20 @@ VARIANTS = (OURS, LOOSE, WEB, WEB_SIMPLEJPEG)
 READING, BATCHES = "reading", "augmented batches"
 
 
-def augmented(record: Record, side: int) -> Raw:
-    """What `HandDataset.raw` makes of a record when it is first drawn, as a function of its own for the other readers."""
-    name, spec = f"{record.dataset} turn 0 ", AugmentSpec()
-    drawn = draw_augmentation(spec, side, lambda purpose: stream(0, record.index, name + purpose))
-    crop = make_crop(with_moved_box(record, drawn.edges), side, drawn.scale, drawn.angle)
-    batch = to_tensors(crop, crop.image, 0, record.index, 0)
-    return Raw(batch, to_colours(spec, drawn, None), torch.empty(0, dtype=torch.float64))
+def augmented(records: Iterable[Record], most: int, side: int) -> Raw:
+    """What `HandDataset.raw` makes of at most `most` records when they are first drawn, for the other readers."""
+    spec, maker = AugmentSpec(), BatchMaker(most, side, AugmentSpec())
+    for record in records:
+        drawn = draw_augmentation(spec, side, functools.partial(draws, record))
+        placed = place_record(with_moved_box(record, drawn.edges), side, drawn.scale, drawn.angle)
+        crop_pixels(record.image, record.side, placed, maker.image)
+        maker.add(record, placed, drawn)
+    return maker.raw()
+
+
+def draws(record: Record, purpose: str) -> np.random.Generator:
+    """As `augment.Draws` of a record that is first drawn in a run of seed 0."""
+    return stream(0, record.index, f"{record.dataset} turn 0 {purpose}")
 
 
 class Loaders:
@@ -66,32 +72,43 @@ class Loaders:
     """
 
     def __init__(self, data: Path, loose: Path, side: int, batch: int) -> None:
-        item = functools.partial(augmented, side=side)
-        self.shards, self.batch, self._epochs = ShardDataset(data), batch, itertools.count()
+        self.shards, self.side, self.batch, self._epochs = ShardDataset(data), side, batch, itertools.count()
         self.hands = HandDataset([self.shards], side, AugmentSpec())
-        self.loose = LooseFiles(loose, item)
-        self.web = {WEB: WebShards(self.shards, item), WEB_SIMPLEJPEG: WebShards(self.shards, item, "simplejpeg")}
+        self.loose = LooseFiles(loose)
+        self.web = {WEB: WebShards(self.shards), WEB_SIMPLEJPEG: WebShards(self.shards, "simplejpeg")}
+
+    def read(self, variant: str) -> Iterator[Record]:
+        """An epoch, shuffled and decoded."""
+        if variant in self.web:
+            return iter(self.web[variant])
+        order = np.random.default_rng(next(self._epochs)).permutation(len(self.shards)).tolist()
+        return map(self.shards.read if variant == OURS else self.loose.read, order)
 
     def records(self, variant: str) -> Iterator[list[int]]:
         """An epoch, shuffled and decoded -> numbers of the samples, `batch` at a time."""
-        if variant in self.web:
-            records = self.web[variant].read_all()
-        else:
-            order = np.random.default_rng(next(self._epochs)).permutation(len(self.shards)).tolist()
-            records = map(self.shards.read if variant == OURS else self.loose.read, order)
-        while some := list(itertools.islice(records, self.batch)):
-            yield [record.index for record in some]
+        records = self.read(variant)
+        while some := [record.index for record in itertools.islice(records, self.batch)]:
+            yield some
 
     def batches(self, variant: str) -> Iterator[list[int]]:
-        """An epoch, shuffled, augmented and collated -> numbers of the samples of each batch."""
+        """An epoch, shuffled, augmented and collated -> numbers of the samples of each batch.
+
+        Ours through the `DataLoader` of training; records of the others become batches as they are read, with nothing between.
+        """
         if variant == OURS:
             order = EpochBatches([len(self.shards)], [1.0], self.batch, next(self._epochs), 0)
             finished = load_batches(self.hands, order, 0)
         else:
-            data = self.loose if variant == LOOSE else self.web[variant]
-            finished = map(self.hands.finish, DataLoader(data, self.batch, shuffle=variant == LOOSE or None))
+            finished = map(self.hands.finish, self.others(variant))
         for batch in finished:
             yield batch.sample.tolist()
+
+    def others(self, variant: str) -> Iterator[Raw]:
+        """Batches of a reader that is not ours."""
+        records, left = self.read(variant), len(self.shards)
+        while left > 0:
+            yield augmented(itertools.islice(records, self.batch), self.batch, self.side)
+            left -= self.batch
 
     def check(self, variant: str, seen: list[int]) -> None:
         """AssertionError unless each sample came once."""

@@ -2,21 +2,17 @@
 
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset
 
-from handmesh.data.dataset import Raw
 from handmesh.data.shards import MEMBERS, Record, ShardDataset, to_record
 
 SHUFFLE_BUFFER = 1000
 """Samples among which `webdataset` draws the next one."""
-
-Augmented = Callable[[Record], Raw]
 
 
 def unpack(shards: ShardDataset, folder: Path) -> None:
@@ -27,19 +23,11 @@ def unpack(shards: ShardDataset, folder: Path) -> None:
             tar.extractall(folder, [m for m in tar if m.name.partition(".")[2] in MEMBERS], filter="data")
 
 
-class LooseFiles(Dataset[Raw]):
-    """The map-style dataset that one writes first.
+class LooseFiles:
+    """The reader that one writes first, of a `folder` with the files of `unpack`."""
 
-    Args:
-        folder: with the files of `unpack`.
-        augmented: what becomes of a record.
-    """
-
-    def __init__(self, folder: Path, augmented: Augmented) -> None:
-        self.images, self.augmented = sorted(folder.glob("*.jpg")), augmented
-
-    def __len__(self) -> int:
-        return len(self.images)
+    def __init__(self, folder: Path) -> None:
+        self.images = sorted(folder.glob("*.jpg"))
 
     def read(self, position: int) -> Record:
         """The sample, decoded."""
@@ -49,36 +37,28 @@ class LooseFiles(Dataset[Raw]):
         labels = json.loads(path.with_suffix(".json").read_bytes())
         return to_record(labels, image, np.load(path.with_suffix(".vertices.npy")))
 
-    def __getitem__(self, position: int) -> Raw:
-        return self.augmented(self.read(position))
 
-
-class WebShards(IterableDataset[Raw]):
+class WebShards:
     """The shards as `webdataset` streams them: shards in random order, samples through a shuffle buffer, masks passed over.
 
     Args:
         shards: the dataset.
-        augmented: what becomes of a record.
         decoder: "rgb8", webdataset's own, which is Pillow's; or "simplejpeg", the decoder that we use.
     """
 
-    def __init__(self, shards: ShardDataset, augmented: Augmented, decoder: str = "rgb8") -> None:
+    def __init__(self, shards: ShardDataset, decoder: str = "rgb8") -> None:
         import webdataset
 
-        self.augmented = augmented
         urls = [str(shards.folder / entry["name"]) for entry in shards.index["shards"]]
         stream = webdataset.WebDataset(
             urls, shardshuffle=len(urls), seed=0, select_files=lambda name: name.partition(".")[2] in MEMBERS
         )
         self._samples = stream.shuffle(SHUFFLE_BUFFER).decode(_simplejpeg if decoder == "simplejpeg" else decoder)
 
-    def read_all(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Record]:
         """Every sample once, decoded."""
         for sample in self._samples:
             yield to_record(sample["json"], sample["jpg"], sample["vertices.npy"])
-
-    def __iter__(self) -> Iterator[Raw]:
-        return map(self.augmented, self.read_all())
 
 
 def _simplejpeg(name: str, data: bytes) -> np.ndarray | None:

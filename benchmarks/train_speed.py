@@ -22,8 +22,9 @@ import torch
 from common import RESULTS, print_table, provenance, results_path, write_csv
 from torch.utils.data import DataLoader
 
+from handmesh.data.batches import Batch, Raw
 from handmesh.data.colours import Colours
-from handmesh.data.dataset import Batch, Raw, quiet_worker
+from handmesh.data.dataset import quiet_worker
 from handmesh.data.sampler import EpochBatches
 from handmesh.data.shards import ShardDataset
 from handmesh.settings.mesh import TrainSpec, load_preset, with_flags

@@ -15,12 +15,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from handmesh.data.augment import low_amplitudes, scale_range
-from handmesh.data.crop import Crop, LabelledCrop, centre_to_centre, halve, label_crop, place_crop, shrink, warp_halved
-from handmesh.data.dataset import Batch, HandDataset, Raw, quiet_worker, to_device
+from handmesh.data.batches import Batch, Raw, to_device
+from handmesh.data.crop import Placed, centre_to_centre, halve, place_crop, shrink, warp_halved
+from handmesh.data.dataset import HandDataset, quiet_worker
 from handmesh.data.sampler import Draw
 from handmesh.data.shards import Record
 from handsynth.core.errors import HandsynthError, UsageError
@@ -55,6 +56,7 @@ class CachedHands(HandDataset):
     def __init__(self, data: HandDataset, device: torch.device | None, workers: int, bar: bool = False) -> None:
         super().__init__(data.parts, data.side, data.spec, data.seed, data.skip_bad)
         self.device = device
+        self._channels = 3 if device is None else 0  # the device makes its crops itself
         chunks: list[_Chunk] = []
         for chunk in tqdm(_read_chunks(data, workers), "reading images", -(-len(data) // _CHUNK), unit="chunk", disable=not bar):
             if not chunks:
@@ -74,7 +76,7 @@ class CachedHands(HandDataset):
             chunk.pixels = chunk.pixels[:0]
 
     def __getitem__(self, wanted: Draw | int) -> Batch:
-        raw: Any = default_collate([self.raw(wanted)])
+        raw = self.raw([wanted])
         batch = self.finish(to_device(raw, self.device) if self.device else raw)
         return Batch(*(tensor[0].cpu() for tensor in batch))
 
@@ -105,22 +107,19 @@ class CachedHands(HandDataset):
     def _row(self, dataset: int, position: int) -> int:
         return int(self._ends[dataset]) - len(self.parts[dataset]) + position
 
-    def _crop(self, draw: Draw, record: Record, scale: float, angle: float) -> tuple[LabelledCrop, np.ndarray]:
+    def _crop(self, draw: Draw, record: Record, placed: Placed, out: np.ndarray) -> np.ndarray:
         row = self._row(draw.dataset, draw.position)
         height, width, _ = record.image.shape
-        placed = place_crop(width, height, record.K, record.side, record.bbox, self.side, scale, angle)
         least, most = self._halved[row].tolist()
         count, A = shrink(placed.A, width, height, least, most)
         at = int(self._first[row]) + sum(_ringed(width >> k, height >> k) for k in range(least, count))
         width, height = width >> count, height >> count
-        if self.device is None:
-            assert self._pixels is not None
-            kept = self._pixels[at : at + _ringed(width, height)].numpy().reshape(height + 2 * _RING, width + 2 * _RING, 3)
-            image, place = warp_halved(kept[_RING:-_RING, _RING:-_RING], A, self.side), np.empty(0)
-        else:
-            image = np.empty((self.side, self.side, 0), np.uint8)
-            place = np.array([at, width, height, *np.linalg.inv(centre_to_centre(A))[:2].ravel()])
-        return label_crop(Crop(image, placed.K, placed.R_crop_cam), record), place
+        if self.device is not None:
+            return np.array([at, width, height, *np.linalg.inv(centre_to_centre(A))[:2].ravel()])
+        assert self._pixels is not None
+        kept = self._pixels[at : at + _ringed(width, height)].numpy().reshape(height + 2 * _RING, width + 2 * _RING, 3)
+        warp_halved(kept[_RING:-_RING, _RING:-_RING], A, self.side, out)
+        return np.empty(0)
 
     def _amplitudes(self, dataset: int, share: float, used: bool) -> np.ndarray:
         return self._partners[self._row(dataset, self._partner(dataset, share))]  # used or not, as it costs nothing

@@ -3,6 +3,7 @@
 Crops travel to the device as bytes, a quarter of what floats take, with a few numbers each. Nothing here waits for the device.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,15 +24,15 @@ class Colours(NamedTuple):
     erased: Tensor  # (B, 5) int64: top, left, height and width of the rectangle, start of its noise; (B, 0) without erasing
 
 
-def to_colours(spec: AugmentSpec, drawn: Drawn, amplitudes: np.ndarray | None) -> Colours:
-    """Of one sample. `amplitudes` are its partner's, None when it has none."""
-    if amplitudes is None:
-        amplitudes = np.empty((0, 3), np.float32)
+def to_colours(spec: AugmentSpec, drawn: Sequence[Drawn], amplitudes: Sequence[np.ndarray | None]) -> Colours:
+    """Of B samples, and the amplitudes of each one's partner: None of all where the spec mixes none."""
+    partners = np.array(amplitudes) if spec.amplitude else np.empty((len(drawn), 0, 3), np.float32)
+    erased = np.array([[*one.erased, one.noise] for one in drawn] if spec.erasing else [[]] * len(drawn), np.int64)
     return Colours(
-        gains=torch.from_numpy(drawn.gains),
-        share=torch.tensor(drawn.share, dtype=torch.float32),
-        amplitudes=torch.from_numpy(amplitudes),
-        erased=torch.tensor([*drawn.erased, drawn.noise] if spec.erasing else [], dtype=torch.int64),
+        gains=torch.from_numpy(np.array([one.gains for one in drawn])),
+        share=torch.tensor([one.share for one in drawn], dtype=torch.float32),
+        amplitudes=torch.from_numpy(partners),
+        erased=torch.from_numpy(erased),
     )
 
 

@@ -101,22 +101,23 @@ def centre_to_centre(A: np.ndarray) -> np.ndarray:
     return _TO_CENTRE @ A @ _TO_CORNER
 
 
-def warp(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
+def warp(image: np.ndarray, A: np.ndarray, side: int, out: np.ndarray | None = None) -> np.ndarray:
     """(H, W, 3) uint8 and a (3, 3) affine into a square of `side` pixels -> (side, side, 3) uint8; bilinear, black outside.
 
-    It is halved first as often as `shrink` says.
+    It is halved first as often as `shrink` says; what is made lies in `out` where that is given.
     """
     count, A = shrink(A, image.shape[1], image.shape[0])
     for _ in range(count):
         image = halve(image)
-    return warp_halved(image, A, side)
+    return warp_halved(image, A, side, out)
 
 
-def warp_halved(image: np.ndarray, A: np.ndarray, side: int) -> np.ndarray:
-    """`warp` of an image that needs no halving."""
+def warp_halved(image: np.ndarray, A: np.ndarray, side: int, out: np.ndarray | None = None) -> np.ndarray:
+    """`warp` of an image that needs no halving; into `out`, (side, side, 3) uint8, where it is given."""
     # OpenCV counts from the centre of the top-left pixel, and warps four channels faster than three.
     padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-    return cv2.cvtColor(cv2.warpAffine(padded, centre_to_centre(A)[:2], (side, side), flags=cv2.INTER_LINEAR), cv2.COLOR_RGBA2RGB)
+    warped = cv2.warpAffine(padded, centre_to_centre(A)[:2], (side, side), flags=cv2.INTER_LINEAR)
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=out)
 
 
 class Placed(NamedTuple):
@@ -157,8 +158,19 @@ def crop_hand(
         angle: by which the image turns, from x (right) towards y (down) [rad].
     """
     placed = place_crop(image.shape[1], image.shape[0], K, hand_side, bbox, side, scale, angle)
-    image = cv2.flip(image, 1) if hand_side == "left" else image
-    return Crop(image=warp(image, placed.A, side), K=placed.K, R_crop_cam=placed.R_crop_cam)
+    pixels = crop_pixels(image, hand_side, placed, np.empty((side, side, 3), np.uint8))
+    return Crop(image=pixels, K=placed.K, R_crop_cam=placed.R_crop_cam)
+
+
+def crop_pixels(image: np.ndarray, hand_side: str, placed: Placed, out: np.ndarray) -> np.ndarray:
+    """Fills `out`, (side, side, 3) uint8, with the crop that `place_crop` placed in an (H, W, 3) uint8 image, and returns it."""
+    return warp(cv2.flip(image, 1) if hand_side == "left" else image, placed.A, len(out), out)
+
+
+def place_record(record: Record, side: int, scale: float = 1.0, angle: float = 0.0) -> Placed:
+    """Where the crop of a sample lies, as of `place_crop`."""
+    height, width = record.image.shape[:2]
+    return place_crop(width, height, record.K, record.side, record.bbox, side, scale, angle)
 
 
 def make_crop(record: Record, side: int, scale: float = 1.0, angle: float = 0.0) -> LabelledCrop:
@@ -174,6 +186,46 @@ def label_crop(crop: Crop, record: Record) -> LabelledCrop:
         rotations[1:] *= MIRROR_POINT[:, None]
     rotations = np.concatenate([R @ rotations[:1], rotations[1:]])
     return LabelledCrop(crop.image, crop.K, R, record.keypoints @ R.T, record.vertices @ R.T, rotations, record.beta)
+
+
+class CropLabels(NamedTuple):
+    """Labels of B crops: fields of `LabelledCrop` with a leading axis, and lixels. V vertices."""
+
+    keypoints: np.ndarray  # (B, 21, 3)
+    vertices: np.ndarray  # (B, V, 3)
+    rotations: np.ndarray  # (B, 16, 3, 3)
+    lixels: np.ndarray  # (B, 21 + V, 3) of keypoints and vertices
+
+
+def label_crops(
+    keypoints: np.ndarray,
+    vertices: np.ndarray,
+    rotations: np.ndarray,
+    left: np.ndarray,
+    K: np.ndarray,
+    R_crop_cam: np.ndarray,
+    side: int,
+) -> CropLabels:
+    """Labels of the crops of B samples at once: what `label_crop` and `LabelledCrop.lixels` make of each, to the bit.
+
+    Args:
+        keypoints: (B, 21, 3) as of `Record`.
+        vertices: (B, V, 3) as of `Record`.
+        rotations: (B, 16, 3, 3) as of `Record`.
+        left: (B,) bool, whether a sample is a left hand.
+        K: (B, 3, 3) of the crops [px].
+        R_crop_cam: (B, 3, 3) as in `Crop`.
+        side: of the crops [px].
+    """
+    back = R_crop_cam.swapaxes(1, 2)
+    keypoints, vertices, turned = keypoints @ back, vertices @ back, rotations.copy()
+    turned[left] *= MIRROR_POINT
+    turned[left, 1:] *= MIRROR_POINT[:, None]
+    turned[:, 0] = R_crop_cam @ turned[:, 0]
+    points = np.concatenate([keypoints, vertices], 1)
+    xy = pixels_to_lixels(project(points, K), side)
+    depth = depth_to_lixels(points[..., 2:] - keypoints[:, :1, 2:])
+    return CropLabels(keypoints, vertices, turned, np.concatenate([xy, depth], 2))
 
 
 def lixels_to_camera(lixels: np.ndarray, root_depth: np.ndarray, K: np.ndarray, R_crop_cam: np.ndarray, side: int) -> np.ndarray:

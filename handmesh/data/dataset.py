@@ -2,62 +2,21 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from handmesh.data.augment import AugmentSpec, Draws, augment, draw_augmentation, low_amplitudes, low_frequencies, with_moved_box
-from handmesh.data.colours import Colours, finish_images, to_colours
-from handmesh.data.crop import LabelledCrop, make_crop
+from handmesh.data.batches import Batch, BatchMaker, Raw, to_device, to_tensors
+from handmesh.data.colours import finish_images
+from handmesh.data.crop import Placed, crop_pixels, place_record
 from handmesh.data.sampler import Draw
 from handmesh.data.shards import Record, ShardDataset
-from handmesh.losses import Target
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.rng import stream
-
-
-class Batch(NamedTuple):
-    """Samples with a leading batch axis B; a single sample has none. Side S, V vertices, float32."""
-
-    image: Tensor  # (B, 3, S, S) sRGB in [0, 1]
-    keypoints: Tensor  # (B, 21, 3) lixels
-    vertices: Tensor  # (B, V, 3) lixels
-    keypoints_m: Tensor  # (B, 21, 3) camera frame of the crop [m]
-    vertices_m: Tensor  # (B, V, 3) camera frame of the crop [m]
-    root_depth: Tensor  # (B,) depth of the wrist [m]
-    K: Tensor  # (B, 3, 3) of the crop [px]
-    R_crop_cam: Tensor  # (B, 3, 3) from the camera frame of the sample to that of the crop; mirrors left hands
-    dataset: Tensor  # (B,) number of the dataset in the mix
-    sample: Tensor  # (B,) number of the sample in its spec (its JSON's index)
-    rotations: Tensor  # (B, 16, 3, 3) as of `LabelledCrop`
-    beta: Tensor  # (B, S)
-    replaced: Tensor  # (B,) damaged samples that were passed over to find this one
-
-    @property
-    def target(self) -> Target:
-        """What the losses ask for; points outside the heatmaps are masked there, by `losses.inside`."""
-        return Target(self.keypoints, self.vertices)
-
-
-class Raw(NamedTuple):
-    """A batch on its way: labels done, pixels still to be finished on the device (`HandDataset.finish`)."""
-
-    batch: Batch  # but for the image: (B, S, S, 3) uint8, or (B, S, S, 0) where the device has the pixels
-    colours: Colours
-    place: Tensor  # (B, 9) float64: where the device finds the pixels (`cache.CachedHands`); (B, 0) where they are in the batch
-
-
-Tree = TypeVar("Tree", bound=tuple[Any, ...])
-
-
-def to_device(tree: Tree, device: torch.device) -> Tree:
-    """A NamedTuple of tensors, or of such tuples, on the device, without waiting for it."""
-    made: Any = type(tree)
-    return made(*(to_device(v, device) if isinstance(v, tuple) else v.to(device, non_blocking=True) for v in tree))  # type: ignore[no-any-return]
 
 
 class HandDataset(Dataset[Batch]):
@@ -76,6 +35,8 @@ class HandDataset(Dataset[Batch]):
 
     Raises UsageError when the datasets show different hands.
     """
+
+    _channels = 3  # of the crops that `_crop` writes
 
     def __init__(self, parts: Sequence[ShardDataset], side: int, spec: AugmentSpec, seed: int = 0, skip_bad: bool = False) -> None:
         if not parts:
@@ -104,15 +65,18 @@ class HandDataset(Dataset[Batch]):
         crop, image = augment(record, self.side, self.spec, self._draws(draw, record.index), other)
         return to_tensors(crop, image, draw.dataset, record.index, replaced)
 
-    def raw(self, wanted: Draw | int) -> Raw:
-        """The sample but for what the device does with its pixels."""
-        draw = wanted if isinstance(wanted, Draw) else self._locate(wanted)
-        record, replaced = self._read(draw.dataset, draw.position)
-        drawn = draw_augmentation(self.spec, self.side, self._draws(draw, record.index))
-        crop, place = self._crop(draw, with_moved_box(record, drawn.edges), drawn.scale, drawn.angle)
-        amplitudes = self._amplitudes(draw.dataset, drawn.partner, drawn.share > 0) if self.spec.amplitude else None
-        batch = to_tensors(crop, crop.image, draw.dataset, record.index, replaced)
-        return Raw(batch, to_colours(self.spec, drawn, amplitudes), torch.from_numpy(place))
+    def raw(self, wanted: Sequence[Draw | int]) -> Raw:
+        """The samples of a batch but for what the device does with their pixels."""
+        maker = BatchMaker(len(wanted), self.side, self.spec, self._channels)
+        for one in wanted:
+            draw = one if isinstance(one, Draw) else self._locate(one)
+            record, replaced = self._read(draw.dataset, draw.position)
+            drawn = draw_augmentation(self.spec, self.side, self._draws(draw, record.index))
+            placed = place_record(with_moved_box(record, drawn.edges), self.side, drawn.scale, drawn.angle)
+            place = self._crop(draw, record, placed, maker.image)
+            amplitudes = self._amplitudes(draw.dataset, drawn.partner, drawn.share > 0) if self.spec.amplitude else None
+            maker.add(record, placed, drawn, draw.dataset, replaced, amplitudes, place)
+        return maker.raw()
 
     def finish(self, raw: Raw) -> Batch:
         """The batch with its images, on the device that `raw` is on."""
@@ -122,9 +86,10 @@ class HandDataset(Dataset[Batch]):
         name = f"{self.parts[draw.dataset].identity} turn {draw.turn} "
         return lambda purpose: stream(self.seed, index, name + purpose)
 
-    def _crop(self, draw: Draw, record: Record, scale: float, angle: float) -> tuple[LabelledCrop, np.ndarray]:
-        """The crop, and its row of `Raw.place`."""
-        return make_crop(record, self.side, scale, angle), np.empty(0)
+    def _crop(self, draw: Draw, record: Record, placed: Placed, out: np.ndarray) -> np.ndarray:
+        """Writes the pixels of the crop -> its row of `Raw.place`."""
+        crop_pixels(record.image, record.side, placed, out)
+        return np.empty(0)
 
     def _partner(self, dataset: int, share: float) -> int:
         """Position of the partner that a number in [0, 1) stands for."""
@@ -186,11 +151,11 @@ class Loader:
         self._order = _Order()
         # A generator of its own: the loader draws from it, and training must not depend on how often it was started.
         self._loader: DataLoader[Any] = DataLoader(
-            _SamplesOrError(data.for_loading()),
+            _BatchesOrError(data.for_loading()),
             batch_sampler=self._order,  # type: ignore[arg-type]
             num_workers=workers,
             worker_init_fn=quiet_worker,
-            collate_fn=_collate,
+            collate_fn=_as_it_is,
             pin_memory=pin,
             persistent_workers=workers > 0,
             generator=torch.Generator(),
@@ -245,8 +210,8 @@ class _Order:
         return iter(self.batches)
 
 
-class _SamplesOrError(Dataset[Any]):
-    """The samples of a batch, or the error that one of them gave.
+class _BatchesOrError(Dataset[Any]):
+    """The batch of the samples requested, or the error that one of these gave.
 
     An exception that leaves a loading process comes out of the DataLoader as its whole traceback: ours are handed over as values.
     """
@@ -257,15 +222,15 @@ class _SamplesOrError(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitems__(self, wanted: Sequence[Draw | int]) -> list[Raw] | HandsynthError:
+    def __getitems__(self, wanted: Sequence[Draw | int]) -> Raw | HandsynthError:
         try:
-            return [self.data.raw(one) for one in wanted]
+            return self.data.raw(wanted)
         except HandsynthError as error:
             return error
 
 
-def _collate(samples: list[Raw] | HandsynthError) -> Any:
-    return samples if isinstance(samples, HandsynthError) else default_collate(samples)
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def quiet_worker(_: int) -> None:
@@ -276,31 +241,3 @@ def quiet_worker(_: int) -> None:
 
 def _hand(part: ShardDataset) -> tuple[object, ...]:
     return part.num_vertices, part.index["assets"].get("hand"), part.index["fingertips"]
-
-
-def to_tensors(crop: LabelledCrop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:
-    """A single sample with the numbers that `Batch` keeps of it.
-
-    A float image, as of `augment`, gets its channels first; a uint8 one stays as it is.
-    """
-
-    def tensor(array: np.ndarray | float) -> Tensor:
-        return torch.from_numpy(np.asarray(array, np.float32, order="C"))
-
-    points, keypoints = np.concatenate([crop.keypoints, crop.vertices]), len(crop.keypoints)
-    lixels = crop.lixels(points)  # of both at once: small arrays cost by their number
-    return Batch(
-        image=torch.from_numpy(image) if image.dtype == np.uint8 else tensor(image.transpose(2, 0, 1)),
-        keypoints=tensor(lixels[:keypoints]),
-        vertices=tensor(lixels[keypoints:]),
-        keypoints_m=tensor(crop.keypoints),
-        vertices_m=tensor(crop.vertices),
-        root_depth=tensor(crop.root_depth),
-        K=tensor(crop.K),
-        R_crop_cam=tensor(crop.R_crop_cam),
-        rotations=tensor(crop.rotations),
-        beta=tensor(crop.beta),
-        dataset=torch.tensor(dataset),
-        sample=torch.tensor(index),
-        replaced=torch.tensor(replaced),
-    )

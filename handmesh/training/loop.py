@@ -14,8 +14,9 @@ from torch import nn
 from tqdm import tqdm
 
 from handmesh.data.augment import NO_AUGMENTATION
+from handmesh.data.batches import Raw
 from handmesh.data.cache import cached
-from handmesh.data.dataset import HandDataset, Loader, Raw
+from handmesh.data.dataset import HandDataset, Loader
 from handmesh.data.sampler import EpochBatches, split_weight
 from handmesh.data.shards import ShardDataset, check_index
 from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from handmesh.data.dataset import Batch, Raw, to_device
+from handmesh.data.batches import Batch, Raw, to_device
 from handmesh.lixels import lixels_to_depth, lixels_to_pixels
 from handmesh.losses import AUXILIARY_WEIGHTS, WEIGHTS, auxiliary_losses, lixel_losses, total_loss
 from handmesh.nets.auxiliary import PoseAndShape, TaughtNet

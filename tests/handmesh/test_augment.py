@@ -1,6 +1,7 @@
 """Augmentation: image, camera and points move as one, and each part does what its flag says."""
 
 import dataclasses
+import itertools
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from handmesh.data.augment import (
     mix_amplitudes,
     with_moved_box,
 )
-from handmesh.data.crop import Crop, crop_affine, lixels_to_camera, make_crop, warp
+from handmesh.data.crop import Crop, crop_affine, label_crops, lixels_to_camera, make_crop, warp
 from handmesh.data.shards import Record, ShardDataset
 from handmesh.lixels import LIXELS
 from handsynth.core.camera import project
@@ -131,6 +132,30 @@ def test_mirrored_left_hand_is_a_right_hand(hand_shards):
         misfit[record.side].append(as_seen)
     assert max(misfit["right"]) < 2e-5 < 1e-3 < max(misfit["left"])  # a flat hand is nearly its own mirror image
     assert min(map(len, misfit.values())) > 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_labels_of_many_crops_are_those_of_each(count):
+    """Both sides, any angle and number of vertices: to the bit, in the numbers of the arithmetic, not only of the batch."""
+    rng = np.random.default_rng(count)
+    for side, vertices in itertools.product(([0], [1], [0, 1]), (5, 778)):
+        records = [spotted(k, ("right", "left")[side[k % len(side)]]) for k in range(count)]
+        records = [
+            dataclasses.replace(
+                record,
+                vertices=rng.normal([0, 0, 0.6], 0.05, (vertices, 3)),
+                rotations=Rotation.random(16, rng=rng).as_matrix(),
+            )
+            for record in records
+        ]
+        crops = [make_crop(record, 96, rng.uniform(0.75, 1.25), rng.uniform(-1, 1)) for record in records]
+        columns = zip(*((r.keypoints, r.vertices, r.rotations, r.side == "left") for r in records), strict=True)
+        K, R = (np.stack([getattr(crop, name) for crop in crops]) for name in ("K", "R_crop_cam"))
+        found = label_crops(*map(np.array, columns), K, R, 96)
+        for name in ("keypoints", "vertices", "rotations"):
+            np.testing.assert_array_equal(getattr(found, name), np.stack([getattr(crop, name) for crop in crops]))
+        alone = [crop.lixels(np.concatenate([crop.keypoints, crop.vertices])) for crop in crops]
+        np.testing.assert_array_equal(found.lixels, np.stack(alone))
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7])

@@ -24,8 +24,9 @@ read = HandDataset.raw
 
 
 def noted(self, wanted):
-    if isinstance(wanted, Draw):
-        seen[wanted.turn].append(wanted.position)
+    for one in wanted:
+        if isinstance(one, Draw):
+            seen[one.turn].append(one.position)
     return read(self, wanted)
 
 
