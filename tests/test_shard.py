@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from handsynth.core import sample
 from handsynth.core.conventions import SCHEMA
 from handsynth.core.errors import HandsynthError
 from handsynth.core.files import write_file
@@ -333,6 +334,32 @@ def test_labels_are_checked_field_by_field():
             continue
         with pytest.raises(HandsynthError, match=name):
             decode_labels({"json": canonical_json(without)}, "sample", INDEX)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_labels_are_checked_alike_at_once_and_field_by_field(monkeypatch: pytest.MonkeyPatch):
+    """Whatever a field holds, the quick check of all numbers together and the slow one of each field say the same."""
+    odd: list[Any] = [None, True, 0, -1, 2**63, 10**30, 10**400, 1e308, -1e308, float("nan"), float("inf"), "", "1", [], {}, [0.0]]
+    odd += [[[0.0]], {"a": 1}, {str(k): 0.0 for k in range(3)}, "123", ["1", "2", "3"], [{}, {}, {}], [None] * 3, [True] * 3]
+    cases = []
+    for name, shape in field_shapes(SCHEMA, 10).items():
+        if shape is not None:
+            values = [*odd, np.zeros((*shape, 2)).tolist(), np.full(shape, 1e307).tolist(), np.full(shape, 7).tolist()]
+            for value in odd if shape else []:
+                values += [[value] * shape[0], [[value] * shape[-1]] * shape[0]]
+            cases += [json.dumps(_labels() | {name: value}).encode() for value in values]
+
+    def said(case: bytes) -> str:
+        try:
+            decode_labels({"json": case}, "sample", INDEX)
+        except HandsynthError as error:
+            return str(error)
+        return ""
+
+    at_once = [said(case) for case in cases]
+    monkeypatch.setattr(sample, "_are_good", lambda *_: False)
+    assert at_once == [said(case) for case in cases]
+    assert len(set(at_once)) > 10 < at_once.count("")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema": "other/9"}'])

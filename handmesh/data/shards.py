@@ -108,7 +108,7 @@ class ShardDataset:
 
     def where(self, position: int) -> str:
         """Names a sample in messages."""
-        shard, index = self._table[position, :2]
+        shard, index = self._table[position, :2].tolist()
         return f"{self._paths[shard]}, sample {index}"
 
     def labels(self, position: int) -> dict[str, Any]:
@@ -136,9 +136,10 @@ class ShardDataset:
         return to_record(labels, decode_jpg(jpg, labels["image_size"], where), self.vertices(position))
 
     def _member(self, position: int, kind: int) -> bytes:
-        shard, (offset, size) = int(self._table[position, 0]), self._table[position, 2 + 2 * kind : 4 + 2 * kind]
+        shard, _, *places = self._table[position].tolist()
+        offset, size = places[2 * kind : 2 * kind + 2]
         try:
-            data = os.pread(self._open(shard), int(size), int(offset))
+            data = os.pread(self._open(shard), size, offset)
         except OSError as error:
             raise HandsynthError(f"{self.where(position)}: cannot be read: {error.strerror}") from None
         if len(data) != size:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,8 @@ def decode_labels(members: Members, where: str, index: Mapping[str, Any]) -> dic
 
 def _check_shapes(labels: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], where: str) -> None:
     """Raises HandsynthError naming the field that is missing, of another shape, or not finite."""
+    if _are_good(labels, shapes):
+        return
     for name, shape in shapes.items():
         if name not in labels:
             if name in OPTIONAL:
@@ -279,6 +282,33 @@ def _check_shapes(labels: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...
             finite = value.dtype.kind in "biuf" and (math.isfinite(value.sum()) or np.isfinite(value).all())
             if value.shape != shape or not finite:
                 raise HandsynthError(f"{where}: field {name} is not {shape} finite numbers")
+
+
+def _are_good(labels: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None]) -> bool:
+    """Whether all fields are there and of their shapes, all numbers finite; where it is False, some may still be good.
+
+    One array of the numbers of all fields takes a third of the time of an array of each.
+    """
+    numbers: list[Any] = []
+    try:
+        for name, shape in shapes.items():
+            value: Any = labels.get(name) if name in OPTIONAL else labels[name]
+            if shape is None or (value is None and (name in NULLABLE or name not in labels)):
+                continue
+            if not shape:
+                numbers.append(value)
+            elif len(value) != shape[0]:
+                return False
+            elif len(shape) == 1:
+                numbers += value
+            elif {*map(len, value)} == {shape[1]}:
+                numbers += chain.from_iterable(value)
+            else:
+                return False
+        flat = np.array(numbers)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return flat.ndim == 1 and flat.dtype.kind in "biuf" and math.isfinite(flat.sum())
 
 
 def _check_hand(labels: Mapping[str, Any], where: str) -> None:
