@@ -59,8 +59,10 @@ class LabelledCrop(Crop):
 
 def square_box(bbox: np.ndarray, width: int, height: int) -> tuple[np.ndarray, float]:
     """(4,) tight box [px] -> (2,) centre and side of the square about it, BOX_MARGIN larger. Clipped to the image first."""
-    low, high = np.clip(bbox[:2], 0, [width, height]), np.clip(bbox[2:], 0, [width, height])
-    return (low + high) / 2, BOX_MARGIN * max(float((high - low).max()), 1.0)
+    left, top, right, bottom = bbox.tolist()  # single numbers are quicker in Python than in numpy
+    left, right = min(max(left, 0), width), min(max(right, 0), width)
+    top, bottom = min(max(top, 0), height), min(max(bottom, 0), height)
+    return np.array([(left + right) / 2, (top + bottom) / 2]), BOX_MARGIN * max(right - left, bottom - top, 1.0)
 
 
 def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) -> np.ndarray:
@@ -72,10 +74,7 @@ def crop_affine(centre: np.ndarray, box_side: float, angle: float, side: int) ->
         angle: by which the image turns, from x (right) towards y (down) [rad].
         side: of the crop [px].
     """
-    A = np.eye(3)
-    A[:2, :2] = side / box_side * _turn(angle)[:2, :2]
-    A[:2, 2] = side / 2 - A[:2, :2] @ centre
-    return A
+    return _affine(centre, box_side, _turn(angle), side)
 
 
 def shrink(A: np.ndarray, width: int, height: int, least: int = 0, most: int = 64) -> tuple[int, np.ndarray]:
@@ -85,7 +84,7 @@ def shrink(A: np.ndarray, width: int, height: int, least: int = 0, most: int = 6
     `most` are for who has no other halved ones.
     """
     count = 0
-    while count < most and (count < least or abs(np.linalg.det(A[:2, :2])) <= 0.25) and min(width, height) > 1:
+    while count < most and (count < least or _area(A) <= 0.25) and min(width, height) > 1:
         A = A @ np.diag([width / (width // 2), height / (height // 2), 1.0])
         count, width, height = count + 1, width // 2, height // 2
     return count, A
@@ -139,7 +138,7 @@ def place_crop(
         K, bbox = mirrored(K, width), np.array([width - x1, y0, width - x0, y1])
         R_crop_cam = R @ np.diag(MIRROR_POINT)
     centre, box_side = square_box(bbox, width, height)
-    A = crop_affine(centre, box_side * scale, angle, side)
+    A = _affine(centre, box_side * scale, R, side)
     return Placed(A, A @ K @ R.T, R_crop_cam)
 
 
@@ -251,3 +250,17 @@ def _turn(angle: float) -> np.ndarray:
     """(3, 3) rotation about the optical axis, from x (right) towards y (down)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+
+
+def _affine(centre: np.ndarray, box_side: float, R: np.ndarray, side: int) -> np.ndarray:
+    """`crop_affine` with the turn as a matrix."""
+    A = side / box_side * R
+    A[:2, 2] = side / 2 - A[:2, :2] @ centre
+    A[2, 2] = 1
+    return A
+
+
+def _area(A: np.ndarray) -> float:
+    """What a (3, 3) affine makes of a pixel's area."""
+    (a, b, _), (c, d, _), _ = A.tolist()
+    return abs(a * d - b * c)
