@@ -9,7 +9,7 @@ from torch import Tensor
 from handmesh.data.augment import AugmentSpec, Drawn
 from handmesh.data.colours import Colours, to_colours
 from handmesh.data.crop import LabelledCrop, Placed, label_crops
-from handmesh.data.shards import Record
+from handmesh.data.shards import Record, rotations_before_camera
 from handmesh.losses import Target
 
 
@@ -80,16 +80,16 @@ class BatchMaker:
         amplitudes: np.ndarray | None = None,
         place: np.ndarray = np.empty(0),
     ) -> None:
-        """Takes a sample, whose pixels are in `image`: the last five as of `Batch`, `colours.Colours` and `Raw`."""
-        labels = record.keypoints, record.vertices, record.rotations, record.beta, record.side == "left"
+        """Takes a sample, whose pixels are in `image`: the last four as of `Batch`, `colours.Colours` and `Raw`."""
+        labels = record.keypoints, record.vertices, record.theta, record.R_cam_world, record.beta, record.side == "left"
         self._rows.append((*labels, placed.K, placed.R_crop_cam, drawn, dataset, record.index, replaced, amplitudes, place))
 
     def raw(self) -> Raw:
         """The samples taken, in their order."""
-        columns = list(zip(*self._rows, strict=True))
-        drawn, amplitudes = columns[7], columns[11]
-        keypoints, vertices, rotations, beta, left, K, R = (np.array(column) for column in columns[:7])
-        labels = label_crops(keypoints, vertices, rotations, left, K, R, self.side)
+        *arrays, drawn, dataset, sample, replaced, amplitudes, place = zip(*self._rows, strict=True)
+        keypoints, vertices, theta, R_cam_world, beta, left, K, R_crop_cam = (np.array(column) for column in arrays)
+        rotations = rotations_before_camera(theta, R_cam_world)
+        labels = label_crops(keypoints, vertices, rotations, left, K, R_crop_cam, self.side)
         batch = Batch(
             image=torch.from_numpy(self._images[: len(self._rows)]),
             keypoints=_floats(labels.lixels[:, : keypoints.shape[1]]),
@@ -98,14 +98,14 @@ class BatchMaker:
             vertices_m=_floats(labels.vertices),
             root_depth=_floats(labels.keypoints[:, 0, 2]),
             K=_floats(K),
-            R_crop_cam=_floats(R),
+            R_crop_cam=_floats(R_crop_cam),
             rotations=_floats(labels.rotations),
             beta=_floats(beta),
-            dataset=torch.tensor(columns[8]),
-            sample=torch.tensor(columns[9]),
-            replaced=torch.tensor(columns[10]),
+            dataset=torch.tensor(dataset),
+            sample=torch.tensor(sample),
+            replaced=torch.tensor(replaced),
         )
-        return Raw(batch, to_colours(self._spec, drawn, amplitudes), torch.from_numpy(np.array(columns[12])))
+        return Raw(batch, to_colours(self._spec, drawn, amplitudes), torch.from_numpy(np.array(place)))
 
 
 def to_tensors(crop: LabelledCrop, image: np.ndarray, dataset: int, index: int, replaced: int) -> Batch:

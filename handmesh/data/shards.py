@@ -38,8 +38,14 @@ class Record:
     keypoints: np.ndarray  # (21, 3) camera frame [m]
     vertices: np.ndarray  # (V, 3) camera frame [m]
     bbox: np.ndarray  # (4,) x0, y0, x1, y1 of the projected vertices [px]
-    rotations: np.ndarray  # (16, 3, 3) theta as matrices: from the template to the camera frame, then of each joint in its parent
+    theta: np.ndarray  # (16, 3) axis-angles: from the template to the world, then of each joint in its parent
+    R_cam_world: np.ndarray  # (3, 3)
     beta: np.ndarray  # (S,)
+
+    @property
+    def rotations(self) -> np.ndarray:
+        """(16, 3, 3) theta as matrices, the first from the template to the camera frame."""
+        return rotations_before_camera(self.theta, self.R_cam_world)
 
 
 class ShardDataset:
@@ -156,8 +162,6 @@ class ShardDataset:
 
 def to_record(labels: dict[str, Any], image: np.ndarray, vertices: np.ndarray) -> Record:
     """A sample's labels (its JSON), (H, W, 3) image and (V, 3) vertices together."""
-    rotations = rotvec_to_rotmat(np.array(labels["theta"], np.float64).reshape(-1, 3))
-    rotations[0] = np.array(labels["T_cam_world"], np.float64)[:3, :3] @ rotations[0]
     return Record(
         dataset=labels["dataset"],
         index=labels["index"],
@@ -167,9 +171,17 @@ def to_record(labels: dict[str, Any], image: np.ndarray, vertices: np.ndarray) -
         keypoints=np.array(labels["keypoints_cam"], np.float64),
         vertices=np.asarray(vertices, np.float64),
         bbox=np.array(labels["bbox_xyxy"], np.float64),
-        rotations=rotations,
+        theta=np.array(labels["theta"], np.float64).reshape(-1, 3),
+        R_cam_world=np.array(labels["T_cam_world"], np.float64)[:3, :3],
         beta=np.array(labels["beta"], np.float64),
     )
+
+
+def rotations_before_camera(theta: np.ndarray, R_cam_world: np.ndarray) -> np.ndarray:
+    """(..., 16, 3) axis-angles, the first into the world, and (..., 3, 3) -> (..., 16, 3, 3), the first into the camera frame."""
+    rotations = rotvec_to_rotmat(theta)
+    rotations[..., 0, :, :] = R_cam_world @ rotations[..., 0, :, :]
+    return rotations
 
 
 def check_index(index: dict[str, Any], where: str, hand: HandModel | None) -> None:

@@ -44,8 +44,8 @@ def spotted(seed: int, side: str) -> Record:
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     spot = np.exp(-((x - xy[0, 0]) ** 2 + (y - xy[0, 1]) ** 2) / (2 * 5.0**2))
     image = np.repeat((255 * spot)[..., None], 3, 2).round().astype(np.uint8)
-    box, rotations = np.concatenate([xy.min(0), xy.max(0)]), np.tile(np.eye(3), (16, 1, 1))
-    return Record("d", seed, side, image, K, points, points, box, rotations, np.zeros(10))
+    box = np.concatenate([xy.min(0), xy.max(0)])
+    return Record("d", seed, side, image, K, points, points, box, np.zeros((16, 3)), np.eye(3), np.zeros(10))
 
 
 def centroid(image: np.ndarray) -> np.ndarray:
@@ -144,7 +144,8 @@ def test_labels_of_many_crops_are_those_of_each(count):
             dataclasses.replace(
                 record,
                 vertices=rng.normal([0, 0, 0.6], 0.05, (vertices, 3)),
-                rotations=Rotation.random(16, rng=rng).as_matrix(),
+                theta=rng.normal(0, 0.5, (16, 3)),
+                R_cam_world=Rotation.random(rng=rng).as_matrix(),
             )
             for record in records
         ]
