@@ -20,11 +20,12 @@ from object_store import object_store
 
 from handmesh.cli.main import main
 from handmesh.data.remote import open_files
-from handmesh.data.shards import ShardDataset, index_shard
+from handmesh.data.shards import ShardDataset, index_shard, without_recipe
 from handmesh.run_files import WEIGHTS, read_config
 from handmesh.settings.mesh import TrainSpec
 from handmesh.training.loop import Part, run_config
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
+from handsynth.core.index import canonical_json
 from handsynth.core.remote import RemoteFiles
 from handsynth.core.shard import read_shard, shard_name
 from handsynth.core.toy import toy_hand
@@ -117,6 +118,52 @@ def test_damaged_member_names_shard_and_sample(copy):
         data.read(0)
         with pytest.raises(HandsynthError, match=rf"shard-000000\.tar, sample {table[1, 0]}: .*{reason}"):
             data.read(1)
+
+
+def test_labels_are_read_without_their_recipe(hand_shards):
+    """What is left of a sample's JSON is its JSON with null for the recipe; it is left whole where it is written otherwise."""
+    for path in sorted(hand_shards.glob("*.tar")):
+        for _, members in read_shard(path):
+            labels, cut = json.loads(members["json"]), without_recipe(members["json"])
+            assert len(cut) < 0.7 * len(members["json"])
+            assert json.loads(cut) == labels | {"recipe": None}
+            quoting = labels | {"background": labels["background"] | {"name": ',"recipe":{"a":1},"schema":"b"'}}
+            assert json.loads(without_recipe(canonical_json(quoting))) == quoting | {"recipe": None}
+            assert without_recipe(json.dumps(labels).encode()) == json.dumps(labels).encode()
+            nested = canonical_json(labels | {"background": labels["background"] | {"recipe": {}}})
+            with pytest.raises(ValueError):
+                json.loads(without_recipe(nested))
+
+
+def test_a_sample_is_read_whatever_its_json_looks_like(copy):
+    """Spaced, in another order, or with an object that has a recipe too: the same record as of the JSON as it was written."""
+    shard, (_, members), before = (
+        copy / "shard-000000.tar",
+        next(iter(read_shard(copy / "shard-000000.tar"))),
+        ShardDataset(copy).read(0),
+    )
+    labels, whole, (offset, size) = json.loads(members["json"]), shard.read_bytes(), index_shard(shard, 4)[0, 3:5].tolist()
+    less = labels | {"recipe": {"a": 1}}
+    nested = less | {"background": labels["background"] | {"recipe": {}}}
+    for text in (json.dumps(less), json.dumps(dict(reversed(less.items()))), canonical_json(nested).decode()):
+        shard.write_bytes(whole[:offset] + text.ljust(size).encode() + whole[offset + size :])
+        assert len(text) <= size
+        after = ShardDataset(copy).read(0)
+        for field in dataclasses.fields(after):
+            np.testing.assert_array_equal(getattr(after, field.name), getattr(before, field.name))
+
+
+def test_a_damaged_recipe_stops_who_reads_it(copy):
+    """Training does not read recipes, and goes on; `labels` names shard and sample."""
+    shard = copy / "shard-000000.tar"
+    whole, (offset, size) = shard.read_bytes(), index_shard(shard, 4)[0, 3:5].tolist()
+    at = whole.index(b'"recipe":{', offset) + 20
+    assert at < offset + size
+    shard.write_bytes(whole[:at] + b"\xee" * 9 + whole[at + 9 :])
+    data = ShardDataset(copy)
+    assert data.read(0).index == index_shard(shard, 4)[0, 0]
+    with pytest.raises(HandsynthError, match=r"shard-000000\.tar, sample 0: .*JSON is missing or damaged"):
+        data.labels(0)
 
 
 def test_shard_of_another_dataset_is_noticed(copy):
