@@ -195,7 +195,8 @@ class SceneStage:
     ) -> tuple[Mesh, ...]:
         """One hand, what it wears and holds, and its forearm."""
         vertices, normals = hands.arms[row], hands.arm_normals[row]
-        layered = recipe.worn is not None and (recipe.worn.varnish is not None or recipe.worn.glove is not None)
+        gloved = recipe.worn is not None and recipe.worn.glove is not None
+        layered = gloved or (recipe.worn is not None and recipe.worn.varnish is not None)
         clothes = [thing.mesh() for thing in things[shown.sleeve is not None :]]
         if shown.sleeve is not None:  # it is the first
             clothes.insert(0, self.dress.sleeve_mesh(things[0], shown.sleeve))
@@ -204,7 +205,7 @@ class SceneStage:
         if vertices is None or normals is None or arm_albedo is None:
             return hand, *clothes
         sleeve = recipe.worn.sleeve if clothes and recipe.worn is not None else None
-        layout, end = self._arm_layout(self._rings_drawn(sleeve, shown), shown.arm is None, layered)
+        layout, end = self._arm_layout(self._rings_drawn(sleeve, shown), shown.arm is None, gloved)  # nails are the hand's
         return hand, *clothes, Mesh(layout, vertices[:end], normals[:end], arm_albedo)
 
     def _together(

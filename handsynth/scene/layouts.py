@@ -65,7 +65,9 @@ def worn_layout(model: HandModel, piece: tube.Layout, joint: int, material: str,
     """A thing that is worn where `joint` moves the flesh; like that, it is shaded by the other parts of the hand. Of its vertices
     the first `end`.
     """
-    kept = slice(None) if end is None else (piece.faces < end).all(1)
+    kept = np.ones(len(piece.faces), bool) if end is None else (piece.faces < end).all(1)
+    if piece.unseen is not None:
+        kept &= ~piece.unseen[piece.faces].all(1)
     faces, uv_faces = piece.faces[kept], piece.uv_faces[kept]
     corner_vertex, corner_uv, triangles, _ = _split(faces, piece.uv, uv_faces, np.zeros(len(faces), int))
     foreign = foreign_bits(model, _sphere_parts(model, False), np.full(len(corner_vertex), joint))

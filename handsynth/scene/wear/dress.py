@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handsynth.assets.skins.skin import SkinModel
-from handsynth.core.conventions import FINGERS
 from handsynth.core.hand import HandModel
 from handsynth.core.mirror import mirror_left, mirror_points
 from handsynth.recipe.recipe import Recipe
@@ -62,24 +61,31 @@ class _Piece(NamedTuple):
 class _Kind:
     """What all things of one kind share."""
 
-    def __init__(self, maker: Any, material: str, model: HandModel, joints: Sequence[int] = (ARM_JOINT,)) -> None:
-        """`maker` has a layout and makes albedos; `joints` are where the kind is worn, each with a layout of its own."""
-        piece: tube.Layout = maker.layout
-        self.maker, self.faces = maker, piece.faces
-        self.layouts = [worn_layout(model, piece, joint, material) for joint in joints]
+    def __init__(self, maker: Any, material: str, model: HandModel) -> None:
+        """`maker` has a layout, of which things of a choice have a piece, and makes albedos."""
+        whole: tube.Layout = maker.layout
+        self.maker = maker
+        self._layouts: dict[tuple[tube.Layout, int], Layout] = {}
         self._begun: dict[int, Layout] = {}
-        self._begin = partial(worn_layout, model, piece, joints[0], material)
-        self._around = faces_around(piece.faces, maker.num_vertices).astype(np.float32)
+        self._make = partial(worn_layout, model, material=material)
+        self._faces, self._around = whole.faces, faces_around(whole.faces, maker.num_vertices).astype(np.float32)
+
+    def layout(self, choice: Any, joint: int) -> tuple[Layout, np.ndarray]:
+        """Of one thing where a joint moves the flesh, and its (F, 3) faces; made once."""
+        piece: tube.Layout = self.maker.piece(choice)
+        if (piece, joint) not in self._layouts:
+            self._layouts[piece, joint] = self._make(piece, joint)
+        return self._layouts[piece, joint], piece.faces
 
     def layout_of(self, end: int) -> Layout:
-        """Of the first `end` vertices, where the first joint moves the flesh; made once."""
+        """Of the first `end` vertices of the whole on a forearm; made once."""
         if end not in self._begun:
-            self._begun[end] = self._begin(end)
+            self._begun[end] = self._make(self.maker.layout, ARM_JOINT, end=end)
         return self._begun[end]
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """(B, V, 3) of as many vertices."""
-        return unit_rows(normal_sums((vertices - vertices[:, :1]).astype(np.float32), self.faces, self._around))
+        return unit_rows(normal_sums((vertices - vertices[:, :1]).astype(np.float32), self._faces, self._around))
 
 
 class Dress:
@@ -175,8 +181,9 @@ class Dress:
         vertices, normals = to_label_grid(vertices).astype(np.float32), normals.astype(np.float32)
         for piece, points, directions in zip(pieces, vertices, normals, strict=True):
             choice = piece.choice
-            layout = kind.layouts[FINGERS.index(choice.finger) if isinstance(choice, RingChoice) else 0]
-            mesh = WornMesh(layout, points, directions, kind.faces, partial(kind.maker.albedo, choice))
+            joint = PHALANX[choice.finger][0] if isinstance(choice, RingChoice) else ARM_JOINT
+            layout, faces = kind.layout(choice, joint)
+            mesh = WornMesh(layout, points, directions, faces, partial(kind.maker.albedo, choice))
             found[piece.row].append(mesh)
 
     @property
@@ -203,7 +210,7 @@ class Dress:
 
     @cached_property
     def _ring(self) -> _Kind:
-        return _Kind(FingerRings(self._model), "finished", self._model, [PHALANX[finger][0] for finger in FINGERS])
+        return _Kind(FingerRings(self._model), "finished", self._model)
 
     @cached_property
     def _varnish(self) -> Varnish:

@@ -1,6 +1,7 @@
 """Finger rings: a band around a first phalanx, round and just wider than the posed finger, at times with a stone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse.csgraph
@@ -35,6 +36,8 @@ class FingerRings:
         self._model = model
         self.layout = _layout()
         self.num_vertices = int(self.layout.faces.max()) + 1
+        # Without a stone all of that hides inside the band.
+        self._plain = replace(self.layout, unseen=np.arange(self.num_vertices) >= AROUND * PROFILE)
         sections = [_sections(model, finger) for finger in FINGERS]
         self._corners = np.array([[vertices for vertices, _ in row] for row in sections])  # (5, len(PLACES), AROUND, 4)
         self._weights = np.array([[weights for _, weights in row] for row in sections])
@@ -101,6 +104,10 @@ class FingerRings:
             foot[:, None] + (stone * high)[..., None] * -palm[:, None] + (stone * wide)[..., None] * flat for high, wide in levels
         ]
         return np.concatenate([band.reshape(len(choices), -1, 3), *rings], 1)
+
+    def piece(self, choice: RingChoice) -> Layout:
+        """As it is drawn."""
+        return self.layout if choice.stone_m > 0 else self._plain
 
     @staticmethod
     def albedo(choice: RingChoice) -> np.ndarray:

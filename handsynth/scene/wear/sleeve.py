@@ -149,6 +149,10 @@ class Sleeves:
         """Place on the forearm from which on the sleeve hides it from every side [m]: where the wall's end is sealed."""
         return choice.cuff_m + float(_SHARE[WALL[0]]) * (self._arm.length_m - choice.cuff_m)
 
+    def piece(self, choice: SleeveChoice) -> Layout:
+        """As it is drawn."""
+        return self.layout
+
     def albedo(self, choice: SleeveChoice) -> np.ndarray:
         """(cloth.SIZE, cloth.SIZE, 4) uint8 sRGB; the cuff is at the bottom, the inner wall at the top."""
         return cloth.sleeve_albedo(choice, self._arm.length_m + POLE_M, WALL_ROWS)

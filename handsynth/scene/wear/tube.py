@@ -17,6 +17,7 @@ class Layout:
     faces: np.ndarray  # (F, 3) int32 rows of the piece's vertices, counter-clockwise seen from outside
     uv: np.ndarray  # (T, 2) in [0, 1], v up: row 0 of the texture is v = 1
     uv_faces: np.ndarray  # (F, 3) int32 rows of uv, aligned with faces
+    unseen: np.ndarray | None = None  # (V,) bool vertices between which no face is ever seen, and none is drawn; None for none
 
 
 class Sewing:

@@ -17,7 +17,8 @@ STRAP_AROUND, CASE_AROUND = 40, 24
 BRACELET_AROUND, BRACELET_PROFILE = 96, 6
 """Vertices around; of a bracelet also around its own section. Four of the former make a bead."""
 
-BEADS = BRACELET_AROUND // 4
+BEADS, SMOOTH_STEP = BRACELET_AROUND // 4, 3
+"""Of bracelets without beads every third ring is enough."""
 
 CLEAR_M = 0.0005
 """Between skin and strap: a strap is pulled tight."""
@@ -106,6 +107,10 @@ class Watches:
         batch = len(choices)
         parts = [strap.reshape(batch, -1, 3), *rings, dial, crown]
         return np.concatenate(parts, 1)
+
+    def piece(self, choice: WatchChoice) -> Layout:
+        """As it is drawn."""
+        return self.layout
 
     @staticmethod
     def albedo(choice: WatchChoice) -> np.ndarray:
@@ -235,9 +240,8 @@ class Bracelets:
     def __init__(self, arm: Arm) -> None:
         self._sections = ArmSections(arm, BRACELET_AROUND)
         rings = np.arange(BRACELET_AROUND * BRACELET_PROFILE).reshape(BRACELET_AROUND, -1)
-        sewing = Sewing()
-        sewing.tube(np.concatenate([rings, rings[:1]]), np.linspace(0, 1, BRACELET_AROUND + 1))
-        self.layout, self.num_vertices = sewing.layout(), rings.size
+        self.layout, self._smooth = (_closed(rings[::step]) for step in (1, SMOOTH_STEP))
+        self.num_vertices = rings.size
         angle = 2 * np.pi * np.arange(BRACELET_AROUND) / BRACELET_AROUND
         waves = np.stack([np.ones_like(angle), *(f(k * angle) * 2**0.5 for k in (1, 2, 3) for f in (np.cos, np.sin))])
         self._angle, self._stiff = angle, waves.T @ waves / BRACELET_AROUND  # the projection on what stiff bands can follow
@@ -275,6 +279,10 @@ class Bracelets:
         rings = middle + half[0] * cos[:, None] * out - half[1] * sin[..., None] * axis
         return rings.reshape(len(choices), -1, 3)
 
+    def piece(self, choice: BraceletChoice) -> Layout:
+        """As it is drawn."""
+        return self.layout if choice.kind == "beads" else self._smooth
+
     @staticmethod
     def albedo(choice: BraceletChoice) -> np.ndarray:
         """(BRACELET_AROUND, 16, 4) uint8 sRGB: rows go around."""
@@ -296,3 +304,10 @@ class Bracelets:
         image = np.full((BRACELET_AROUND, 16, 4), BRACELET_FINISH[choice.kind], np.uint8)
         image[..., :3] = np.clip(colour * shade[..., None] >> 8, 0, 255)
         return image
+
+
+def _closed(rings: np.ndarray) -> Layout:
+    """Rings (K, N) of vertices, each joined to the next and the last to the first."""
+    sewing = Sewing()
+    sewing.tube(np.concatenate([rings, rings[:1]]), np.linspace(0, 1, len(rings) + 1))
+    return sewing.layout()
