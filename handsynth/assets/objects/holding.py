@@ -92,21 +92,31 @@ class HandSurface:
     """Vertices and middles of triangles of one posed hand, with normals and regions, for distances from them."""
 
     def __init__(
-        self, model: HandModel, regions: PalmarRegions, vertices: np.ndarray, within: tuple[np.ndarray, np.ndarray] | None = None
+        self,
+        model: HandModel,
+        regions: PalmarRegions,
+        vertices: np.ndarray,
+        within: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        """`vertices` (V, 3) [m]; `within`: two corners (3,) of the box beyond which the surface does not matter."""
-        a, b, c = (vertices[column] for column in model.closed_faces.T)
+        """`vertices` (V, 3) [m]; `within`: the axes (3, 3), as columns, of a box beyond which the surface does not matter, and the
+        least and greatest (3,) that points of it have along these.
+        """
+        a, b, c = (np.take(vertices, column, 0) for column in model.closed_faces.T)
         normals = _cross(b - a, c - a)
         self.vertices = vertices
         self._points = np.concatenate([vertices, (a + b + c) / 3])
         self._normals = np.concatenate([regions.faces_around @ normals, normals])
-        self._normals /= np.maximum(np.sqrt((self._normals * self._normals).sum(1, keepdims=True)), 1e-12)
         self._regions = regions.of_point
         if within is not None:
-            low, high = within
-            near = np.flatnonzero(((self._points >= low) & (self._points <= high)).all(1))
+            axes, low, high = within
+            along = axes.T @ self._points.T
+            inside = [(least <= row) & (row <= most) for row, least, most in zip(along, low, high, strict=True)]
+            near = np.flatnonzero(inside[0] & inside[1] & inside[2])
             if len(near):
-                self._points, self._normals, self._regions = self._points[near], self._normals[near], self._regions[near]
+                self._points, self._normals, self._regions = (
+                    np.take(values, near, 0) for values in (self._points, self._normals, self._regions)
+                )
+        self._normals /= np.maximum(np.sqrt(_dots(self._normals, self._normals)), 1e-12)[:, None]
         # It is searched but a few times: to build it balanced and compact takes longer than that saves.
         self._tree = cKDTree(self._points, leafsize=32, compact_nodes=False, balanced_tree=False)
 
@@ -117,8 +127,8 @@ class HandSurface:
         """
         distance, nearest = self._tree.query(points, distance_upper_bound=farthest_m)
         nearest = np.minimum(nearest, len(self._points) - 1)
-        normals = self._normals[nearest]
-        outside = ((points - self._points[nearest]) * normals).sum(1) >= 0
+        normals = np.take(self._normals, nearest, 0)
+        outside = _dots(points - np.take(self._points, nearest, 0), normals) >= 0
         return np.where(outside | np.isinf(distance), distance, -distance), normals, self._regions[nearest]
 
     def pads(self) -> dict[int, np.ndarray]:
@@ -297,6 +307,11 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
 
 
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, 3) and (N, 3) -> (N,): numpy's sums over so short rows are slow."""
+    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2])
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
@@ -336,14 +351,20 @@ def refit(
     offset = root + growth * (placement.offset - model.rest_joints[0])
     scale = growth * placement.scale
     moved = scale * samples[0] @ rotation.T + offset
-    surface = HandSurface(model, regions, vertices, (moved.min(0) - FLESH_M, moved.max(0) + FLESH_M))
+    low, high = scale * samples[0].min(0), scale * samples[0].max(0)
+    middle = offset @ rotation
+    surface = HandSurface(model, regions, vertices, (rotation, middle + low - FLESH_M, middle + high + FLESH_M))
     limit = float(depth_limit(float(np.ptp(samples[0], axis=0).min()) * scale))
+    own, rows = samples[0] @ rotation.T, np.arange(len(moved))
+    places, first = moved, np.zeros(len(moved))  # when all were looked up, and how far from the hand they were then
     for _ in range(REFIT_ROUNDS):
-        distance, normal, region = surface.signed_distance(scale * samples[0] @ rotation.T + offset, FLESH_M)
+        distance, normal, region = surface.signed_distance(moved[rows], FLESH_M)
+        if len(rows) == len(moved):
+            places, first = moved, np.minimum(distance, FLESH_M)
         deep = np.maximum(-distance - 0.6 * limit, 0)
-        if -distance.min() <= limit:
-            against = ((samples[1] @ rotation.T) * normal).sum(1) < 0
-            near = against & (distance < REFIT_TOUCH_M)
+        if -distance.min(initial=np.inf) <= limit:
+            close = np.flatnonzero(distance < REFIT_TOUCH_M)
+            near = close[_dots(samples[1][rows[close]] @ rotation.T, normal[close]) < 0]
             if len(set(region[near].tolist()) - {-1}) < 2:
                 return None
             return Placement(placement.rotvec, offset, scale, placement.score)
@@ -353,11 +374,15 @@ def refit(
         scale *= 1 - 0.6 * (1 - np.linalg.norm(push)) * deep.max() / (np.ptp(samples[0], axis=0).min() * scale)
         if scale < SMALLEST_REFIT * growth * placement.scale:  # of a thin thing in deep flesh it would even become negative
             return None
+        # Points that were farther from the hand than they have come since do not touch it.
+        moved = scale * own + offset
+        way = moved - places
+        rows = np.flatnonzero(first < REFIT_TOUCH_M + np.sqrt(_dots(way, way).max()))
     return None
 
 
 REFIT_ROUNDS, REFIT_TOUCH_M, SMALLEST_REFIT = 12, 0.004, 0.5
 """How often a thing is pushed at most, how near it must stay to what holds it, and the least share of its size that is left."""
 
-FLESH_M = 0.03
+FLESH_M = 0.022
 """No place in a hand is so far from its surface: what is, is outside."""
