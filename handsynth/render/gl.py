@@ -92,15 +92,22 @@ class GlRenderer:
     def _place(self, views: Sequence[View], K: np.ndarray) -> tuple[list[list[np.ndarray]], np.ndarray]:
         """Corners (C, 6) of each mesh of each view; and (B, 4) left, top, width and height [px] of targets that just hold a view.
 
-        Meshes of one layout are placed together.
+        Hands of one layout are placed together, all else mesh by mesh.
         """
         corners: list[list[np.ndarray]] = [[] for _ in views]
         bounds = np.tile([np.inf, np.inf, -np.inf, -np.inf], (len(views), 1))
         alike: dict[Layout, list[tuple[int, int]]] = {}
+        beside: list[np.ndarray] = []
+        of_view: list[int] = []
         for row, view in enumerate(views):
             corners[row] = [np.empty(0)] * len(view.meshes)
             for number, mesh in enumerate(view.meshes):
-                alike.setdefault(mesh.layout, []).append((row, number))
+                if number == 0 or len(mesh.layout.cap_rim):
+                    alike.setdefault(mesh.layout, []).append((row, number))
+                    continue
+                corners[row][number] = np.take(np.concatenate([mesh.vertices, mesh.normals], 1), mesh.layout.corner_vertex, 0)
+                beside.append(mesh.vertices)
+                of_view.append(row)
         for layout, places in alike.items():
             meshes = [views[row].meshes[number] for row, number in places]
             rows = [row for row, _ in places]
@@ -112,7 +119,25 @@ class GlRenderer:
             own = self._bounds(vertices, K[rows])
             np.minimum.at(bounds[:, :2], rows, own[:, :2])
             np.maximum.at(bounds[:, 2:], rows, own[:, 2:])
+        if beside:
+            own = self._bounds_beside(beside, K[of_view])
+            np.minimum.at(bounds[:, :2], of_view, own[:, :2])
+            np.maximum.at(bounds[:, 2:], of_view, own[:, 2:])
         return corners, self._windows(bounds)
+
+    def _bounds_beside(self, meshes: Sequence[np.ndarray], K: np.ndarray) -> np.ndarray:
+        """The same as `_bounds` of N meshes (V, 3) of different lengths, (N, 3, 3) -> (N, 4)."""
+        start = np.cumsum([0, *(len(vertices) for vertices in meshes[:-1])])
+        x, y, z = np.ascontiguousarray(np.concatenate(meshes).T)
+        near = np.minimum.reduceat(z, start) < NEAR_M
+        if near.any():
+            z = np.maximum(z, np.float32(NEAR_M))
+        places = x / z, y / z
+        least, most = (np.stack([extreme.reduceat(at, start) for at in places], 1) for extreme in (np.minimum, np.maximum))
+        focal, centre = K[:, [0, 1], [0, 1]], K[:, :2, 2]
+        bounds = np.concatenate([least * focal + centre, most * focal + centre], 1)
+        bounds[near] = (0, 0, self._size, self._size)
+        return bounds
 
     def _bounds(self, vertices: np.ndarray, K: np.ndarray) -> np.ndarray:
         """(B, V, 3) [m], (B, 3, 3) -> (B, 4) left, top, right, bottom [px]; the image's, of what reaches behind the near plane."""
@@ -181,7 +206,10 @@ class GlRenderer:
         target.read_into(samples, components=4)
         cv2.pyrDown(samples, encoded[box], borderType=cv2.BORDER_REPLICATE)
         centres = samples[::FINE, ::FINE]
-        mask = (centres[..., BLUE] & 1) > 0 if several else centres[..., ALPHA] > 0
+        if several:
+            mask = np.bitwise_and(cv2.extractChannel(samples[::FINE], BLUE)[:, ::FINE], 1).view(bool)
+        else:
+            mask = centres[..., ALPHA] > 0
         layers = {"mask": mask} | _read_passes(target, shown, mask)
         if with_whole:
             layers[AMODAL] = self._draw_whole(target, view, corners[0], (with_passes, with_flow, True))
