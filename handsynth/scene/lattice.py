@@ -97,22 +97,26 @@ class _Fronts:
         linear = []
         for shares in (xa * yb - xb * ya, ya - yb, xb - xa):
             shares /= area
-            linear.append(np.concatenate([shares, (shares * nearness).sum(0, keepdims=True)]).T.copy())  # (n, 4)
+            linear.append((*shares, (shares * nearness).sum(0)))
         # A row for each of these faces and each point of the lattice in its bounds.
         width, height = right - left + 1, bottom - top + 1
         number = width * height
-        own = np.repeat(np.arange(len(number)), number)
-        row, column = np.divmod(np.arange(len(own)) - np.repeat(np.cumsum(number) - number, number), width[own])
-        cell = (sample[own] * count + top[own] + row) * count + left[own] + column
+        own = np.repeat(np.arange(len(number), dtype=np.int32), number)
+        before = np.cumsum(number, dtype=np.int32) - number
+        row, column = np.divmod(np.arange(len(own), dtype=np.int32) - np.take(before, own), np.take(width, own))
+        first = (sample * count + top) * count + left
+        cell = np.take(first, own) + (row * np.int32(count) + column)
         if where is not None:
-            matters = np.flatnonzero(where.ravel()[cell])
-            own, row, column, cell = own[matters], row[matters], column[matters], cell[matters]
-        at = linear[0][own]
-        at += linear[1][own] * column[:, None].astype(np.float32)
-        at += linear[2][own] * row[:, None].astype(np.float32)
-        inside = np.flatnonzero((at[:, 0] >= 0) & (at[:, 1] >= 0) & (at[:, 2] >= 0))
+            matters = np.flatnonzero(np.take(where.ravel(), cell))
+            own, row, column, cell = (np.take(values, matters) for values in (own, row, column, cell))
+        row, column = row.astype(np.float32), column.astype(np.float32)
+        # Most points of the bounds lie outside the face: one share after the other leaves fewer for the next.
+        for start, along, down in zip(*(shares[:3] for shares in linear), strict=True):
+            inside = np.flatnonzero(_linear(start, along, down, own, column, row) >= 0)
+            own, row, column, cell = (np.take(values, inside) for values in (own, row, column, cell))
+        start, along, down = (shares[3] for shares in linear)
         front = np.zeros(batch * count * count, np.float32)
-        np.maximum.at(front, cell[inside], at[inside, 3])
+        np.maximum.at(front, cell, _linear(start, along, down, own, column, row))
         return front.reshape(batch, count, count)
 
 
@@ -204,6 +208,16 @@ class MixedLattice(_Fronts):
         a, b, c = (np.take(beside, column) for column in self._faces.T)
         corners = self._faces[np.flatnonzero((a & b & c) == 0)].T
         return corners, self._image[corners[0]]
+
+
+def _linear(
+    start: np.ndarray, along: np.ndarray, down: np.ndarray, own: np.ndarray, column: np.ndarray, row: np.ndarray
+) -> np.ndarray:
+    """(N,) what changes linearly over faces, for each of N points of them: `own` are their faces."""
+    found = np.take(start, own)
+    found += np.take(along, own) * column
+    found += np.take(down, own) * row
+    return found
 
 
 def _on_lattice(points: np.ndarray, K: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from handsynth.scene.arm import Arm, PosedArms, smooth
 from handsynth.scene.wear.cloth import words
 from handsynth.scene.wear.tube import ArmSections, Layout, Sections, Sewing, disc_uv, dots
 
-STRAP_AROUND, CASE_AROUND = 40, 24
+STRAP_AROUND, CASE_AROUND = 32, 24
 BRACELET_AROUND, BRACELET_PROFILE = 96, 6
 """Vertices around; of a bracelet also around its own section. Four of the former make a bead."""
 
