@@ -260,7 +260,7 @@ def _painted(view: View, worn: tuple[WornMesh, ...]) -> list[np.ndarray]:
 
 def _as_painted(thing: WornMesh, albedo: np.ndarray) -> WornMesh:
     """A thing whose paint is there already."""
-    return replace(thing, paint=lambda: albedo)
+    return replace(thing, paint=lambda *_: albedo)
 
 
 def labelled_K(recipe: Recipe, size: int) -> np.ndarray:

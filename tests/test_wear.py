@@ -34,7 +34,7 @@ from handsynth.recipe.wardrobe import (
     sample_worn,
     worn_together,
 )
-from handsynth.recipe.wear import LIMITS, WORDS, Worn, out_of_range
+from handsynth.recipe.wear import LIMITS, WORDS, SleeveChoice, Worn, out_of_range
 from handsynth.render.layers import CLOTH, LACQUER, LEATHER, METAL, PLASTIC, SKIN
 from handsynth.scene.arm import MAX_DEVIATION, MAX_FLEXION, POLE_M, Arm, ArmShape, PosedArms, make_arm, pose_arms
 from handsynth.scene.arm_skin import ALONG
@@ -494,6 +494,22 @@ def test_textures_are_small_and_say_how_they_shine(arms):
             seen |= {(kind, int(finish)) for finish in np.unique(image[..., 3])}
     assert {finish for kind, finish in seen if kind == "sleeve"} == {CLOTH}
     assert {("ring", METAL), ("ring", LACQUER), ("watch", LEATHER), ("watch", LACQUER), ("bracelet", PLASTIC)} <= seen
+
+
+@pytest.mark.parametrize("pattern", WORDS[SleeveChoice, "pattern"])
+def test_of_a_sleeve_is_painted_what_its_rings_show(arms, pattern):
+    """Whatever the pattern, its texels and the inside's are those of the whole; beyond, there is less to paint."""
+    made, rows = Sleeves(arms.arm), round(sleeve.WALL_ROWS * cloth.SIZE)
+    for seed in range(12):
+        choice = dataclasses.replace(SAMPLERS["sleeve"](np.random.default_rng(seed)), pattern=pattern)
+        whole = made.albedo(choice)
+        for rings in sleeve.DRAWN_RINGS:
+            part = made.albedo(choice, rings)
+            last = made.layout.uv[made.layout.uv_faces[(made.layout.faces < sleeve.end_of_ring(rings)).all(1)], 1]
+            seen = int((1 - last[last < 0.9].max()) * cloth.SIZE - 0.5)
+            np.testing.assert_array_equal(part[max(seen, rows) :], whole[max(seen, rows) :])
+            np.testing.assert_array_equal(part[:rows], whole[:rows])
+        assert not made.albedo(choice, sleeve.DRAWN_RINGS[0])[cloth.SIZE // 4].any()
 
 
 @pytest.mark.parametrize("pattern", ["plain", "melange", "stripes", "bands", "checks", "denim", "knit"])

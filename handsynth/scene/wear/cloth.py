@@ -69,27 +69,37 @@ def words(colours: np.ndarray, finish: int = CLOTH) -> np.ndarray:
     return texels.view(np.uint32)[..., 0]
 
 
-def sleeve_albedo(choice: SleeveChoice, length_m: float, wall: float) -> np.ndarray:
+_ROLLED = 4
+"""Rows before the first that is seen which patterns may look at."""
+
+
+def sleeve_albedo(choice: SleeveChoice, length_m: float, wall: float, seen_from: int = 0) -> np.ndarray:
     """(SIZE, SIZE, 4) uint8 sRGB; row SIZE - 1 is the cuff's edge.
 
     Args:
         choice: the sleeve.
         length_m: of the forearm, from rim to the end of the sleeve.
         wall: share of the texture, at its top, for the cloth's inside.
+        seen_from: first row of the outside that is seen; those before may be any.
     """
     rows = round(wall * SIZE)
     along = _along(choice, length_m, SIZE - rows)  # (SIZE - rows,) from the cuff [1 / UNIT m], row 0 at the elbow
+    end = int(np.searchsorted(-along, -(along[0] - round(0.05 * UNIT))))
+    skipped = (seen_from - rows - _ROLLED) // 3 * 3  # the twill has three rows
+    if skipped > end:
+        along, end = along[skipped:], 0
+    else:
+        skipped = 0
     variant = (choice.folds * 3 + round(choice.turn * 7)) % VARIANTS
     noise = grain()[variant]
-    shade, share = _pattern(choice, along, noise[rows:])
+    shade, share = _pattern(choice, along, noise[rows + skipped :])
     dark = _fold_dark(choice, along)
-    dark -= clouds()[variant, rows:]
+    dark -= clouds()[variant, rows + skipped :]
     shade = shade - dark
     if choice.pattern == "denim":  # paler on ridges and edges, where it is worn
         share = share - dark + np.where(along < 24, 60, 0).astype(np.int16)[:, None]
     _add_hem(choice, along, shade, share)
     # Round the elbow's end everything runs into one point: plain there.
-    end = int(np.searchsorted(-along, -(along[0] - round(0.05 * UNIT))))
     fade = np.clip((along[:end] - along[end]) * 256 // 320, 0, 256).astype(np.int32)[:, None]
     for field, mean in ((shade, 256), *(() if share is None else ((share, int(share.mean())),))):
         field[:end] += ((mean - field[:end]) * fade >> 8).astype(np.int16)
@@ -98,11 +108,11 @@ def sleeve_albedo(choice: SleeveChoice, length_m: float, wall: float) -> np.ndar
     shares = SHARES + 1 if share is not None else 1
     mixed = (first + ((second - first) * np.arange(0, 257, 256 // SHARES)[:shares, None] >> 8)).astype(np.float32)
     table = words(mixed[:, None] * _LIGHT[:, None])  # (shares, LEVELS)
-    image = np.empty((SIZE, SIZE), np.uint32)
+    image = np.zeros((SIZE, SIZE), np.uint32)
     index = np.clip(shade >> 2, 0, LEVELS - 1, out=shade)
     if share is not None:
         index += np.clip(share >> 4, 0, SHARES) * np.int16(LEVELS)
-    np.take(table.reshape(-1), index, out=image[rows:], mode="clip")
+    np.take(table.reshape(-1), index, out=image[rows + skipped :], mode="clip")
     # The inside: darker the deeper one looks, and plainer.
     depth = np.linspace(70, 190, rows).astype(np.int16)[:, None] + (noise[:rows] >> 4)
     image[:rows] = table[0][depth >> 2]

@@ -39,7 +39,7 @@ class WornMesh:
     vertices: np.ndarray  # (V, 3) float32 on the label grid
     normals: np.ndarray  # (V, 3) float32
     faces: np.ndarray  # (F, 3) int32 of its vertices, counter-clockwise seen from outside, before mirroring
-    paint: Callable[[], np.ndarray]  # makes its albedo
+    paint: Callable[..., np.ndarray]  # makes its albedo; of a sleeve, what so many rings show
 
     @property
     def part(self) -> int:
@@ -140,7 +140,7 @@ class Dress:
     def sleeve_mesh(self, sleeve: WornMesh, rings: int) -> Mesh:
         """A sleeve's first `rings` of the outer wall, and all before them."""
         end = end_of_ring(rings)
-        return Mesh(self._sleeve.layout_of(end), sleeve.vertices[:end], sleeve.normals[:end], sleeve.paint())
+        return Mesh(self._sleeve.layout_of(end), sleeve.vertices[:end], sleeve.normals[:end], sleeve.paint(rings))
 
     def rings_shown(self, sleeve: SleeveChoice) -> int:
         """How many rings of a forearm, from the rim on, a sleeve leaves to be drawn."""

@@ -153,9 +153,14 @@ class Sleeves:
         """As it is drawn."""
         return self.layout
 
-    def albedo(self, choice: SleeveChoice) -> np.ndarray:
-        """(cloth.SIZE, cloth.SIZE, 4) uint8 sRGB; the cuff is at the bottom, the inner wall at the top."""
-        return cloth.sleeve_albedo(choice, self._arm.length_m + POLE_M, WALL_ROWS)
+    def albedo(self, choice: SleeveChoice, rings: int = OUTER + len(ELBOW)) -> np.ndarray:
+        """(cloth.SIZE, cloth.SIZE, 4) uint8 sRGB; the cuff is at the bottom, the inner wall at the top. Of the outside, at least
+        what the first `rings` show.
+        """
+        length = self._arm.length_m
+        last = _rows(length)[rings - 1] if rings <= OUTER else 1.0
+        seen_from = int((1 - last) * cloth.SIZE) - 1  # filters look at half a row more
+        return cloth.sleeve_albedo(choice, length + POLE_M, WALL_ROWS, max(seen_from, 0))
 
 
 def end_of_ring(rings: int) -> int:
@@ -186,6 +191,14 @@ def _elbow_directions() -> tuple[np.ndarray, np.ndarray]:
 _ACROSS, _ALONG = _elbow_directions()
 
 
+def _rows(length_m: float) -> np.ndarray:
+    """(OUTER + len(ELBOW),) v of outer rings: equal lengths of cloth on a sleeve of the whole arm's length; the elbow's follow at
+    its rate.
+    """
+    places = np.concatenate([_SHARE * length_m, [length_m + more for more, _ in ELBOW]])
+    return places / (length_m + POLE_M) * (1 - WALL_ROWS - 0.02) + 0.004
+
+
 def _layout(arm: Arm) -> Layout:
     """Seal and inner wall, edge, outer wall, elbow, pole. v of the outer wall is its share of the way, which `cloth` undoes."""
     inner = np.arange((1 + len(WALL)) * AROUND).reshape(-1, AROUND)
@@ -193,11 +206,9 @@ def _layout(arm: Arm) -> Layout:
     outer = edge[-1] + 1 + np.arange((OUTER + len(ELBOW)) * AROUND).reshape(-1, AROUND)
     pole = int(outer[-1, -1]) + 1
     sewing, top = Sewing(), 1 - WALL_ROWS
-    # Texture rows of outer rings: equal lengths of cloth on a sleeve of the whole arm's length; the elbow's follow at its rate.
-    total = arm.length_m + POLE_M
-    v = np.concatenate([_SHARE * arm.length_m, [arm.length_m + more for more, _ in ELBOW]]) / total * (top - 0.02)
+    v = _rows(arm.length_m)
     sewing.tube(np.concatenate([inner, edge[None]]), [*np.linspace(0.995, top + 0.01, 1 + len(WALL)), top + 0.008])
     sewing.tube(np.stack([edge, outer[0]]), [0.004, 0.004])
-    sewing.tube(outer, v + 0.004)
-    sewing.fan(outer[-1], pole, loop_uv(AROUND, float(v[-1]) + 0.004), (0.5, top - 0.016))
+    sewing.tube(outer, v)
+    sewing.fan(outer[-1], pole, loop_uv(AROUND, float(v[-1])), (0.5, top - 0.016))
     return sewing.layout()
