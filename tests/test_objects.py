@@ -8,6 +8,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from handsynth.assets.objects.holding import (
+    FLESH_M,
     MAX_DEPTH_M,
     PALM,
     SMALLEST_REFIT,
@@ -101,6 +102,17 @@ def test_regions_are_palmar():
     assert set(regions.tolist()) == {-1, *range(PALM + 1)}
     assert (normals[regions == PALM] @ [0, -1, 0] > 0.4).all()
     assert (normals[(regions > 0) & (regions < PALM)] @ [0, -1, 0] > -0.6).all()  # of the fingers, sides too
+
+
+def test_no_flesh_is_farther_from_the_skin_than_is_searched():
+    """Of small and large hands, at joints and between them."""
+    parents, shapes = HAND.parents[1:], np.random.default_rng(4).normal(0, 1.5, (24, HAND.num_shapes))
+    posed = pose_hand(HAND, np.zeros((len(shapes), HAND.num_joints, 3)), shapes)
+    for vertices, joints in zip(posed.vertices, posed.joints, strict=True):
+        within = np.concatenate([joints[1:], *(joints[parents] + share * (joints[1:] - joints[parents]) for share in (0.3, 0.6))])
+        distance, _, _ = HandSurface(HAND, PalmarRegions(HAND), vertices).signed_distance(within)
+        assert distance.max() < 0
+        assert distance.min() > -FLESH_M
 
 
 def test_a_held_thing_fits_hands_of_other_shapes():

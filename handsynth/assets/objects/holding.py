@@ -384,5 +384,5 @@ def refit(
 REFIT_ROUNDS, REFIT_TOUCH_M, SMALLEST_REFIT = 12, 0.004, 0.5
 """How often a thing is pushed at most, how near it must stay to what holds it, and the least share of its size that is left."""
 
-FLESH_M = 0.022
+FLESH_M = 0.03
 """No place in a hand is so far from its surface: what is, is outside."""
