@@ -87,8 +87,9 @@ def open_detector(what: str | Path = OWN, threads: int | None = None) -> Detecto
         raise UsageError(f"--detector {what}: expected {expected}: {error}") from None
 
 
-LEAST = 0.5
-"""Score from which on our own detector calls something a hand."""
+LEAST = 0.48
+"""Score from which on our own detector calls something a hand: of 73 photographs it found 95 % with less than 5 % that were none,
+which no score from 0.50 on, nor below 0.48, did; crowds differ little between 0.45 and 0.55."""
 
 CANDIDATE, CANDIDATES = 0.3, 10
 """What the maps give such a score, so many of an image at most, is looked at again upright, and may become a hand or not."""
@@ -123,13 +124,13 @@ class HandDetector:
         ]
 
     def _looked_at(self, image: np.ndarray, found: Found) -> Found:
-        """What is a hand after a second look at each, the surest first: its score is the geometric mean of both looks'."""
+        """What is a hand after a second look at each, the surest first. Of its score's logarithm the maps give two thirds."""
         assert self.side_net is not None
         if not len(found.boxes):
             return found
         crops = [upright(image, box, angle) for box, angle in zip(found.boxes, found.angles, strict=True)]
         left, hand = sigmoid(self.side_net(crops).astype(np.float64)).T
-        scores = np.sqrt(found.scores * hand)
+        scores = np.cbrt(found.scores**2 * hand)
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= self.least]
         return Found(found.boxes[order], scores[order], left[order], found.angles[order])

@@ -8,7 +8,7 @@ SCHEMA = "handsynth/3"
 READABLE_SCHEMAS = ("handsynth/1", "handsynth/2", SCHEMA)
 """Schemas that are read, oldest first. Datasets of an older one are trained on, verified and shown, never continued or replayed."""
 
-GENERATOR_VERSION = 6
+GENERATOR_VERSION = 7
 """Version of the code that makes samples: part of a dataset's identity, and recorded in its index.
 
 To be raised with every change after which an unchanged spec, on unchanged assets, gives another recipe, label or pixel: in

@@ -9,7 +9,7 @@ import numpy as np
 HEADROOM = 2.0
 """Linear light that the largest value of `Layers.encoded` stands for: highlights up to twice white survive to the sensor."""
 
-RENDER_VERSION = 6
+RENDER_VERSION = 7
 """Goes up with each change that moves a pixel: of shaders, textures' size, compositing or sensor. It is part of the driver's name:
 a replay then expects labels alone to agree."""
 

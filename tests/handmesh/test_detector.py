@@ -360,18 +360,18 @@ def test_what_is_no_hand_is_far_from_every_hand(crowd):
 
 @pytest.mark.parametrize("hand_logit", [-30.0, 0.0, 30.0])
 def test_a_second_look_decides_what_is_a_hand(hand_logit):
-    """Scores are the geometric mean of both looks; sides are the second's; what neither believes in goes."""
+    """Scores are a geometric mean in which the maps count twice; sides are the second look's; what it does not believe in goes."""
     detector = HandDetector(find_run(None, DETECTOR), side=find_run(None, SIDE))
     image = np.zeros((96, 96, 3), np.uint8)
     box, angle = np.array([20.0, 20, 70, 80]), np.zeros(1)
     detector.side_net = lambda crops: np.tile(np.array([4.0, hand_logit], np.float32), (len(crops), 1))
-    found = detector._looked_at(image, Found(box[None], np.array([0.64]), np.zeros(1), angle))
+    found = detector._looked_at(image, Found(box[None], np.array([0.729]), np.zeros(1), angle))
     if hand_logit == 30:
-        assert found.scores == pytest.approx([0.8])
+        assert found.scores == pytest.approx([0.81])
         assert found.left > 0.9
         np.testing.assert_array_equal(found.boxes[0], box)
     elif hand_logit == 0:
-        assert found.scores == pytest.approx([0.8 * math.sqrt(0.5)])
+        assert found.scores == pytest.approx([0.81 * 0.5 ** (1 / 3)])
     else:
         assert not len(found.boxes)
 
