@@ -20,7 +20,9 @@ def unpack(shards: ShardDataset, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for entry in shards.index["shards"]:
         with tarfile.open(shards.folder / entry["name"]) as tar:
-            tar.extractall(folder, [m for m in tar if m.name.partition(".")[2] in MEMBERS], filter="data")
+            for member in tar:
+                if member.name.partition(".")[2] in MEMBERS and (file := tar.extractfile(member)):
+                    (folder / member.name).write_bytes(file.read())
 
 
 class LooseFiles:

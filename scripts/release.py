@@ -94,8 +94,14 @@ def committed(folder: Path) -> Path:
     """The files of HEAD, in a new folder."""
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
+        extract(tar, folder)
     return folder
+
+
+def extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpacks an archive; Python before 3.11.4 has no filters of what is in it."""
+    tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+    tar.extractall(folder)
 
 
 def build(source: Path, out: Path, what: str) -> Path:
@@ -113,7 +119,7 @@ def build_both(source: Path, out: Path) -> tuple[Path, Path, list[str]]:
     wheel, sdist = build(source, out, "wheel"), build(source, out, "sdist")
     with tempfile.TemporaryDirectory() as place:
         with tarfile.open(sdist) as tar:
-            tar.extractall(place, filter="data")
+            extract(tar, Path(place))
         again = build(next(Path(place).iterdir()), Path(place, "dist"), "wheel")
         first, second = contents(wheel), contents(again)
     return wheel, sdist, [f"{name} differs in the wheel that {sdist.name} builds" for name in sorted(different(first, second))]
