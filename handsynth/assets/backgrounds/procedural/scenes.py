@@ -90,7 +90,7 @@ class Scenes:
 
 def paint_scenes(count: int, start: int = 0) -> Iterator[np.ndarray]:
     """Scenes `start`, `start` + 1, ..., `count` of them; each depends on its number alone. Kinds take turns."""
-    textures = _textures()
+    textures = _textures(SEED, VERSION)
     kinds = list(KINDS)
     for index in range(start, start + count):
         painter = Painter(np.random.default_rng([SEED, VERSION, index]), textures)
@@ -98,8 +98,8 @@ def paint_scenes(count: int, start: int = 0) -> Iterator[np.ndarray]:
 
 
 @functools.cache
-def _textures() -> dict[str, np.ndarray]:
-    return make_textures(np.random.default_rng([SEED, VERSION]))
+def _textures(seed: int, version: int) -> dict[str, np.ndarray]:
+    return make_textures(np.random.default_rng([seed, version]))
 
 
 def _open(path: Path, count: int) -> np.ndarray | None:
