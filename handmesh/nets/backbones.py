@@ -36,6 +36,11 @@ class Backbone(nn.Module):
         return _levels(self.early(image), self.late, self.taps)
 
 
+def first_blocks(backbone: Backbone, kept: tuple[int, ...]) -> list[nn.Sequential]:
+    """Of each stage of the late part so many of its blocks: residual ones may be left out, as each only adds to what is there."""
+    return [nn.Sequential(*list(stage.children())[:count]) for stage, count in zip(backbone.late, kept, strict=False)]
+
+
 class SecondStage(nn.Module):
     """A backbone entered behind its early part.
 

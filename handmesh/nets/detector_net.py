@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from handmesh.detection_maps import CHANNELS
-from handmesh.nets.backbones import Backbone
+from handmesh.nets.backbones import Backbone, first_blocks
 from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD, DepthwiseConv2d
 
 KEPT = (2, 2, 1, 2)
@@ -45,7 +45,7 @@ class DetectorNet(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.early = backbone.early
-        stages = [nn.Sequential(*list(stage.children())[:kept]) for stage, kept in zip(backbone.late, KEPT, strict=False)]
+        stages = first_blocks(backbone, KEPT)
         self.eighth, self.sixteenth, self.last = stages[0], nn.Sequential(*stages[1:3]), stages[3]
         _, finest, middle, _ = backbone.channels
         deepest = 192

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from handmesh.detection_maps import SIDE_PX
-from handmesh.nets.backbones import Backbone
+from handmesh.nets.backbones import Backbone, first_blocks
 from handmesh.nets.efficientnet_lite import PIXEL_MEAN, PIXEL_STD
 
 KEPT = (2, 3, 3, 2)
@@ -32,9 +32,7 @@ class SideNet(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.early = backbone.early
-        self.late = nn.Sequential(
-            *(nn.Sequential(*list(stage.children())[:kept]) for stage, kept in zip(backbone.late, KEPT, strict=False))
-        )
+        self.late = nn.Sequential(*first_blocks(backbone, KEPT))
         look = nn.Conv2d(LAST, WIDTH, SIDE_PX // 32)
         self.head = nn.Sequential(look, nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(WIDTH, 2))
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
