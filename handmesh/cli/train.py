@@ -45,12 +45,6 @@ def train_mesh_command(
         float | None, typer.Option("--ema", help="decay of the mean of weights that is validated and saved; 0: none")
     ] = None,
     auxiliary: Annotated[float | None, typer.Option("--auxiliary", help="weight of the losses of theta and beta; 0: none")] = None,
-    early_side: Annotated[
-        int | None, typer.Option("--early-side", help="side of the crops before the last steps [px]; 0: --side")
-    ] = None,
-    last_share: Annotated[
-        float | None, typer.Option("--last-share", help="of all steps, those that see --side after --early-side")
-    ] = None,
     box: Annotated[
         float | None, typer.Option("--box-jitter", help="standard deviation of the box's edges, of its longer side")
     ] = None,
@@ -59,6 +53,10 @@ def train_mesh_command(
     rotation: Annotated[float | None, typer.Option("--rotation-deg", help="standard deviation of the crops' rotation")] = None,
     scale: Annotated[float | None, typer.Option("--scale", help="standard deviation of the crops' size")] = None,
     colour: Annotated[float | None, typer.Option("--colour", help="standard deviation of the colour gains")] = None,
+    grey: Annotated[float | None, typer.Option("--grey", help="share of crops without colours")] = None,
+    saturation: Annotated[float | None, typer.Option("--saturation", help="greatest change of the colours' strength")] = None,
+    contrast: Annotated[float | None, typer.Option("--contrast", help="greatest change of the logarithm of the contrast")] = None,
+    sharpness: Annotated[float | None, typer.Option("--sharpness", help="of the most sharpened; others are blurred")] = None,
     hand: Annotated[Path | None, typer.Option("--hand", help="the datasets' hand (.npz), when it is not found by itself")] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, help="loading processes of each rank [as many as it has cores]")
@@ -81,8 +79,9 @@ def train_mesh_command(
         "net": net, "side": side, "batch": batch, "epochs": epochs, "minutes": minutes, "lr": lr, "seed": seed,
         "pretrained": pretrained,
         "augment.amplitude": amplitude, "augment.erasing": erasing, "augment.rotation_deg": rotation, "augment.scale": scale,
-        "augment.colour": colour, "augment.box": box, "bin_centres": bin_centres, "decay_norms": decay_norms, "ema": ema,
-        "auxiliary": auxiliary, "early_side": early_side, "last_share": last_share,
+        "augment.colour": colour, "augment.grey": grey, "augment.saturation": saturation, "augment.contrast": contrast,
+        "augment.sharpness": sharpness, "augment.box": box, "bin_centres": bin_centres, "decay_norms": decay_norms, "ema": ema,
+        "auxiliary": auxiliary,
     }  # fmt: skip
     spec = with_flags(load_preset(preset), flags)
     how = HowRun(workers, cache, checkpoint_every, resume, skip_bad, profile)

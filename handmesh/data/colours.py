@@ -11,14 +11,17 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from handmesh.data.augment import AugmentSpec, Drawn, low_frequencies, noise
+from handmesh.data.augment import BLUR, AugmentSpec, Drawn, low_frequencies, noise
 
 
 class Colours(NamedTuple):
     """What is still to be done with the pixels of B crops; a single one has no B. Parts that are switched off have no columns."""
 
     gains: Tensor  # (B, 3) float32
+    tone: Tensor  # (B, 3, 4) float32, affine maps of r, g, b, 1; (B, 0, 4) where they stay
+    sharpness: Tensor  # (B, 1) float32, as of `augment.sharpened`; (B, 0) where it stays
     share: Tensor  # (B,) float32, of the partner's amplitudes; 0 mixes none
     amplitudes: Tensor  # (B, L, 3) float32, the partner's, as of `augment.low_amplitudes`; L = 0 without mixing
     erased: Tensor  # (B, 5) int64: top, left, height and width of the rectangle, start of its noise; (B, 0) without erasing
@@ -30,6 +33,8 @@ def to_colours(spec: AugmentSpec, drawn: Sequence[Drawn], amplitudes: Sequence[n
     erased = np.array([[*one.erased, one.noise] for one in drawn] if spec.erasing else [[]] * len(drawn), np.int64)
     return Colours(
         gains=torch.from_numpy(np.array([one.gains for one in drawn])),
+        tone=torch.from_numpy(np.array([one.tone[: 3 * spec.retones] for one in drawn])),
+        sharpness=torch.tensor([[one.sharpness] * bool(spec.sharpness) for one in drawn], dtype=torch.float32),
         share=torch.tensor([one.share for one in drawn], dtype=torch.float32),
         amplitudes=torch.from_numpy(partners),
         erased=torch.from_numpy(erased),
@@ -43,13 +48,18 @@ def finish_images(crops: Tensor, colours: Colours, band: float) -> Tensor:
     """
     if crops.device.type == "cpu" and not colours.amplitudes.shape[1]:
         image = _gained(crops.numpy(), colours.gains.numpy())
-        return erase_rectangles(image, colours.erased) if colours.erased.shape[1] else image
-    image = crops.permute(0, 3, 1, 2).float() / 255
-    if colours.amplitudes.shape[1]:
-        mixed = mix_amplitudes(image, colours.amplitudes, colours.share, band)
-        image = torch.where(colours.share[:, None, None, None] > 0, mixed, image)
-    image = (image * colours.gains[:, :, None, None]).clamp(0, 1)
-    image = erase_rectangles(image, colours.erased) if colours.erased.shape[1] else image
+    else:
+        image = crops.permute(0, 3, 1, 2).float() / 255
+        if colours.amplitudes.shape[1]:
+            mixed = mix_amplitudes(image, colours.amplitudes, colours.share, band)
+            image = torch.where(colours.share[:, None, None, None] > 0, mixed, image)
+        image = (image * colours.gains[:, :, None, None]).clamp(0, 1)
+    if colours.tone.shape[1]:
+        image = retone(image, colours.tone)
+    if colours.sharpness.shape[1]:
+        image = sharpen(image, colours.sharpness)
+    if colours.erased.shape[1]:
+        image = erase_rectangles(image, colours.erased)
     return image.contiguous(memory_format=torch.channels_last)
 
 
@@ -63,6 +73,20 @@ def _gained(crops: np.ndarray, gains: np.ndarray) -> Tensor:
     for crop, table, out in zip(crops, tables, image, strict=True):
         cv2.LUT(crop, table[None], dst=out)
     return torch.from_numpy(image).permute(0, 3, 1, 2)
+
+
+def retone(image: Tensor, tone: Tensor) -> Tensor:
+    """(B, 3, S, S) images by (B, 3, 4) affine maps of their colours, kept in [0, 1]."""
+    flat = torch.baddbmm(tone[:, :, 3:], tone[:, :, :3], image.flatten(2))
+    return flat.unflatten(2, image.shape[2:]).clamp(0, 1)
+
+
+def sharpen(image: Tensor, amount: Tensor) -> Tensor:
+    """As `augment.sharpened`, of (B, 3, S, S) images and (B, 1) amounts."""
+    line = _blur(image.device)
+    blurred = functional.pad(image, (2, 2, 2, 2), "reflect")
+    blurred = functional.conv2d(functional.conv2d(blurred, line[:, :, None], groups=3), line[..., None], groups=3)
+    return (image + amount[..., None, None] * (image - blurred)).clamp(0, 1)
 
 
 def mix_amplitudes(image: Tensor, amplitudes: Tensor, share: Tensor, band: float) -> Tensor:
@@ -91,6 +115,12 @@ def erase_rectangles(image: Tensor, erased: Tensor) -> Tensor:
 def _low_places(side: int, band: float, device: torch.device) -> Tensor:
     """(L,) places of the low frequencies in a flat spectrum: a mask would make the host wait for their number."""
     return torch.from_numpy(np.flatnonzero(low_frequencies(side, band))).to(device)
+
+
+@lru_cache(maxsize=8)
+def _blur(device: torch.device) -> Tensor:
+    """(3, 1, 5) `augment.BLUR` for each channel."""
+    return torch.from_numpy(BLUR).to(device).repeat(3, 1)[:, None]
 
 
 @lru_cache(maxsize=8)

@@ -16,9 +16,11 @@ from handmesh.data.augment import (
     augment,
     draw_augmentation,
     draw_rectangle,
+    draw_tone,
     erase_rectangle,
     low_amplitudes,
     mix_amplitudes,
+    sharpened,
     with_moved_box,
 )
 from handmesh.data.crop import Crop, crop_affine, label_crops, lixels_to_camera, make_crop, warp
@@ -202,7 +204,7 @@ def test_flags_are_independent():
     crop, image = run(record, NO_AUGMENTATION)
     np.testing.assert_array_equal(image, make_crop(record, 64).image / np.float32(255))
     base = run(record, AugmentSpec())
-    for change in ({"amplitude": 1.0}, {"erasing": 1.0}):
+    for change in ({"amplitude": 1.0}, {"erasing": 1.0}, {"grey": 1.0}, {"saturation": 1.0}, {"contrast": 1.0}, {"sharpness": 1.0}):
         crop, image = run(record, AugmentSpec(**change))
         np.testing.assert_array_equal(crop.K, base[0].K)
         assert not np.array_equal(image, base[1])
@@ -235,6 +237,38 @@ def test_gains_by_table_are_gains():
     found = apply_gains(image, gains)
     np.testing.assert_array_equal(found, np.clip(image.astype(np.float32) / 255 * gains, 0, 1))
     assert found.transpose(2, 0, 1).flags.c_contiguous
+
+
+def test_tones():
+    """Grey leaves brightness alone; saturation keeps greys, contrast the middle; what is drawn fills its range."""
+    draws = [np.random.default_rng(seed) for seed in range(400)]
+    colour = np.array([0.9, 0.2, 0.4, 1.0])
+    luma = colour[:3] @ [0.299, 0.587, 0.114]
+    for rng in draws[:9]:
+        np.testing.assert_allclose(draw_tone(AugmentSpec(grey=1.0), rng) @ colour, luma, atol=1e-6)
+    tones = np.array([draw_tone(AugmentSpec(saturation=0.7), rng) for rng in draws])
+    np.testing.assert_allclose(tones @ [0.3, 0.3, 0.3, 1.0], 0.3, atol=1e-6)
+    strengths = (tones @ colour - luma)[:, 0] / (0.9 - luma)
+    assert 0.3 <= strengths.min() < 0.32 < 1.68 < strengths.max() <= 1.7
+    tones = np.array([draw_tone(AugmentSpec(contrast=0.5), rng) for rng in draws])
+    np.testing.assert_allclose(tones @ [0.5, 0.5, 0.5, 1.0], 0.5, atol=1e-6)
+    steps = np.log(tones[:, 0, 0])
+    assert -0.5 <= steps.min() < -0.48 < 0.48 < steps.max() <= 0.5
+    assert np.mean([draw_tone(AugmentSpec(grey=0.3), rng)[0, 1] > 0.5 for rng in draws]) == pytest.approx(0.3, abs=0.07)
+
+
+def test_sharpened():
+    """-1 is the blurred image, 0 the image, 1 as far from it the other way; flat images stay, and values keep to [0, 1]."""
+    image = np.random.default_rng(0).uniform(0.4, 0.6, (32, 32, 3)).astype(np.float32)
+    blurred = image
+    for axis in (0, 1):
+        blurred = ndimage.convolve1d(blurred, np.array([1, 4, 6, 4, 1]) / 16, axis, mode="mirror")
+    np.testing.assert_allclose(sharpened(image, -1.0), blurred, atol=1e-6)
+    np.testing.assert_array_equal(sharpened(image, 0.0), image)
+    np.testing.assert_allclose(sharpened(image, 1.0), 2 * image - blurred, atol=1e-6)
+    np.testing.assert_allclose(sharpened(np.full((8, 8, 3), 0.7, np.float32), 2.0), 0.7, atol=1e-6)
+    wild = sharpened(np.random.default_rng(1).random((32, 32, 3), np.float32), 3.0)
+    assert (wild.min(), wild.max()) == (0, 1)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -289,7 +323,18 @@ def test_erasing_touches_one_rectangle():
 
 
 @pytest.mark.parametrize(
-    "change", [{"amplitude": 1.5}, {"box": 0.3}, {"scale": 1.0}, {"erasing_area": (0.3, 0.1)}, {"rotation_deg": -1.0}]
+    "change",
+    [
+        {"amplitude": 1.5},
+        {"box": 0.3},
+        {"scale": 1.0},
+        {"erasing_area": (0.3, 0.1)},
+        {"rotation_deg": -1.0},
+        {"grey": 1.1},
+        {"saturation": 2.0},
+        {"contrast": -0.1},
+        {"sharpness": 4.0},
+    ],
 )
 def test_values_out_of_range_are_refused(change):
     with pytest.raises(UsageError, match=next(iter(change))):

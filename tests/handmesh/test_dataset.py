@@ -26,6 +26,7 @@ from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.toy import toy_hand
 
 FULL = AugmentSpec(box=0.1, amplitude=0.5, erasing=0.5)
+TONED = {"grey": 0.3, "saturation": 0.8, "contrast": 0.6, "sharpness": 1.5}
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
@@ -88,10 +89,10 @@ def load(folder, workers: int, **options) -> list[Batch]:
     return list(load_batches(data, EpochBatches(data.sizes, [1.0], 4, 1, 3, **options), workers))
 
 
-@pytest.mark.parametrize("change", [{}, {"amplitude": 0.0}, {"erasing": 0.0}, {"amplitude": 1.0, "amplitude_band": 0.4}])
+@pytest.mark.parametrize("change", [{}, {"amplitude": 0.0}, {"erasing": 0.0}, {"amplitude": 1.0, "amplitude_band": 0.4}, TONED])
 def test_batches_are_the_samples_one_by_one(change, hand_shards):
-    """What the device makes of a batch of bytes is what `augment` makes of each sample: labels to the bit, and images too where no
-    amplitudes are mixed; else within a thousandth of a level."""
+    """What the device makes of a batch of bytes is what `augment` makes of each sample: labels to the bit, and images too where
+    gains alone change colours; else within a thousandth of a level."""
     spec, exact = dataclasses.replace(FULL, **change), 0
     data = HandDataset([ShardDataset(hand_shards, toy_hand())], 64, spec, seed=1)
     order = list(EpochBatches(data.sizes, [3.0], 9, 1, 0))
@@ -101,8 +102,8 @@ def test_batches_are_the_samples_one_by_one(change, hand_shards):
         assert batch.image.is_contiguous(memory_format=torch.channels_last)
         exact += sum(torch.equal(a, b) for a, b in zip(batch.image, slow.image, strict=True))
         assert (batch.image - slow.image).abs().max() < 1e-3 / 255
-    mixed = spec.amplitude * 36
-    assert abs(36 - exact - mixed) <= (9 if 0 < spec.amplitude < 1 else 0)  # three standard deviations of 36 draws
+    mixed = 36 if spec.retones else spec.amplitude * 36
+    assert abs(36 - exact - mixed) <= (9 if 0 < mixed < 36 else 0)  # three standard deviations of 36 draws
 
 
 def same(a: Batch, b: Batch) -> bool:
