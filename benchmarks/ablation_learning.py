@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/ablation_learning.py DATA RUNS --jobs 2
 
-The first row is a training as the earlier versions had it; every other has one thing more, the last all of them but the larger
-crops. Each is trained from two seeds on the same number of samples, half of ManoRender, half of AngRender (`splits.py`), and
+The first row is a training as the earlier versions had it; every other has one thing more, the last all of
+them. Each is trained from two seeds on the same number of samples, half of ManoRender, half of AngRender (`splits.py`), and
 evaluated on held-out hands, once about the labels' boxes and once about boxes that are off as a detector's are. A row goes into
 results/ablation_learning.csv as it ends, with its machine and commit; started again, a row that was under way goes on, and rows
 that are there are not trained again. A row is there when its `digest` is that of the net's definition, the settings and the
@@ -31,7 +31,7 @@ from handmesh.run_folder import load_run
 from handmesh.settings.mesh import load_preset, with_flags
 
 OFF = {
-    "bin_centres": False, "decay_norms": True, "ema": 0.0, "auxiliary": 0.0, "early_side": 0,
+    "bin_centres": False, "decay_norms": True, "ema": 0.0, "auxiliary": 0.0,
     "augment.box": 0.0, "augment.amplitude": 0.0,
 }  # fmt: skip
 """A training of the earlier versions, on top of the preset."""
@@ -51,7 +51,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "mean of weights": {"ema": 0.99},  # over the last 100 of some 600 steps
     "auxiliary head": {"auxiliary": 5.0},
     BLENDED: {},
-    "larger crops at the end": {"early_side": 64, "side": 128, "last_share": 0.2},
     "all at 64 px": {
         "bin_centres": True, "augment.box": BOX, "augment.amplitude": 0.5, "decay_norms": False, "ema": 0.99, "auxiliary": 5.0,
     },

@@ -27,7 +27,8 @@ from handsynth.core.hand import HandModel, load_hand, save_hand
 
 _ABOUT = "handmesh"  # key of the text beside the weights
 _FORMER_NAMES = {"spread_scale": "std_scale"}  # of buffers, in files of earlier versions
-_FORMER_SETTINGS = ("first_side", "first_epochs")  # in runs of earlier versions; neither decides how a trained net is used
+_FORMER_SETTINGS = ("first_side", "first_epochs", "early_side", "last_share")
+"""In runs of earlier versions; none decides how a trained net is used."""
 
 
 @dataclass(frozen=True, eq=False)

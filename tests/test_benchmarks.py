@@ -463,8 +463,7 @@ def test_ablation_writes_its_rows_and_goes_on(trainer_bench: TrainerBench, monke
     module = trainer_bench.module("ablation_learning")
     monkeypatch.setattr(module, "TABLE", tmp_path / "ablation.csv")
     monkeypatch.setattr(module, "SEEDS", (0,))
-    names = ["as before", "mean of weights", "larger crops at the end", module.BLENDED]
-    monkeypatch.setitem(module.ROWS, "larger crops at the end", {"early_side": 32, "side": 64, "last_share": 0.5})
+    names = ["as before", "mean of weights", "box jitter", module.BLENDED]
     options = ("--preset", trainer_bench.preset, "--epochs", 2, "--samples", 16, "--device", "cpu", "--rows")
     trainer_bench.run("ablation_learning", tmp_path, tmp_path / "runs", *options, *names[:2])
     trained = {path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()}
@@ -474,7 +473,7 @@ def test_ablation_writes_its_rows_and_goes_on(trainer_bench: TrainerBench, monke
     assert len(dates) == len(trained) == 2
     rows = rows_of(module.TABLE)
     assert [row["row"] for row in rows] == names
-    assert [row["side_px"] for row in rows] == ["32", "32", "64", "32"]
+    assert [row["side_px"] for row in rows] == ["32"] * 4
     settings = []
     assert any(row[f"jittered_{key}"] != row[key] for row in rows for key in module.METRICS)
     for row in rows:
@@ -484,6 +483,6 @@ def test_ablation_writes_its_rows_and_goes_on(trainer_bench: TrainerBench, monke
         assert sum(data["weight"] * data["samples"] for data in config["datasets"]) == pytest.approx(8, abs=1e-4)
         settings.append(config["training"])
     differ = [{key for key in one if one[key] != settings[0][key]} for one in settings]
-    assert differ == [set(), {"ema"}, {"early_side", "side", "last_share"}, set()]
+    assert differ == [set(), {"ema"}, {"augment"}, set()]
     shown = capsys.readouterr().out.split("Errors on held-out hands [mm]")[-1]
     assert [line.split("  ")[0] for line in shown.splitlines()[2:]] == names

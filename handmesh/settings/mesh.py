@@ -47,8 +47,6 @@ class TrainSpec:
     decay_norms: bool = True  # `weight_decay` is for norms and biases too; else for all other weights alone
     ema: float = 0.0  # decay of the running mean of the weights, which is what is validated and saved; 0 is none
     auxiliary: float = 0.0  # weight of the losses of theta and beta, read by a head that only training has; 0 is no head
-    early_side: int = 0  # of the crops before the last steps [px]; 0: all are of `side`
-    last_share: float = 0.25  # of all steps, those at the end that see crops of `side`; counts where there is an early_side
     freeze_early: bool = False  # early features keep ImageNet's weights and statistics; only with `pretrained`
     seed: int = 0
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -58,15 +56,11 @@ class TrainSpec:
         bounds = {
             "side": (32, 1024), "batch": (2, 1 << 16), "epochs": (1, 100_000), "minutes": (0, 1e6), "lr": (1e-8, 1),
             "decay": (1e-6, 1), "warmup_steps": (0, 1 << 30), "weight_decay": (0, 1), "clip": (1e-6, 1e12),
-            "seed": (0, 2**63 - 1), "ema": (0, 0.99999), "auxiliary": (0, 1000), "last_share": (0, 1),
+            "seed": (0, 2**63 - 1), "ema": (0, 0.99999), "auxiliary": (0, 1000),
         }  # fmt: skip
         check_bounds(self, "training", bounds)
         if self.side % 32:
             raise UsageError(f"training: side is {self.side}, expected a multiple of 32")
-        if self.early_side and (self.early_side % 32 or not 32 <= self.early_side <= 1024):
-            raise UsageError(f"training: early_side is {self.early_side}, expected a multiple of 32 up to 1024, or 0 for none")
-        if self.minutes and self.early_side:
-            raise UsageError("training: early_side needs a number of steps that is known: leave it out, or minutes")
         if self.schedule not in ("step", "cosine", "linear"):
             raise UsageError(f"training: schedule is {self.schedule!r:.40}, expected step, cosine or linear")
 

@@ -1,9 +1,8 @@
 """The training of a mesh net, from shards to a run folder: killed at any moment, `--resume` goes on as if it never was."""
 
-import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +31,7 @@ from handmesh.run_folder import load_weights, save_weights, write_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handmesh.training.pace import Pace
 from handmesh.training.profile import Profile
-from handmesh.training.progress import Progress, check_folder, crop_side, load_checkpoint, save_checkpoint
+from handmesh.training.progress import Progress, check_folder, load_checkpoint, save_checkpoint
 from handmesh.training.ranks import Ranks, open_ranks
 from handmesh.training.record import Recorder, draw_validation
 from handmesh.training.step import READ_EVERY, Step, make_optimizer
@@ -164,8 +163,9 @@ class Training:
         self.loading = ranks.cores() if how.workers is None else how.workers
         # A batch of what is in memory costs a CPU less than to hand it over from another process.
         self.workers = 0 if how.workers is None and how.cache != "none" and device.type == "cpu" else self.loading
-        steps = len(self._batches().bounds)
-        self.data, self.loader = self._open_data(crop_side(spec, self.progress.steps_done, steps))
+        data = HandDataset([part.data for part in parts], spec.side, spec.augment, spec.seed, how.skip_bad)
+        self.data = cached(data, how.cache, device, self.loading, bar=ranks.first)
+        self.loader = Loader(self.data, self.workers, pin=device.type == "cuda")
         self.profile = Profile(how.profile, device)
         faces = torch.as_tensor(hand.faces.astype(np.int64), device=device)
         self.taught = ranks.wrap(taught)
@@ -179,12 +179,6 @@ class Training:
     def result(self) -> HandMeshNet:
         """The net that is validated and saved: that of the mean weights, where there is one."""
         return self.mean.net if self.mean else self.net
-
-    def _open_data(self, side: int) -> tuple[HandDataset, Loader]:
-        """The training set in crops of a side, and what loads it."""
-        data = HandDataset([p.data for p in self.parts], side, self.spec.augment, self.spec.seed, self.how.skip_bad)
-        data = cached(data, self.how.cache, self.ranks.device, self.loading, bar=self.ranks.first)
-        return data, Loader(data, self.workers, pin=self.ranks.device.type == "cuda")
 
     def run(self) -> list[dict[str, float]]:
         """Every epoch that is left -> one row of figures an epoch (what metrics.csv shows).
@@ -218,7 +212,8 @@ class Training:
         self.read_samples = progress.sums.get("samples", 0.0)
         self.profile.pause()
         with tqdm(total=steps, initial=first, desc=self.pace.title(), unit="step", disable=not ranks.first, mininterval=1) as bar:
-            for (start, stop), raw in zip(bounds[first:].tolist(), self._load(steps), strict=True):
+            loaded = self.profile.waited(self.loader(self._batches()))
+            for (start, stop), raw in zip(bounds[first:].tolist(), loaded, strict=True):
                 self._step(raw, stop - start, steps)
                 bar.update()
                 goes_on = self.pace.stepped()
@@ -235,16 +230,6 @@ class Training:
         progress, ranks, weights = self.progress, self.ranks, [p.weight for p in self.parts]
         sizes, spec = [len(p.data) for p in self.parts], self.spec
         return EpochBatches(sizes, weights, spec.batch, spec.seed, progress.epoch, ranks.rank, ranks.world, progress.step)
-
-    def _load(self, steps: int) -> Iterator[Raw]:
-        """The batches of the epoch's steps that are left, in crops of the side that each has."""
-        start = self.progress.steps_done - self.progress.step  # of the epoch
-        sides = [crop_side(self.spec, start + step, steps) for step in range(self.progress.step, steps)]
-        for side, alike in itertools.groupby(sides):
-            if side != self.data.side:
-                self.data, self.loader = self._open_data(side)
-                self.step.make_batches_with(self.data.finish)
-            yield from self.profile.waited(self.loader(itertools.islice(self._batches(), len(list(alike)))))
 
     def _step(self, raw: Raw, count: int, steps: int) -> None:
         """One step of Adam on a global batch of `count` samples."""

@@ -98,7 +98,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
     training = before.get("training")
     then = _with_defaults(training if isinstance(training, dict) else {}, now.get("kind", "mesh"))
     pairs = [(key, then.get(key), value) for key, value in now["training"].items()]
-    pairs.append(("first_epochs", then.get("first_epochs", 0), 0))  # of crops of another size: no longer
+    pairs += [(key, then.get(key, 0), 0) for key in ("first_epochs", "early_side")]  # crops of another size: no longer
     pairs += [(key, before.get(key, {}).get("digest"), now[key]["digest"]) for key in ("hand", "poses") if key in now]
     pairs.append(("start", *(c.get("start", {}).get("sha256") for c in (before, now))))
     for key in ("datasets", "validation"):
@@ -112,13 +112,6 @@ def _with_defaults(training: dict[str, Any], kind: str) -> dict[str, Any]:
     defaults = spec_to_dict({"ik": IKSpec, **SPECS}.get(kind, TrainSpec)())
     nested = {key: value | training.get(key, {}) for key, value in defaults.items() if isinstance(value, dict)}
     return defaults | training | nested
-
-
-def crop_side(spec: TrainSpec, step: int, steps_per_epoch: int) -> int:
-    """Side of the crops of step `step` of the whole run, counted from 0 [px]: `early_side`, and `side` in the last share."""
-    total = spec.epochs * steps_per_epoch
-    last = max(1, round(spec.last_share * total))
-    return spec.early_side if spec.early_side and step < total - last else spec.side
 
 
 def learning_rate(spec: TrainSpec | IKSpec, step: int, steps_per_epoch: float) -> float:

@@ -92,10 +92,6 @@ class Step:
         values = [sums.get(name, 0.0) if self.ranks.first else 0.0 for name in self.figures]
         self._sums.copy_(torch.tensor(values, dtype=torch.float64))
 
-    def make_batches_with(self, finish: Callable[[Raw], Batch]) -> None:
-        """From now on batches are of another kind, of crops of another size for instance."""
-        self.finish, self._graph, self._eager_steps = finish, None, 0
-
     def read(self) -> tuple[dict[str, float], int, bool]:
         """Waits for the device -> sums of the epoch over all ranks, good steps since this was made, whether all were good."""
         state = torch.cat([self.ranks.total(self._sums.clone()), self._good_steps[None], self._bad[None].double()])

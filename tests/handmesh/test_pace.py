@@ -14,7 +14,6 @@ from handmesh.training.pace import PLAN_EVERY, Pace
 from handmesh.training.progress import Progress
 from handmesh.training.ranks import Ranks
 from handmesh.training.step import Step
-from handsynth.core.errors import UsageError
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 SPEC = TrainSpec(minutes=10, epochs=3, lr=1.0, schedule="linear")
@@ -107,8 +106,6 @@ def test_epochs_decide_without_minutes(clock):
     assert pace.rate(150, 100) == pytest.approx(0.5)
     progress.epoch = 3
     assert not pace.goes_on
-    with pytest.raises(UsageError, match="early_side needs a number of steps that is known"):
-        dataclasses.replace(SPEC, early_side=32, side=64)
 
 
 def test_trainings_fit_into_minutes(clock, hand_shards, tmp_path, monkeypatch):

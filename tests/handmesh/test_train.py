@@ -44,7 +44,7 @@ from handmesh.training import profile as profile_module
 from handmesh.training import step as step_module
 from handmesh.training.loop import HowRun, Part, Training, parse_part
 from handmesh.training.profile import WAITING, Profile
-from handmesh.training.progress import crop_side, learning_rate
+from handmesh.training.progress import learning_rate
 from handmesh.training.ranks import Ranks
 from handmesh.training.step import joint_errors_mm, make_optimizer
 from handmesh.training.weights import RunningMean
@@ -57,10 +57,10 @@ ALONE = Ranks(0, 1, CPU)
 SPEC = TrainSpec(net="lite-fast", side=32, batch=4, epochs=2, lr=1e-3, pretrained=False)
 """Three steps an epoch on the twelve samples of `hand_shards`."""
 EVERYTHING = dataclasses.replace(
-    SPEC, side=64, early_side=32, last_share=0.4, bin_centres=True, decay_norms=False, weight_decay=0.01, ema=0.9, auxiliary=5.0,
-    augment=AugmentSpec(box=0.05, amplitude=0.5, erasing=0.5),
+    SPEC, side=64, bin_centres=True, decay_norms=False, weight_decay=0.01, ema=0.9, auxiliary=5.0,
+    augment=AugmentSpec(box=0.05, grey=0.2, saturation=0.5, contrast=0.5, sharpness=1.0, amplitude=0.5, erasing=0.5),
 )  # fmt: skip
-"""All that is off by default: the last two of six steps, from the middle of the second epoch on, see larger crops."""
+"""All that is off by default."""
 
 
 def train(
@@ -136,10 +136,11 @@ def test_runs_of_the_previous_version_are_read_and_resumed(hand_shards, whole, t
     """Their buffers have former names, their settings two that are gone: the net is the same, and so is its training."""
     out = shutil.copytree(whole, tmp_path / "old")
     config = yaml.safe_load((out / CONFIG).read_text())
-    config["training"] |= {"first_side": 256, "first_epochs": 0}
-    for key in ("bin_centres", "decay_norms", "ema", "auxiliary", "early_side", "last_share"):
+    config["training"] |= {"first_side": 256, "first_epochs": 0, "early_side": 0, "last_share": 0.25}
+    for key in ("bin_centres", "decay_norms", "ema", "auxiliary"):
         del config["training"][key]
-    del config["training"]["augment"]["box"]
+    for key in ("box", "grey", "saturation", "contrast", "sharpness"):
+        del config["training"]["augment"][key]
     (out / CONFIG).write_text(yaml.safe_dump(config))
     for name in (WEIGHTS, CHECKPOINT):
         with_former_names(out / name)
@@ -149,10 +150,10 @@ def test_runs_of_the_previous_version_are_read_and_resumed(hand_shards, whole, t
     assert not torch.equal(new.net.mesh_decoder.head.std_scale, torch.ones(3))
     train(hand_shards, out, resume=True)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
-    config["training"]["first_epochs"] = 1
-    (out / CONFIG).write_text(yaml.safe_dump(config))
-    with pytest.raises(UsageError, match="started with first_epochs 1, this command has 0"):
-        train(hand_shards, out, resume=True)
+    for key in ("first_epochs", "early_side"):
+        (out / CONFIG).write_text(yaml.safe_dump(config | {"training": config["training"] | {key: 32}}))
+        with pytest.raises(UsageError, match=f"started with {key} 32, this command has 0"):
+            train(hand_shards, out, resume=True)
 
 
 def test_started_from_a_run(hand_shards, whole, tmp_path):
@@ -214,33 +215,6 @@ def test_stopped_anywhere(stop, cache, then, spec, hand_shards, whole, whole_on_
     train(hand_shards, out, spec, resume=True, workers=1, cache=then)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
-
-
-def test_crops_grow_at_the_end(hand_shards, tmp_path, monkeypatch):
-    """The steps before the last share see crops of early_side, the others of side, each sample once an epoch all the same."""
-    step, seen = loop.Training._step, []
-
-    def noted(self, raw, count, steps):
-        seen.append((raw.batch.image.shape[1], raw.batch.sample.tolist()))
-        return step(self, raw, count, steps)
-
-    monkeypatch.setattr(loop.Training, "_step", noted)
-    train(hand_shards, tmp_path / "run", EVERYTHING)
-    assert [side for side, _ in seen] == [32, 32, 32, 32, 64, 64]
-    for epoch in (seen[:3], seen[3:]):
-        assert sorted(sample for _, samples in epoch for sample in samples) == list(range(12))
-    assert load_run(tmp_path / "run", CPU).spec.side == 64
-
-
-def test_side_of_each_step():
-    """All steps have `side` without an early_side; with one at least the last has it."""
-    for spec in (TrainSpec(side=128, epochs=4), TrainSpec(side=128, early_side=64, last_share=1.0, epochs=4)):
-        assert {crop_side(spec, step, 10) for step in range(40)} == {128}
-    spec = TrainSpec(side=128, early_side=64, last_share=0.25, epochs=4)
-    assert [crop_side(spec, step, 10) for step in range(40)] == 30 * [64] + 10 * [128]
-    assert [crop_side(dataclasses.replace(spec, last_share=0.0), step, 10) for step in (38, 39)] == [64, 128]
-    with pytest.raises(UsageError, match="early_side is 50, expected a multiple of 32"):
-        TrainSpec(early_side=50)
 
 
 def test_saved_weights_are_the_running_mean(everything):
