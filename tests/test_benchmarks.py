@@ -271,6 +271,35 @@ def test_every_split_has_a_folder_of_its_own(monkeypatch):
 ORIGIN = ("command", "cpu", "cores", "python", "numpy", "commit", "torch")
 
 
+def test_looks_of_photographs_are_compared_with_the_photographs(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):
+    """`photo_colours.py`: each look reaches the net, the plain one to the bit; its cost is counted against the plain one."""
+    module = trainer_bench.module("photo_colours")
+    crops = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    seen = {name: module.shown(crops, look) for name, look in module.LOOKS.items()}
+    np.testing.assert_array_equal(seen["as they are"], crops)
+    assert np.ptp(seen["grey"], axis=-1).max() <= 1
+    flat = [np.asarray(seen[name], float).std() for name in ("0.6 times the contrast", "as they are", "1.6 times the contrast")]
+    assert flat == sorted(flat)
+    edges = [
+        np.abs(np.diff(seen[name].astype(float), axis=1)).mean() for name in ("blurred by a pixel", "as they are", "sharpened")
+    ]
+    assert edges == sorted(edges)
+    assert len({image.tobytes() for image in seen.values()}) == len(module.LOOKS)
+    (tmp_path / "photos.json").write_text(json.dumps(photos_content()))
+    for row in photos_content()["images"]:
+        (tmp_path / row["file_name"]).parent.mkdir(exist_ok=True)
+        iio.imwrite(tmp_path / row["file_name"], np.random.default_rng(1).integers(0, 256, (80, 80, 3), np.uint8))
+    monkeypatch.setattr(module, "results_path", lambda name: tmp_path / f"{name}.csv")
+    trainer_bench.run("photo_colours", tmp_path / "photos.json")
+    rows = rows_of(tmp_path / "photo_colours.csv")
+    assert [row["look"] for row in rows] == list(module.LOOKS)
+    for row in rows:
+        assert float(row["cost"]) == pytest.approx(float(row["mean"]) - float(rows[0]["mean"]), abs=2e-3 * float(row["mean"]))
+        assert float(row["interval_low"]) <= float(row["cost"]) <= float(row["interval_high"])
+        assert all(row[key] for key in set(ORIGIN) - {"torch"})
+    assert float(rows[0]["cost"]) == 0
+
+
 def test_table2_writes_every_net(trainer_bench: TrainerBench, tmp_path: Path):
     """`table2.py --quick`: the paper's nets and ours, counts as printed, positive times, the baseline's ratio 1."""
     trainer_bench.run("table2", "--quick", "--out", tmp_path)

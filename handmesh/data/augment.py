@@ -99,7 +99,7 @@ def draw_augmentation(spec: AugmentSpec, side: int, draws: Draws) -> Drawn:
     gains = np.ones(3, np.float32)
     if spec.colour:
         gains = draws("colour").uniform(1 - spec.colour, 1 + spec.colour, 3).astype(np.float32)
-    tone = draw_tone(spec, draws("tone")) if spec.retones else _SAME
+    toned = draw_tone(spec, draws("tone")) if spec.retones else _SAME
     sharpness = draws("sharpness").uniform(-min(spec.sharpness, 1.0), spec.sharpness) if spec.sharpness else 0.0
     share, partner = 0.0, 0.0
     if spec.amplitude:
@@ -111,26 +111,29 @@ def draw_augmentation(spec: AugmentSpec, side: int, draws: Draws) -> Drawn:
         rng = draws("erasing")
         if rng.random() < spec.erasing:
             erased, start = draw_rectangle(side, spec.erasing_area, rng), int(rng.integers(NOISE_STARTS))
-    return Drawn(edges, scale, angle, gains, tone, sharpness, share, partner, erased, start)
+    return Drawn(edges, scale, angle, gains, toned, sharpness, share, partner, erased, start)
 
 
 _SAME = np.eye(3, 4, dtype=np.float32)
-
 _LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of r, g and b in a grey image (ITU-R BT.601)."""
 
 
 def draw_tone(spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
-    """(3, 4) float32 affine map of r, g, b, 1: grey, saturation and contrast as drawn.
+    """`tone` with the colours and the contrast that are drawn.
 
     Photographs differ from renders in these more than renders do from each other, and a net that has learned what colour skin has
     looks for that colour: of weights trained without, images without colours raised the errors on photographs by two thirds.
     """
     is_grey, saturation, contrast = rng.random(3)
     colour = 0.0 if is_grey < spec.grey else 1 + spec.saturation * (2 * saturation - 1)
+    return tone(colour, math.exp(spec.contrast * (2 * contrast - 1)))
+
+
+def tone(colour: float, contrast: float) -> np.ndarray:
+    """(3, 4) float32 affine map of r, g, b, 1: the distance from grey times `colour`, that from the middle times `contrast`."""
     turn = colour * np.eye(3) + (1 - colour) * _LUMA
-    steep = math.exp(spec.contrast * (2 * contrast - 1))
-    return np.concatenate([steep * turn, np.full((3, 1), 0.5 - 0.5 * steep)], 1).astype(np.float32)
+    return np.concatenate([contrast * turn, np.full((3, 1), 0.5 - 0.5 * contrast)], 1).astype(np.float32)
 
 
 def scale_range(spec: AugmentSpec) -> tuple[float, float]:
