@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from handmesh.data.augment import low_amplitudes, scale_range
 from handmesh.data.batches import Batch, Raw, to_device
-from handmesh.data.crop import Placed, centre_to_centre, halve, place_crop, shrink, warp_halved
-from handmesh.data.dataset import HandDataset, quiet_worker
+from handmesh.data.crop import centre_to_centre, halve, place_crop, shrink, warp_halved
+from handmesh.data.dataset import HandDataset, Prepared, quiet_worker
 from handmesh.data.sampler import Draw
 from handmesh.data.shards import Record
 from handsynth.core.errors import HandsynthError, UsageError
@@ -96,8 +96,8 @@ class CachedHands(HandDataset):
         light._pixels = None
         return light
 
-    def _read(self, dataset: int, position: int) -> tuple[Record, int]:
-        """The sample with an image of its size, but without a pixel."""
+    def _read(self, dataset: int, position: int, pixels: bool = False) -> tuple[Record, int]:
+        """The sample with an image of its size, but without a pixel, whatever is requested."""
         row = self._row(dataset, position)
         width, height = self._size[row]
         labels = {name: values[row] for name, values in self._labels.items()}
@@ -107,11 +107,11 @@ class CachedHands(HandDataset):
     def _row(self, dataset: int, position: int) -> int:
         return int(self._ends[dataset]) - len(self.parts[dataset]) + position
 
-    def _crop(self, draw: Draw, record: Record, placed: Placed, out: np.ndarray) -> np.ndarray:
+    def _crop(self, draw: Draw, sample: Prepared, out: np.ndarray) -> np.ndarray:
         row = self._row(draw.dataset, draw.position)
-        height, width, _ = record.image.shape
+        height, width, _ = sample.record.image.shape
         least, most = self._halved[row].tolist()
-        count, A = shrink(placed.A, width, height, least, most)
+        count, A = shrink(sample.placed.A, width, height, least, most)
         at = int(self._first[row]) + sum(_ringed(width >> k, height >> k) for k in range(least, count))
         width, height = width >> count, height >> count
         if self.device is not None:

@@ -91,7 +91,7 @@ def shrink(A: np.ndarray, width: int, height: int, least: int = 0, most: int = 6
 
 
 def halve(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H // 2, W // 2, 3), by areas."""
+    """(H, W, C) uint8 -> (H // 2, W // 2, C), by areas."""
     return cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
@@ -103,7 +103,8 @@ def centre_to_centre(A: np.ndarray) -> np.ndarray:
 def warp(image: np.ndarray, A: np.ndarray, side: int, out: np.ndarray | None = None) -> np.ndarray:
     """(H, W, 3) uint8 and a (3, 3) affine into a square of `side` pixels -> (side, side, 3) uint8; bilinear, black outside.
 
-    It is halved first as often as `shrink` says; what is made lies in `out` where that is given.
+    It is halved first as often as `shrink` says; what is made lies in `out` where that is given. OpenCV warps four channels faster
+    than three: an image that has a fourth saves a pass, and loses it here.
     """
     count, A = shrink(A, image.shape[1], image.shape[0])
     for _ in range(count):
@@ -112,9 +113,9 @@ def warp(image: np.ndarray, A: np.ndarray, side: int, out: np.ndarray | None = N
 
 
 def warp_halved(image: np.ndarray, A: np.ndarray, side: int, out: np.ndarray | None = None) -> np.ndarray:
-    """`warp` of an image that needs no halving; into `out`, (side, side, 3) uint8, where it is given."""
-    # OpenCV counts from the centre of the top-left pixel, and warps four channels faster than three.
-    padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    """`warp` of an image that needs no halving."""
+    # OpenCV counts from the centre of the top-left pixel.
+    padded = image if image.shape[2] == 4 else cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     warped = cv2.warpAffine(padded, centre_to_centre(A)[:2], (side, side), flags=cv2.INTER_LINEAR)
     return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=out)
 
@@ -162,7 +163,7 @@ def crop_hand(
 
 
 def crop_pixels(image: np.ndarray, hand_side: str, placed: Placed, out: np.ndarray) -> np.ndarray:
-    """Fills `out`, (side, side, 3) uint8, with the crop that `place_crop` placed in an (H, W, 3) uint8 image, and returns it."""
+    """Fills `out`, (side, side, 3) uint8, with the crop that `place_crop` placed in an image as of `warp`, and returns it."""
     return warp(cv2.flip(image, 1) if hand_side == "left" else image, placed.A, len(out), out)
 
 

@@ -2,14 +2,23 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from handmesh.data.augment import AugmentSpec, Draws, augment, draw_augmentation, low_amplitudes, low_frequencies, with_moved_box
+from handmesh.data.augment import (
+    AugmentSpec,
+    Drawn,
+    Draws,
+    augment,
+    draw_augmentation,
+    low_amplitudes,
+    low_frequencies,
+    with_moved_box,
+)
 from handmesh.data.batches import Batch, BatchMaker, Raw, to_device, to_tensors
 from handmesh.data.colours import finish_images
 from handmesh.data.crop import Placed, crop_pixels, place_record
@@ -17,6 +26,15 @@ from handmesh.data.sampler import Draw
 from handmesh.data.shards import Record, ShardDataset
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.rng import stream
+
+
+class Prepared(NamedTuple):
+    """A sample of a batch, all decided about it, before its pixels are touched."""
+
+    record: Record  # without an image
+    replaced: int  # damaged samples that were passed over to find it
+    drawn: Drawn
+    placed: Placed
 
 
 class HandDataset(Dataset[Batch]):
@@ -68,15 +86,36 @@ class HandDataset(Dataset[Batch]):
     def raw(self, wanted: Sequence[Draw | int]) -> Raw:
         """The samples of a batch but for what the device does with their pixels."""
         maker = BatchMaker(len(wanted), self.side, self.spec, self._channels)
-        for one in wanted:
-            draw = one if isinstance(one, Draw) else self._locate(one)
-            record, replaced = self._read(draw.dataset, draw.position)
-            drawn = draw_augmentation(self.spec, self.side, self._draws(draw, record.index))
-            placed = place_record(with_moved_box(record, drawn.edges), self.side, drawn.scale, drawn.angle)
-            place = self._crop(draw, record, placed, maker.image)
+        draws = [one if isinstance(one, Draw) else self._locate(one) for one in wanted]
+        for draw, sample in zip(draws, self._prepare(draws), strict=True):
+            try:
+                place = self._crop(draw, sample, maker.image)
+            except HandsynthError:
+                if not self.skip_bad:
+                    raise
+                (sample,) = self._prepare([draw], pixels=True)  # reads images too, and so finds the next good one
+                place = self._crop(draw, sample, maker.image)
+            record, replaced, drawn, placed = sample
             amplitudes = self._amplitudes(draw.dataset, drawn.partner, drawn.share > 0) if self.spec.amplitude else None
             maker.add(record, placed, drawn, draw.dataset, replaced, amplitudes, place)
         return maker.raw()
+
+    def _prepare(self, draws: Sequence[Draw], pixels: bool = False) -> list[Prepared]:
+        """The samples before any of their pixels, step by step.
+
+        What a step takes is in the processor's caches from its second sample on; an image or another step drives it from there,
+        and the same work takes twice as long.
+        """
+        read = [self._read(draw.dataset, draw.position, pixels) for draw in draws]
+        drawn = [
+            draw_augmentation(self.spec, self.side, self._draws(draw, record.index))
+            for draw, (record, _) in zip(draws, read, strict=True)
+        ]
+        placed = [
+            place_record(with_moved_box(record, one.edges), self.side, one.scale, one.angle)
+            for (record, _), one in zip(read, drawn, strict=True)
+        ]
+        return [Prepared(*found, one, place) for found, one, place in zip(read, drawn, placed, strict=True)]
 
     def finish(self, raw: Raw) -> Batch:
         """The batch with its images, on the device that `raw` is on."""
@@ -86,9 +125,11 @@ class HandDataset(Dataset[Batch]):
         name = f"{self.parts[draw.dataset].identity} turn {draw.turn} "
         return lambda purpose: stream(self.seed, index, name + purpose)
 
-    def _crop(self, draw: Draw, record: Record, placed: Placed, out: np.ndarray) -> np.ndarray:
-        """Writes the pixels of the crop -> its row of `Raw.place`."""
-        crop_pixels(record.image, record.side, placed, out)
+    def _crop(self, draw: Draw, sample: Prepared, out: np.ndarray) -> np.ndarray:
+        """Writes the pixels of the crop -> its row of `Raw.place`. Raises HandsynthError where they are damaged."""
+        part, record = self.parts[draw.dataset], sample.record
+        image = part.image((draw.position + sample.replaced) % len(part), len(record.image), channels=4)
+        crop_pixels(image, record.side, sample.placed, out)
         return np.empty(0)
 
     def _partner(self, dataset: int, share: float) -> int:
@@ -121,12 +162,12 @@ class HandDataset(Dataset[Batch]):
         part = int(np.searchsorted(self._ends, position, "right"))
         return Draw(part, position - int(self._ends[part]) + len(self.parts[part]), 0)
 
-    def _read(self, dataset: int, position: int) -> tuple[Record, int]:
-        """The sample, or the next good one, and how many were passed over."""
+    def _read(self, dataset: int, position: int, pixels: bool = True) -> tuple[Record, int]:
+        """The sample, or the next good one, and how many were passed over; `pixels` as of `ShardDataset.read`."""
         part = self.parts[dataset]
         for skipped in range(len(part)):
             try:
-                return part.read((position + skipped) % len(part)), skipped
+                return part.read((position + skipped) % len(part), pixels), skipped
             except HandsynthError as error:
                 if not self.skip_bad:
                     raise

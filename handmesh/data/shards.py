@@ -24,6 +24,7 @@ MEMBERS = ("jpg", "json", "vertices.npy")
 
 _BLOCK = 512  # of a tar
 _OPEN_SHARDS = 64  # files kept open by one process: far below the usual limit of 1024
+_MOST_PIXELS = (1 << 16) - 1  # along a side of a JPEG
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Record:
     dataset: str  # identity of its dataset
     index: int  # number of the sample in its spec
     side: str  # "right" or "left"
-    image: np.ndarray  # (H, W, 3) uint8, sRGB
+    image: np.ndarray  # (H, W, 3) uint8, sRGB; (H, W, 0) where it was left out
     K: np.ndarray  # (3, 3) [px]
     keypoints: np.ndarray  # (21, 3) camera frame [m]
     vertices: np.ndarray  # (V, 3) camera frame [m]
@@ -128,6 +129,8 @@ class ShardDataset:
             raise HandsynthError(f"{where}: its labels are those of sample {labels['index']} of dataset {labels['dataset']!r:.20}")
         if labels["side"] not in ("right", "left"):
             raise HandsynthError(f"{where}: side is {labels['side']!r:.40}, expected 'right' or 'left'")
+        if not 0 < labels["image_size"] <= _MOST_PIXELS:
+            raise HandsynthError(f"{where}: image_size is {labels['image_size']!r:.40}, expected 1 to {_MOST_PIXELS}")
         return labels
 
     def vertices(self, position: int) -> np.ndarray:
@@ -138,18 +141,24 @@ class ShardDataset:
             raise HandsynthError(f"{where}: vertices.npy is not ({self.num_vertices}, 3) finite numbers")
         return vertices.astype(np.float64)
 
-    def read(self, position: int) -> Record:
+    def read(self, position: int, pixels: bool = True) -> Record:
         """The sample, decoded and checked but for the recipe in its labels, half of their text, which is no label.
 
-        Raises HandsynthError naming shard and sample when any of what is read is damaged.
+        Without `pixels` its image is left out, for `image` to read. Raises HandsynthError naming shard and sample when any of what
+        is read is damaged.
         """
         data = self._member(position, MEMBERS.index("json"))
         try:
             labels = self._check(position, without_recipe(data))
         except HandsynthError:
             labels = self._check(position, data)  # says what is wrong, where it is not the text that was cut
-        jpg = self._member(position, MEMBERS.index("jpg"))
-        return to_record(labels, decode_jpg(jpg, labels["image_size"], self.where(position)), self.vertices(position))
+        side = labels["image_size"]
+        image = self.image(position, side) if pixels else np.empty((side, side, 0), np.uint8)
+        return to_record(labels, image, self.vertices(position))
+
+    def image(self, position: int, side: int, channels: int = 3) -> np.ndarray:
+        """The sample's image alone, as of `decode_jpg`: its labels say `side`."""
+        return decode_jpg(self._member(position, MEMBERS.index("jpg")), side, self.where(position), channels)
 
     def _member(self, position: int, kind: int) -> bytes:
         shard, _, *places = self._table[position].tolist()
@@ -272,12 +281,17 @@ def _parse_header(header: bytes, at: int) -> tuple[str, int]:
     return name, size
 
 
-def decode_jpg(data: bytes, side: int, where: str) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB of a JPEG, whose header must say `side` x `side`. Raises HandsynthError naming `where`."""
+def decode_jpg(data: bytes, side: int, where: str, channels: int = 3) -> np.ndarray:
+    """(side, side, channels) uint8 of a JPEG, whose header must say that size: sRGB, and a fourth channel that means nothing.
+
+    Raises HandsynthError naming `where`.
+    """
     try:
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
         if (height, width) != (side, side):
             raise ValueError(f"{width} x {height} px, its labels say {side} x {side}")
-        return simplejpeg.decode_jpeg(data, "RGB")
+        # Rows at multiples of 32 bytes libjpeg-turbo writes past the caches, and the next who reads them waits for memory.
+        room = np.empty(4 + side * side * channels, np.uint8)[4:]
+        return simplejpeg.decode_jpeg(data, "RGBX" if channels == 4 else "RGB", buffer=room)
     except (ValueError, TypeError) as error:
         raise HandsynthError(f"{where}: the image is damaged: {error}") from None

@@ -23,7 +23,7 @@ from handmesh.data.augment import (
     sharpened,
     with_moved_box,
 )
-from handmesh.data.crop import Crop, crop_affine, label_crops, lixels_to_camera, make_crop, warp
+from handmesh.data.crop import Crop, crop_affine, crop_pixels, label_crops, lixels_to_camera, make_crop, place_crop, warp
 from handmesh.data.shards import Record, ShardDataset
 from handmesh.lixels import LIXELS
 from handsynth.core.camera import project
@@ -159,6 +159,22 @@ def test_labels_of_many_crops_are_those_of_each(count):
             np.testing.assert_array_equal(getattr(found, name), np.stack([getattr(crop, name) for crop in crops]))
         alone = [crop.lixels(np.concatenate([crop.keypoints, crop.vertices])) for crop in crops]
         np.testing.assert_array_equal(found.lixels, np.stack(alone))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(("width", "height"), [(240, 240), (241, 239), (67, 130)])
+def test_a_fourth_channel_changes_no_crop(side, width, height):
+    """Whatever it holds: enlarged, shrunk and halved up to twice, turned and mirrored, to the bit."""
+    rng = np.random.default_rng(width)
+    image = rng.integers(0, 256, (height, width, 4), np.uint8)
+    for size, angle in itertools.product((256, 96, 24), ANGLES):
+        placed = place_crop(width, height, np.eye(3), side, np.array([9.0, 8, width - 9, height - 8]), size, 1.1, angle)
+        three, four = (
+            crop_pixels(given, side, placed, np.empty((size, size, 3), np.uint8))
+            for given in (np.ascontiguousarray(image[..., :3]), image)
+        )
+        np.testing.assert_array_equal(three, four)
+        assert three.any()
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7])

@@ -192,6 +192,28 @@ def test_damaged_sample_stops_or_gives_way(damaged, capsys):
     assert "sample 2: the image is damaged" in capsys.readouterr().err
 
 
+def test_batches_pass_over_damaged_samples(damaged, capsys):
+    """Whatever of a sample is damaged, the next good one stands in, also over the end: as one by one, and each named."""
+    last = damaged / "shard-000002.tar"
+    table, bytes_ = index_shard(last, 4), last.read_bytes()
+    for row, member in ((2, 5), (3, 3), (1, 1)):  # vertices of sample 10, labels of 11, the image of 9
+        offset = table[row, member]
+        bytes_ = bytes_[:offset] + b"\xee" * 80 + bytes_[offset + 80 :]
+    last.write_bytes(bytes_)
+    data = HandDataset([ShardDataset(damaged)], 64, FULL, seed=1, skip_bad=True)
+    draws = [Draw(0, position, turn) for turn in range(2) for position in range(12)]
+    slow = Batch(*default_collate([data[draw] for draw in draws]))
+    capsys.readouterr()
+    (batch,) = load_batches(data, [draws], 0)
+    assert batch.sample.tolist() == [0, 1, 3, 3, 4, 5, 6, 7, 8, 0, 0, 0] * 2
+    assert batch.replaced.tolist() == [0, 0, 1, 0, 0, 0, 0, 0, 0, 3, 2, 1] * 2
+    assert all(torch.equal(a, b) for a, b in zip(batch[1:], slow[1:], strict=True))
+    assert (batch.image - slow.image).abs().max() < 1e-3 / 255
+    reported = capsys.readouterr().err
+    for sample, reason in ((2, "the image is"), (9, "the image is"), (10, "the .npy is"), (11, "its JSON is missing or")):
+        assert f", sample {sample}: {reason} damaged" in reported
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_sample_is_one_sentence_whoever_loads(damaged, workers):
     """Loading processes or none: the batches before it, then the same error, without a traceback in its message."""

@@ -61,6 +61,37 @@ def test_gives_what_the_shards_hold(hand_shards):
     assert sides == {"right", "left"}
 
 
+def test_labels_and_image_are_read_one_without_the_other(hand_shards):
+    """The record without its image is the whole one but for that, of whose size it is; the image by itself, of three channels or
+    four, has its colours, in rows that libjpeg-turbo does not write past the caches: none at a multiple of 32 bytes."""
+    data = ShardDataset(hand_shards, toy_hand())
+    for position in range(len(data)):
+        whole, labels = data.read(position), data.read(position, pixels=False)
+        assert labels.image.shape == (*whole.image.shape[:2], 0)
+        for field in dataclasses.fields(whole):
+            if field.name != "image":
+                np.testing.assert_array_equal(getattr(labels, field.name), getattr(whole, field.name))
+        for channels in (3, 4):
+            image = data.image(position, len(labels.image), channels)
+            np.testing.assert_array_equal(image[..., :3], whole.image)
+            assert image.shape[2] == channels
+            assert image.ctypes.data % 32
+    with pytest.raises(HandsynthError, match=r"sample 0: the image is damaged: .* its labels say 9 x 9"):
+        data.image(0, 9)
+
+
+@pytest.mark.parametrize("size", ["-9", "0", "65536", "9" * 30])
+def test_a_size_that_no_image_has_is_named(copy, size):
+    """In labels that are read with their image or without it, and before anything so large is made."""
+    shard = copy / "shard-000000.tar"
+    whole, (offset, length) = shard.read_bytes(), index_shard(shard, 4)[0, 3:5].tolist()
+    labels = json.loads(whole[offset : offset + length]) | {"image_size": int(size), "recipe": None}
+    shard.write_bytes(whole[:offset] + json.dumps(labels).ljust(length).encode() + whole[offset + length :])
+    for pixels in (True, False):
+        with pytest.raises(HandsynthError, match=rf"shard-000000\.tar, sample 0: image_size is {size}, expected 1 to 65535"):
+            ShardDataset(copy).read(0, pixels)
+
+
 def test_survives_pickling(hand_shards):
     """A reader sent to another process after use reads the same there."""
     data = ShardDataset(hand_shards)
