@@ -4,7 +4,8 @@
 
 One process, one thread, no loading processes. The variants' epochs run side by side, each giving a batch in turn, so that a busy
 machine slows all of them alike; a first epoch warms up caches and the files' pages: disks are not measured. Ours is what training
-on a CPU takes; crop, augmentation, labels and collation are the same functions for all, so that they differ by reading alone.
+on a CPU takes; crop, augmentation, labels and collation are the same functions in the same steps for all, so that they differ by
+reading alone.
 """
 
 import argparse
@@ -46,13 +47,20 @@ READING, BATCHES = "reading", "augmented batches"
 
 
 def augmented(records: Iterable[Record], most: int, side: int) -> Raw:
-    """What `HandDataset.raw` makes of at most `most` records when they are first drawn, for the other readers."""
-    spec, maker = AugmentSpec(), BatchMaker(most, side, AugmentSpec())
-    for record in records:
-        drawn = draw_augmentation(spec, side, functools.partial(draws, record))
-        placed = place_record(with_moved_box(record, drawn.edges), side, drawn.scale, drawn.angle)
-        crop_pixels(record.image, record.side, placed, maker.image)
-        maker.add(record, placed, drawn)
+    """What `HandDataset.raw` makes of at most `most` records when they are first drawn, for the other readers.
+
+    Step by step, as it does: one record after the other they would take 4 to 7 % longer.
+    """
+    spec, maker, taken = AugmentSpec(), BatchMaker(most, side, AugmentSpec()), list(records)
+    drawn = [draw_augmentation(spec, side, functools.partial(draws, record)) for record in taken]
+    placed = [
+        place_record(with_moved_box(record, one.edges), side, one.scale, one.angle)
+        for record, one in zip(taken, drawn, strict=True)
+    ]
+    for sample in zip(taken, placed, drawn, strict=True):
+        record, place, _ = sample
+        crop_pixels(record.image, record.side, place, maker.image)
+        maker.add(*sample)
     return maker.raw()
 
 

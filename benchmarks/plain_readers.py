@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from handmesh.data.shards import MEMBERS, Record, ShardDataset, to_record
+from handmesh.data.shards import MEMBERS, Record, ShardDataset, decode_jpg, to_record
 
 SHUFFLE_BUFFER = 1000
 """Samples among which `webdataset` draws the next one."""
@@ -45,7 +45,7 @@ class WebShards:
 
     Args:
         shards: the dataset.
-        decoder: "rgb8", webdataset's own, which is Pillow's; or "simplejpeg", the decoder that we use.
+        decoder: "rgb8", webdataset's own, which is Pillow's; or "simplejpeg", the decoder that we use, as we use it.
     """
 
     def __init__(self, shards: ShardDataset, decoder: str = "rgb8") -> None:
@@ -65,4 +65,4 @@ class WebShards:
 
 def _simplejpeg(name: str, data: bytes) -> np.ndarray | None:
     """A decoder as webdataset takes them: None leaves a member to the next one."""
-    return simplejpeg.decode_jpeg(data, "RGB") if name.endswith(".jpg") else None
+    return decode_jpg(data, simplejpeg.decode_jpeg_header(data)[0], name, channels=4) if name.endswith(".jpg") else None
