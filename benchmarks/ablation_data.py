@@ -6,8 +6,8 @@ The first row is `default` as it ships. Each other row generates as many images 
 row's images in another way, sees as many samples, and is evaluated on held-out bare hands, on held-out scenes with everything in
 them and, where given, on labelled photographs. What a row loses or gains against the first has a 95 % interval (paired bootstrap
 over hands). A row goes into results/ablation_data.csv as it ends; killed, it goes on. With 20,000 images a row takes five minutes
-of two cores to generate and, with 60,000 samples seen, fifteen minutes of one core to train; `--start lite-fast-128` lets all rows
-start from weights that have seen none of these things.
+of two cores to generate and, with 60,000 samples seen, fifteen minutes of one core to train; `--start RUN` lets all rows start
+from weights, best of bare hands alone: those that have seen a thing forget it slowly.
 """
 
 import argparse
@@ -80,6 +80,9 @@ ROWS = {
     "no second hand": Change(lambda s: replace(s, second=replace(s.second, probability=0.0))),
     "no occluder": Change(lambda s: replace(s, occluder=replace(s.occluder, probability=0.0))),
     "no amplitude mixing": Change(training={"augment.amplitude": 0.0}),
+    "no other cameras' colours": Change(
+        training={"augment.grey": 0.0, "augment.saturation": 0.0, "augment.contrast": 0.0, "augment.sharpness": 0.0}
+    ),
     "one skin": Change(lambda s: replace(s, alpha_std=0.0, arm=replace(s.arm, tan_std=0.0))),
     "few backgrounds": Change(scenes="base"),
     "even light": Change(lambda s: replace(s, light=EVEN_LIGHT)),

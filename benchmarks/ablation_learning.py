@@ -2,12 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/ablation_learning.py DATA RUNS --jobs 2
 
-The first row is a training as the earlier versions had it; every other has one thing more, the last all of
-them. Each is trained from two seeds on the same number of samples, half of ManoRender, half of AngRender (`splits.py`), and
-evaluated on held-out hands, once about the labels' boxes and once about boxes that are off as a detector's are. A row goes into
-results/ablation_learning.csv as it ends, with its machine and commit; started again, a row that was under way goes on, and rows
-that are there are not trained again. A row is there when its `digest` is that of the net's definition, the settings and the
-datasets that it would have now.
+The first row is a training as the earlier versions had it; every other has one thing more, the last all of them but the colours of
+other cameras, which are for photographs. Each is trained from two seeds on the same number of samples, half of ManoRender, half of
+AngRender (`splits.py`), and evaluated on held-out hands, once about the labels' boxes and once about boxes that are off as a
+detector's are. A row goes into results/ablation_learning.csv as it ends, with its machine and commit; started again, a row that was
+under way goes on, and rows that are there are not trained again. A row is there when its `digest` is that of the net's definition,
+the settings and the datasets that it would have now.
 """
 
 import argparse
@@ -32,7 +32,8 @@ from handmesh.settings.mesh import load_preset, with_flags
 
 OFF = {
     "bin_centres": False, "decay_norms": True, "ema": 0.0, "auxiliary": 0.0,
-    "augment.box": 0.0, "augment.amplitude": 0.0,
+    "augment.box": 0.0, "augment.amplitude": 0.0, "augment.grey": 0.0, "augment.saturation": 0.0, "augment.contrast": 0.0,
+    "augment.sharpness": 0.0,
 }  # fmt: skip
 """A training of the earlier versions, on top of the preset."""
 
@@ -42,11 +43,14 @@ BOX = 0.06
 BLENDED = "blended poses"
 """The row whose half of ManoRender has fingers between two poses."""
 
+CAMERAS = "other cameras' colours"
+
 ROWS: dict[str, dict[str, Any]] = {
     "as before": {},
     "bin centres": {"bin_centres": True},
     "box jitter": {"augment.box": BOX},
     "amplitude mixing": {"augment.amplitude": 0.5},
+    CAMERAS: {"augment.grey": 0.15, "augment.saturation": 0.7, "augment.contrast": 0.5, "augment.sharpness": 1.5},
     "no decay of norms": {"decay_norms": False},
     "mean of weights": {"ema": 0.99},  # over the last 100 of some 600 steps
     "auxiliary head": {"auxiliary": 5.0},
