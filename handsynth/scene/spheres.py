@@ -1,6 +1,7 @@
 """The spheres that stand for the flesh of hand and forearm when it shades other parts: where, how large, and whom they shade."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,8 +31,9 @@ class ShadingSpheres:
     radius: np.ndarray  # (S,) [m], beta = 0
 
 
+@lru_cache(maxsize=4)
 def make_spheres(model: HandModel) -> ShadingSpheres:
-    """The spheres of a hand, each as large as the flesh around its place."""
+    """The spheres of a hand, each as large as the flesh around its place; kept, for each layout asks for them."""
     nodes = np.concatenate([model.rest_joints, model.v_template[model.fingertips]])
     tip_of = {int(model.weights[v].argmax()): model.num_joints + k for k, v in enumerate(model.fingertips)}
     rows: list[tuple[int, int, float, float]] = []  # joint at the start, node at the end, share of the bone, radius
