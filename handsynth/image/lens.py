@@ -45,7 +45,7 @@ def defocus(codes: np.ndarray, radius_px: float, border: int) -> np.ndarray:
     return spread.astype(np.int16)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def disc(radius_px: float) -> np.ndarray:
     """(2 R + 1, 2 R + 1) shares of a disc in the pixels around its middle, multiples of 1 / KERNEL_STEPS whose sum is 1.
 

@@ -113,10 +113,18 @@ def blur_kernel(std_px: float) -> np.ndarray:
 
     It is sampled at pixel centres, as OpenCV does: below half a pixel it blurs less than `std_px` says.
     """
-    half = np.exp(-0.5 * (np.arange(np.ceil(3 * std_px) + 1) / std_px) ** 2)
-    half *= KERNEL_STEPS / (2 * half.sum() - half[0])
-    centre = 2 * round(half[0] / 2)
+    # Few numbers, and other ones for each image: numpy's calls take longer than they.
+    first, *others = np.exp(-0.5 * (np.arange(np.ceil(3 * std_px) + 1) / std_px) ** 2).tolist()
+    scale = KERNEL_STEPS / (2 * (first + sum(others)) - first)
+    first *= scale
+    centre = 2 * round(first / 2)
     # Rounded sums from the centre outwards, so that the remainders go where they arise.
-    sums = np.rint((half[0] - centre) / 2 + np.cumsum(half[1:]))
-    side = np.diff(sums, prepend=0)
-    return np.trim_zeros(np.concatenate([side[::-1], [centre], side])).astype(np.float32) / KERNEL_STEPS
+    total, before, side = 0.0, 0, []
+    for weight in others:
+        total += weight * scale
+        rounded = round((first - centre) / 2 + total)
+        side.append(rounded - before)
+        before = rounded
+    while side and not side[-1]:
+        side.pop()
+    return np.array([*side[::-1], centre, *side], np.float32) / KERNEL_STEPS

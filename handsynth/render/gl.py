@@ -33,6 +33,12 @@ AMODAL, FLOW = "amodal", "flow"
 
 BLUE, ALPHA = 2, 3
 
+MOST_UNROLLED = 40
+"""A loop over so many spheres is written out: it is the quicker, but a driver on a CPU compiles that of two hands for a second."""
+
+SPHERE_STEP = 10
+"""Finished things, wherever they are worn, take spheres from the first on, so many at a time: then they share programs."""
+
 MATERIALS: dict[str, tuple[str, ...]] = {
     "skin": ("SKIN",),
     "smooth skin": ("CORNERS",),
@@ -190,8 +196,7 @@ class GlRenderer:
                     program[name].write(values)
             own = spheres if mesh.spheres is None else mesh.spheres
             if uploaded.shaded_by and ready.get(program.glo) is not own:
-                shading = own if len(uploaded.shaded_by) == len(own) else own[list(uploaded.shaded_by)]
-                program["spheres"].write(shading)
+                program["spheres"].write(_those_of(own, uploaded.shaded_by))
             ready[program.glo] = own
             texture = self._albedo(mesh.layout, mesh.albedo.shape)
             texture.write(mesh.albedo)
@@ -257,8 +262,12 @@ class GlRenderer:
             ]
             bits = np.bitwise_or.reduce(layout.foreign).astype("<u4").view(np.uint8)
             shaded_by = tuple(np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist())
-            if shaded_by and 2 * len(shaded_by) > shaded_by[-1] + 1:
-                shaded_by = tuple(range(shaded_by[-1] + 1))  # bits decide all the same; so layouts share programs
+            is_thing = layout.material == "finished"
+            if shaded_by and (2 * len(shaded_by) > shaded_by[-1] + 1 or is_thing):
+                # Bits decide all the same; so layouts share programs.
+                count = shaded_by[-1] + 1
+                up = -count % SPHERE_STEP if is_thing and count <= MOST_UNROLLED else 0
+                shaded_by = tuple(range(count + up))
             found = _Uploaded(corners, moved, content, ctx.buffer(np.ascontiguousarray(layout.triangles)), parts, shaded_by)
             self._layouts[layout] = found
         return found
@@ -292,8 +301,10 @@ class GlRenderer:
         meshes, 0 for another, None for one that is alone.
         """
         with_passes, with_flow, with_whole = targets
-        each = " ".join(f"f({number}, {s})" for number, s in enumerate(shaded_by))
-        defines: dict[str, Any] = {"LIGHTS": lights, "SPHERES": max(1, len(shaded_by)), "EACH_SPHERE(f)": each}
+        defines: dict[str, Any] = {"LIGHTS": lights, "SPHERES": max(1, len(shaded_by))}
+        is_loop = len(shaded_by) > MOST_UNROLLED
+        if not is_loop:
+            defines["EACH_SPHERE(f)"] = " ".join(f"f({number}, {s})" for number, s in enumerate(shaded_by))
         defines |= dict.fromkeys(MATERIALS[material], "") | {"CLOTH": CLOTH / 255, "LACQUER": LACQUER / 255}
         defines["AMBIENT"] = "smooth" if has_sky else "flat"
         if has_sky:
@@ -308,6 +319,8 @@ class GlRenderer:
             defines["FLOW"] = 1 + with_passes * len(PASS_TARGETS)
         program: Any = self._ctx.program(*(_shader(("skin.glsl", name), defines) for name in ("mesh.vert", "surface.frag")))
         program["albedo"].value = 0
+        if is_loop:
+            program["shading"].value = len(shaded_by)
         if with_passes:
             program["triangle_part"].value = 1
         return program
@@ -374,6 +387,16 @@ def _uniforms(view: View, clip: np.ndarray) -> tuple[dict[str, np.ndarray], np.n
         return found | {"sky_light": (view.sky / HEADROOM).astype(np.float32)}, spheres
     ambient = (np.asarray(view.ambient) / HEADROOM).astype(np.float32)
     return found | {"ambient_color": ambient, "up": np.asarray(view.up, np.float32)}, spheres
+
+
+def _those_of(spheres: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray:
+    """(N, 4) those of some spheres (S, 4) that have N ascending numbers; what is beyond the last has no size."""
+    if len(numbers) == len(spheres):
+        return spheres
+    found = np.zeros((len(numbers), 4), np.float32)
+    there = [number for number in numbers if number < len(spheres)]
+    found[: len(there)] = spheres[there]
+    return found
 
 
 def _read(target: moderngl.Framebuffer, attachment: int, components: int, name: str, dtype: Any) -> np.ndarray:

@@ -1,12 +1,15 @@
 // Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
 // gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
-// shades the mesh; PASSES when passes are drawn; MATT and CORNERS for cloth and skin that are lit here; FINISHED for surfaces that
+// shades the mesh, unless there are so many that they are counted; PASSES when passes are drawn; MATT and CORNERS for cloth and skin that are lit here; FINISHED for surfaces that
 // mirror; and SKY when ambient light comes as spherical harmonics: then it differs from corner to corner, and AMBIENT, how it is
 // passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches a uniform anew for each pixel, but a flat input once a triangle:
 // lights reach the fragment shader as inputs.
 
 uniform mat4 clip_from_camera;
 uniform vec4 spheres[SPHERES];            // centre [m, camera frame], radius [m]
+#ifndef EACH_SPHERE
+uniform int shading;                      // how many there are
+#endif
 uniform vec3 light_directions[LIGHTS];
 uniform vec3 light_colors[LIGHTS];        // as shares of the brightest light that is encoded
 #ifdef SKY
@@ -74,7 +77,11 @@ void main() {
     float open = 1.0, passing[LIGHTS];
     for (int k = 0; k < LIGHTS; ++k) passing[k] = 1.0;
 #define HIDE(k, s) hide(spheres[k], (s < 32 ? in_foreign.x : in_foreign.y) >> (s & 31), open, passing);
+#ifdef EACH_SPHERE
     EACH_SPHERE(HIDE)
+#else
+    for (int s = 0; s < shading; ++s) HIDE(s, s)
+#endif
 #ifdef SKY
     vec3 n = in_normal;
     ambient = sky_light[0] + sky_light[1] * n.x + sky_light[2] * n.y + sky_light[3] * n.z + sky_light[4] * (n.x * n.y)
