@@ -266,7 +266,7 @@ class GlRenderer:
             if shaded_by and (2 * len(shaded_by) > shaded_by[-1] + 1 or is_thing):
                 # Bits decide all the same; so layouts share programs.
                 count = shaded_by[-1] + 1
-                up = -count % SPHERE_STEP if is_thing and count <= MOST_UNROLLED else 0
+                up = -count % (4 if count > MOST_UNROLLED else SPHERE_STEP if is_thing else 1)
                 shaded_by = tuple(range(count + up))
             found = _Uploaded(corners, moved, content, ctx.buffer(np.ascontiguousarray(layout.triangles)), parts, shaded_by)
             self._layouts[layout] = found

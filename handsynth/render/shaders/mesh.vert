@@ -80,7 +80,7 @@ void main() {
 #ifdef EACH_SPHERE
     EACH_SPHERE(HIDE)
 #else
-    for (int s = 0; s < shading; ++s) HIDE(s, s)
+    for (int s = 0; s < shading; s += 4) { HIDE(s, s) HIDE(s + 1, s + 1) HIDE(s + 2, s + 2) HIDE(s + 3, s + 3) }
 #endif
 #ifdef SKY
     vec3 n = in_normal;
