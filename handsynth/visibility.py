@@ -151,8 +151,8 @@ def _mixed_candidates(mixed: _Mixed, K: np.ndarray, pixels: np.ndarray) -> _Cand
     """The same of several meshes of any faces, or none, beside each hand."""
     count = pixels.shape[1]
     points = np.ascontiguousarray(mixed.vertices.T)
-    cameras = K.transpose(1, 2, 0)[..., mixed.image]
-    x, y = ((cameras[k] * points).sum(0) / points[2] for k in (0, 1))
+    cameras = (np.take(row, mixed.image, 1) for row in np.ascontiguousarray(K[:, :2].transpose(1, 2, 0)))
+    x, y = ((camera * points).sum(0) / points[2] for camera in cameras)
     ranks: np.ndarray = np.empty((len(x), 4), _rank_kind(count))
     columns, rows = (_ranks(at, pixels[..., k], ranks[..., 2 * k : 2 * k + 2], mixed.image) for k, at in enumerate((x, y)))
     a, b, c = (np.take(ranks, corner, 0) for corner in mixed.faces.T)
@@ -171,10 +171,15 @@ def _bounds(ranks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(F, 4) of `_ranks` of faces, the least of their corners -> (N,) the faces whose bounds hold some of so many pixels, and
     (4, N) which, of those ordered by column and by row: first and last column, first and last row.
     """
-    left, right, top, bottom = ranks.T
-    right, bottom = count - right, count - bottom
-    some = np.flatnonzero((bottom > top) & (right > left))
-    return some, np.stack([side[some] for side in (left, right, top, bottom)]).astype(np.intp)
+    if ranks.dtype == np.uint8:  # the four as one word: sums of its pairs of bytes, and then a bit of each that is set at `count`
+        words = np.ascontiguousarray(ranks).view(np.uint32)[:, 0]
+        sums = (words & np.uint32(0x00FF00FF)) + (words >> np.uint32(8) & np.uint32(0x00FF00FF))
+        sums += np.uint32((0x8000 - count) * 0x10001)
+        some = np.flatnonzero((sums & np.uint32(0x80008000)) == 0)
+    else:
+        some = np.flatnonzero((ranks[:, 0] + ranks[:, 1] < count) & (ranks[:, 2] + ranks[:, 3] < count))
+    left, right, top, bottom = np.take(ranks, some, 0).T.astype(np.intp)
+    return some, np.stack([left, count - right, top, count - bottom])
 
 
 def _within(bounds: np.ndarray, image: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata, resources
 from typing import Any
 
@@ -429,6 +430,10 @@ def _floats(*values: Any) -> np.ndarray:
 
 def _shader(names: Sequence[str], defines: dict[str, Any]) -> str:
     """Texts that ship with the package as one shader, with some macros defined."""
-    folder = resources.files("handsynth.render") / "shaders"
-    texts = [(folder / name).read_text(encoding="utf-8") for name in names]
-    return "\n".join(["#version 330 core", *(f"#define {key} {value}" for key, value in defines.items()), *texts])
+    return "\n".join(["#version 330 core", *(f"#define {key} {value}" for key, value in defines.items()), *map(_text, names)])
+
+
+@lru_cache(maxsize=8)
+def _text(name: str) -> str:
+    """A file of shaders: read once, for there are many programs."""
+    return (resources.files("handsynth.render") / "shaders" / name).read_text(encoding="utf-8")
