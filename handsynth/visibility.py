@@ -55,7 +55,8 @@ def _mixed(beside: Beside, part: int | None = None) -> _Mixed | None:
     if not found:
         return None
     counts = [len(surface.vertices) for _, surface in found]
-    faces = [surface.faces + start for (_, surface), start in zip(found, np.cumsum([0, *counts[:-1]]), strict=True)]
+    starts = np.cumsum([0, *counts[:-1]], dtype=np.int32)
+    faces = [surface.faces + start for (_, surface), start in zip(found, starts, strict=True)]
     return _Mixed(
         np.concatenate([surface.vertices for _, surface in found]).astype(np.float64),
         np.concatenate(faces),
@@ -120,7 +121,9 @@ def _front(found: _Candidates, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
     total = areas.sum(0)
     a, b, c = areas * np.sign(total)
     inside = np.flatnonzero((a >= 0) & (b >= 0) & (c >= 0) & (total != 0))
-    inverse_depth = (np.take(areas, inside, 1) / total[inside] / np.take(found.corners[2], inside, 1)).sum(0)  # 1/z is linear on the screen
+    inverse_depth = (np.take(areas, inside, 1) / total[inside] / np.take(found.corners[2], inside, 1)).sum(
+        0
+    )  # 1/z is linear on the screen
     # The last one written stays: the nearest, and of two as near the first.
     order = np.lexsort((-inside, inverse_depth))
     cell, shape = found.cell[inside[order]], pixels.shape[:2]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from handsynth.core.colour import LINEAR_OF_BYTE
+from handsynth.core.colour import LINEAR_OF_BYTE, every_fourth
 from handsynth.image.lens import defocus
 from handsynth.image.motion import ImageMotion, smear
 from handsynth.image.resample import enlarge, shrink, source_side
@@ -222,4 +222,4 @@ def _times_coverage(hand: np.ndarray) -> np.ndarray:
 
 def mean_light(background: np.ndarray) -> np.ndarray:
     """(3,) mean linear light of an sRGB image, on every fourth pixel."""
-    return np.array(cv2.mean(cv2.LUT(np.ascontiguousarray(background[::4, ::4]), LINEAR_OF_BYTE))[:3])
+    return np.array(cv2.mean(cv2.LUT(every_fourth(background), LINEAR_OF_BYTE))[:3])

@@ -34,6 +34,9 @@ AMODAL, FLOW = "amodal", "flow"
 
 BLUE, ALPHA = 2, 3
 
+_Part = tuple[int, int, int, int]
+"""Left, top, width and height of a part of a target [samples]."""
+
 MOST_UNROLLED = 40
 """A loop over so many spheres is written out: it is the quicker, but a driver on a CPU compiles that of two hands for a second."""
 
@@ -85,7 +88,7 @@ class GlRenderer:
     def render_many(self, views: Sequence[View], passes: tuple[str, ...] = ()) -> list[Layers]:
         """Draws some views. Works beside other renderers in the process: OpenGL knows one current context."""
         K = np.array([view.K for view in views])
-        corners, windows = self._place(views, K)
+        corners, windows, held = self._place(views, K)
         # Sample k of a row lies at pixel position k / FINE + 1/2, so that sample FINE i is the centre of pixel i.
         fine = K.copy()
         fine[:, :2, 2] -= windows[:, :2]
@@ -94,10 +97,11 @@ class GlRenderer:
         clip = clip_from_camera(fine, FINE * windows[:, 2], FINE * windows[:, 3])
         columns = np.ascontiguousarray(clip.swapaxes(1, 2))  # as OpenGL wants them
         with self._ctx:
-            return [self._render(*one, passes) for one in zip(views, corners, windows.tolist(), columns, strict=True)]
+            rows = zip(views, corners, windows.tolist(), held.tolist(), columns, strict=True)
+            return [self._render(*one, passes) for one in rows]
 
-    def _place(self, views: Sequence[View], K: np.ndarray) -> tuple[list[list[np.ndarray]], np.ndarray]:
-        """Corners (C, 6) of each mesh of each view; and (B, 4) left, top, width and height [px] of targets that just hold a view.
+    def _place(self, views: Sequence[View], K: np.ndarray) -> tuple[list[list[np.ndarray]], np.ndarray, np.ndarray]:
+        """Corners (C, 6) of each mesh of each view; and `_windows`.
 
         Hands of one layout are placed together, all else mesh by mesh.
         """
@@ -130,7 +134,7 @@ class GlRenderer:
             own = self._bounds_beside(beside, K[of_view])
             np.minimum.at(bounds[:, :2], of_view, own[:, :2])
             np.maximum.at(bounds[:, 2:], of_view, own[:, 2:])
-        return corners, self._windows(bounds)
+        return corners, *self._windows(bounds)
 
     def _bounds_beside(self, meshes: Sequence[np.ndarray], K: np.ndarray) -> np.ndarray:
         """The same as `_bounds` of N meshes (V, 3) of different lengths, (N, 3, 3) -> (N, 4)."""
@@ -155,18 +159,26 @@ class GlRenderer:
         bounds[near] = (0, 0, self._size, self._size)
         return bounds
 
-    def _windows(self, bounds: np.ndarray) -> np.ndarray:
-        """(B, 4) left, top, right, bottom -> left, top, width and height [px]. Clearing, reading and filtering cost by area."""
+    def _windows(self, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(B, 4) left, top, right, bottom -> left, top, width and height [px] of targets that hold this, and of the part that does.
+        Clearing costs by the target's area, reading and filtering by the part's.
+        """
         size, step = self._size, max(1, self._size // WINDOW_STEPS)
         first = np.clip(np.floor(bounds[:, :2]).astype(int) - 1, 0, size - 1)
         last = np.clip(np.ceil(bounds[:, 2:]).astype(int) + 1, first + 1, size)
         length = np.minimum(size, -(-(last - first) // step) * step)
-        return np.concatenate([np.minimum(first, size - length), length], 1)
+        return np.concatenate([np.minimum(first, size - length), length], 1), np.concatenate([first, last - first], 1)
 
     def _render(
-        self, view: View, corners: list[np.ndarray], window: tuple[int, int, int, int], clip: np.ndarray, passes: tuple[str, ...]
+        self,
+        view: View,
+        corners: list[np.ndarray],
+        window: tuple[int, int, int, int],
+        held: tuple[int, int, int, int],
+        clip: np.ndarray,
+        passes: tuple[str, ...],
     ) -> Layers:
-        """Draws one view on the current context; `corners` and `window` see _place, `clip` (4, 4) by columns."""
+        """Draws one view on the current context; `corners`, `window` and `held` see _place, `clip` (4, 4) by columns."""
         x, y, width, height = window
         shown = tuple(name for name in passes if name != AMODAL)
         several, with_flow = len(view.meshes) > 1, FLOW in passes
@@ -206,30 +218,33 @@ class GlRenderer:
                 uploaded.parts.use(1)
             draw.render()
 
-        box = (slice(y, y + height), slice(x, x + width))
+        whole = (slice(y, y + height), slice(x, x + width))
+        left, top, width, height = held
+        box = (slice(top, top + height), slice(left, left + width))
+        part = (FINE * (left - x), FINE * (top - y), FINE * width, FINE * height)  # of the target
         encoded = np.zeros((self._size, self._size, 4), np.uint8)
         samples = self._samples[: FINE * FINE * width * height * 4].reshape(FINE * height, FINE * width, 4)
-        target.read_into(samples, components=4)
+        target.read_into(samples, part, components=4)
         cv2.pyrDown(samples, encoded[box], borderType=cv2.BORDER_REPLICATE)
         centres = samples[::FINE, ::FINE]
         if several:
             mask = np.bitwise_and(cv2.extractChannel(samples[::FINE], BLUE)[:, ::FINE], 1).view(bool)
         else:
             mask = centres[..., ALPHA] > 0
-        layers = {"mask": mask} | _read_passes(target, shown, mask)
+        layers = {"mask": mask} | _read_passes(target, part, shown, mask)
         if with_whole:
-            layers[AMODAL] = self._draw_whole(target, view, corners[0], (with_passes, with_flow, True))
+            layers[AMODAL] = self._draw_whole(target, part, view, corners[0], (with_passes, with_flow, True))
         placed = {name: self._placed(layer, box) for name, layer in layers.items()}
         if with_flow:
             placed[FLOW][~self._placed(centres[..., ALPHA] > 0, box)] = np.nan
         if AMODAL in passes:
             placed.setdefault(AMODAL, placed["mask"])
-        return Layers(encoded, window=box, **placed)
+        return Layers(encoded, window=whole, **placed)
 
     def _draw_whole(
-        self, target: moderngl.Framebuffer, view: View, corners: np.ndarray, targets: tuple[bool, bool, bool]
+        self, target: moderngl.Framebuffer, part: _Part, view: View, corners: np.ndarray, targets: tuple[bool, bool, bool]
     ) -> np.ndarray:
-        """Every pixel that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
+        """Every pixel of a part that the first mesh covers, seen or not. Both sides count, so that an opening hides nothing."""
         layout = view.meshes[0].layout
         draw = self._draw(layout, view, targets, 1)
         self._upload(layout).corners.write(corners)
@@ -239,7 +254,7 @@ class GlRenderer:
         self._ctx.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         last = len(target.color_attachments) - 1
         _let_through(target)
-        return _read(target, last, 1, "f1", np.uint8)[..., 0] > 0
+        return _read(target, part, last, 1, "f1", np.uint8)[..., 0] > 0
 
     def _placed(self, layer: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
         """A layer of the window in an image that is empty elsewhere."""
@@ -400,26 +415,26 @@ def _those_of(spheres: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray:
     return found
 
 
-def _read(target: moderngl.Framebuffer, attachment: int, components: int, name: str, dtype: Any) -> np.ndarray:
-    """What an attachment holds at pixel centres."""
-    data = target.read(components=components, attachment=attachment, dtype=name, alignment=1)
-    return np.frombuffer(data, dtype).reshape(target.height, target.width, components)[::FINE, ::FINE]
+def _read(target: moderngl.Framebuffer, part: _Part, attachment: int, components: int, name: str, dtype: Any) -> np.ndarray:
+    """What an attachment holds at pixel centres of a part."""
+    data = target.read(part, components=components, attachment=attachment, dtype=name, alignment=1)
+    return np.frombuffer(data, dtype).reshape(part[3], part[2], components)[::FINE, ::FINE]
 
 
-def _read_passes(target: moderngl.Framebuffer, passes: tuple[str, ...], mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Depth, parts, normals and texture coordinates at pixel centres; these of the pixels of `mask` alone."""
+def _read_passes(target: moderngl.Framebuffer, part: _Part, passes: tuple[str, ...], mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Depth, parts, normals and texture coordinates at pixel centres of a part; these of the pixels of `mask` alone."""
     found: dict[str, np.ndarray] = {}
     if "depth" in passes:
-        found["depth"] = _read(target, 1, *PASS_TARGETS[0], np.float32)[..., 0]
+        found["depth"] = _read(target, part, 1, *PASS_TARGETS[0], np.float32)[..., 0]
     if "parts" in passes or "normal" in passes:
-        labels = _read(target, 3, *PASS_TARGETS[2], np.uint8)
+        labels = _read(target, part, 3, *PASS_TARGETS[2], np.uint8)
         found["normal"], found["parts"] = labels[..., :3], labels[..., 3]
     if "uv" in passes:
         on_first = np.where(mask, np.uint16(65535), np.uint16(0))
-        found["uv"] = np.concatenate([_read(target, 2, *PASS_TARGETS[1], np.uint16), on_first[..., None]], -1)
+        found["uv"] = np.concatenate([_read(target, part, 2, *PASS_TARGETS[1], np.uint16), on_first[..., None]], -1)
     if FLOW in passes:
         place = 1 + len(PASS_TARGETS) * bool({*passes} - {FLOW})
-        found[FLOW] = _read(target, place, *FLOW_TARGET, np.float32).copy()
+        found[FLOW] = _read(target, part, place, *FLOW_TARGET, np.float32).copy()
     return {name: found[name] for name in passes}
 
 

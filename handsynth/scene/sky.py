@@ -7,7 +7,7 @@ import numpy as np
 
 from handsynth.assets.environments.folder import Environments
 from handsynth.assets.environments.light_map import map_rotation
-from handsynth.core.colour import LINEAR_OF_BYTE
+from handsynth.core.colour import LINEAR_OF_BYTE, every_fourth
 from handsynth.core.errors import HandsynthError
 from handsynth.core.harmonics import TERMS, sky_weights, turned
 from handsynth.recipe.moments import turn_since_facing
@@ -46,7 +46,7 @@ _WEIGHTS = _surroundings()
 
 def background_sky(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 sRGB behind a hand -> (9, 3) the light of surroundings that look like it, camera frame."""
-    light = cv2.LUT(np.ascontiguousarray(image[::4, ::4]), LINEAR_OF_BYTE)
+    light = cv2.LUT(every_fourth(image), LINEAR_OF_BYTE)
     mean = np.array(cv2.mean(light)[:3])
     cells = cv2.resize(light, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(-1, 3)
     return np.concatenate([mean[None], _WEIGHTS @ (cells - mean)])
