@@ -217,13 +217,19 @@ def _ranks(places: np.ndarray, pixels: np.ndarray, ranks: np.ndarray, image: np.
     before = np.zeros((len(pixels), most - least + 2), np.intp)  # [b, r]: how many lie before least + r
     np.add.at(before, (np.arange(len(pixels))[:, None], own + 1), 1)
     before = before.cumsum(1)
-    table, start = before.astype(ranks.dtype).ravel(), before.shape[1] * image
+    # Of place r, a whole number: how many lie before it, and how many not behind it, from r = -1 to the last but one past the end.
+    most_r, table = most - least + 1, before.astype(ranks.dtype)
+    lower, upper = table[:, np.r_[0, 0 : most_r + 1]], table.max(initial=0) - table[:, np.r_[0 : most_r + 1, most_r]]
     with np.errstate(invalid="ignore"):
-        places = np.fmax(np.fmin(places - (0.5 + least), most - least + 1), -1)
-    first, stop = np.maximum(np.ceil(places), 0).astype(np.intp), np.minimum(np.floor(places) + 1, most - least + 1).astype(np.intp)
-    first += start
-    stop += start
-    ranks[..., 0], ranks[..., 1] = np.take(table, first), np.take(table.max(initial=0) - table, stop)
+        places = places - (0.5 + least)
+        np.fmin(places, most_r, out=places)
+        np.fmax(places, -1, out=places)
+        floor = np.floor(places)
+    cell = floor.astype(np.int32)
+    cell += (lower.shape[1] * image + 1).astype(np.int32)
+    ranks[..., 1] = np.take(upper, cell)
+    cell += places > floor  # its ceiling
+    ranks[..., 0] = np.take(lower, cell)
     return np.take_along_axis(before, own, 1)
 
 

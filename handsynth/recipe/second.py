@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from handsynth.assets.objects.holding import HandSurface, PalmarRegions
@@ -114,9 +113,17 @@ class _Field(HandSurface):
         column, row = ((own @ across - first) / CELL_M).astype(np.intp).T
         height = np.full((column.max() + 3, row.max() + 3), -np.inf)
         np.maximum.at(height, (column, row), own @ towards)
-        height = maximum_filter(height, 3)
+        height = _dilated(_dilated(height).T).T
         column, row = np.clip((points @ across - first) / CELL_M, 0, np.array(height.shape) - 1).astype(np.intp).T
         return points @ towards - height[column, row] - PATCH_M
+
+
+def _dilated(heights: np.ndarray) -> np.ndarray:
+    """(N, M) the greatest of each row and the ones beside it: a filter of scipy's takes five times as long."""
+    found = heights.copy()
+    np.maximum(found[1:], heights[:-1], out=found[1:])
+    np.maximum(found[:-1], heights[1:], out=found[:-1])
+    return found
 
 
 def _across(direction: np.ndarray) -> np.ndarray:
