@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handsynth.core.colour import LINEAR_OF_BYTE
+from handsynth.core.colour import LINEAR_OF_BYTE, every_fourth
 from handsynth.image.composite import CompositeStage, mean_light
 from handsynth.image.motion import ImageMotion
 from handsynth.image.scales import KERNEL_STEPS, LIGHT, ROOT, ROOT_OF_LIGHT
@@ -310,6 +310,15 @@ def test_outside_the_hand_an_image_is_its_background(stage, compositor, rng):
         away = cv2.dilate(layers.mask.view(np.uint8), np.ones((5, 5), np.uint8)) == 0
         np.testing.assert_array_equal(image[away], background[away])
         assert (image[layers.mask] != background[layers.mask]).any(1).mean() > 0.95
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (5, 9, 3), (1, 4, 3)])
+def test_every_fourth_pixel_is_numpys(shape):
+    """And a copy, whose change the image does not see."""
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    few = every_fourth(image)
+    np.testing.assert_array_equal(few, image[::4, ::4])
+    assert not np.shares_memory(few, image)
 
 
 def test_mean_light_is_the_mean_in_linear_light():

@@ -128,6 +128,24 @@ def test_passes_never_change_the_image(stage, layers):
             assert all(getattr(found, name) is None for name in set(NAMES) - set(names))
 
 
+def test_what_is_not_read_holds_nothing(stage, monkeypatch):
+    """Reading the whole target instead of its part that holds the hand gives the same image, mask and passes."""
+    views = [*stage.views[:12], moved_by(stage.views[0], 90, -70)]
+    found = stage.generator.renderer.render_many(views, NAMES)
+    windows, smaller = GlRenderer._windows, []
+
+    def whole(self, bounds):
+        targets, parts = windows(self, bounds)
+        smaller.extend(parts[:, 2:].prod(1) < targets[:, 2:].prod(1))
+        return targets, targets
+
+    monkeypatch.setattr(GlRenderer, "_windows", whole)
+    for one, other in zip(found, stage.generator.renderer.render_many(views, NAMES), strict=True):
+        for name in ("encoded", "mask", *NAMES):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+    assert sum(smaller) > len(views) / 2
+
+
 def test_normals_face_the_camera(stage, layers):
     """Decoded normals are unit vectors, turned towards the camera but at silhouettes, and agree with the slope of depth."""
     for view, found in zip(stage.views[:16], layers[:16], strict=True):

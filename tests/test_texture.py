@@ -79,6 +79,20 @@ def test_bytes_do_not_depend_on_the_batch(skin: SkinModel) -> None:
     assert stage.albedos(alpha[:0]).shape == (0, SIZE, SIZE, 4)
 
 
+def test_hands_of_one_skin_are_drawn_once_and_painted_apart(skin: SkinModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second hand of a person takes no product of its own; what is then painted on it stays off the first."""
+    alpha = np.random.default_rng(2).normal(size=(3, 101))
+    stage, made = TextureStage(skin), []
+    whole = stage.albedos(alpha)
+    product = stage._fill
+    monkeypatch.setattr(stage, "_fill", lambda rows, images: (made.append(len(rows)), product(rows, images)))
+    images = stage.albedos(alpha[[0, 1, 0, 2, 1, 0]])
+    assert made == [3]
+    assert np.array_equal(images, whole[[0, 1, 0, 2, 1, 0]])
+    images[2] = 7
+    assert np.array_equal(images[[0, 5]], whole[[0, 0]])
+
+
 def test_zero_alpha_is_the_mean(skin: SkinModel) -> None:
     """alpha = 0 gives the mean texture within half a level."""
     image = TextureStage(skin).albedos(np.zeros((1, 101)))[0].reshape(-1, 4)
