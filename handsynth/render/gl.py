@@ -37,6 +37,9 @@ BLUE, ALPHA = 2, 3
 _Part = tuple[int, int, int, int]
 """Left, top, width and height of a part of a target [samples]."""
 
+MOST_LIGHTS = 3
+"""So many light what is lit at corners, black ones too: these cost next to nothing there, and it takes one program, not three."""
+
 MOST_UNROLLED = 40
 """A loop over so many spheres is written out: it is the quicker, but a driver on a CPU compiles that of two hands for a second."""
 
@@ -205,8 +208,9 @@ class GlRenderer:
             draw = self._draw(mesh.layout, view, (with_passes, with_flow, with_whole), int(number == 0) if several else None)
             program: Any = draw.program
             if program.glo not in ready:
+                lights = _lights_drawn(mesh.layout.material, view)
                 for name, values in uniforms.items():
-                    program[name].write(values)
+                    program[name].write(values[:lights] if name.startswith("light_") else values)
             own = spheres if mesh.spheres is None else mesh.spheres
             if uploaded.shaded_by and ready.get(program.glo) is not own:
                 program["spheres"].write(_those_of(own, uploaded.shaded_by))
@@ -291,7 +295,7 @@ class GlRenderer:
     def _draw(self, layout: Layout, view: View, targets: tuple[bool, bool, bool], own: int | None) -> moderngl.VertexArray:
         """The buffers of a layout before the program that draws it in a view, made on first use. See _program."""
         uploaded = self._upload(layout)
-        lights, has_sky = max(1, len(view.light_directions)), view.sky is not None
+        lights, has_sky = _lights_drawn(layout.material, view), view.sky is not None
         key = (layout.material, lights, has_sky, uploaded.shaded_by, targets, own)
         found = self._draws.get((layout, key))
         if found is None:
@@ -390,11 +394,21 @@ def corner_arrays(layout: Layout, vertices: np.ndarray, normals: np.ndarray, is_
     return corners
 
 
+def _lights_drawn(material: str, view: View) -> int:
+    """How many lights a material is drawn with in a view."""
+    count = max(1, len(view.light_directions))
+    return max(count, MOST_LIGHTS) if "SKIN" not in MATERIALS[material] and "FINISHED" not in MATERIALS[material] else count
+
+
 def _uniforms(view: View, clip: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Camera and lights of one view, by their names in the shaders, and its (S, 4) shading spheres; as the driver takes them."""
-    lights = np.zeros((2, max(1, len(view.light_directions)), 3), np.float32)
-    if len(view.light_directions):
-        lights[0], lights[1] = view.light_directions, view.light_colors
+    """Camera and lights of one view, by their names in the shaders, and its (S, 4) shading spheres; as the driver takes them.
+
+    Of the lights, black ones that make up MOST_LIGHTS follow.
+    """
+    count = len(view.light_directions)
+    lights = np.zeros((2, max(MOST_LIGHTS, count), 3), np.float32)
+    if count:
+        lights[0, :count], lights[1, :count] = view.light_directions, view.light_colors
     lights[1] /= HEADROOM
     spheres = np.empty((len(view.spheres), 4), np.float32)
     spheres[:, :3], spheres[:, 3] = view.spheres, view.sphere_radius
