@@ -123,7 +123,7 @@ def draw_tone(spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
     """`tone` with the colours and the contrast that are drawn.
 
     Photographs differ from renders in these more than renders do from each other, and a net that has learned what colour skin has
-    looks for that colour: of weights trained without, images without colours raised the errors on photographs by two thirds.
+    looks for that colour: of weights trained without, images without colours raised the errors on photographs by three quarters.
     """
     is_grey, saturation, contrast = rng.random(3)
     colour = 0.0 if is_grey < spec.grey else 1 + spec.saturation * (2 * saturation - 1)
