@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,6 @@ import yaml
 from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tiny import load_script
 from torch.utils.data import default_collate
 
 from handmesh.data.augment import AugmentSpec
@@ -27,7 +25,6 @@ from handmesh.data.crop import lixels_to_camera
 from handmesh.data.dataset import Batch, HandDataset
 from handmesh.data.sampler import Draw
 from handmesh.data.shards import ShardDataset
-from handmesh.evaluation.evaluate import evaluate_run
 from handmesh.keypoints import keypoint_regressor
 from handmesh.metrics import mean_error_mm
 from handmesh.nets.registry import create_net
@@ -218,37 +215,6 @@ def test_stopped_anywhere(stop, cache, then, spec, hand_shards, whole, whole_on_
     train(hand_shards, out, spec, resume=True, workers=1, cache=then)
     assert (out / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
-
-
-def test_mean_of_two_runs(hand_shards, whole, everything, tmp_path, monkeypatch, capsys):
-    """`scripts/mean_weights.py`: every weight lies half-way, the figures are the mean's own; other nets are refused."""
-    script = load_script("mean_weights")
-    other, out = tmp_path / "other", tmp_path / "mean"
-    train(hand_shards, other, dataclasses.replace(SPEC, seed=1))
-
-    def make(*arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["mean_weights.py", *map(str, arguments), "--val", str(hand_shards), "--device", "cpu"])
-        script.main()
-
-    make(whole, other, out)
-    runs = [load_run(folder, CPU) for folder in (whole, other, out)]
-    for name, value in runs[2].net.state_dict().items():
-        a, b = (run.net.state_dict()[name] for run in runs[:2])
-        assert torch.equal(value, (a + b) / 2 if value.is_floating_point() else b), name
-    assert [part["sha256"] for part in runs[2].config["mean_of"]] == [
-        hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() for folder in (whole, other)
-    ]
-    rows = list(csv.DictReader(open(out / "metrics.csv")))
-    assert [row["epoch"] for row in rows] == ["1", "2", "2"]
-    found = evaluate_run(runs[2], [ShardDataset(hand_shards)], 4, 0, CPU, False).evaluated["net"].scores["pa_mpjpe_mm"].mean()
-    assert float(rows[-1]["val_pa_mpjpe_mm"]) == pytest.approx(found, rel=1e-4) != pytest.approx(float(rows[1]["val_pa_mpjpe_mm"]))
-    for arguments, message in (
-        ((whole, other, out), "is there: name another"),
-        ((whole, everything, tmp_path / "b"), "other sides"),
-    ):
-        with pytest.raises(SystemExit):
-            make(*arguments)
-        assert message in capsys.readouterr().err
 
 
 def test_saved_weights_are_the_running_mean(everything):
