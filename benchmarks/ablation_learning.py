@@ -43,14 +43,12 @@ BOX = 0.06
 BLENDED = "blended poses"
 """The row whose half of ManoRender has fingers between two poses."""
 
-CAMERAS = "other cameras' colours"
-
 ROWS: dict[str, dict[str, Any]] = {
     "as before": {},
     "bin centres": {"bin_centres": True},
     "box jitter": {"augment.box": BOX},
     "amplitude mixing": {"augment.amplitude": 0.5},
-    CAMERAS: {"augment.grey": 0.15, "augment.saturation": 0.7, "augment.contrast": 0.5, "augment.sharpness": 1.5},
+    "other cameras' colours": {"augment.grey": 0.15, "augment.saturation": 0.7, "augment.contrast": 0.5, "augment.sharpness": 1.5},
     "no decay of norms": {"decay_norms": False},
     "mean of weights": {"ema": 0.99},  # over the last 100 of some 600 steps
     "auxiliary head": {"auxiliary": 5.0},

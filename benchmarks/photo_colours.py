@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from common import paired_interval, print_table, provenance, results_path, write_csv
 
-from handmesh.data.augment import sharpened, tone
+from handmesh.data.augment import retoned, sharpened, tone
 from handmesh.data.photos import Photo, read_photos
 from handmesh.estimation.backends import open_net
 from handmesh.estimation.estimate import Estimator
@@ -29,7 +28,7 @@ Look = Callable[[np.ndarray], np.ndarray]
 
 def toned(colour: float, contrast: float) -> Look:
     """Colours and contrast times these."""
-    return lambda image: np.clip(cv2.transform(image, tone(colour, contrast)), 0, 1)
+    return lambda image: retoned(image, tone(colour, contrast))
 
 
 LOOKS: dict[str, Look] = {

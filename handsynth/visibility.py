@@ -121,9 +121,8 @@ def _front(found: _Candidates, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
     total = areas.sum(0)
     a, b, c = areas * np.sign(total)
     inside = np.flatnonzero((a >= 0) & (b >= 0) & (c >= 0) & (total != 0))
-    inverse_depth = (np.take(areas, inside, 1) / total[inside] / np.take(found.corners[2], inside, 1)).sum(
-        0
-    )  # 1/z is linear on the screen
+    # 1/z is linear on the screen.
+    inverse_depth = (np.take(areas, inside, 1) / total[inside] / np.take(found.corners[2], inside, 1)).sum(0)
     # The last one written stays: the nearest, and of two as near the first.
     order = np.lexsort((-inside, inverse_depth))
     cell, shape = found.cell[inside[order]], pixels.shape[:2]

@@ -165,7 +165,7 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
             )
         if begin := config.get("start"):
             whose = "'s PoseNet" if kind == SIDE else ""
-            lines.append(f"* first weights here: those of {Path(begin['run']).name}{whose}, made from the same kinds of images")
+            lines.append(f"* first weights here: those of {begin['run']}{whose}, made from the same kinds of images")
         if both := config.get("mean_of"):
             lines.append(f"* shipped: the mean of {both[0]['run']} ({both[0]['sha256'][:12]}) and of what this training made of it")
     lines.append("* layers and training code: this package's own (Apache-2.0); neither MANO nor smplx has any part in it")

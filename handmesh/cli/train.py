@@ -52,7 +52,7 @@ def train_mesh_command(
     erasing: Annotated[float | None, typer.Option("--erasing", help="share of crops with a rectangle erased")] = None,
     rotation: Annotated[float | None, typer.Option("--rotation-deg", help="standard deviation of the crops' rotation")] = None,
     scale: Annotated[float | None, typer.Option("--scale", help="standard deviation of the crops' size")] = None,
-    colour: Annotated[float | None, typer.Option("--colour", help="standard deviation of the colour gains")] = None,
+    colour: Annotated[float | None, typer.Option("--colour", help="greatest change of the channels' gains")] = None,
     grey: Annotated[float | None, typer.Option("--grey", help="share of crops without colours")] = None,
     saturation: Annotated[float | None, typer.Option("--saturation", help="greatest change of the colours' strength")] = None,
     contrast: Annotated[float | None, typer.Option("--contrast", help="greatest change of the logarithm of the contrast")] = None,

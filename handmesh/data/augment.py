@@ -41,15 +41,8 @@ class AugmentSpec:
     def __post_init__(self) -> None:
         """Raises UsageError naming the first value out of range."""
         shares = (
-            "rotation_probability",
-            "colour",
-            "grey",
-            "saturation",
-            "amplitude",
-            "amplitude_strength",
-            "amplitude_band",
-            "erasing",
-        )
+            "rotation_probability", "colour", "grey", "saturation", "amplitude", "amplitude_strength", "amplitude_band", "erasing",
+        )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"augmentation: {name} is {getattr(self, name)}, expected 0 to 1")
@@ -136,6 +129,11 @@ def tone(colour: float, contrast: float) -> np.ndarray:
     return np.concatenate([contrast * turn, np.full((3, 1), 0.5 - 0.5 * contrast)], 1).astype(np.float32)
 
 
+def retoned(image: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """(S, S, 3) float32 in [0, 1] by a (3, 4) affine map of its colours, kept in [0, 1]."""
+    return np.clip(cv2.transform(image, tone), 0, 1)
+
+
 def scale_range(spec: AugmentSpec) -> tuple[float, float]:
     """Least and greatest factor by which the side of a sample's box may be multiplied."""
     jitter = 4 * spec.box  # both edges of a side, two deviations each
@@ -176,7 +174,7 @@ def augment(
     else:
         image = apply_gains(crop.image, drawn.gains)
     if spec.retones:
-        image = np.clip(cv2.transform(image, drawn.tone), 0, 1)
+        image = retoned(image, drawn.tone)
     if spec.sharpness:
         image = sharpened(image, drawn.sharpness)
     if drawn.erased[2]:

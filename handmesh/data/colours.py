@@ -30,11 +30,13 @@ class Colours(NamedTuple):
 def to_colours(spec: AugmentSpec, drawn: Sequence[Drawn], amplitudes: Sequence[np.ndarray | None]) -> Colours:
     """Of B samples, and the amplitudes of each one's partner: None of all where the spec mixes none."""
     partners = np.array(amplitudes) if spec.amplitude else np.empty((len(drawn), 0, 3), np.float32)
+    tones = np.array([one.tone for one in drawn]) if spec.retones else np.empty((len(drawn), 0, 4), np.float32)
+    sharpness = np.array([[one.sharpness] if spec.sharpness else [] for one in drawn], np.float32)
     erased = np.array([[*one.erased, one.noise] for one in drawn] if spec.erasing else [[]] * len(drawn), np.int64)
     return Colours(
         gains=torch.from_numpy(np.array([one.gains for one in drawn])),
-        tone=torch.from_numpy(np.array([one.tone[: 3 * spec.retones] for one in drawn])),
-        sharpness=torch.tensor([[one.sharpness] * bool(spec.sharpness) for one in drawn], dtype=torch.float32),
+        tone=torch.from_numpy(tones),
+        sharpness=torch.from_numpy(sharpness),
         share=torch.tensor([one.share for one in drawn], dtype=torch.float32),
         amplitudes=torch.from_numpy(partners),
         erased=torch.from_numpy(erased),
@@ -76,7 +78,7 @@ def _gained(crops: np.ndarray, gains: np.ndarray) -> Tensor:
 
 
 def retone(image: Tensor, tone: Tensor) -> Tensor:
-    """(B, 3, S, S) images by (B, 3, 4) affine maps of their colours, kept in [0, 1]."""
+    """As `augment.retoned`, of (B, 3, S, S) images and (B, 3, 4) maps."""
     flat = torch.baddbmm(tone[:, :, 3:], tone[:, :, :3], image.flatten(2))
     return flat.unflatten(2, image.shape[2:]).clamp(0, 1)
 

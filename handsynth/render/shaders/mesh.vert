@@ -1,9 +1,9 @@
 // Places a corner of a mesh and gathers, per corner, how much of the sky and of each light other flesh hides.
-// gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that
-// shades the mesh, unless there are so many that they are counted; PASSES when passes are drawn; MATT and CORNERS for cloth and skin that are lit here; FINISHED for surfaces that
-// mirror; and SKY when ambient light comes as spherical harmonics: then it differs from corner to corner, and AMBIENT, how it is
-// passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches a uniform anew for each pixel, but a flat input once a triangle:
-// lights reach the fragment shader as inputs.
+// gl.py defines LIGHTS, SPHERES and EACH_SPHERE(f), which is f(place in `spheres`, bit in `in_foreign`) for each sphere that shades
+// the mesh, unless there are so many that they are counted; PASSES when passes are drawn; MATT and CORNERS for cloth and skin that
+// are lit here; FINISHED for surfaces that mirror; and SKY when ambient light comes as spherical harmonics: then it differs from
+// corner to corner, and AMBIENT, how it is passed on, is `smooth`, not `flat`. Mesa's CPU driver fetches a uniform anew for each
+// pixel, but a flat input once a triangle: lights reach the fragment shader as inputs.
 
 uniform mat4 clip_from_camera;
 uniform vec4 spheres[SPHERES];            // centre [m, camera frame], radius [m]
