@@ -10,6 +10,18 @@ from handmesh.cli.options import DeviceOpt
 train_app = typer.Typer(help="Training, from shards or poses to a run folder.", no_args_is_help=True)
 
 
+RunOpt = Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)]
+MinutesOpt = Annotated[
+    float | None, typer.Option("--minutes", help="train as long, whatever the epochs or steps; the learning rate ends at zero then")
+]
+RateOpt = Annotated[float | None, typer.Option("--lr", help="learning rate")]
+SeedOpt = Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")]
+PretrainedOpt = Annotated[
+    bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
+]
+ResumeOpt = Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")]
+
+
 @train_app.command("mesh")
 def train_mesh_command(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="paper, fast, cpu, cpu64, demo, or a YAML", show_default=False)],
@@ -18,19 +30,15 @@ def train_mesh_command(
         typer.Option("--data", help="folder or address of a dataset, or with =WEIGHT; repeat to mix", show_default=False),
     ],
     val: Annotated[list[str], typer.Option("--val", help="dataset to validate on; may be repeated", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    out: RunOpt,
     net: Annotated[str | None, typer.Option("--net", help="another net than the preset's (handmesh nets)")] = None,
     side: Annotated[int | None, typer.Option("--side", help="side of the crops [px], a multiple of 32")] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="samples of a step, over all ranks")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="passes over the data")] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", help="train as long, whatever the epochs; the learning rate ends at zero then")
-    ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")] = None,
-    pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
-    ] = None,
+    minutes: MinutesOpt = None,
+    lr: RateOpt = None,
+    seed: SeedOpt = None,
+    pretrained: PretrainedOpt = None,
     start: Annotated[
         str | None, typer.Option("--start", metavar="RUN", help="start from the weights of a run, or of shipped ones by name")
     ] = None,
@@ -66,7 +74,7 @@ def train_mesh_command(
     ] = "none",
     device: DeviceOpt = "auto",
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="steps")] = 500,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+    resume: ResumeOpt = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without damaged shards and samples")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="say at the end where a step's time went")] = False,
 ) -> None:
@@ -93,7 +101,7 @@ def train_mesh_command(
 @train_app.command("ik")
 def train_ik_command(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="ik-paper, ik-cpu, ik-demo, or a YAML file", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    out: RunOpt,
     hand: Annotated[
         str, typer.Option("--hand", help="auto (MANO where prepared, else embedded), mano, embedded, toy, or a .npz")
     ] = "auto",
@@ -103,7 +111,7 @@ def train_ik_command(
     batch: Annotated[int | None, typer.Option("--batch", help="hands of a step")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs")] = None,
     epoch_hands: Annotated[int | None, typer.Option("--epoch-hands", help="hands drawn for an epoch")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="learning rate")] = None,
+    lr: RateOpt = None,
     noise: Annotated[float | None, typer.Option("--noise-mm", help="greatest standard deviation of the keypoints' noise")] = None,
     jitter: Annotated[float | None, typer.Option("--jitter-deg", help="normal noise on the bank's angles")] = None,
     swap: Annotated[float | None, typer.Option("--swap", help="share of fingers from another pose")] = None,
@@ -112,7 +120,7 @@ def train_ik_command(
         str, typer.Option("--layer", metavar="own|smplx", help="what poses the hands; smplx comes with [mano], non-commercial")
     ] = "own",
     device: DeviceOpt = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")] = False,
+    resume: ResumeOpt = False,
 ) -> None:
     """Trains an IK net, from keypoints to joint angles, on hands drawn from a bank of poses."""
     import dataclasses
@@ -135,97 +143,51 @@ def train_ik_command(
     )
 
 
-PresetArg = Annotated[str, typer.Argument(metavar="PRESET", help="a name, or a YAML file", show_default=False)]
-CrowdsOpt = Annotated[
-    list[str],
-    typer.Option("--data", help="folder of a dataset, crowds above all, or with =WEIGHT; repeat to mix", show_default=False),
-]
-CrowdOpt = Annotated[Path, typer.Option("--val", help="dataset to validate on", show_default=False)]
-RunOpt = Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)]
-StepsOpt = Annotated[int | None, typer.Option("--steps", help="of training")]
-MinutesOpt = Annotated[float | None, typer.Option("--minutes", help="train as long, whatever the steps")]
-StepBatchOpt = Annotated[int | None, typer.Option("--batch", help="images or crops of a step")]
-RateOpt = Annotated[float | None, typer.Option("--lr", help="learning rate")]
-SeedOpt = Annotated[int | None, typer.Option("--seed", help="of weights, order and augmentation")]
-PretrainedOpt = Annotated[
-    bool | None, typer.Option("--pretrained/--no-pretrained", help="start from ImageNet weights or random ones")
-]
-StartOpt = Annotated[
-    str | None,
-    typer.Option("--start", metavar="RUN", help="start from the PoseNet of a run on EfficientNet-Lite0, or of shipped weights"),
-]
-WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="loading processes")]
-ResumeOpt = Annotated[bool, typer.Option("--resume", help="go on with the run in --out, or start it")]
-
-
-@train_app.command("detector")
-def train_detector_command(
-    preset: PresetArg,
-    data: CrowdsOpt,
-    val: CrowdOpt,
+@train_app.command(
+    "side", help="Trains the net that looks again, upright, at what a detector finds: a hand, and which? Presets: side, side-demo."
+)
+@train_app.command("detector", help="Trains a detector of hands on images of any number of them. Presets: detector, detector-demo.")
+def train_small_command(
+    context: typer.Context,
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="a name, or a YAML file", show_default=False)],
+    data: Annotated[
+        list[str],
+        typer.Option("--data", help="folder of a dataset, crowds above all, or with =WEIGHT; repeat to mix", show_default=False),
+    ],
+    val: Annotated[Path, typer.Option("--val", help="dataset to validate on", show_default=False)],
     out: RunOpt,
-    steps: StepsOpt = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="of training")] = None,
     minutes: MinutesOpt = None,
-    batch: StepBatchOpt = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="images or crops of a step")] = None,
     lr: RateOpt = None,
     seed: SeedOpt = None,
     pretrained: PretrainedOpt = None,
-    start: StartOpt = None,
-    workers: WorkersOpt = 1,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="RUN", help="start from the PoseNet of a run on EfficientNet-Lite0, or of shipped weights"),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="loading processes")] = 1,
     device: DeviceOpt = "auto",
     resume: ResumeOpt = False,
 ) -> None:
-    """Trains a detector of hands on images of any number of them. Presets: detector, detector-demo."""
-    from handmesh.settings.detector import load_detector_preset
-    from handmesh.training.detector_loop import DetectorTraining
-
-    flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
-    spec, parts, validation, where, begin = _opened(load_detector_preset(preset), flags, data, val, device, start)
-    last = DetectorTraining(spec, parts, validation, out, where, resume, workers, begin).run()[-1]
-    typer.echo(
-        f"{out}: {last['steps']:.0f} steps; on validation images average precision is {last['val_average_precision']:.3f}, sides "
-        f"are right in {100 * last['val_sides_right']:.1f} %; see curves.png"
-    )
-
-
-@train_app.command("side")
-def train_side_command(
-    preset: PresetArg,
-    data: CrowdsOpt,
-    val: CrowdOpt,
-    out: RunOpt,
-    steps: StepsOpt = None,
-    minutes: MinutesOpt = None,
-    batch: StepBatchOpt = None,
-    lr: RateOpt = None,
-    seed: SeedOpt = None,
-    pretrained: PretrainedOpt = None,
-    start: StartOpt = None,
-    workers: WorkersOpt = 1,
-    device: DeviceOpt = "auto",
-    resume: ResumeOpt = False,
-) -> None:
-    """Trains the net that looks again, upright, at what a detector finds: a hand, and which? Presets: side, side-demo."""
-    from handmesh.settings.detector import load_side_preset
-    from handmesh.training.side_loop import SideTraining
-
-    flags = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
-    spec, parts, validation, where, begin = _opened(load_side_preset(preset), flags, data, val, device, start)
-    last = SideTraining(spec, parts, validation, out, where, resume, workers, begin).run()[-1]
-    typer.echo(f"{out}: {last['steps']:.0f} steps; sides of validation hands are right in {100 * last['val_sides_right']:.1f} %")
-
-
-def _opened(
-    spec: Any, flags: dict[str, Any], data: list[str], val: Path, device: str, start: str | None
-) -> tuple[Any, Any, Any, Any, Any]:
-    """The settings with the flags that were given, the datasets with their weights, that of validation, the device, the start."""
+    """Both trainings of `training.small_loop` take the same options."""
     import dataclasses
 
     from handmesh.data.detection import DetectionShards
     from handmesh.data.sampler import split_weight
     from handmesh.device import pick_device
+    from handmesh.run_files import SIDE
+    from handmesh.settings.detector import load_detector_preset, load_side_preset
     from handmesh.shipped import find_run
+    from handmesh.training.detector_loop import DetectorTraining
+    from handmesh.training.side_loop import SideTraining
 
-    spec = dataclasses.replace(spec, **{key: value for key, value in flags.items() if value is not None})
+    given: dict[str, Any] = {"steps": steps, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "pretrained": pretrained}
+    is_side = context.command.name == SIDE
+    spec = load_side_preset(preset) if is_side else load_detector_preset(preset)
+    spec = dataclasses.replace(spec, **{key: value for key, value in given.items() if value is not None})
     parts = [(DetectionShards(folder), weight) for folder, weight in map(split_weight, data)]
-    return spec, parts, DetectionShards(val), pick_device(device), find_run(start) if start else None
+    how = (parts, DetectionShards(val), out, pick_device(device), resume, workers, find_run(start) if start else None)
+    training = SideTraining(spec, *how) if is_side else DetectorTraining(spec, *how)
+    last = training.run()[-1]
+    typer.echo(f"{out}: {last['steps']:.0f} steps; validation: {training.told(last)}; see curves.png")

@@ -301,8 +301,8 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(crowd, tmp_path, monkey
 
 def test_a_detector_is_trained_and_evaluated_by_the_commands(crowd, tmp_path):
     """`train detector`, `evaluate` of its run, and `predict --detector RUN`; a mesh net's run is no detector."""
-    call("train", "detector", "detector-demo", "--no-pretrained", "--workers", 0, "--data", crowd.folder, "--val", crowd.folder,
-         "--out", tmp_path / "run")  # fmt: skip
+    words = ("train", "detector", "detector-demo", "--no-pretrained", "--workers", 0, "--data", crowd.folder, "--val", crowd.folder)
+    assert "4 steps; validation: average precision 0." in call(*words, "--out", tmp_path / "run")
     scores = json.loads(call("evaluate", tmp_path / "run", "--data", crowd.folder, "--out", tmp_path / "scores", "--json"))
     assert scores["data"]["crowd"]["images"] == 24
     assert (tmp_path / "scores" / "detection.csv").read_text().startswith("data,images,hands,average_precision")
@@ -323,7 +323,7 @@ def call(*words: object) -> str:
 def test_what_looks_again_is_trained_and_a_mirror_changes_the_side_alone(crowd, tmp_path):
     """`train side` by the command; of a mirrored crop the logit of a left hand is the negative one, that of a hand the same."""
     words = ("train", "side", "side-demo", "--no-pretrained", "--workers", 0, "--data", crowd.folder, "--val", crowd.folder)
-    assert "4 steps" in call(*words, "--out", tmp_path / "run")
+    assert "4 steps; validation: sides right " in call(*words, "--out", tmp_path / "run")
     with pytest.raises(UsageError, match="already holds a run"):
         call(*words, "--out", tmp_path / "run")
     net = load_detector(tmp_path / "run", CPU, SIDE).net
