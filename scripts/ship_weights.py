@@ -136,6 +136,8 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
     lines += [f"* {key}: {value}" for key, value in facts.items()]
     for data in config.get("datasets", []):
         lines.append(f"* data: `{data['name']}`, {data['samples']:,} images made by handsynth, identity {data['identity'][:12]}")
+    if detector := config.get("detector"):
+        lines.append(f"* data: of these images, what {detector['run']} ({detector['sha256'][:12]}) takes for hands, and is none")
     if kind == "ik":
         poses = config["poses"]
         lines.append(f"* data: hands drawn from {poses['training']} poses of the embedded bank; {poses['validation']} kept apart")

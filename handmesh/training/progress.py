@@ -90,7 +90,8 @@ def check_folder(out: Path, config: dict[str, Any], resume: bool) -> None:
         raise UsageError(f"{out} already holds a run: --resume goes on with it, or give --out another folder")
     before = read_config(out, config.get("kind", "mesh"))
     for name, then, now in _differences(before, config):
-        raise UsageError(f"{out} was started with {name} {then!r:.60}, this command has {now!r:.60}: resume with the same settings")
+        way = "the version of the package that ships it" if name == "detector" else "the same settings"
+        raise UsageError(f"{out} was started with {name} {then!r:.60}, this command has {now!r:.60}: resume with {way}")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -101,6 +102,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
     pairs += [(key, then.get(key, 0), 0) for key in ("first_epochs", "early_side")]  # crops of another size: no longer
     pairs += [(key, before.get(key, {}).get("digest"), now[key]["digest"]) for key in ("hand", "poses") if key in now]
     pairs.append(("start", *(c.get("start", {}).get("sha256") for c in (before, now))))
+    if "detector" in before and "detector" in now:  # earlier versions did not note it
+        pairs.append(("detector", *(c["detector"].get("sha256") for c in (before, now))))
     for key in ("datasets", "validation"):
         held, this = ([[d.get("identity"), d.get("weight"), d.get("samples")] for d in c.get(key) or []] for c in (before, now))
         pairs.append((key, held, this))

@@ -1,6 +1,7 @@
 """The training of the net that looks again at what a detector has found, on upright crops: a hand, and which? See `small_loop`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from handmesh.settings.detector import SideSpec
 from handmesh.shipped import find_run
 from handmesh.training.record import RATE_PANEL, Panel
 from handmesh.training.small_loop import Sample, SmallTraining
+from handmesh.training.weights import weights_of
 
 SIDE_PANELS = (
     Panel("loss", (("train_loss", "training", "tab:blue"),)),
@@ -52,6 +54,10 @@ class SideTraining(SmallTraining):
     PANELS = SIDE_PANELS
 
     spec: SideSpec
+
+    def also_decides(self) -> dict[str, Any]:
+        """See `SmallTraining`; the detector whose mistakes are learned."""
+        return {"detector": weights_of(find_run(None, DETECTOR))} if self.spec.mistakes else {}
 
     def make_net(self, backbone: Backbone) -> SideNet:
         """See `SmallTraining`."""

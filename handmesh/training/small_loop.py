@@ -96,7 +96,7 @@ class SmallTraining(ABC):
         self.config = {
             "kind": self.KIND, "training": spec_to_dict(spec),
             "datasets": [_described(part) | {"weight": weight} for part, weight in data], "validation": [_described(validation)],
-        } | ({"start": weights_of(start)} if start else {})  # fmt: skip
+        } | ({"start": weights_of(start)} if start else {}) | self.also_decides()  # fmt: skip
         check_folder(out, self.config, resume)
         torch.manual_seed(spec.seed)
         self.net = self.make_net(_backbone(spec.pretrained, start)).to(device, memory_format=torch.channels_last)
@@ -112,6 +112,10 @@ class SmallTraining(ABC):
             self.progress = load_checkpoint(out / CHECKPOINT, self.kept, self.optimizer)
         self.early: nn.Module = _folded(self.net.early) if self.keeps_early else self.net.early
         self.open_data([part for part, _ in data], [weight for _, weight in data])
+
+    def also_decides(self) -> dict[str, Any]:
+        """What decides the weights besides, as config.yaml names it."""
+        return {}
 
     @abstractmethod
     def make_net(self, backbone: Backbone) -> Any:

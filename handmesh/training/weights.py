@@ -58,9 +58,9 @@ def _averaged(net: nn.Module) -> list[Tensor]:
 
 
 def weights_of(run: Path) -> dict[str, str]:
-    """Which weights a run begins with. Raises UsageError where there are none."""
+    """Name and digest of a run's weights, as other runs' config.yaml has them. Raises UsageError where there are none."""
     try:
         digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
     except OSError as error:
-        raise UsageError(f"--start {run}: {WEIGHTS} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{run}: {WEIGHTS} cannot be read: {error.strerror}") from None
     return {"run": run.name if is_shipped(run) else str(run.absolute()), "sha256": digest}

@@ -1,6 +1,7 @@
 """Detectors: what maps mean, labels of crowds, training, scores, the files that are shipped, and hands found without boxes."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -43,6 +44,7 @@ from handmesh.run_folder import load_detector, load_run, save_weights, write_set
 from handmesh.settings.detector import DetectorSpec
 from handmesh.settings.mesh import spec_to_dict
 from handmesh.shipped import find_run
+from handmesh.training import side_loop
 from handmesh.training.detector_loop import DetectorTraining, generalised_iou
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError, UsageError
@@ -374,6 +376,24 @@ def test_a_second_look_decides_what_is_a_hand(hand_logit):
         assert found.scores == pytest.approx([0.81 * 0.5 ** (1 / 3)])
     else:
         assert not len(found.boxes)
+
+
+def test_the_detector_whose_mistakes_are_learned_is_in_the_runs_record(crowd, tmp_path, monkeypatch):
+    """`mistakes`: config.yaml names the shipped detector and its weights, and a run is not gone on with after it has changed."""
+    preset = tmp_path / "mistakes.yaml"
+    preset.write_text("{mistakes: true, batch: 4, steps: 2, report_steps: 1, pretrained: false}")
+    words = ("train", "side", preset, "--workers", 0, "--data", crowd.folder, "--val", crowd.folder, "--out", tmp_path / "run")
+    call(*words)
+    digest = hashlib.sha256((find_run(None, DETECTOR) / WEIGHTS).read_bytes()).hexdigest()
+    assert read_config(tmp_path / "run", SIDE)["detector"] == {"run": find_run(None, DETECTOR).name, "sha256": digest}
+    call(*words, "--resume", "--steps", 2)
+    other = Path(shutil.copytree(find_run(None, DETECTOR), tmp_path / "other"))
+    (other / WEIGHTS).write_bytes(b"another version's")
+    monkeypatch.setattr(side_loop, "find_run", lambda *_: other)
+    with pytest.raises(UsageError, match=f"started with detector '{digest[:40]}.*resume with the version of the package"):
+        call(*words, "--resume")
+    call(*words[:2], "side-demo", "--no-pretrained", *words[3:-1], tmp_path / "plain")
+    assert "detector" not in read_config(tmp_path / "plain", SIDE)
 
 
 def test_small_nets_start_from_a_mesh_nets_backbone(crowd, tmp_path):
