@@ -85,8 +85,8 @@ class SideDraws:
         """What the detector takes for a hand, and is none; None where it makes no mistake, or where boxes are drawn."""
         if self.detector is None or rng.random() >= self.MISTAKEN:
             return None
-        found = self.detector(labelled.image)
-        wrong = [k for k, box in enumerate(found.boxes) if is_nothing(box, labelled)]
+        found, hands = self.detector(labelled.image), boxes_of(labelled)
+        wrong = [k for k, box in enumerate(found.boxes) if is_nothing(box, *hands)]
         if not wrong:
             return None
         chosen = wrong[int(rng.integers(len(wrong)))]
@@ -114,7 +114,7 @@ TRIES = 20
 def no_hand(rng: np.random.Generator, labelled: LabelledImage) -> Place | None:
     """A box that is no hand's: half of them near one, a part of it or much wider; None where none is found."""
     size = np.array(labelled.image.shape[1::-1], np.float64)
-    boxes = np.reshape([box_and_angle(hand)[0] for hand in labelled.hands], (-1, 4))
+    boxes, usable = boxes_of(labelled)
     for _ in range(TRIES):
         if len(boxes) and rng.random() < 0.5:
             near = boxes[int(rng.integers(len(boxes)))]
@@ -127,19 +127,29 @@ def no_hand(rng: np.random.Generator, labelled: LabelledImage) -> Place | None:
         shape = np.exp(rng.uniform(-0.4, 0.4, 2))
         half = longest / 2 * shape / shape.max()
         box = np.concatenate([np.clip(centre - half, 0, size), np.clip(centre + half, 0, size)])
-        if is_nothing(box, labelled):
+        if is_nothing(box, boxes, usable):
             return box, float(rng.uniform(-np.pi, np.pi)), False
     return None
 
 
-def is_nothing(box: np.ndarray, labelled: LabelledImage) -> bool:
-    """Whether a box is large enough to be looked at, far from every hand, and not within one that hardly shows."""
+def is_nothing(box: np.ndarray, boxes: np.ndarray, usable: np.ndarray) -> bool:
+    """Whether a box is large enough to be looked at, far from every hand, and not within one that hardly shows.
+
+    Args:
+        box: (4,) [px].
+        boxes: (N, 4) of all hands of the image, as of `boxes_of`.
+        usable: (N,) bool, of these hands.
+    """
     area = float((box[2:] - box[:2]).prod())
     if (box[2:] - box[:2]).max() < SideDraws.LEAST_PX or area <= 0:
         return False
+    return not ((overlaps(box, boxes) >= FAR).any() or (intersections(box, boxes[~usable]) >= FAR * area).any())
+
+
+def boxes_of(labelled: LabelledImage) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 4) tight boxes of all hands of an image [px], and (N,) whether each is usable."""
     boxes = np.reshape([box_and_angle(hand)[0] for hand in labelled.hands], (-1, 4))
-    unclear = np.array([not is_usable(hand) for hand in labelled.hands], bool)
-    return not ((overlaps(box, boxes) >= FAR).any() or (intersections(box, boxes[unclear]) >= FAR * area).any())
+    return boxes, np.array([is_usable(hand) for hand in labelled.hands], bool)
 
 
 def is_usable(hand: LabelledHand) -> bool:

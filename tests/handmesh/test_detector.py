@@ -17,6 +17,7 @@ from untrained import write_untrained
 
 import handmesh
 from handmesh.cli.main import make_app
+from handmesh.data import side_crops
 from handmesh.data.detection import DetectionShards, Draws, TrueHands, hands_of, true_hands
 from handmesh.data.side_crops import SideDraws, box_and_angle, no_hand, upright, usable_crops
 from handmesh.detection_maps import (
@@ -358,6 +359,18 @@ def test_what_is_no_hand_is_far_from_every_hand(crowd):
     crops = [SideDraws([crowd], [1.0], 3).sample(number, 32) for number in range(200)]
     assert 100 <= sum(crop.is_hand for crop in crops) <= 160
     assert not any(crop.is_left and not crop.is_hand for crop in crops)
+
+
+def test_boxes_of_hands_are_found_once_an_image(crowd, monkeypatch):
+    """However many boxes without a hand are tried: in images full of hands they are drawn many times."""
+    found: list[int] = []
+    monkeypatch.setattr(side_crops, "box_and_angle", lambda hand: (found.append(1), box_and_angle(hand))[1])
+    one = max((crowd.read(k) for k in range(len(crowd))), key=lambda labelled: len(labelled.hands))
+    height, width = one.image.shape[:2]
+    corners = np.array([[0.0, 0], [width, 0], [width, height], [0, height]])
+    full = one._replace(hands=tuple(hand._replace(outline=corners, is_clear=False) for hand in one.hands))
+    assert no_hand(np.random.default_rng(0), full) is None
+    assert len(found) == len(full.hands) > 0
 
 
 @pytest.mark.parametrize("hand_logit", [-30.0, 0.0, 30.0])
