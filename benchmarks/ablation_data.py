@@ -17,20 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from common import RESULTS, print_table, provenance, write_csv
-from splits import DATA_HELP, make_set, make_splits, split_bank
-from trained_rows import (
-    Job,
-    add_training_options,
-    describe_data,
-    errors_of,
-    evaluated,
-    fill_table,
-    gains,
-    make_job,
-    run_of,
-)
+from common import RESULTS
+from splits import make_set, make_splits, split_bank
+from trained_rows import NO_CAMERAS, Job, add_training_options, compare, describe_data, make_job
 
 from handmesh.settings.mesh import load_preset, with_flags
 from handmesh.shipped import find_run
@@ -80,9 +69,7 @@ ROWS = {
     "no second hand": Change(lambda s: replace(s, second=replace(s.second, probability=0.0))),
     "no occluder": Change(lambda s: replace(s, occluder=replace(s.occluder, probability=0.0))),
     "no amplitude mixing": Change(training={"augment.amplitude": 0.0}),
-    "no other cameras' colours": Change(
-        training={"augment.grey": 0.0, "augment.saturation": 0.0, "augment.contrast": 0.0, "augment.sharpness": 0.0}
-    ),
+    "no other cameras' colours": Change(training=NO_CAMERAS),
     "one skin": Change(lambda s: replace(s, alpha_std=0.0, arm=replace(s.arm, tan_std=0.0))),
     "few backgrounds": Change(scenes="base"),
     "even light": Change(lambda s: replace(s, light=EVEN_LIGHT)),
@@ -101,30 +88,22 @@ SETS = {"bare hands": "heldout", "everything": "scenetest"}
 
 EPOCHS = 4
 PLACE = ("row", "seed", "preset", "samples_seen", "start")
-TABLE, GAINS = RESULTS / "ablation_data.csv", RESULTS / "ablation_data_gains.csv"
+TABLE = RESULTS / "ablation_data.csv"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help=DATA_HELP)
-    add_training_options(parser)
+    add_training_options(parser, 60_000, photos=True)
     parser.add_argument("--images", type=int, default=20_000, help="of each row")
-    parser.add_argument("--samples", type=int, default=60_000, help="seen by each row")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--start", help="run or shipped weights that all rows start from [ImageNet's]")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="these alone")
-    parser.add_argument("--photos", type=Path, help="labelled photographs to evaluate on, too")
     options = parser.parse_args()
     folders = make_splits(options.data, os.cpu_count() or 1, ("validation", *SETS.values()))
     names = [ALL, *(name for name in options.rows if name != ALL)]
     jobs = [make_row(name, seed, folders, options) for seed in range(options.seeds) for name in names]
     sets = {title: folders[name] for title, name in SETS.items()}
-    fill_table(TABLE, jobs, lambda job: evaluated(job, sets, options, start=options.start or "ImageNet"), PLACE, options.jobs)
-    errors = {(job.name, job.seed): errors_of(run_of(job, options.runs), sets, options.photos, options) for job in jobs}
-    found = list(gains(errors, ALL, names))
-    if found:
-        write_csv(GAINS, found, provenance(torch=torch.__version__, device=options.device))
-        print_table(f"Gained over {ALL} [mm PA-MPJPE; photographs: % of the hand's size], 95 % intervals over hands", found)
+    compare(TABLE, PLACE, jobs, sets, options, start=options.start or "ImageNet")
 
 
 def make_row(name: str, seed: int, folders: dict[str, Path], options: argparse.Namespace) -> Job:

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 from common import RESULTS, print_table, provenance
-from splits import DATA_HELP, make_splits
-from trained_rows import Job, add_training_options, describe_data, fill_table, make_job, predict, train
+from splits import make_splits
+from trained_rows import CAMERAS, NO_CAMERAS, Job, add_training_options, describe_data, fill_table, make_job, predict, train
 
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.device import pick_device
@@ -32,8 +32,7 @@ from handmesh.settings.mesh import load_preset, with_flags
 
 OFF = {
     "bin_centres": False, "decay_norms": True, "ema": 0.0, "auxiliary": 0.0,
-    "augment.box": 0.0, "augment.amplitude": 0.0, "augment.grey": 0.0, "augment.saturation": 0.0, "augment.contrast": 0.0,
-    "augment.sharpness": 0.0,
+    "augment.box": 0.0, "augment.amplitude": 0.0, **NO_CAMERAS,
 }  # fmt: skip
 """A training of the earlier versions, on top of the preset."""
 
@@ -48,7 +47,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "bin centres": {"bin_centres": True},
     "box jitter": {"augment.box": BOX},
     "amplitude mixing": {"augment.amplitude": 0.5},
-    "other cameras' colours": {"augment.grey": 0.15, "augment.saturation": 0.7, "augment.contrast": 0.5, "augment.sharpness": 1.5},
+    "other cameras' colours": CAMERAS,
     "no decay of norms": {"decay_norms": False},
     "mean of weights": {"ema": 0.99},  # over the last 100 of some 600 steps
     "auxiliary head": {"auxiliary": 5.0},
@@ -68,9 +67,7 @@ TABLE = RESULTS / "ablation_learning.csv"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help=DATA_HELP)
-    add_training_options(parser)
-    parser.add_argument("--samples", type=int, default=20_000, help="seen by each row")
+    add_training_options(parser, 20_000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="these alone")
     options = parser.parse_args()

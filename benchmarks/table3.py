@@ -14,22 +14,9 @@ import dataclasses
 import os
 from pathlib import Path
 
-import torch
-from common import RESULTS, print_table, provenance, write_csv
-from splits import DATA_HELP, make_splits
-from trained_rows import (
-    Job,
-    add_training_options,
-    describe_data,
-    errors_of,
-    evaluated,
-    fill_table,
-    gains,
-    make_job,
-    read_table,
-    run_of,
-    train,
-)
+from common import RESULTS
+from splits import make_splits
+from trained_rows import Job, add_training_options, compare, describe_data, make_job, read_table, run_of, train
 
 from handmesh.settings.mesh import load_preset
 
@@ -47,17 +34,14 @@ SETS = {"base's world": "basetest", "unseen views": "viewtest", "unseen poses": 
 EPOCHS = 4
 SEEDS = (0, 1)
 PLACE = ("row", "seed", "preset", "samples_seen")
-TABLE, GAINS = RESULTS / "table3.csv", RESULTS / "table3_gains.csv"
+TABLE = RESULTS / "table3.csv"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help=DATA_HELP)
-    add_training_options(parser)
+    add_training_options(parser, 100_000, photos=True)
     parser.add_argument("--base-samples", type=int, default=150_000, help="seen before the rows part")
-    parser.add_argument("--samples", type=int, default=100_000, help="seen by each row")
     parser.add_argument("--lr", type=float, default=1e-3, help="rate from which the rows go on to zero")
-    parser.add_argument("--photos", type=Path, help="labelled photographs to evaluate on, too")
     options = parser.parse_args()
     folders = make_splits(options.data, os.cpu_count() or 1, ("base", "manorender", "angrender", "validation", *SETS.values()))
     first = make_base(folders, options)
@@ -66,12 +50,7 @@ def main() -> None:
     if any(job.digest not in there for job in jobs):
         train(first, options)
     sets = {title: folders[name] for title, name in SETS.items()}
-    fill_table(TABLE, jobs, lambda job: evaluated(job, sets, options), PLACE, options.jobs)
-    errors = {(job.name, job.seed): errors_of(run_of(job, options.runs), sets, options.photos, options) for job in jobs}
-    found = list(gains(errors, "Base", list(ROWS)))
-    origin = provenance(torch=torch.__version__, device=options.device)
-    write_csv(GAINS, found, origin)
-    print_table("Gained over Base [mm PA-MPJPE; photographs: % of the hand's size], 95 % intervals over hands", found)
+    compare(TABLE, PLACE, jobs, sets, options)
 
 
 def make_base(folders: dict[str, Path], options: argparse.Namespace) -> Job:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from common import paired_interval, provenance, run_handmesh, write_csv
+from common import paired_interval, print_table, provenance, run_handmesh, write_csv
+from splits import DATA_HELP
 
 from handmesh.data.augment import NO_AUGMENTATION, AugmentSpec
 from handmesh.data.dataset import HandDataset
@@ -42,6 +43,12 @@ from handsynth.core.index import canonical_json, read_index
 
 PHOTOS = "photographs"
 """The set whose errors are 2-D ones, in hundredths of the hand's size; others' are PA-MPJPE [mm]."""
+
+
+CAMERAS = {"augment.grey": 0.15, "augment.saturation": 0.7, "augment.contrast": 0.5, "augment.sharpness": 1.5}
+"""Colours and sharpness of other cameras, as presets draw them, by the keys of `with_flags`."""
+
+NO_CAMERAS = dict.fromkeys(CAMERAS, 0.0)
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,18 @@ def train(job: Job, options: argparse.Namespace) -> tuple[Path, float]:
     return run, (time.time() - begin) / 60
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """What all such tables take."""
+def add_training_options(parser: argparse.ArgumentParser, samples: int, photos: bool = False) -> None:
+    """What all such tables take; `samples` of each row by default, `photos` for those that `compare` rows."""
+    parser.add_argument("data", type=Path, help=DATA_HELP)
     parser.add_argument("runs", type=Path, help="folder of the runs, 130 MB each")
     parser.add_argument("--preset", default="cpu64", help="how every row is trained")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="loading processes of each row")
     parser.add_argument("--cache", default="none", choices=("none", "memory", "device"))
     parser.add_argument("--jobs", type=int, default=1, help="rows at a time; on a CPU set OMP_NUM_THREADS=1 with it")
+    parser.add_argument("--samples", type=int, default=samples, help="seen by each row")
+    if photos:
+        parser.add_argument("--photos", type=Path, help="labelled photographs to evaluate on, too")
 
 
 def fill_table(
@@ -174,6 +185,29 @@ def evaluated(job: Job, sets: Mapping[str, Path], options: argparse.Namespace, *
     means |= {"photographs_error_percent": float(errors[PHOTOS].mean()) if PHOTOS in errors else ""}
     origin = provenance(torch=torch.__version__, device=options.device)
     return {"row": job.name, "seed": job.seed, **settings, **means, "digest": job.digest, "training_minutes": minutes, **origin}
+
+
+def compare(
+    table: Path, place: Sequence[str], jobs: Sequence[Job], sets: Mapping[str, Path], options: argparse.Namespace, **more: Any
+) -> None:
+    """Fills a table, and writes and prints what each row gains over the first, beside it as NAME_gains.csv.
+
+    Args:
+        table: as of `fill_table`.
+        place: as of `fill_table`.
+        jobs: as of `fill_table`; that of the first row, which others are compared with, is the first.
+        sets: what rows are evaluated on, by name.
+        options: of `add_training_options`, with `photos`.
+        more: columns, as of `evaluated`.
+    """
+    fill_table(table, jobs, lambda job: evaluated(job, sets, options, **more), place, options.jobs)
+    errors = {(job.name, job.seed): errors_of(run_of(job, options.runs), sets, options.photos, options) for job in jobs}
+    reference = jobs[0].name
+    found = list(gains(errors, reference, list(dict.fromkeys(job.name for job in jobs))))
+    if found:
+        write_csv(table.with_stem(f"{table.stem}_gains"), found, provenance(torch=torch.__version__, device=options.device))
+        units = "mm PA-MPJPE; photographs: % of the hand's size"
+        print_table(f"Gained over {reference} [{units}], 95 % intervals over hands", found)
 
 
 def gains(

@@ -359,7 +359,6 @@ def table3(trainer_bench: TrainerBench, monkeypatch: pytest.MonkeyPatch, tmp_pat
     """The module with two rows of one seed and tables of its own."""
     module = trainer_bench.module("table3")
     monkeypatch.setattr(module, "TABLE", tmp_path / "table3.csv")
-    monkeypatch.setattr(module, "GAINS", tmp_path / "gains.csv")
     monkeypatch.setattr(module, "SEEDS", (0,))
     monkeypatch.setattr(module, "EPOCHS", 1)
     monkeypatch.setattr(module, "ROWS", {name: module.ROWS[name] for name in ("Base", "Base+MR")})
@@ -391,7 +390,7 @@ def test_table3_goes_on_from_one_net_and_writes_what_rows_gain(trainer_bench, ta
         for title in table3.SETS:
             assert float(row[f"{title}_pa_mpjpe_mm"]) == pytest.approx(errors[-1][title].mean(), rel=1e-3)
         assert len(errors[-1]["photographs"]) == 2
-    gains = rows_of(table3.GAINS)
+    gains = rows_of(tmp_path / "table3_gains.csv")
     assert [(row["row"], row["set"]) for row in gains] == [("Base+MR", part) for part in (*table3.SETS, "photographs")]
     for row in gains:
         expected = (errors[0][row["set"]] - errors[1][row["set"]]).mean()
@@ -435,7 +434,6 @@ def test_ablation_of_the_data_changes_one_thing_in_each_row(trainer_bench: Train
     """`ablation_data.py`: every change is one that the spec allows and differs from `default`; rows are compared with it."""
     module = trainer_bench.module("ablation_data")
     monkeypatch.setattr(module, "TABLE", tmp_path / "ablation.csv")
-    monkeypatch.setattr(module, "GAINS", tmp_path / "gains.csv")
     monkeypatch.setattr(module, "EPOCHS", 1)
     generated: list[tuple[Any, str, int]] = []
 
@@ -454,7 +452,7 @@ def test_ablation_of_the_data_changes_one_thing_in_each_row(trainer_bench: Train
         ("ablation-default", True, 12), ("ablation-nothing-held", False, 12), ("ablation-default", True, 12),
         ("ablation-half-the-images", True, 6),
     ]  # fmt: skip
-    assert {row["row"] for row in rows_of(module.GAINS)} == set(names)
+    assert {row["row"] for row in rows_of(tmp_path / "ablation_gains.csv")} == set(names)
     default = load_spec("default")
     for name, change in module.ROWS.items():
         changed = change.spec(default)
