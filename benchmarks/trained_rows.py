@@ -37,6 +37,7 @@ from handmesh.evaluation.photo_scores import scores
 from handmesh.metrics import align_similarity, point_errors_mm
 from handmesh.nets.counting import NUM_KEYPOINTS, NUM_VERTICES, count
 from handmesh.nets.registry import create_net
+from handmesh.run_files import WEIGHTS
 from handmesh.run_folder import Run, load_run
 from handmesh.settings.mesh import TrainSpec, spec_to_dict
 from handsynth.core.index import canonical_json, read_index
@@ -44,6 +45,9 @@ from handsynth.core.index import canonical_json, read_index
 PHOTOS = "photographs"
 """The set whose errors are 2-D ones, in hundredths of the hand's size; others' are PA-MPJPE [mm]."""
 
+
+ORIGIN = "made of"
+"""Of kept errors: digest of all that decides them."""
 
 CAMERAS = {"augment.grey": 0.15, "augment.saturation": 0.7, "augment.contrast": 0.5, "augment.sharpness": 1.5}
 """Colours and sharpness of other cameras, as presets draw them, by the keys of `with_flags`."""
@@ -148,7 +152,9 @@ def predict(run: Run, folder: Path, options: argparse.Namespace, spec: AugmentSp
 
 
 def errors_of(folder: Path, sets: Mapping[str, Path], photos: Path | None, options: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Errors of a run hand by hand, kept in its folder: (N,) PA-MPJPE of each set [mm], and on photographs 2-D ones [%].
+    """Errors of a run hand by hand: (N,) PA-MPJPE of each set [mm], and on photographs 2-D ones [%].
+
+    They are kept in the run's folder until its weights, a dataset or the photographs' labels are others.
 
     Args:
         folder: of the run.
@@ -157,10 +163,16 @@ def errors_of(folder: Path, sets: Mapping[str, Path], photos: Path | None, optio
         options: `device` and `workers`.
     """
     file = folder / "errors.npz"
+    made_of = {
+        "weights": file_digest(folder / WEIGHTS), "sets": {name: describe_data(data) for name, data in sets.items()},
+        "photographs": file_digest(photos) if photos else None,
+    }  # fmt: skip
+    origin = hashlib.sha256(canonical_json(made_of)).hexdigest()
     if file.exists():
         with np.load(file) as there:
-            if set(there) == {*sets, *((PHOTOS,) if photos else ())}:
-                return dict(there)
+            kept = dict(there)
+        if str(kept.pop(ORIGIN, "")) == origin:
+            return kept
     device = pick_device(options.device)
     run = load_run(folder, device)
     found = {}
@@ -172,8 +184,13 @@ def errors_of(folder: Path, sets: Mapping[str, Path], photos: Path | None, optio
         hands = read_photos(photos)
         seen = found_of(*estimate_photos(Estimator(TorchNet(run.net, device), run.hand, run.spec.side), hands))
         found[PHOTOS] = np.array([100 * row["error_2d"] for row in scores(hands, seen)])
-    np.savez(file, **found)  # type: ignore[arg-type]
+    np.savez(file, **found, **{ORIGIN: np.array(origin)})  # type: ignore[arg-type]
     return found
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def evaluated(job: Job, sets: Mapping[str, Path], options: argparse.Namespace, **more: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The benchmarks run: every table is printed and written with its origin. Their speed is nobody's business here."""
 
+import argparse
 import csv
 import dataclasses
 import functools
@@ -8,6 +9,7 @@ import importlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,8 @@ from tiny import World
 from handmesh.cli.main import make_app
 from handmesh.nets import fast
 from handmesh.nets.registry import list_nets
-from handmesh.run_files import read_config
+from handmesh.run_files import WEIGHTS, read_config
+from handmesh.run_folder import load_run, save_weights
 from handmesh.settings.mesh import load_preset
 from handsynth.profile import STAGES
 from handsynth.recipe.spec import load_spec
@@ -428,6 +431,47 @@ def test_rows_of_this_net_settings_start_and_data_alone_count(trainer_bench: Tra
         patch.setattr(rows_module, "net_digest", lambda name: "changed")
         assert run(**dict(change)) == ["a", "b"]
     assert len(rows_of(table)) == 3
+
+
+def test_kept_errors_are_of_the_weights_data_and_labels_that_there_are(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):
+    """`errors_of` evaluates a run once; after a change of weights, dataset or photographs' labels, under the same names, again."""
+    rows, sets, run, photos = trainer_bench.module("trained_rows"), trainer_bench.splits, tmp_path / "run", tmp_path / "photos.json"
+    trainer_bench.handmesh(
+        "train", "mesh", trainer_bench.preset, "--data", sets["base"], "--val", sets["validation"], "--out", run, "--device", "cpu"
+    )
+    content = photos_content()
+    photos.write_text(json.dumps(content))
+    for row in content["images"]:
+        (tmp_path / row["file_name"]).parent.mkdir(exist_ok=True)
+        iio.imwrite(tmp_path / row["file_name"], np.full((64, 64, 3), 128, np.uint8))
+    options, title, data = argparse.Namespace(device="cpu", workers=0), "hands", tmp_path / "set"
+    evaluated: list[Path] = []
+    predict = rows.predict
+    monkeypatch.setattr(rows, "predict", lambda run, folder, options: evaluated.append(folder) or predict(run, folder, options))
+
+    def errors() -> dict[str, np.ndarray]:
+        return rows.errors_of(run, {title: data}, photos, options)
+
+    shutil.copytree(sets["heldout"], data)
+    first, again = errors(), errors()
+    assert set(first) == set(again) == {title, rows.PHOTOS}
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert evaluated == [data]
+    shutil.rmtree(data)
+    shutil.copytree(sets["viewtest"], data)
+    other = errors()
+    assert not np.array_equal(other[title], first[title])
+    content["annotations"][0]["keypoints"][0] += 20
+    photos.write_text(json.dumps(content))
+    moved = errors()
+    assert np.array_equal(moved[title], other[title])
+    assert not np.array_equal(moved[rows.PHOTOS], other[rows.PHOTOS])
+    trained = load_run(run, torch.device("cpu"))
+    for parameter in trained.net.parameters():
+        parameter.data *= 0.9
+    save_weights(trained.net, run / WEIGHTS, trained.spec.net, {})
+    assert not np.array_equal(errors()[title], moved[title])
+    assert len(evaluated) == 4
 
 
 def test_ablation_of_the_data_changes_one_thing_in_each_row(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch, capsys):
