@@ -25,9 +25,6 @@ from handmesh.training.weights import weights_of
 from handsynth.core.errors import UsageError
 from handsynth.core.program import run_program
 
-EVALUATED = ("mpjpe_mm", "mpvpe_mm", "pa_mpjpe_mm", "pa_mpvpe_mm")
-"""Columns of metrics.csv that are the mean's own; the others stay those of SECOND."""
-
 
 def mean_of(first: Run, second: Run) -> dict[str, torch.Tensor]:
     """Mean of all weights and statistics, whole numbers as in the second. Raises UsageError for runs of other nets or hands."""
@@ -55,13 +52,14 @@ def make(options: argparse.Namespace) -> None:
     write_run(options.out, second.config | {"mean_of": [weights_of(run.folder) for run in (first, second)]}, second.hand)
     with open(second.folder / "metrics.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    mean = {f"val_{key}": f"{found.evaluated['net'].scores[key].mean():.6g}" for key in EVALUATED}
+    mean = {f"val_{key}": f"{values.mean():.6g}" for key, values in found.evaluated["net"].scores.items()}
+    mean |= {key: rows[-1][key] for key in ("epoch", "steps")}  # nothing else of SECOND is the mean's
     with open(options.out / "metrics.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
+        writer = csv.DictWriter(file, rows[0], extrasaction="ignore")
         writer.writeheader()
-        writer.writerows([*rows, rows[-1] | mean])
+        writer.writerows([*rows, mean])
     save_weights(second.net, options.out / WEIGHTS, second.spec.net, {"hand": second.hand.digest, "side": second.spec.side})
-    print(f"{options.out}: the mean of {first.folder} and {second.folder}; " + ", ".join(f"{k} {v}" for k, v in mean.items()))
+    print(f"{options.out}: the mean of {first.folder} and {second.folder}; PA-MPJPE {mean['val_pa_mpjpe_mm']} mm")
 
 
 def main() -> None:

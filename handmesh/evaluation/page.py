@@ -166,11 +166,11 @@ def _curves(found: Evaluation, compared: Compared | None, run: Run) -> list[Char
 
 
 def _history(path: Path) -> dict[str, list[float]]:
-    """Columns of a run's metrics.csv; empty where it has none that can be read."""
+    """Columns of a run's metrics.csv, NaN where a row has no value; empty where it has none that can be read."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+        return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}
     except (OSError, ValueError, TypeError):
         return {}
 
