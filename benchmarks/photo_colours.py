@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from common import paired_interval, print_table, provenance, results_path, write_csv
 
-from handmesh.data.augment import retoned, sharpened, tone
 from handmesh.data.photos import Photo, read_photos
+from handmesh.data.tones import retoned, sharpened, tone
 from handmesh.estimation.backends import open_net
 from handmesh.estimation.estimate import Estimator
 from handmesh.estimation.photos import estimate_photos, found_of

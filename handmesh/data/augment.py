@@ -13,6 +13,7 @@ from scipy import fft
 
 from handmesh.data.crop import LabelledCrop, make_crop
 from handmesh.data.shards import Record
+from handmesh.data.tones import apply_gains, retoned, sharpened, tone
 from handsynth.core.errors import UsageError
 
 Draws = Callable[[str], np.random.Generator]
@@ -73,7 +74,7 @@ class Drawn(NamedTuple):
     angle: float  # by which the image turns [rad]
     gains: np.ndarray  # (3,) float32, of the channels
     tone: np.ndarray  # (3, 4) float32, affine map of r, g, b, 1 after the gains
-    sharpness: float  # as of `sharpened`
+    sharpness: float  # as of `tones.sharpened`
     share: float  # of the partner's amplitudes; 0 mixes none
     partner: float  # in [0, 1): which sample of the same dataset the partner is
     erased: tuple[int, int, int, int]  # top, left, height and width of the rectangle [px]; of height 0: none
@@ -108,8 +109,6 @@ def draw_augmentation(spec: AugmentSpec, side: int, draws: Draws) -> Drawn:
 
 
 _SAME = np.eye(3, 4, dtype=np.float32)
-_LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of r, g and b in a grey image (ITU-R BT.601)."""
 
 
 def draw_tone(spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
@@ -121,17 +120,6 @@ def draw_tone(spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
     is_grey, saturation, contrast = rng.random(3)
     colour = 0.0 if is_grey < spec.grey else 1 + spec.saturation * (2 * saturation - 1)
     return tone(colour, math.exp(spec.contrast * (2 * contrast - 1)))
-
-
-def tone(colour: float, contrast: float) -> np.ndarray:
-    """(3, 4) float32 affine map of r, g, b, 1: the distance from grey times `colour`, that from the middle times `contrast`."""
-    turn = colour * np.eye(3) + (1 - colour) * _LUMA
-    return np.concatenate([contrast * turn, np.full((3, 1), 0.5 - 0.5 * contrast)], 1).astype(np.float32)
-
-
-def retoned(image: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """(S, S, 3) float32 in [0, 1] by a (3, 4) affine map of its colours, kept in [0, 1]."""
-    return np.clip(cv2.transform(image, tone), 0, 1)
 
 
 def scale_range(spec: AugmentSpec) -> tuple[float, float]:
@@ -180,28 +168,6 @@ def augment(
     if drawn.erased[2]:
         image = erase_rectangle(image, drawn.erased, drawn.noise)
     return crop, image
-
-
-def apply_gains(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """(S, S, 3) uint8 image, (3,) float32 gains -> (S, S, 3) float32: clip(image / 255 * gains, 0, 1).
-
-    A byte has 256 values, so a table of them does for all pixels, to the bit. Channels lie one after the other, as nets want them.
-    """
-    tables = np.clip(np.arange(256, dtype=np.float32) / 255 * gains[:, None], 0, 1)
-    planes = np.empty((3, *image.shape[:2]), np.float32)
-    for channel, table, plane in zip(cv2.split(image), tables, planes, strict=True):
-        cv2.LUT(channel, table, plane)
-    return planes.transpose(1, 2, 0)
-
-
-BLUR = np.array([1, 4, 6, 4, 1], np.float32) / 16
-"""Binomial filter with a standard deviation of one pixel."""
-
-
-def sharpened(image: np.ndarray, amount: float) -> np.ndarray:
-    """(S, S, 3) float32 in [0, 1] plus `amount` of what `BLUR` takes away of it: -1 blurs, 0 leaves it, 1 sharpens."""
-    blurred = cv2.sepFilter2D(image, -1, BLUR, BLUR, borderType=cv2.BORDER_REFLECT_101)
-    return np.clip(image + np.float32(amount) * (image - blurred), 0, 1)
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from handmesh.data.augment import BLUR, AugmentSpec, Drawn, low_frequencies, noise
+from handmesh.data.augment import AugmentSpec, Drawn, low_frequencies, noise
+from handmesh.data.tones import BLUR
 
 
 class Colours(NamedTuple):
@@ -21,7 +22,7 @@ class Colours(NamedTuple):
 
     gains: Tensor  # (B, 3) float32
     tone: Tensor  # (B, 3, 4) float32, affine maps of r, g, b, 1; (B, 0, 4) where they stay
-    sharpness: Tensor  # (B, 1) float32, as of `augment.sharpened`; (B, 0) where it stays
+    sharpness: Tensor  # (B, 1) float32, as of `tones.sharpened`; (B, 0) where it stays
     share: Tensor  # (B,) float32, of the partner's amplitudes; 0 mixes none
     amplitudes: Tensor  # (B, L, 3) float32, the partner's, as of `augment.low_amplitudes`; L = 0 without mixing
     erased: Tensor  # (B, 5) int64: top, left, height and width of the rectangle, start of its noise; (B, 0) without erasing
@@ -78,13 +79,13 @@ def _gained(crops: np.ndarray, gains: np.ndarray) -> Tensor:
 
 
 def retone(image: Tensor, tone: Tensor) -> Tensor:
-    """As `augment.retoned`, of (B, 3, S, S) images and (B, 3, 4) maps."""
+    """As `tones.retoned`, of (B, 3, S, S) images and (B, 3, 4) maps."""
     flat = torch.baddbmm(tone[:, :, 3:], tone[:, :, :3], image.flatten(2))
     return flat.unflatten(2, image.shape[2:]).clamp(0, 1)
 
 
 def sharpen(image: Tensor, amount: Tensor) -> Tensor:
-    """As `augment.sharpened`, of (B, 3, S, S) images and (B, 1) amounts."""
+    """As `tones.sharpened`, of (B, 3, S, S) images and (B, 1) amounts."""
     line = _blur(image.device)
     blurred = functional.pad(image, (2, 2, 2, 2), "reflect")
     blurred = functional.conv2d(functional.conv2d(blurred, line[:, :, None], groups=3), line[..., None], groups=3)
@@ -121,7 +122,7 @@ def _low_places(side: int, band: float, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _blur(device: torch.device) -> Tensor:
-    """(3, 1, 5) `augment.BLUR` for each channel."""
+    """(3, 1, 5) `tones.BLUR` for each channel."""
     return torch.from_numpy(BLUR).to(device).repeat(3, 1)[:, None]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 
 from handmesh.data.shards import index_shard
+from handmesh.data.tones import coloured
 from handmesh.detection_maps import GREY, SMALLEST_PX, Maps, encode
 from handsynth.core.camera import project
 from handsynth.core.errors import HandsynthError
@@ -179,34 +180,6 @@ def draw_affine(rng: np.random.Generator, labelled: LabelledImage, height: int, 
         place = (size / 2 + rng.uniform(-0.2, 0.2, 2) * size).tolist()
     A = scale * turn
     return np.concatenate([A, (np.array(place) - A @ centre)[:, None]], 1)
-
-
-def coloured(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """An image as other cameras and other light might have shown it: (H, W, 3) uint8 -> the same."""
-    draws = rng.random(6)
-    if draws[0] < 0.2:
-        if rng.random() < 0.5:
-            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
-        else:
-            share = rng.uniform(0.35, 0.8)
-            small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-            image = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    gains = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.08, 3))
-    levels = np.linspace(0, 1, 256)[:, None] * gains
-    levels = np.clip(levels, 0, 1) ** np.exp(rng.normal(0, 0.2))
-    levels = np.clip(0.5 + (levels - 0.5) * np.exp(rng.normal(0, 0.15)), 0, 1)
-    image = cv2.LUT(image, (255 * levels + 0.5).astype(np.uint8).reshape(256, 1, 3))
-    if draws[1] < 0.4:
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        share = 1.0 if draws[2] < 0.15 else rng.uniform(-0.3, 0.7)
-        image = cv2.addWeighted(image, 1 - share, grey, share, 0)
-    if draws[3] < 0.2:
-        noise = rng.normal(0, rng.uniform(1, 9), image.shape)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
-    if draws[4] < 0.25:
-        data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), int(rng.integers(25, 90)), "RGB", "420")
-        image = simplejpeg.decode_jpeg(data, "RGB")
-    return image
 
 
 def chances(parts: Sequence[DetectionShards], weights: Sequence[float]) -> np.ndarray:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from handmesh.data.crop import BOX_MARGIN, crop_affine, warp
-from handmesh.data.detection import DetectionShards, LabelledHand, LabelledImage, chances, coloured
+from handmesh.data.detection import DetectionShards, LabelledHand, LabelledImage, chances
+from handmesh.data.tones import coloured
 from handmesh.detection_maps import SIDE_PX, Found, intersections, overlaps
 from handsynth.core.rng import stream
 

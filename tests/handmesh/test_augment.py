@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from handmesh.data.augment import (
     NO_AUGMENTATION,
     AugmentSpec,
-    apply_gains,
     augment,
     draw_augmentation,
     draw_rectangle,
@@ -20,11 +19,11 @@ from handmesh.data.augment import (
     erase_rectangle,
     low_amplitudes,
     mix_amplitudes,
-    sharpened,
     with_moved_box,
 )
 from handmesh.data.crop import Crop, crop_affine, crop_pixels, label_crops, lixels_to_camera, make_crop, place_crop, warp
 from handmesh.data.shards import Record, ShardDataset
+from handmesh.data.tones import apply_gains, coloured, sharpened
 from handmesh.lixels import LIXELS
 from handsynth.core.camera import project
 from handsynth.core.errors import UsageError
@@ -271,6 +270,29 @@ def test_tones():
     steps = np.log(tones[:, 0, 0])
     assert -0.5 <= steps.min() < -0.48 < 0.48 < steps.max() <= 0.5
     assert np.mean([draw_tone(AugmentSpec(grey=0.3), rng)[0, 1] > 0.5 for rng in draws]) == pytest.approx(0.3, abs=0.07)
+
+
+def test_whole_images_are_toned_as_crops_are():
+    """Detectors' images that are neither blurred, noisy nor compressed: gains and a gamma, then a tone; some are grey."""
+    image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    greys = plain = 0
+    for seed in range(400):
+        draws = np.random.default_rng(seed).random(6)
+        if draws[0] < 0.2 or draws[3] < 0.2 or draws[4] < 0.25:
+            continue
+        rng = np.random.default_rng(seed)
+        rng.random(6)
+        gains = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.08, 3))
+        lit = np.clip(image / 255 * gains, 0, 1) ** np.exp(rng.normal(0, 0.2))
+        contrast = np.exp(rng.normal(0, 0.15))
+        colour = 1.0 if draws[1] >= 0.4 else 0.0 if draws[2] < 0.15 else rng.uniform(0.3, 1.3)
+        luma = lit @ [0.299, 0.587, 0.114]
+        toned = np.clip(0.5 + contrast * (luma[..., None] + colour * (lit - luma[..., None]) - 0.5), 0, 1)
+        found = coloured(np.random.default_rng(seed), image)
+        assert np.abs(found - 255 * toned).max() < 0.51
+        assert (colour == 0) == (np.ptp(found, axis=-1).max() <= 1)
+        greys, plain = greys + (colour == 0), plain + (colour == 1)
+    assert 3 <= greys < plain
 
 
 def test_sharpened():
