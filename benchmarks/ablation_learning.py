@@ -25,7 +25,7 @@ from trained_rows import CAMERAS, NO_CAMERAS, Job, add_training_options, describ
 
 from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.device import pick_device
-from handmesh.evaluation.inference import root_mean_square
+from handmesh.evaluation.inference import axis_ratios
 from handmesh.metrics import evaluate_hands
 from handmesh.run_folder import load_run
 from handmesh.settings.mesh import load_preset, with_flags
@@ -103,7 +103,7 @@ def evaluate(folder: Path, heldout: Path, options: argparse.Namespace) -> dict[s
         hands = predicted.keypoints, predicted.vertices, predicted.true_keypoints, predicted.true_vertices
         found |= {prefix + key: float(value) for key, value in evaluate_hands(*hands).items() if key in METRICS}
         if not prefix:
-            ratios = root_mean_square(predicted.error_over_std)[1]
+            ratios = axis_ratios(predicted.squares_over_variance[1])
             found |= {f"error_over_std_{axis}": float(ratio) for axis, ratio in zip("xyz", ratios, strict=True)}
     return found
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -97,18 +98,19 @@ def save_weights(net: nn.Module, path: Path, net_name: str, more: dict[str, Any]
     write_file(path, save(tensors, {_ABOUT: about}))  # `save_file` would hide why a disk refuses
 
 
-def recalibrate(run: Run, error_over_std: torch.Tensor, about: dict[str, Any]) -> None:
+def recalibrate(run: Run, keypoints: np.ndarray, vertices: np.ndarray, about: dict[str, Any]) -> None:
     """Makes the standard deviations of a run's net as large as its errors, in memory and in the run folder; nothing else changes.
 
     Args:
         run: of a mesh net.
-        error_over_std: (2, 3) as of `HandMeshNet.calibrate_std`.
+        keypoints: (P, 3) errors over standard deviations, as of `HandMeshNet.calibrate_std`.
+        vertices: (V, 3) the same.
         about: on which data it was found, kept beside the weights.
 
     Raises HandsynthError when the weights cannot be read or written.
     """
     path = run.folder / WEIGHTS
-    run.net.calibrate_std(error_over_std)
+    run.net.calibrate_std(keypoints, vertices)
     tensors, metadata = read_tensors(path)
     state = run.net.state_dict()
     tensors = {name: state[current_name(name)].cpu() if _is_scale(name) else value for name, value in tensors.items()}
@@ -147,12 +149,15 @@ def load_weights(net: nn.Module, path: Path, net_name: str, hand: HandModel | No
 
 
 def fill(net: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Puts tensors by name, or by the name that an earlier version gave them, into a net.
+    """Puts tensors by name, or by the name that an earlier version gave them, into a net. Factors of standard deviations that such
+    a version had, one for each axis, become each point's.
 
     Raises UsageError naming the first that does not fit.
     """
     own = net.state_dict()
     tensors = {current_name(name): value for name, value in tensors.items()}
+    of_axes = {name: value for name, value in tensors.items() if name in own and _is_scale(name) and value.shape == (3,)}
+    tensors |= {name: value.expand_as(own[name]) for name, value in of_axes.items()}
     for name in [*own, *tensors]:
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
             raise UsageError(f"{path} holds weights of another net or hand: {name} does not fit")

@@ -52,7 +52,8 @@ def evaluate(
     kinematics: Annotated[bool, typer.Option("--kinematics", help="evaluate the hands of the found joint angles too")] = False,
     ik_run: IKRunOpt = None,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here")
+        bool,
+        typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here"),
     ] = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="write a page too (.html): errors, worst hands, curves")
@@ -66,8 +67,6 @@ def evaluate(
 
     Of a detector (its run, or the name of shipped weights): average precision, sides, false hands, on crowds or photographs.
     """
-    import torch
-
     from handmesh.data.shards import ShardDataset
     from handmesh.device import pick_device
     from handmesh.evaluation.evaluate import default_folder, evaluate_run
@@ -111,9 +110,8 @@ def evaluate(
     compared = read_compared(compare, parts) if compare else None
     found = evaluate_run(opened, parts, batch, workers, where, skip_bad, solver)
     if calibrate:
-        ratios = found.summary["error_over_std"]
         about = {"datasets": [part.name for part in parts], "hands": len(found.per_hand["index"])}
-        recalibrate(opened, torch.tensor([ratios["keypoints"], ratios["vertices"]]), about)
+        recalibrate(opened, *found.point_ratios, about)
     title = f"{opened.spec.net} on {', '.join(part.name for part in parts)}"
     write_report(folder, found.summary, found.evaluated, found.per_hand, title)
     if report:

@@ -13,7 +13,7 @@ from handmesh.data.augment import NO_AUGMENTATION
 from handmesh.data.dataset import HandDataset
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.groups import Group, make_groups
-from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
+from handmesh.evaluation.inference import Predicted, axis_ratios, point_ratios, predict_dataset
 from handmesh.evaluation.scores import Evaluated, correct_share, evaluate_all, group_rows
 from handmesh.kinematics.fit import AngleSolver
 from handmesh.kinematics.mesh_angles import about_solver
@@ -51,6 +51,7 @@ class Evaluation:
     summary: dict[str, Any]  # JSON-able; `groups` are rows as of `scores.group_rows`, `joints` the net's errors by keypoint
     evaluated: dict[str, Evaluated]  # by the keys of `scores.TITLES`
     per_hand: dict[str, Any]  # columns of errors.csv
+    point_ratios: tuple[np.ndarray, np.ndarray]  # (21, 3), (V, 3) errors over the net's standard deviations, point by point
     hands: Hands
 
 
@@ -96,7 +97,7 @@ def evaluate_predicted(
     bend = flexion_deg(true_keypoints)
     names = [part.name for part in parts]
     groups = make_groups(dataset, names, view, bend, visible)
-    ratios = root_mean_square(predicted.error_over_std[once])
+    squares = [part[once] for part in predicted.squares_over_variance]
     summary = {
         "datasets": [
             {"folder": part.source, "name": part.name, "identity": part.identity, "hands": int((dataset == d).sum())}
@@ -104,7 +105,7 @@ def evaluate_predicted(
         ],
         "left_out": len(numbers) - len(once) + sum(_lost(part) for part in parts),
         **({"kinematics": about_solver(solver)} if solver else {}),
-        "error_over_std": dict(zip(("keypoints", "vertices"), ratios.tolist(), strict=True)),
+        "error_over_std": {"keypoints": axis_ratios(squares[0]).tolist(), "vertices": axis_ratios(squares[1]).tolist()},
         "groups": group_rows(evaluated, groups),
         "joints": _joint_rows(evaluated["net"]),
         "pck": {
@@ -121,7 +122,8 @@ def evaluate_predicted(
         "flexion_deg": bend.tolist(),
         "visible_share": visible.tolist(),
     }
-    return Evaluation(summary, evaluated, per_hand, Hands(dataset, position, labels, *points["net"], groups))
+    ratios = point_ratios(squares[0]), point_ratios(squares[1])
+    return Evaluation(summary, evaluated, per_hand, ratios, Hands(dataset, position, labels, *points["net"], groups))
 
 
 def _joint_rows(net: Evaluated) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ class Predicted:
     vertices: np.ndarray  # (N, V, 3)
     true_keypoints: np.ndarray  # (N, 21, 3)
     true_vertices: np.ndarray  # (N, V, 3)
-    error_over_std: np.ndarray  # (N, 2, 3) root mean squares; PoseNet's keypoints and the vertices; x, y and z of the crop
+    squares_over_variance: tuple[np.ndarray, np.ndarray]  # (N, 21, 3) and (N, V, 3), see that function
     dataset: np.ndarray  # (N,) number of the dataset in the mix
     sample: np.ndarray  # (N,) number of the sample in its spec
     losses: dict[str, np.ndarray]  # terms of equation 4 by name, (N,) each
@@ -69,31 +69,49 @@ def predict_dataset(
         found["keypoints"].append(np.einsum("pv,bvc->bpc", net.keypoint_regressor.cpu().numpy(), vertices))
         found["true_keypoints"].append(sample.keypoints_m.numpy() @ R)
         found["true_vertices"].append(sample.vertices_m.numpy() @ R)
-        found["error_over_std"].append(error_over_std(prediction, target).cpu().numpy())
+        for name, squares in zip(("keypoint squares", "vertex squares"), squares_over_variance(prediction, target), strict=True):
+            found[name].append(squares.cpu().numpy())
         found["dataset"].append(sample.dataset.numpy())
         found["sample"].append(sample.sample.numpy())
     net.train(was_training)
     whole = {name: np.concatenate(parts) for name, parts in found.items()}
     losses = {name.removeprefix("loss "): whole.pop(name) for name in list(whole) if name.startswith("loss ")}
-    return Predicted(**whole, losses=losses)
+    squares_of_both = whole.pop("keypoint squares"), whole.pop("vertex squares")
+    return Predicted(**whole, squares_over_variance=squares_of_both, losses=losses)
 
 
-def error_over_std(prediction: Prediction, target: Target) -> Tensor:
-    """How sure a net is against how right: 1 where its standard deviations are as large as its errors, less where it is too modest.
+def squares_over_variance(prediction: Prediction, target: Target) -> tuple[Tensor, Tensor]:
+    """How sure a net is against how right: squares of its errors over its variances, 1 at the mean where these are as large.
 
-    Returns (B, 2, 3) root mean squares over PoseNet's keypoints and over the vertices, along x, y and z; points outside the
-    heatmaps, which a net cannot place, are left out: NaN for a hand that has no others.
+    Returns (B, 21, 3) of PoseNet's keypoints and (B, V, 3) of the vertices, along x, y and z of the crop; NaN for points outside
+    the heatmaps, which a net cannot place.
     """
-    found = []
-    for position, std, true in zip(prediction[::2], prediction[1::2], target, strict=True):
-        seen = inside(true).unsqueeze(-1)
-        squares = ((position - true) / std).square() * seen
-        found.append((squares.sum(1) / seen.sum(1)).sqrt())
-    return torch.stack(found, 1)
+    pairs = (prediction.keypoints, prediction.keypoints_std), (prediction.vertices, prediction.vertices_std)
+    keypoints, vertices = (
+        ((position - true) / std).square().masked_fill(inside(true).unsqueeze(-1) == 0, torch.nan)
+        for (position, std), true in zip(pairs, target, strict=True)
+    )
+    return keypoints, vertices
 
 
-def root_mean_square(values: np.ndarray) -> np.ndarray:
-    """Over the first axis, without its NaN; 1 where there is nothing else."""
+def axis_ratios(squares: np.ndarray) -> np.ndarray:
+    """(N, P, 3) squares over variances -> (3,) errors over standard deviations: root mean squares, in which hands count alike."""
+    return _root(_mean(_mean(squares, 1), 0))
+
+
+def point_ratios(squares: np.ndarray) -> np.ndarray:
+    """(N, P, 3) squares over variances -> (P, 3) errors over standard deviations of each point: root mean squares over hands."""
+    return _root(_mean(squares, 0))
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Without NaN; NaN where there is nothing else."""
     known = np.isfinite(values)
-    squares = np.where(known, np.square(values), 0).sum(0)
-    return np.sqrt(np.where(known.any(0), squares / np.maximum(known.sum(0), 1), 1))
+    counts = known.sum(axis)
+    sums = np.where(known, values, 0).sum(axis, dtype=np.float64)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _root(values: np.ndarray) -> np.ndarray:
+    """1 where nothing is known."""
+    return np.sqrt(np.where(np.isnan(values), 1, values))

@@ -48,7 +48,7 @@ class Points(NamedTuple):
     """What a decoder finds: N points, and the maps that it read them from."""
 
     position: Tensor  # (B, N, 3) lixels, axes x, y, z
-    std: Tensor  # (B, N, 3) lixels, one standard deviation: the heatmap's times the head's `std_scale`
+    std: Tensor  # (B, N, 3) lixels, one standard deviation: the heatmap's times the point's `std_scale`
     maps: Tensor  # (B, C, H, W)
 
 
@@ -100,8 +100,9 @@ class LixelHead(Binned):
         gain: multiplies the averages; the paper's nets have 1.
         lines: (channels, num_points) -> the layer from features to lines; the paper's nets have a 1x1 convolution.
 
-    Nothing in equation 4 asks a heatmap to be as wide as its error, and in practice it is several times wider. So each axis has a
-    factor, 1 until `HandMeshNet.calibrate_std` sets it.
+    Nothing in equation 4 asks a heatmap to be as wide as its error. In practice it is several times wider, and widest where points
+    are easiest: at the palm, and not at the fingertips. So each point has a factor for each axis, 1 until
+    `HandMeshNet.calibrate_std` sets it.
     """
 
     std_scale: Tensor
@@ -111,7 +112,7 @@ class LixelHead(Binned):
         self.gain = gain
         self.x, self.y = lines(map_channels, num_points), lines(map_channels, num_points)
         self.z = lines(depth_channels, num_points)
-        self.register_buffer("std_scale", torch.ones(3))
+        self.register_buffer("std_scale", torch.ones(num_points, 3))
 
     def forward(self, maps: Tensor, depth: Tensor) -> Points:
         """(B, map_channels, H, W) and (B, depth_channels, D) -> N points; x has W bins, y has H, z has D."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +11,12 @@ from handsynth.core.errors import UsageError
 
 STRIDE = 32
 """The sides of an image must be multiples of this: the backbones halve five times."""
+
+
+LEAST_RATIO = 1e-3
+"""No standard deviation is made smaller than so much of what it was: of a point that was never off, as the wrist's depth, it would
+become zero.
+"""
 
 
 class Prediction(NamedTuple):
@@ -77,15 +84,16 @@ class HandMeshNet(nn.Module):
         return prediction, (levels[-1], mesh_levels[-1])
 
     @torch.no_grad()
-    def calibrate_std(self, error_over_std: Tensor) -> None:
+    def calibrate_std(self, keypoints: np.ndarray, vertices: np.ndarray) -> None:
         """Scales the standard deviations so that they are as large as the errors.
 
         Args:
-            error_over_std: (2, 3) root mean squares found so far, of keypoints and vertices, along x, y and z.
+            keypoints: (P, 3) errors over standard deviations found so far, of each point along x, y and z.
+            vertices: (V, 3) the same of the vertices.
         """
-        for decoder, factor in zip((self.pose_decoder, self.mesh_decoder), error_over_std, strict=True):
+        for decoder, ratios in ((self.pose_decoder, keypoints), (self.mesh_decoder, vertices)):
             scale: Tensor = decoder.head.std_scale  # type: ignore[union-attr, assignment]
-            scale.mul_(factor.to(scale))
+            scale.mul_(torch.from_numpy(np.maximum(ratios, LEAST_RATIO)).to(scale))
 
     def regress_keypoints(self, vertices: Tensor) -> Tensor:
         """(B, V, 3) vertices in any affine frame -> (B, P, 3) keypoints in the same; float32 under autocast too."""

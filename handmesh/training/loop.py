@@ -18,7 +18,7 @@ from handmesh.data.cache import cached
 from handmesh.data.dataset import HandDataset, Loader
 from handmesh.data.sampler import EpochBatches, split_weight
 from handmesh.data.shards import ShardDataset, check_index
-from handmesh.evaluation.inference import Predicted, predict_dataset, root_mean_square
+from handmesh.evaluation.inference import Predicted, point_ratios, predict_dataset
 from handmesh.keypoints import keypoint_regressor
 from handmesh.losses import total_loss
 from handmesh.metrics import evaluate_hands
@@ -286,7 +286,7 @@ class Training:
             validation = HandDataset(self.validation, self.data.side, NO_AUGMENTATION, self.spec.seed, self.how.skip_bad)
             faces, batch, device = self.hand.faces, self.spec.batch, self.ranks.device
             predicted = predict_dataset(self.result, validation, faces, batch, self.workers, device, bar=True)
-            self.result.calibrate_std(torch.from_numpy(root_mean_square(predicted.error_over_std)))
+            self.result.calibrate_std(*map(point_ratios, predicted.squares_over_variance))
             row = {"epoch": float(progress.epoch + 1), "steps": float(progress.steps_done)}
             row |= {f"train_{name}": value / sums["samples"] for name, value in sums.items() if name != "samples"}
             row |= {f"val_{name}": value for name, value in validation_figures(predicted).items()}

@@ -16,7 +16,7 @@ from handmesh.cli.mesh import evaluate
 from handmesh.data.shards import ShardDataset
 from handmesh.evaluation.evaluate import default_folder, evaluate_predicted
 from handmesh.evaluation.groups import make_groups
-from handmesh.evaluation.inference import Predicted, error_over_std, root_mean_square
+from handmesh.evaluation.inference import Predicted, axis_ratios, point_ratios, squares_over_variance
 from handmesh.evaluation.report import metrics_table
 from handmesh.evaluation.scores import (
     correct_share,
@@ -212,6 +212,10 @@ def test_constants_are_evaluated_beside_the_net(hands):
 
 def exact_prediction(data: ShardDataset, shift_m) -> Predicted:
     """The truth of every sample, moved by (N, 3)."""
+
+    def squares(ratio: list[float], points: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(np.square(ratio), points.shape)
+
     records = [data.read(k) for k in range(len(data))]
     vertices = np.stack([r.vertices for r in records])
     true_keypoints = np.stack([r.keypoints for r in records])
@@ -220,7 +224,7 @@ def exact_prediction(data: ShardDataset, shift_m) -> Predicted:
         vertices=vertices + shift_m[:, None],
         true_keypoints=true_keypoints,
         true_vertices=vertices,
-        error_over_std=np.broadcast_to(np.arange(1, 7).reshape(2, 3), (len(data), 2, 3)),
+        squares_over_variance=(squares([1, 2, 3], true_keypoints), squares([4, 5, 6], vertices)),
         dataset=np.zeros(len(data), int),
         sample=data.indices(),
         losses={},
@@ -255,8 +259,9 @@ def test_stand_ins_count_once(hand_shards):
     data = ShardDataset(hand_shards, HAND)
     whole = exact_prediction(data, np.zeros((12, 3)))
     order = np.array([0, 1, 3, 3, *range(4, 12)])
-    arrays = {name: value[order] for name, value in vars(whole).items() if name != "losses"}
-    found = evaluate_predicted(Predicted(**arrays, losses={}), [data], HAND)
+    arrays = {name: value[order] for name, value in vars(whole).items() if isinstance(value, np.ndarray)}
+    squares = tuple(part[order] for part in whole.squares_over_variance)
+    found = evaluate_predicted(Predicted(**arrays, squares_over_variance=squares, losses={}), [data], HAND)
     assert found.per_hand["index"] == [0, 1, 3, *range(4, 12)]
     assert (found.summary["left_out"], found.summary["groups"][0]["hands"]) == (1, 11)
 
@@ -317,7 +322,7 @@ def test_command(run_folder, hand_shards, tmp_path):
 
 
 def test_calibrate_keeps_the_factors_in_the_run(run_folder, hand_shards, tmp_path, capsys):
-    """Evaluated again, errors are as large as the standard deviations along every axis; no other number of the run has moved."""
+    """Evaluated again, errors are as large as the standard deviations at every point; no other number of the run has moved."""
     run = shutil.copytree(run_folder, tmp_path / "run")
     options = {"out": tmp_path / "out", "device": "cpu", "as_json": True}
 
@@ -329,7 +334,7 @@ def test_calibrate_keeps_the_factors_in_the_run(run_folder, hand_shards, tmp_pat
     before = ratios(calibrate=True)
     assert np.abs(np.log(before["vertices"])).max() > 0.2
     for found in ratios().values():
-        np.testing.assert_allclose(found, 1, rtol=1e-4)
+        np.testing.assert_allclose(found, 1, rtol=0.05)  # hands of which few points are seen count like others
     old, new = (read_tensors(folder / WEIGHTS) for folder in (run_folder, run))
     changed = {name for name, value in old[0].items() if not torch.equal(value, new[0][name])}
     assert changed == {"pose_decoder.head.std_scale", "mesh_decoder.head.std_scale"}
@@ -345,10 +350,12 @@ def test_hands_out_of_sight_say_nothing_of_deviations():
     position, std = torch.full((2, 3, 3), 30.0), torch.ones(2, 3, 3)
     prediction, far = Prediction(position, std, position, std), torch.full((1, 3, 3), 99.0)
     true = torch.cat([position[:1] + 2, far])
-    found = error_over_std(prediction, Target(true, true)).numpy()
-    assert np.isnan(found[1]).all()
-    np.testing.assert_allclose(root_mean_square(found), np.full((2, 3), 2.0))
-    np.testing.assert_allclose(root_mean_square(found[1:]), np.ones((2, 3)))
+    for squares in squares_over_variance(prediction, Target(true, true)):
+        found = squares.numpy()
+        assert np.isnan(found[1]).all()
+        for ratios in (axis_ratios, point_ratios):
+            np.testing.assert_allclose(ratios(found), 2)
+            np.testing.assert_allclose(ratios(found[1:]), 1)
 
 
 def test_bad_input_gets_a_sentence(run_folder, hand_shards, tmp_path):

