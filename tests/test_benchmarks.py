@@ -25,6 +25,7 @@ import pytest
 import torch
 from photo_labels import photos_content
 from tiny import World
+from untrained import write_untrained
 
 from handmesh.cli.main import make_app
 from handmesh.nets import fast
@@ -32,6 +33,7 @@ from handmesh.nets.registry import list_nets
 from handmesh.run_files import WEIGHTS, read_config
 from handmesh.run_folder import load_run, save_weights
 from handmesh.settings.mesh import load_preset
+from handsynth.core.toy import toy_hand
 from handsynth.profile import STAGES
 from handsynth.recipe.spec import load_spec
 
@@ -272,6 +274,25 @@ def test_every_split_has_a_folder_of_its_own(monkeypatch):
 
 
 ORIGIN = ("command", "cpu", "cores", "python", "numpy", "commit", "torch")
+
+
+def test_factors_of_deviations_are_compared(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):
+    """`deviations.py`: on the hands that they were found on, ratios are 1, and a factor for each vertex is likelier."""
+    module = trainer_bench.module("deviations")
+    monkeypatch.setattr(module, "results_path", lambda name: tmp_path / f"{name}.csv")
+    run = write_untrained(tmp_path / "run", toy_hand())
+    seen, other = trainer_bench.splits["validation"], trainer_bench.splits["heldout"]
+    trainer_bench.run("deviations", run, "--calibration", seen, "--heldout", seen, other, "--device", "cpu")
+    rows = rows_of(tmp_path / "deviations.csv")
+    assert {(row["a factor for"], row["set"], row["axis"]) for row in rows} == {
+        (each, name, axis) for each in (module.AXES, module.POINTS) for name in ("validation", "heldout") for axis in "xyz"
+    }
+    for row in rows:
+        assert float(row["interval_low"]) < float(row["error_over_std"]) < float(row["interval_high"])
+        if row["set"] == "validation":
+            assert float(row["error_over_std"]) == pytest.approx(1, abs=0.05)
+            assert float(row["gain_low"]) > 0 if row["a factor for"] == module.POINTS else float(row["gain_nats"]) == 0
+        assert all(row[key] for key in ORIGIN)
 
 
 def test_looks_of_photographs_are_compared_with_the_photographs(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):
