@@ -2,9 +2,10 @@
 
     python benchmarks/deviations.py RUN --calibration SHARDS ... --heldout SHARDS ...
 
-Both sets of factors are found on the calibration sets and tried on each held-out one. A ratio is a root mean square in which hands
-count alike, with a 95 % interval (bootstrap over hands); `gain` is by how much the mean log-likelihood of a coordinate rises over
-one factor for each axis [nats], under normal distributions, with an interval over hands; results/deviations.csv.
+Both sets of factors, of the heatmaps' own widths, are found on the calibration sets and tried on each held-out one. A ratio is a
+root mean square in which hands count alike, with a 95 % interval (bootstrap over hands); `gain` is by how much the mean
+log-likelihood of a coordinate rises over one factor for each axis [nats], under normal distributions, with an interval over hands;
+results/deviations.csv.
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     run = load_run(find_run(options.run), pick_device(options.device))
+    run.net.mesh_decoder.head.std_scale.fill_(1)  # type: ignore[operator, union-attr]
 
     def squares(*folders: Path) -> np.ndarray:
         data = HandDataset([ShardDataset(folder, run.hand) for folder in folders], run.spec.side, NO_AUGMENTATION)
