@@ -24,8 +24,8 @@ KINDS = {
 }
 """What a run has trained, `kind` in its config.yaml, and the command that does. Runs that say nothing are of mesh nets."""
 
-DETECTOR, SIDE = "detector", "side"
-"""Kinds of runs of detectors and of nets that look again at what these find, and the names that their weights carry."""
+DETECTOR, SIDE, IK = "detector", "side", "ik"
+"""Kinds of runs of detectors, of nets that look again at what these find, and of IK nets."""
 
 SCHEMA = 1
 """Of runs: raised when nets, lixels or files change so that older weights mean something else; runs that say nothing are of 1."""

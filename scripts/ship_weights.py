@@ -27,11 +27,12 @@ from handmesh.data.shards import ShardDataset
 from handmesh.data.side_crops import usable_crops
 from handmesh.estimation.backends import open_side
 from handmesh.estimation.detector_scores import evaluate_detector
-from handmesh.estimation.onnx import check_onnx, export_detector, export_graph, export_side
+from handmesh.estimation.first_guess import OnnxGuess
+from handmesh.estimation.onnx import check_onnx, export_detector, export_graph, export_ik, export_side
 from handmesh.evaluation.detection import crowd_truth
 from handmesh.evaluation.evaluate import evaluate_run
 from handmesh.kinematics.ik_net import load_ik_run
-from handmesh.run_files import CONFIG, DETECTOR, GRAPH, HAND, SIDE, WEIGHTS, read_config
+from handmesh.run_files import CONFIG, DETECTOR, GRAPH, HAND, IK, SIDE, WEIGHTS, read_config
 from handmesh.run_folder import FORMER_SETTINGS, load_detector, load_run, read_tensors
 from handmesh.shipped import CARD, DEFAULTS, weights_folder
 from handsynth.core.errors import HandsynthError, UsageError
@@ -46,6 +47,9 @@ LARGEST_CHANGE_MM = 0.01
 
 LARGEST_CHANGE = 0.005
 """By how much halving may change a detector's average precision, or the share of right sides."""
+
+LARGEST_TURN = 1e-3
+"""By how much an IK net's graph may differ from the net, in any angle [rad]."""
 
 COMPARED = 100
 """Images, at most, on which whole and halved are compared."""
@@ -109,6 +113,21 @@ def _ik_error_mm(folder: Path) -> float:
     return 1000 * float(
         np.linalg.norm(pose_hand(run.hand, theta, found.beta.double().numpy()).vertices - true.vertices, axis=-1).mean()
     )
+
+
+def _export_ik(made: Path) -> float:
+    """The graph of an IK net -> by how much its angles differ from the net's on every tenth pose of the bank [rad]."""
+    run = load_ik_run(made)
+    export_ik(run)
+    theta = open_poses("embedded").theta[::10]
+    keypoints = pose_hand(
+        run.hand, np.concatenate([np.ones((len(theta), 1, 3)), theta], 1), np.zeros(run.hand.num_shapes)
+    ).keypoints
+    (ours, _), (whole, _) = (net.guess(keypoints, None) for net in (OnnxGuess(made / GRAPH, run.hand), run.net))
+    difference = float(np.abs(ours - whole).max())
+    if not difference <= LARGEST_TURN:
+        raise HandsynthError(f"{made}: {GRAPH} differs from the net by {difference:g} rad, more than {LARGEST_TURN:g}")
+    return difference
 
 
 def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], evaluation: Path | None, change: str) -> str:
@@ -265,6 +284,8 @@ def ship(options: argparse.Namespace) -> None:
         export_graph(opened)
         difference = check_onnx(opened.net, opened.spec.side, made / GRAPH)
         change += f"; onnxruntime differs from torch by {difference:.1g} lixels at most"
+    elif kind == IK and not config["training"]["known_shape"]:
+        change += f"; onnxruntime differs from torch by {_export_ik(made):.1g} rad at most"
     size = sum((made / file).stat().st_size for file in (WEIGHTS, GRAPH) if (made / file).exists())
     largest = LARGEST_SMALL_BYTES if kind in SMALL else LARGEST_BYTES
     if size > largest:

@@ -76,6 +76,7 @@ def kinematics_solve(
     as_json: JsonOpt = False,
 ) -> None:
     """Joint angles of meshes, or of images with --mesh-run: an IK net's, brought to the mesh by post-optimisation."""
+    from handmesh.estimation.first_guess import open_guess
     from handmesh.estimation.predict import Request
     from handmesh.kinematics.ik_net import load_ik_run
     from handmesh.kinematics.mesh_angles import angles_of_meshes, make_solver, mesh_sources, parse_samples, refuse_images
@@ -89,10 +90,12 @@ def kinematics_solve(
     elif others:
         request = Request("left" if left else None, mesh_format=mesh_format)
         predict_and_print(
-            mesh_run, others, out, request, as_json, lambda hand: make_solver(hand, ik_run, shape, iterations), device=device
-        )
+            mesh_run, others, out, request, as_json,
+            lambda hand: make_solver(hand, open_guess(ik_run, hand), shape, iterations), device=device,
+        )  # fmt: skip
     if sources:
-        solver = make_solver(load_ik_run(ik_run).hand, ik_run, shape, iterations)
+        opened = load_ik_run(ik_run)
+        solver = make_solver(opened.hand, opened.net, shape, iterations)
         results = angles_of_meshes(solver, sources, out, left=left, samples=parse_samples(indices), mesh_format=mesh_format)
         _print_angles(results, out, as_json)
 

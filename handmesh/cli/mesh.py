@@ -50,7 +50,7 @@ def evaluate(
     device: DeviceOpt = "auto",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave out damaged shards and samples, and count them")] = False,
     kinematics: Annotated[bool, typer.Option("--kinematics", help="evaluate the hands of the found joint angles too")] = False,
-    ik_run: IKRunOpt = None,
+    ik_run: IKRunOpt = "own",
     calibrate: Annotated[
         bool,
         typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here"),
@@ -69,6 +69,8 @@ def evaluate(
     """
     from handmesh.data.shards import ShardDataset
     from handmesh.device import pick_device
+    from handmesh.estimation.backends import NONE, OWN
+    from handmesh.estimation.first_guess import open_guess
     from handmesh.evaluation.evaluate import default_folder, evaluate_run
     from handmesh.evaluation.page import read_compared, write_run_page
     from handmesh.evaluation.report import metrics_table, write_report
@@ -102,7 +104,8 @@ def evaluate(
         _evaluate_photos(opened, photos, predictions or [], keypoints, fit_keypoints, folder, where, as_json)
         return
     parts = [ShardDataset(folder, opened.hand, skip_bad) for folder in data or []]
-    solver = make_solver(opened.hand, ik_run and find_run(ik_run, "ik"), None) if kinematics or ik_run else None
+    wants_angles = kinematics or ik_run not in (OWN, NONE)
+    solver = make_solver(opened.hand, open_guess(ik_run, opened.hand)) if wants_angles else None
     folder = out or default_folder(results, parts)
     check_out_folder(folder)
     if report:

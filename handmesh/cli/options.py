@@ -16,7 +16,12 @@ DeviceOpt = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 BatchOpt = Annotated[int, typer.Option(help="images at a time", min=1)]
 FormatOpt = Annotated[str, typer.Option("--format", help="of meshes: obj, ply or none")]
 IKRunOpt = Annotated[
-    Path | None, typer.Option("--ik-run", metavar="IK_RUN", help="of handmesh train ik, to start from; implies --kinematics")
+    str,
+    typer.Option(
+        "--ik-run",
+        metavar="own|none|RUN",
+        help="where joint angles start: the package's IK net, the mesh, or a run of handmesh train ik (which implies --kinematics)",
+    ),
 ]
 ShapeOpt = Annotated[
     Path | None,

@@ -52,7 +52,7 @@ def predict(
     ] = None,
     mesh_format: FormatOpt = "obj",
     kinematics: Annotated[bool, typer.Option(help="joint angles too, and the mesh that has them")] = True,
-    ik_run: IKRunOpt = None,
+    ik_run: IKRunOpt = "own",
     shape: ShapeOpt = None,
     device: DeviceOpt = "auto",
     runtime: RuntimeOpt = "auto",
@@ -60,19 +60,23 @@ def predict(
     as_json: JsonOpt = False,
 ) -> None:
     """Hands of images: drawn over them, as meshes and glTF, keypoints as JSON, joint angles as CSV."""
+    from handmesh.estimation.backends import NONE, OWN
+    from handmesh.estimation.first_guess import open_guess
     from handmesh.estimation.predict import Request
     from handmesh.kinematics.mesh_angles import make_solver
-    from handmesh.shipped import find_run
     from handmesh.sources import read_K
 
     if run is None:
         run, images = run_and_rest(images, None, "IMAGE... after RUN")
-    ik_folder = ik_run and find_run(ik_run, "ik")
     request = Request("left" if left else None, box, focal, read_K(K) if K else None, root_depth, mesh_format)
-    solver = (lambda hand: make_solver(hand, ik_folder, shape)) if kinematics or ik_run or shape else None
+
+    def solver(hand: Any) -> Any:
+        return make_solver(hand, open_guess(ik_run, hand), shape)
+
     predict_and_print(
-        run, images, out, request, as_json, solver, device=device, runtime=runtime, threads=threads, detector=detector
-    )
+        run, images, out, request, as_json, solver if kinematics or shape or ik_run not in (OWN, NONE) else None,
+        device=device, runtime=runtime, threads=threads, detector=detector,
+    )  # fmt: skip
 
 
 def predict_and_print(

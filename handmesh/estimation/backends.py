@@ -41,6 +41,9 @@ SideNet = Callable[[Sequence[np.ndarray]], np.ndarray]
 RUNTIMES = ("auto", "onnx", "torch")
 """What may run a net; auto takes onnxruntime where there is a graph for it."""
 
+OWN, NONE = "own", "none"
+"""Words for a detector or an IK net: that which comes with the package, and none."""
+
 NO_RUNTIME = "onnxruntime is not installed: pip install 'handsynth[predict]'"
 
 
@@ -113,18 +116,12 @@ def open_side(folder: Path, threads: int | None = None) -> SideNet:
 def _open_small(folder: Path, kind: str, output: str, threads: int | None) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
     """A run's net without a hand: from (B, 3, H, W) float32 to its output; and the side that its metadata name [px]."""
     graph = folder / GRAPH
-    if graph.exists() and (is_installed("onnxruntime") or not is_installed("torch")):
-        _check_weights(graph)
-        session = open_session(graph, threads)
-        about = _metadata(session, graph)
-        schema, side = about.get("schema"), about.get("side_px", "")
-        if about.get("net") != kind or not side.isdigit():
+    if has_graph(folder):
+        session, about = open_graph(graph, kind, threads)
+        side = about.get("side_px", "")
+        if not side.isdigit():
             raise UsageError(f"{folder} is no run of {KINDS[kind]}")
-        if schema != str(SCHEMA):
-            raise UsageError(f"{graph} holds a net of schema {schema}, this version reads {SCHEMA}: use its version of the package")
-        return (lambda images: _run(session, graph, [output], images)[0]), int(side)
-    if not is_installed("torch"):
-        raise AssetError(f"{folder} needs torch to run here: pip install 'handsynth[train]'")
+        return (lambda images: run_graph(session, graph, [output], images)[0]), int(side)
     import torch
 
     from handmesh.run_folder import load_detector
@@ -137,6 +134,30 @@ def _open_small(folder: Path, kind: str, output: str, threads: int | None) -> tu
         return value
 
     return found, run.side
+
+
+def has_graph(folder: Path) -> bool:
+    """Whether onnxruntime runs the net of a folder; else torch does. Raises AssetError when neither can."""
+    has_onnx, has_torch = (is_installed(name) for name in ("onnxruntime", "torch"))
+    if (folder / GRAPH).exists() and (has_onnx or not has_torch):
+        return True
+    if not has_torch:
+        raise AssetError(f"{folder} needs torch to run here: pip install 'handsynth[train]'")
+    return False
+
+
+def open_graph(graph: Path, kind: str, threads: int | None) -> tuple[Any, dict[str, str]]:
+    """A shipped graph of a kind: its session, and what it says of itself."""
+    _check_weights(graph)
+    session = open_session(graph, threads)
+    about = _metadata(session, graph)
+    if about.get("net") != kind:
+        raise UsageError(f"{graph.parent} is no run of {KINDS[kind]}")
+    if about.get("schema") != str(SCHEMA):
+        raise UsageError(
+            f"{graph} holds a net of schema {about.get('schema')}, this version reads {SCHEMA}: use its version of the package"
+        )
+    return session, about
 
 
 def is_installed(name: str) -> bool:
@@ -186,7 +207,7 @@ class OnnxNet:
         """As `Net` has it."""
         image = _planes(images).astype(np.float32)
         image /= 255
-        vertices, std = _run(self.session, self.path, list(OUTPUTS[1:3]), image)
+        vertices, std = run_graph(self.session, self.path, list(OUTPUTS[1:3]), image)
         return Lixels(vertices.astype(np.float64), std.astype(np.float64))
 
 
@@ -220,12 +241,12 @@ def _metadata(session: Any, path: Path) -> dict[str, str]:
         raise HandsynthError(f"{path} is damaged: it holds names that are no text") from None
 
 
-def _run(session: Any, path: Path, outputs: list[str], images: np.ndarray) -> list[np.ndarray]:
-    """A model's outputs for images. Raises HandsynthError when it does not take those that its metadata name."""
+def run_graph(session: Any, path: Path, outputs: list[str], values: np.ndarray, name: str = INPUT) -> list[np.ndarray]:
+    """A model's outputs for its input. Raises HandsynthError when it does not take what its metadata name."""
     try:
-        found: list[np.ndarray] = session.run(outputs, {INPUT: images})
+        found: list[np.ndarray] = session.run(outputs, {name: values})
     except Exception as error:  # onnxruntime's errors have classes of their own, one for each reason
-        raise HandsynthError(f"{path} is damaged: it takes other images than its metadata say ({_one_line(error)})") from None
+        raise HandsynthError(f"{path} is damaged: it takes another {name} than its metadata say ({_one_line(error)})") from None
     return found
 
 

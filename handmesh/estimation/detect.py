@@ -12,7 +12,7 @@ import numpy as np
 
 from handmesh.data.side_crops import upright
 from handmesh.detection_maps import Found, find_hands, overlaps, sigmoid
-from handmesh.estimation.backends import open_maps, open_side
+from handmesh.estimation.backends import NONE, OWN, open_maps, open_side
 from handmesh.run_files import DETECTOR, KINDS, SIDE
 from handmesh.shipped import find_run
 from handsynth.core.errors import AssetError, HandsynthError, UsageError
@@ -57,10 +57,6 @@ def given_boxes(boxes: Sequence[Sequence[float]], sides: str | Sequence[str]) ->
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes, (4,) each."""
     return float(overlaps(a, b[None])[0])
-
-
-OWN, NONE = "own", "none"
-"""Words for a detector: the one that comes with the package, and that none is to be used."""
 
 
 def open_detector(what: str | Path = OWN, threads: int | None = None) -> Detector | None:

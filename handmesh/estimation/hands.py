@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handmesh.estimation.backends import Opened, open_net
-from handmesh.estimation.detect import OWN, Detection, Detector, detections, given_boxes, open_detector
+from handmesh.estimation.backends import OWN, Opened, open_net
+from handmesh.estimation.detect import Detection, Detector, detections, given_boxes, open_detector
 from handmesh.estimation.drawing import draw_meshes, draw_skeletons
 from handmesh.estimation.estimate import Estimate, Estimator, View, tight_box
+from handmesh.estimation.first_guess import open_guess
 from handmesh.estimation.tracking import Track, Tracker
 from handmesh.kinematics.dof import DOF_NAMES, embed, hand_dof_matrix
 from handmesh.kinematics.fit import AngleSolver, FitResult, std_weights
@@ -73,6 +74,7 @@ def load(
     mode: str = "image",
     detector: Detector | str | Path | None = OWN,
     angles: bool = True,
+    ik: str | Path | None = OWN,
     smooth: bool = True,
     device: str = "auto",
     runtime: str = "auto",
@@ -88,6 +90,8 @@ def load(
             `hand_landmarker.task`; a run of handmesh train detector. None or "none": one hand, for which the whole image is looked
             at first. Where boxes are given, it is not asked.
         angles: finds joint angles too.
+        ik: where they start, and what they keep near: "own", the IK net that comes with the package, for its hand; a run of
+            handmesh train ik. None or "none": the mesh itself.
         smooth: filters them in mode "video", and with them mesh and camera.
         device: "auto", "cpu", "cuda" or "cuda:N"; a GPU needs torch.
         runtime: "auto", "onnx" or "torch".
@@ -99,7 +103,8 @@ def load(
     if isinstance(detector, str | Path):
         detector = open_detector(detector, threads)
     opened = open_net(model, device, runtime, threads)
-    return Hands(opened, mode=mode, detector=detector, angles=angles, smooth=smooth, fps=fps)
+    solver = AngleSolver(opened.hand, open_guess(ik, opened.hand)) if angles else None
+    return Hands(opened, mode=mode, detector=detector, angles=angles, smooth=smooth, fps=fps, solver=solver)
 
 
 class Hands:
@@ -116,14 +121,14 @@ class Hands:
         fps: float = 30.0,
         solver: AngleSolver | None = None,
     ) -> None:
-        """As `load` has it, of an opened net; a `solver` says how angles are found in mode "image"."""
+        """As `load` has it, of an opened net; a `solver` says how angles are found, None begins with the package's IK net."""
         if mode not in MODES:
             raise UsageError(f"there is no mode {mode!r}: use {' or '.join(MODES)}")
         if not 0 < fps < np.inf:
             raise UsageError(f"fps is {fps:g}: give a number above 0")
         self.opened, self.mode, self.detector, self.smooth, self.fps = opened, mode, detector, smooth, fps
         self.estimator = Estimator(opened.net, opened.hand, opened.side)
-        self.solver = (solver or AngleSolver(opened.hand)) if angles or solver else None
+        self.solver = (solver or AngleSolver(opened.hand, open_guess(OWN, opened.hand))) if angles or solver else None
         if self.solver and mode == "video":  # which begins near the end, and goes on in the next frame
             self.solver = replace(self.solver, iterations=min(self.solver.iterations, FRAME_ITERATIONS))
         self.reset()

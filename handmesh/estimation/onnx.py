@@ -21,11 +21,13 @@ from torch import Tensor, nn
 
 from handmesh.detection_maps import CHANNELS, MULTIPLE, SIDE_PX, STRIDE
 from handmesh.estimation.backends import INPUT, MAPS, OUTPUTS, SEEN, open_session
+from handmesh.estimation.first_guess import FOUND, KEYPOINTS
+from handmesh.kinematics.ik_net import IKNet, IKRun
 from handmesh.lixels import HALF_DEPTH_M, LIXELS
 from handmesh.nets.mesh_net import HandMeshNet
-from handmesh.run_files import DETECTOR, GRAPH, SCHEMA, SIDE, WEIGHTS
+from handmesh.run_files import DETECTOR, GRAPH, IK, SCHEMA, SIDE, WEIGHTS
 from handmesh.run_folder import Run, current_name
-from handsynth.core.errors import AssetError, HandsynthError
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.files import write_atomically, write_file
 from handsynth.core.hand import HandModel
 
@@ -82,6 +84,7 @@ class _Graph(NamedTuple):
     example: Tensor  # input
     outputs: tuple[str, ...]
     free: dict[str, dict[int, str]]  # axes of any length, of input and outputs
+    input: str = INPUT
 
 
 def export_graph(run: Run) -> None:
@@ -122,6 +125,35 @@ def export_side(net: nn.Module, folder: Path) -> None:
     }
     free = {INPUT: {0: "batch"}, SEEN: {0: "batch"}}
     _export_graph(_Graph(net, torch.zeros(2, 3, SIDE_PX, SIDE_PX), (SEEN,), free), folder, about)
+
+
+class _OfTurned(nn.Module):
+    """An IK net as its graph has it: from turned keypoints to the tuple of FOUND."""
+
+    def __init__(self, net: IKNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.net.of_turned(keypoints)
+        return self.net.fingers(found.pose), found.beta
+
+
+def export_ik(run: IKRun) -> None:
+    """The same of an IK net that finds beta itself. Raises UsageError for one that is given it."""
+    if run.net.known_shape:
+        raise UsageError(f"{run.folder} holds an IK net of known shapes: handmesh runs such nets by torch alone")
+    about = {
+        "schema": str(SCHEMA),
+        "net": IK,
+        "hand": run.hand.name,
+        "hand_digest": run.hand.digest,
+        "dofs": str(run.net.dofs),
+        "input": f"{KEYPOINTS}: (batch, 21, 3) float32, right hands in FreiHAND's order [m], palms turned upon the template's",
+        "outputs": "theta: (batch, 15, 3) axis-angles of the finger joints [rad]; beta: shape [standard deviations]",
+    }
+    free = {name: {0: "batch"} for name in (KEYPOINTS, *FOUND)}
+    _export_graph(_Graph(_OfTurned(run.net), torch.zeros(2, 21, 3), FOUND, free, KEYPOINTS), run.folder, about)
 
 
 def _export_graph(graph: _Graph, folder: Path, about: dict[str, str]) -> None:
@@ -181,7 +213,7 @@ def _export(graph: _Graph, path: Path, **options: Any) -> None:
             str(path),
             dynamo=False,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=[graph.input],
             output_names=list(graph.outputs),
             dynamic_axes=graph.free,
             **options,

@@ -251,7 +251,7 @@ class AngleSolver:
             predicted: by a mesh net, so some millimetres off: fitted less closely, and fingers do not bend backwards. Other
                 meshes are checked, and met as they are.
             names: (N,) of the meshes in messages; None: "hand 0", ...
-            start: of the same hands a moment before, from which to go on.
+            start: of the same hands a moment before, from which to go on; where an IK net says the angles, its shapes.
 
         Raises:
             UsageError, HandsynthError: as `check_mesh`.
@@ -264,10 +264,11 @@ class AngleSolver:
         keypoints = keypoint_regressor(self.hand) @ vertices
         beta = None if self.shape is None else np.broadcast_to(self.shape, (len(vertices), len(self.shape)))
         angles = None
-        if start is not None:
+        if self.net is not None:
+            angles, guessed = self._guess(self.net, keypoints, beta)
+            beta = guessed if start is None or self.shape is not None else start.beta
+        elif start is not None:
             angles, beta = start.angles, start.beta if beta is None else beta
-        elif self.net is not None:
-            angles, beta = self._guess(self.net, keypoints, beta)
         return fit_hands(
             self.hand, vertices, keypoints, angles, beta, frozen_shape=self.shape is not None, weights=weights, settings=settings,
             iterations=self.iterations, check=False,

@@ -97,7 +97,11 @@ class IKNet(nn.Module):
                 "this IK net was trained with known shapes: give it beta" if self.known_shape else "this IK net finds beta itself"
             )
         rotation, _ = align_rigid(self.template_palm, keypoints[:, list(PALM_KEYPOINTS)])
-        features = bone_features(keypoints @ rotation)  # R^T p of each point; bones need no translation
+        return self.of_turned(keypoints @ rotation, beta)  # R^T p of each point; bones need no translation
+
+    def of_turned(self, keypoints: Tensor, beta: Tensor | None = None) -> IKPrediction:
+        """As `forward`, of keypoints whose palms are turned as the template's."""
+        features = bone_features(keypoints)
         if beta is not None:
             features = torch.cat([features, beta], 1)
         found = self.trunk(features)
@@ -105,14 +109,18 @@ class IKNet(nn.Module):
 
     def theta(self, pose: Tensor) -> Tensor:
         """(B, 23 or 45) pose -> (B, 16, 3) axis-angles for `HandLayer`, the wrist's zero [rad]."""
-        fingers = (pose @ self.pose_matrix).unflatten(-1, (-1, 3))
+        fingers = self.fingers(pose)
         return torch.cat([torch.zeros_like(fingers[:, :1]), fingers], 1)
+
+    def fingers(self, pose: Tensor) -> Tensor:
+        """(B, 23 or 45) pose -> (B, 15, 3) axis-angles of joints 1 to 15 [rad]."""
+        return (pose @ self.pose_matrix).reshape(-1, self.pose_matrix.shape[1] // 3, 3)
 
     def guess(self, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """As `fit.FirstGuess` has it; in evaluation mode, on the CPU."""
         with torch.inference_mode():
             found = self(torch.tensor(keypoints).float(), None if beta is None else torch.tensor(beta).float())
-            return self.theta(found.pose)[:, 1:].numpy(), found.beta.numpy()
+            return self.fingers(found.pose).numpy(), found.beta.numpy()
 
 
 def ik_losses(

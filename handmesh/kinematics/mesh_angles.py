@@ -17,7 +17,7 @@ from tqdm import tqdm
 from handmesh.data.shards import ShardDataset
 from handmesh.kinematics import angle_files
 from handmesh.kinematics.check import MirroredError
-from handmesh.kinematics.fit import BLOCK, ITERATIONS, AngleSolver, FitResult
+from handmesh.kinematics.fit import BLOCK, ITERATIONS, AngleSolver, FirstGuess, FitResult
 from handmesh.mesh_files import MESH_FORMATS, MESH_SUFFIXES, read_mesh, write_mesh
 from handmesh.sources import Source, find_sources
 from handsynth.core.errors import HandsynthError, UsageError
@@ -153,20 +153,14 @@ def angles_of_meshes(
     return [_find_angles(out, meshes, solver, mesh_format) for meshes in opened]
 
 
-def make_solver(hand: HandModel, ik_run: Path | None, shape: Path | None, iterations: int = ITERATIONS) -> AngleSolver:
-    """The solver that a user asks for, for meshes of `hand`.
+def make_solver(
+    hand: HandModel, net: FirstGuess | None = None, shape: Path | None = None, iterations: int = ITERATIONS
+) -> AngleSolver:
+    """The solver that a user asks for, for meshes of `hand`; `net` finds where it starts.
 
-    Raises UsageError when the IK run is none or of another hand, or when the shape is not one of this hand or is missing.
+    Raises UsageError when the shape is not one of this hand or is missing.
     """
-    beta = read_shape(shape, hand) if shape else None
-    if ik_run is None:
-        return AngleSolver(hand, None, beta, iterations)
-    from handmesh.kinematics.ik_net import load_ik_run  # torch, which is needed for this alone
-
-    run = load_ik_run(ik_run)
-    if run.hand.digest != hand.digest:
-        raise UsageError(f"{ik_run} was trained on hand model {run.hand.name!r}, the meshes are of another, {hand.name!r}")
-    return AngleSolver(hand, run.net, beta, iterations)
+    return AngleSolver(hand, net, read_shape(shape, hand) if shape else None, iterations)
 
 
 def hand_of_sources(name: str | None, sources: Sequence[Source]) -> HandModel:

@@ -1,0 +1,67 @@
+"""Where the fit of joint angles to a net's mesh starts: an IK net, by onnxruntime, which needs no torch, or by torch."""
+
+from pathlib import Path
+
+import numpy as np
+
+from handmesh.estimation.backends import NONE, OWN, has_graph, open_graph, run_graph
+from handmesh.keypoints import PALM_KEYPOINTS
+from handmesh.kinematics.fit import FirstGuess
+from handmesh.kinematics.rigid import align_rigid
+from handmesh.run_files import GRAPH, HAND, IK, read_config
+from handmesh.shipped import find_run
+from handsynth.core.errors import HandsynthError, UsageError
+from handsynth.core.hand import HandModel, keypoints_from_vertices, load_hand
+
+KEYPOINTS, FOUND = "keypoints", ("theta", "beta")
+"""Input and outputs of an IK net's graph, see `onnx.export_ik`."""
+
+
+def open_guess(model: str | Path | None, hand: HandModel) -> FirstGuess | None:
+    """Opens an IK net by onnxruntime where it has a graph for that, else by torch.
+
+    Args:
+        model: OWN, where its hand is this one; NONE, or None: fits start from the mesh itself; a run of handmesh train ik, or the
+            name of shipped weights.
+        hand: whose keypoints it shall see.
+
+    Raises UsageError when there is no such net or it is of another hand, HandsynthError when a file of it is damaged, AssetError
+    naming what to install when nothing here can run it.
+    """
+    if model is None or str(model) == NONE:
+        return None
+    folder = find_run(None if str(model) == OWN else model, IK)
+    read_config(folder, IK)
+    known = load_hand(folder / HAND)
+    if known.digest != hand.digest:
+        if str(model) == OWN:
+            return None
+        raise UsageError(f"{folder} was trained on hand model {known.name!r}, the meshes are of another, {hand.name!r}")
+    if has_graph(folder):
+        return OnnxGuess(folder / GRAPH, hand)
+    from handmesh.kinematics.ik_net import load_ik_run  # torch
+
+    return load_ik_run(folder).net
+
+
+class OnnxGuess:
+    """An IK net's graph as `fit.FirstGuess` has it."""
+
+    known_shape = False
+
+    def __init__(self, path: Path, hand: HandModel) -> None:
+        self._session, about = open_graph(path, IK, threads=1)  # so small a net is done before others would wake
+        dofs = about.get("dofs", "")
+        if not dofs.isdigit() or about.get("hand_digest") != hand.digest:
+            raise HandsynthError(f"{path} is damaged: it does not say of which hand it is, or how many angles it finds")
+        self._path, self.dofs = path, int(dofs)
+        self._palm = keypoints_from_vertices(hand, hand.v_template)[list(PALM_KEYPOINTS)]
+
+    def guess(self, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """As `fit.FirstGuess` has it."""
+        points = np.asarray(keypoints, np.float64)
+        rotation, _ = align_rigid(self._palm, points[:, list(PALM_KEYPOINTS)])
+        # Single precision is lost on hands that are far from the origin; bones need no translation.
+        turned = ((points - points[:, :1]) @ rotation).astype(np.float32)
+        theta, found = run_graph(self._session, self._path, list(FOUND), turned, KEYPOINTS)
+        return theta, found
