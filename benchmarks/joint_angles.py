@@ -52,7 +52,7 @@ def main() -> None:
 def meshes(
     folders: list[Path], estimator: Estimator, unseen: set[str], batch: int = 32
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """True and found vertices of right hands [m], (B, V, 3) each, and (B, V) deviations [mm], of hands in the poses of these names."""
+    """True and found vertices of right hands, (B, V, 3) each [m], and (B, V) deviations [mm], of hands in poses of these names."""
     names = split_bank(open_poses("embedded"))["heldout"].names
     for data in map(ShardDataset, folders):
         poses = [data.labels(k)["recipe"]["pose"] for k in range(len(data))]
@@ -89,9 +89,10 @@ def rows_of(fits: dict[str, tuple[FitResult, FitResult]], angles: np.ndarray, tr
         aligned = point_errors_mm(align_similarity(fit.vertices, true), true)
         changes = np.rad2deg(np.abs(fit.angles - moved.angles)).max(1)
         yield {
-            "start": name, "hands": len(true), "angle_error_deg": float(each.mean()), "angle_error_median_deg": float(np.median(errors)),
-            "gain_deg": gain, "interval_low": low, "interval_high": high, "pa_mpvpe_mm": float(aligned.mean()),
-            "unsteady_percent": 100 * float((changes > STEADY_DEG).mean()), "iterations": float(fit.iterations.mean()),
+            "start": name, "hands": len(true), "angle_error_deg": float(each.mean()),
+            "angle_error_median_deg": float(np.median(errors)), "gain_deg": gain, "interval_low": low, "interval_high": high,
+            "pa_mpvpe_mm": float(aligned.mean()), "unsteady_percent": 100 * float((changes > STEADY_DEG).mean()),
+            "iterations": float(fit.iterations.mean()),
         }  # fmt: skip
 
 

@@ -28,11 +28,14 @@ from tiny import World
 from untrained import write_untrained
 
 from handmesh.cli.main import make_app
+from handmesh.kinematics.fit import AngleSolver
 from handmesh.nets import fast
 from handmesh.nets.registry import list_nets
 from handmesh.run_files import WEIGHTS, read_config
 from handmesh.run_folder import load_run, save_weights
 from handmesh.settings.mesh import load_preset
+from handsynth.core.hand import pose_hand
+from handsynth.core.named_hands import open_hand, open_poses
 from handsynth.core.toy import toy_hand
 from handsynth.profile import STAGES
 from handsynth.recipe.spec import load_spec
@@ -293,6 +296,23 @@ def test_factors_of_deviations_are_compared(trainer_bench: TrainerBench, tmp_pat
             assert float(row["error_over_std"]) == pytest.approx(1, abs=0.05)
             assert float(row["gain_low"]) > 0 if row["a factor for"] == module.POINTS else float(row["gain_nats"]) == 0
         assert all(row[key] for key in ORIGIN)
+
+
+def test_starts_of_fits_are_compared_on_unseen_poses(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):
+    """`joint_angles.py`: true meshes have their own angles, errors of others are counted, and gains are over the first start."""
+    module = trainer_bench.module("joint_angles")
+    hand, bank = open_hand("embedded"), open_poses("embedded")
+    theta = np.concatenate([np.zeros((6, 1, 3)), bank.theta[:6]], 1)
+    true = pose_hand(hand, theta, np.zeros(hand.num_shapes)).vertices
+    solver = AngleSolver(hand)
+    exact = solver(true, predicted=False)
+    bent = dataclasses.replace(exact, angles=exact.angles + np.deg2rad(2, dtype=np.float32))
+    rows = list(module.rows_of({"exact": (exact, exact), "bent": (bent, exact)}, exact.angles, true))
+    assert [row["start"] for row in rows] == ["exact", "bent"]
+    assert [row["angle_error_deg"] for row in rows] == pytest.approx([0, 2], abs=1e-4)
+    assert [row["gain_deg"] for row in rows] == pytest.approx([0, -2], abs=1e-4)
+    assert [row["unsteady_percent"] for row in rows] == [0, 100]
+    assert rows[0]["pa_mpvpe_mm"] < 1
 
 
 def test_looks_of_photographs_are_compared_with_the_photographs(trainer_bench: TrainerBench, tmp_path: Path, monkeypatch):

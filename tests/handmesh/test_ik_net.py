@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hands import EMBEDDED, draw_feasible, hand_of
 from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from untrained import write_untrained
 
+from handmesh.estimation.backends import NONE, OWN
+from handmesh.estimation.first_guess import OnnxGuess, open_guess
 from handmesh.keypoints import keypoint_hand
 from handmesh.kinematics.dof import DOFS, NUM_DOFS, embed, hand_dof_matrix
 from handmesh.kinematics.fit import AngleSolver
@@ -18,15 +21,17 @@ from handmesh.run_files import WEIGHTS
 from handmesh.run_folder import load_run
 from handmesh.settings.ik import IK_PRESETS, IKSpec, ik_spec_from_dict, load_ik_preset
 from handmesh.settings.mesh import spec_to_dict
+from handmesh.shipped import find_run
 from handmesh.training import ik_loop
 from handmesh.training.ik_hands import HandDraws, fitted_angles, split_poses
 from handmesh.training.ik_loop import IKData, train_ik
 from handmesh.training.progress import learning_rate
 from handsynth.core.conventions import KEYPOINT_PARENTS
-from handsynth.core.errors import AssetError, UsageError
+from handsynth.core.errors import AssetError, HandsynthError, UsageError
 from handsynth.core.hand import pose_hand
 from handsynth.core.named_hands import open_hand, open_poses
 from handsynth.core.poses import PoseBank, load_poses
+from handsynth.core.toy import toy_hand
 
 CPU = torch.device("cpu")
 SPEC = IKSpec(widths=(64, 64, 32), batch=32, epochs=2, epoch_hands=960, lr=3e-3, milestones=(2,))
@@ -332,3 +337,54 @@ def test_bad_preset(text, message, tmp_path):
 def test_unknown_preset():
     with pytest.raises(UsageError, match=r"no preset is called 'ik-cup'.*did you mean 'ik-cpu'"):
         load_ik_preset("ik-cup")
+
+
+def test_runtimes_of_the_shipped_net_agree():
+    """Its graph finds what torch finds, of hands that are turned and far away; one whose weights were changed is refused."""
+    hand = open_hand("embedded")
+    graph = open_guess(OWN, hand)
+    assert isinstance(graph, OnnxGuess)
+    net = load_ik_run(find_run(None, "ik")).net
+    assert (graph.dofs, graph.known_shape) == (net.dofs, net.known_shape)
+    keypoints = draw_feasible(hand, 40).posed.keypoints + np.array([0.1, -0.2, 0.8])
+    for ours, whole in zip(graph.guess(keypoints, None), net.guess(keypoints, None), strict=True):
+        assert len(ours) == 40
+        np.testing.assert_allclose(ours, whole, atol=1e-3)
+
+
+def test_a_start_is_of_the_hand_that_is_fitted(tmp_path):
+    """The package's net is for its own hand: others have none, and a run of another hand is refused."""
+    embedded, toy = open_hand("embedded"), toy_hand()
+    assert open_guess(OWN, toy) is None
+    assert open_guess(NONE, embedded) is open_guess(None, embedded) is None
+    with pytest.raises(UsageError, match="was trained on hand model 'embedded', the meshes are of another, 'toy'"):
+        open_guess("ik-23", toy)
+    with pytest.raises(UsageError, match="neither a folder nor the name"):
+        open_guess("nothing", embedded)
+    damaged = shutil.copytree(find_run(None, "ik"), tmp_path / "ik")
+    (damaged / WEIGHTS).write_bytes((damaged / WEIGHTS).read_bytes()[:-4] + b"1234")
+    with pytest.raises(HandsynthError, match="is damaged"):
+        open_guess(damaged, embedded)
+
+
+def test_fits_that_start_from_the_net_find_better_angles():
+    """Of meshes with errors of 8 mm that go together, part by part, in poses that the net has not seen."""
+    hand = open_hand("embedded")
+    _, unseen = split_poses(open_poses("embedded"))
+    theta = np.concatenate([np.zeros((len(unseen.theta), 1, 3)), unseen.theta], 1)
+    true = pose_hand(hand, theta, np.zeros(hand.num_shapes)).vertices
+    angles = AngleSolver(hand)(true, predicted=False).angles
+    share = hand.weights / hand.weights.sum(1, keepdims=True)
+    found = true + share @ np.random.default_rng(0).normal(0, 0.008, (len(true), hand.num_joints, 3))
+    errors = [np.abs(AngleSolver(hand, open_guess(ik, hand))(found, predicted=True).angles - angles).mean() for ik in (NONE, OWN)]
+    assert errors[1] < 0.85 * errors[0]
+
+
+def test_a_fit_goes_on_from_the_net_s_angles_and_the_last_frame_s_shape():
+    """In a video the net says the angles of each frame, and the shape is kept."""
+    hand = open_hand("embedded")
+    solver, drawn = AngleSolver(hand, open_guess(OWN, hand), iterations=0), draw_feasible(hand, 3).posed
+    first = solver(drawn.vertices, predicted=True)
+    later = solver(drawn.vertices, predicted=True, start=dataclasses.replace(first, beta=first.beta + 1, angles=0 * first.angles))
+    np.testing.assert_array_equal(later.angles, first.angles)
+    np.testing.assert_allclose(later.beta, first.beta + 1)
