@@ -2,8 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -174,20 +175,55 @@ def pose_points(model: HandModel, theta: np.ndarray, beta: np.ndarray, rows: np.
     return _skin(model, theta, beta, rows)
 
 
+class BankHands:
+    """Hands of one model in poses of one bank: what of posing depends on the pose alone is kept, for other shapes of it."""
+
+    def __init__(self, model: HandModel, bank_theta: np.ndarray) -> None:
+        """`bank_theta` (N, 15, 3) finger angles [rad]; the hands are neither turned nor shifted."""
+        self.model, self.theta = model, bank_theta
+        self._turned = lru_cache(maxsize=POSES_KEPT)(self._turn)
+
+    def vertices(self, row: int, beta: np.ndarray) -> np.ndarray:
+        """(V, 3) of a row of the bank in the shape (S,) [m]: to the last digit `pose_hand`'s of that hand alone."""
+        return _shaped(self.model, self._turned(row), beta[None], slice(None))[0][0]
+
+    def _turn(self, row: int) -> "_Turned":
+        return _turned(self.model, np.concatenate([np.zeros((1, 3)), self.theta[row]])[None], slice(None))
+
+
+POSES_KEPT = 1024
+"""So many poses of a bank are kept at most, 20 kB each."""
+
+
+class _Turned(NamedTuple):
+    """What of posing B hands depends on angles alone."""
+
+    rotation: np.ndarray  # (B, J, 3, 3) of joints, in the hand's frame
+    bulge: np.ndarray  # (B, V, 3) how pose blend shapes move vertices at rest [m]
+
+
 def _skin(model: HandModel, theta: np.ndarray, beta: np.ndarray, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
     """Vertices `rows` and joints of B posed hands."""
-    count, num_j = len(theta), model.num_joints
-    rotmat = rotvec_to_rotmat(theta)  # (B, J, 3, 3)
-    pose_feature = (rotmat[:, 1:] - np.eye(3)).reshape(count, -1)  # (B, 9 (J - 1))
-    shaped = model.v_template[rows] + _blend(model.shapedirs[rows], beta)
-    v_rest = shaped + _blend(model.posedirs[rows], pose_feature)  # (B, V, 3)
-    rest_joints = model.rest_joints + _blend(model.joint_shapedirs, beta)  # (B, J, 3)
+    return _shaped(model, _turned(model, theta, rows), beta, rows)
 
-    rotation, joints = turn_joints(model, rotmat, rest_joints)
+
+def _turned(model: HandModel, theta: np.ndarray, rows: np.ndarray | slice) -> _Turned:
+    """Of (B, J, 3) angles."""
+    rotmat = rotvec_to_rotmat(theta)  # (B, J, 3, 3)
+    pose_feature = (rotmat[:, 1:] - np.eye(3)).reshape(len(theta), -1)  # (B, 9 (J - 1))
+    return _Turned(_chained(model, rotmat), _blend(model.posedirs[rows], pose_feature))
+
+
+def _shaped(model: HandModel, turned: _Turned, beta: np.ndarray, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices `rows` and joints of B hands that are turned, in shapes (B, S)."""
+    rotation, count = turned.rotation, len(beta)
+    v_rest = model.v_template[rows] + _blend(model.shapedirs[rows], beta) + turned.bulge  # (B, V, 3)
+    rest_joints = model.rest_joints + _blend(model.joint_shapedirs, beta)  # (B, J, 3)
+    joints = _placed(model, rotation, rest_joints)
 
     # Skinning: blend the 3 x 4 transforms that carry rest points to posed points.
     offset = joints - (rotation @ rest_joints[..., None])[..., 0]  # (B, J, 3)
-    transform = np.concatenate([rotation, offset[..., None]], -1).reshape(count, num_j, 12)
+    transform = np.concatenate([rotation, offset[..., None]], -1).reshape(count, model.num_joints, 12)
     blended = (model.weights[rows] @ transform).reshape(count, v_rest.shape[1], 3, 4)
     return (blended[..., :3] @ v_rest[..., None])[..., 0] + blended[..., 3], joints
 
@@ -203,13 +239,25 @@ def turn_joints(model: HandModel, rotmat: np.ndarray, rest_joints: np.ndarray) -
     Returns:
         (..., J, 3, 3) rotations and (..., J, 3) places [m] in the hand's frame; the root stays where it is.
     """
-    rotation, joints = rotmat.copy(), rest_joints.copy()
+    rotation = _chained(model, rotmat)
+    return rotation, _placed(model, rotation, rest_joints)
+
+
+def _chained(model: HandModel, rotmat: np.ndarray) -> np.ndarray:
+    """(..., J, 3, 3) rotations against the parents -> rotations in the hand's frame."""
+    rotation = rotmat.copy()
     for level, parents in model.levels:
-        above = rotation[..., parents, :, :]
+        rotation[..., level, :, :] = rotation[..., parents, :, :] @ rotmat[..., level, :, :]
+    return rotation
+
+
+def _placed(model: HandModel, rotation: np.ndarray, rest_joints: np.ndarray) -> np.ndarray:
+    """(..., J, 3) places of joints that have these rotations in the hand's frame [m]."""
+    joints = rest_joints.copy()
+    for level, parents in model.levels:
         bones = rest_joints[..., level, :] - rest_joints[..., parents, :]
-        rotation[..., level, :, :] = above @ rotmat[..., level, :, :]
-        joints[..., level, :] = joints[..., parents, :] + (above @ bones[..., None])[..., 0]
-    return rotation, joints
+        joints[..., level, :] = joints[..., parents, :] + (rotation[..., parents, :, :] @ bones[..., None])[..., 0]
+    return joints
 
 
 def keypoints_from_vertices(model: HandModel, vertices: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from handsynth.assets.objects.holding import PalmarRegions, Placement, refit, su
 from handsynth.assets.objects.own import Objects
 from handsynth.assets.objects.shapes import Shape
 from handsynth.assets.objects.table import HoldingTable
-from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.hand import BankHands
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.recipe.draws import DECIMALS, rounded
 from handsynth.recipe.held import PATTERNS, VARIANTS, ObjectChoice
@@ -34,9 +34,9 @@ MATERIAL_COLOURS: dict[str, Palette] = {
 class Holder:
     """What a bank's poses can hold, and the samplers of it."""
 
-    def __init__(self, model: HandModel, table: HoldingTable, bank_theta: np.ndarray, objects: Objects) -> None:
-        self._model, self._table, self._theta, self._objects = model, table, bank_theta, objects
-        self._regions = PalmarRegions(model)
+    def __init__(self, hands: BankHands, table: HoldingTable, objects: Objects) -> None:
+        self._hands, self._model, self._table, self._objects = hands, hands.model, table, objects
+        self._regions = PalmarRegions(hands.model)
         self._rows: dict[tuple[int, int], np.ndarray] = {}
 
     def sample(self, rng: np.random.Generator, row: int, beta: np.ndarray) -> ObjectChoice | None:
@@ -78,8 +78,7 @@ class Holder:
         model = self._model
         rest = model.rest_joints + model.joint_shapedirs @ beta
         length, mean = (float(np.linalg.norm(joints[4] - joints[0])) for joints in (rest, model.rest_joints))
-        theta = np.concatenate([np.zeros((1, 3)), self._theta[row]])
-        return pose_hand(model, theta, beta).vertices, length / mean, rest[0]
+        return self._hands.vertices(row, beta), length / mean, rest[0]
 
 
 def choose_look(rng: np.random.Generator, shape: Shape, placed: Placement) -> ObjectChoice:

@@ -16,7 +16,7 @@ from handsynth.assets.objects.holding import SAMPLE_M
 from handsynth.core.camera import intrinsics, orbit_T_cam_world
 from handsynth.core.colour import srgb_value_to_linear
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS
-from handsynth.core.hand import pose_hand
+from handsynth.core.hand import BankHands
 from handsynth.core.rng import stream
 from handsynth.core.rotation import rotmat_to_rotvec
 from handsynth.recipe.draws import DECIMALS, rounded, rounded_few, uniform
@@ -94,13 +94,14 @@ class RecipeSampler:
         self.proxy = HandProxy(library.hand, library.bank.theta)
         self.upright = rotmat_to_rotvec(UPRIGHT)
         self.blender = FingerBlender(library, self.proxy, spec.pose) if spec.pose.interpolation_probability else None
+        hands = BankHands(library.hand, library.bank.theta)
         self.holder = None
         if library.holdings is not None and spec.held.probability > 0:
-            self.holder = Holder(library.hand, library.holdings, library.bank.theta, library.objects)
+            self.holder = Holder(hands, library.holdings, library.objects)
         self.forearm = ForearmProxy(library.hand, UPRIGHT) if library.hand.rim_turns and spec.arm.probability > 0 else None
         self.seconds = None
         if spec.second.probability > 0:
-            self.seconds = SecondHands(library.hand, library.bank.theta, self.proxy.hull, self.forearm)
+            self.seconds = SecondHands(hands, self.proxy.hull, self.forearm)
         self._clips = None
         if spec.sequence.frames:
             from handsynth.recipe.clips import ClipSampler  # which is built of this module's parts
@@ -236,8 +237,8 @@ class RecipeSampler:
         return recipe
 
     def _first_hand(self, recipe: Recipe, points: np.ndarray) -> FirstHand:
-        """What others must know of a hand, posed by itself so that no digit depends on its company."""
-        model, beta = self.library.hand, np.array(recipe.beta)
+        """What others must know of a hand."""
+        beta = np.array(recipe.beta)
         K, T = camera_matrices(recipe.camera)
         hidden, balls, held = np.zeros(len(points), bool), None, None
         if recipe.arm is not None and self.forearm is not None:
@@ -254,8 +255,8 @@ class RecipeSampler:
             held = self._in_world(self.holder.surface(recipe.held), beta)
             spacing = recipe.held.scale * SAMPLE_M
             hidden = hidden | hidden_behind(points @ T[:3, :3].T + T[:3, 3], held @ T[:3, :3].T + T[:3, 3], spacing)
-        vertices = pose_hand(model, np.array(recipe.theta).reshape(-1, 3), beta).vertices
-        return FirstHand(vertices, points, hidden, T, K, self.spec.image_size, beta, recipe.arm, balls, held)
+        theta = np.array(recipe.theta).reshape(-1, 3)
+        return FirstHand(self.library.hand, theta, points, hidden, T, K, self.spec.image_size, beta, recipe.arm, balls, held)
 
     def _in_world(self, points: np.ndarray, beta: np.ndarray) -> np.ndarray:
         """(N, 3) points beside a hand that is neither turned nor shifted [m] -> beside the upright one."""

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from handsynth.assets.objects.holding import HandSurface, PalmarRegions
-from handsynth.core.hand import HandModel, pose_hand
+from handsynth.core.hand import BankHands, HandModel, pose_hand
 from handsynth.core.mirror import MIRROR
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 from handsynth.recipe.draws import DECIMALS, rounded
@@ -50,7 +51,8 @@ POINTS_APART_M = 0.013
 class FirstHand:
     """What a second one must know of the first. World frame of the first, neither mirrored [m]."""
 
-    vertices: np.ndarray  # (V, 3)
+    model: HandModel
+    theta: np.ndarray  # (J, 3) [rad]
     points: np.ndarray  # (P, 3) that stand for it
     hidden: np.ndarray  # (P,) bool, those that something else already hides
     T_cam_world: np.ndarray  # (4, 4)
@@ -60,6 +62,11 @@ class FirstHand:
     arm: ArmChoice | None
     balls: ArmBalls | None  # of its arm, with what it wears
     held: np.ndarray | None  # (N, 3) surface of what it holds
+
+    @cached_property
+    def vertices(self) -> np.ndarray:
+        """(V, 3), posed by itself so that no digit depends on its company."""
+        return pose_hand(self.model, self.theta, self.beta).vertices
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +142,12 @@ def _across(direction: np.ndarray) -> np.ndarray:
 
 
 class SecondHands:
-    """Places second hands of one model beside first ones."""
+    """Places second hands of one bank beside first ones."""
 
-    def __init__(self, model: HandModel, bank_theta: np.ndarray, hull: np.ndarray, forearm: ForearmProxy | None) -> None:
+    def __init__(self, hands: BankHands, hull: np.ndarray, forearm: ForearmProxy | None) -> None:
         """`hull`: vertices that stand for a hand; `forearm`: where hands have one."""
-        self._model, self._theta, self._hull, self._forearm = model, bank_theta, hull, forearm
-        self._regions = PalmarRegions(model)
+        self._hands, self._model, self._hull, self._forearm = hands, hands.model, hull, forearm
+        self._regions = PalmarRegions(hands.model)
 
     def sample(
         self, rng: np.random.Generator, spec: SecondHandSpec, arms: ArmSpec, taken: int, least_seen: float, first: FirstHand
@@ -151,13 +158,12 @@ class SecondHands:
         """
         model = self._model
         opposite = bool(rng.random() < spec.other_side)
-        row = int(rng.integers(taken)) * len(self._theta) // taken
+        row = int(rng.integers(taken)) * len(self._hands.theta) // taken
         touches = bool(rng.random() < spec.touching)
         gap = 0.0 if touches else rng.uniform(*spec.gap_m)
         field = _Field(model, self._regions, first.vertices, first.held)
-        theta = np.concatenate([np.zeros((1, 3)), self._theta[row]])
         root = model.rest_joints[0] + model.joint_shapedirs[0] @ first.beta
-        posed = pose_hand(model, theta, first.beta).vertices - root
+        posed = self._hands.vertices(row, first.beta) - root
         # A hand of the other side is the mirror image of a right one, in a mirrored world.
         mirror = MIRROR[:3, :3] if opposite else np.eye(3)
         own = posed @ mirror
@@ -185,7 +191,7 @@ class SecondHands:
             if placed is None:
                 continue
             solid, (hidden, balls) = turned + way * towards, placed
-            theta[0] = rotmat_to_rotvec(turns[number])
+            theta = np.concatenate([rotmat_to_rotvec(turns[number])[None], self._hands.theta[row]])
             wrist = mirror @ (wrists[number] + way * towards)
             posture = None if postures is None else _posture(first, postures[number])
             return Placed(opposite, theta.ravel(), wrist - root, row, posture, hidden, solid, balls)
