@@ -2,11 +2,14 @@
 
 import numpy as np
 
+_IDENTITY = np.eye(3)
+
 
 def rotvec_to_rotmat(rotvec: np.ndarray) -> np.ndarray:
     """Rodrigues' formula. (..., 3) axis-angle [rad] -> (..., 3, 3) rotation matrices, float64."""
     rotvec = np.asarray(rotvec, np.float64)
-    angle_sq = np.sum(rotvec * rotvec, -1)
+    x, y, z = rotvec[..., 0], rotvec[..., 1], rotvec[..., 2]
+    angle_sq = x * x + y * y + z * z
     small = angle_sq < 1e-8
     angle_sq_safe = np.where(small, 1.0, angle_sq)
     angle = np.sqrt(angle_sq_safe)
@@ -14,10 +17,9 @@ def rotvec_to_rotmat(rotvec: np.ndarray) -> np.ndarray:
     sinc = np.where(small, 1.0 - angle_sq / 6.0, np.sin(angle) / angle)
     cosc = np.where(small, 0.5 - angle_sq / 24.0, (1.0 - np.cos(angle)) / angle_sq_safe)
     skew = np.zeros((*rotvec.shape[:-1], 3, 3))
-    x, y, z = rotvec[..., 0], rotvec[..., 1], rotvec[..., 2]
     skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -z, y, -x
     skew[..., 1, 0], skew[..., 2, 0], skew[..., 2, 1] = z, -y, x
-    return np.eye(3) + sinc[..., None, None] * skew + cosc[..., None, None] * (skew @ skew)
+    return _IDENTITY + sinc[..., None, None] * skew + cosc[..., None, None] * (skew @ skew)
 
 
 def rotmat_to_rotvec(rotmat: np.ndarray) -> np.ndarray:

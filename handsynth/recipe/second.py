@@ -116,12 +116,14 @@ class _Field(HandSurface):
         """
         own = self._points if self._held is None else np.concatenate([self._points, self._held.data])
         across = _across(towards)
-        first = (own @ across).min(0) - 2 * CELL_M
-        column, row = ((own @ across - first) / CELL_M).astype(np.intp).T
-        height = np.full((column.max() + 3, row.max() + 3), -np.inf)
-        np.maximum.at(height, (column, row), own @ towards)
+        place, other = (np.ascontiguousarray((those @ across).T) for those in (own, points))  # (2, N) each
+        first = place.min(1, keepdims=True) - 2 * CELL_M
+        column, row = ((place - first) / CELL_M).astype(np.intp)
+        size = column.max() + 3, row.max() + 3
+        height = np.full(size, -np.inf)
+        np.maximum.at(height.ravel(), column * size[1] + row, own @ towards)  # with one number a cell it is much faster
         height = _dilated(_dilated(height).T).T
-        column, row = np.clip((points @ across - first) / CELL_M, 0, np.array(height.shape) - 1).astype(np.intp).T
+        column, row = np.clip((other - first) / CELL_M, 0, np.array(size)[:, None] - 1).astype(np.intp)
         return points @ towards - height[column, row] - PATCH_M
 
 
@@ -136,9 +138,15 @@ def _dilated(heights: np.ndarray) -> np.ndarray:
 def _across(direction: np.ndarray) -> np.ndarray:
     """(3, 2) two unit vectors across a direction and each other."""
     least = np.eye(3)[np.abs(direction).argmin()]
-    first = np.cross(direction, least)
+    first = _cross(direction, least)
     first /= math.sqrt(first @ first)
-    return np.stack([first, np.cross(direction, first)], 1)
+    return np.stack([first, _cross(direction, first)], 1)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of two vectors: numpy's takes ten times as long."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 class SecondHands:
