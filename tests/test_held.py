@@ -197,7 +197,7 @@ def test_the_shipped_table_is_worth_having(holdings):
     for row in holdings.poses[::10]:
         field = HandField(HAND, regions, BANK.theta[row])
         for number in holdings.of_pose(row):
-            points = surface_samples(SHAPES[holdings.shape[number]].solid)[0]
+            points = surface_samples(SHAPES[holdings.shape[number]].solid).points
             assert exact_depth(field, points, holdings.placement(number)) <= 0.005
 
 

@@ -52,7 +52,8 @@ def test_solids_are_closed_and_look_outward(shape):
 
 def test_samples_cover_a_solid_evenly():
     solid = next(shape.solid for shape in SHAPES if shape.name == "cube")
-    points, normals = surface_samples(solid)
+    samples = surface_samples(solid)
+    points, normals = samples.points, samples.normals
     assert np.abs(np.abs(points).max(1) - 0.0225).max() < 0.0015  # on its faces and round edges
     assert ((points * normals).sum(1) > 0).all()
     dense = trimesh.sample.sample_surface(trimesh.Trimesh(solid.vertices, solid.faces, process=False), 5000, seed=0)[0]
@@ -83,7 +84,7 @@ def test_what_is_held_enters_no_flesh_and_is_touched_from_two_sides():
     for number, placement in found:
         shape = SOME[number]
         assert shape.scale[0] <= placement.scale <= shape.scale[1]
-        points, _ = surface_samples(shape.solid)
+        points = surface_samples(shape.solid).points
         moved = placement.scale * points @ rotvec_to_rotmat(placement.rotvec).T + placement.offset
         assert slow_depth(posed, HAND.closed_faces, moved) <= MAX_DEPTH_M + 5e-4
         distance, _, region = surface.signed_distance(moved)
@@ -130,7 +131,7 @@ def test_a_held_thing_fits_hands_of_other_shapes():
         if again is None:
             continue
         fitted += 1
-        moved = again.scale * samples[0] @ rotvec_to_rotmat(again.rotvec).T + again.offset
+        moved = again.scale * samples.points @ rotvec_to_rotmat(again.rotvec).T + again.offset
         distance, _, _ = HandSurface(HAND, regions, posed.vertices).signed_distance(moved)
         assert -MAX_DEPTH_M <= distance.min() < 0.003
     assert fitted >= 6

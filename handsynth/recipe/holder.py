@@ -1,12 +1,14 @@
 """Holds things: what a hand in a pose of the bank holds, fitted to its shape, with material, pattern and colours."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from handsynth.assets.objects.holding import PalmarRegions, Placement, refit, surface_samples
 from handsynth.assets.objects.own import Objects
 from handsynth.assets.objects.shapes import Shape
 from handsynth.assets.objects.table import HoldingTable
-from handsynth.core.hand import BankHands
+from handsynth.core.hand import POSES_KEPT, BankHands
 from handsynth.core.rotation import rotvec_to_rotmat
 from handsynth.recipe.draws import DECIMALS, rounded
 from handsynth.recipe.held import PATTERNS, VARIANTS, ObjectChoice
@@ -37,6 +39,8 @@ class Holder:
     def __init__(self, hands: BankHands, table: HoldingTable, objects: Objects) -> None:
         self._hands, self._model, self._table, self._objects = hands, hands.model, table, objects
         self._regions = PalmarRegions(hands.model)
+        self._size = _palm_length(hands.model.rest_joints)
+        self._of_family = lru_cache(maxsize=POSES_KEPT)(self._numbers_of_families)
         self._rows: dict[tuple[int, int], np.ndarray] = {}
 
     def sample(self, rng: np.random.Generator, row: int, beta: np.ndarray) -> ObjectChoice | None:
@@ -44,17 +48,15 @@ class Holder:
 
         Families are equally likely among those that the pose holds, so that boxes, of which there are many, do not crowd out cups.
         """
-        numbers = self._table.of_pose(row)
-        if not len(numbers):
+        of_family = self._of_family(row)
+        if not of_family:
             return None
-        shapes = self._objects.shapes
+        families = sorted(of_family)
         hand, growth, root = self._shaped(row, beta)
         for _ in range(TRIES):
-            families = sorted({shapes[self._table.shape[n]].family for n in numbers})
-            family = families[rng.integers(len(families))]
-            own = [n for n in numbers if shapes[self._table.shape[n]].family == family]
-            number = int(own[rng.integers(len(own))])
-            shape = shapes[self._table.shape[number]]
+            own = of_family[families[rng.integers(len(families))]]
+            number = own[rng.integers(len(own))]
+            shape = self._objects.shapes[self._table.shape[number]]
             surface, placement = surface_samples(shape.solid), self._table.placement(number)
             placed = refit(self._model, self._regions, hand, growth, root, surface, placement)
             if placed is not None:
@@ -70,15 +72,25 @@ class Holder:
 
     def surface(self, held: ObjectChoice) -> np.ndarray:
         """(N, 3) points of a thing's surface, in the frame of its choice [m]."""
-        points, _ = surface_samples(self._objects.of_name[held.shape].solid)
+        points = surface_samples(self._objects.of_name[held.shape].solid).points
         return held.scale * points @ rotvec_to_rotmat(np.array(held.rotvec)).T + held.offset
+
+    def _numbers_of_families(self, row: int) -> dict[str, list[int]]:
+        """Family -> the table's placements of its shapes in a pose."""
+        found: dict[str, list[int]] = {}
+        for number in self._table.of_pose(row).tolist():
+            found.setdefault(self._objects.shapes[self._table.shape[number]].family, []).append(number)
+        return found
 
     def _shaped(self, row: int, beta: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
         """Vertices of the pose in a shape [m], its size over the mean one's, and its wrist joint."""
-        model = self._model
-        rest = model.rest_joints + model.joint_shapedirs @ beta
-        length, mean = (float(np.linalg.norm(joints[4] - joints[0])) for joints in (rest, model.rest_joints))
-        return self._hands.vertices(row, beta), length / mean, rest[0]
+        rest = self._model.rest_joints + self._model.joint_shapedirs @ beta
+        return self._hands.vertices(row, beta), _palm_length(rest) / self._size, rest[0]
+
+
+def _palm_length(joints: np.ndarray) -> float:
+    """From the wrist to the middle finger of (J, 3) joints."""
+    return float(np.linalg.norm(joints[4] - joints[0]))
 
 
 def choose_look(rng: np.random.Generator, shape: Shape, placed: Placement) -> ObjectChoice:

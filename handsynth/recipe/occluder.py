@@ -53,7 +53,7 @@ def sample_occluder(
         shape = own[rng.integers(len(own))]
         scale = rng.uniform(*shape.scale)
         turn = rotvec_to_rotmat(rng.normal(0, 2, 3))
-        points = scale * surface_samples(shape.solid)[0] @ turn.T
+        points = scale * surface_samples(shape.solid).points @ turn.T
         aim, before = hand[rng.integers(len(hand))], rng.uniform(*BEFORE_M)
         sideways = rng.uniform(-0.5, 0.5, 2) * np.ptp(points, axis=0)[:2]
         depth = hand[:, 2].min() - before - points[:, 2].max()
@@ -84,4 +84,4 @@ def _spacing(solid: Solid) -> float:
     """Distance between the points of its surface that are looked up [m]."""
     corners = solid.vertices[solid.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
-    return 1.3 * float(np.sqrt(area / len(surface_samples(solid)[0])))
+    return 1.3 * float(np.sqrt(area / len(surface_samples(solid).points)))

@@ -4,9 +4,10 @@ A thing is held when the hand's surface reaches into it, and it into the hand, b
 palmar side at least touch it, and when they press against each other.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -84,6 +85,7 @@ class PalmarRegions:
         corner = self.of_vertex[model.closed_faces]
         self.of_face = np.where((corner[:, 0] == corner[:, 1]) | (corner[:, 0] == corner[:, 2]), corner[:, 0], corner[:, 1])
         self.of_point = np.concatenate([self.of_vertex, self.of_face])
+        self.corners = np.ascontiguousarray(model.closed_faces.T, np.intp)  # (3, F)
         rows, columns = model.closed_faces.ravel(), np.repeat(np.arange(len(model.closed_faces)), 3)
         self.faces_around = csr_matrix((np.ones(len(rows)), (rows, columns)), (model.num_vertices, len(model.closed_faces)))
 
@@ -101,7 +103,7 @@ class HandSurface:
         """`vertices` (V, 3) [m]; `within`: the axes (3, 3), as columns, of a box beyond which the surface does not matter, and the
         least and greatest (3,) that points of it have along these.
         """
-        a, b, c = (np.take(vertices, column, 0) for column in model.closed_faces.T)
+        a, b, c = (np.take(vertices, corner, 0) for corner in regions.corners)
         normals = _cross(b - a, c - a)
         self.vertices = vertices
         self._points = np.concatenate([vertices, (a + b + c) / 3])
@@ -174,9 +176,27 @@ def _node(place: np.ndarray, count: int) -> np.ndarray:
     return np.clip((place + 0.5).astype(np.int32), 0, count - 1)
 
 
+@dataclass(frozen=True, eq=False)
+class SurfaceSamples:
+    """Points spread over a solid's surface."""
+
+    points: np.ndarray  # (N, 3) [m]
+    normals: np.ndarray  # (N, 3)
+
+    @cached_property
+    def box(self) -> np.ndarray:
+        """(2, 3) the least and the greatest place of any point [m]."""
+        return np.array([self.points.min(0), self.points.max(0)])
+
+    @cached_property
+    def thickness(self) -> float:
+        """Shortest side of the box [m]."""
+        return float((self.box[1] - self.box[0]).min())
+
+
 @lru_cache(maxsize=256)
-def surface_samples(solid: Solid) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) points spread over a solid's surface [m], and their normals."""
+def surface_samples(solid: Solid) -> SurfaceSamples:
+    """Points of a solid's surface, SAMPLE_M apart where that makes neither few nor many."""
     corners = solid.vertices[solid.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
     rng = np.random.Generator(np.random.Philox(7))
@@ -187,13 +207,13 @@ def surface_samples(solid: Solid) -> tuple[np.ndarray, np.ndarray]:
     a, b = rng.random((2, count))
     a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
     share = np.stack([1 - a - b, a, b], 1)[..., None]
-    return (corners[face] * share).sum(1), (solid.normals[solid.faces[face]] * share).sum(1)
+    return SurfaceSamples((corners[face] * share).sum(1), (solid.normals[solid.faces[face]] * share).sum(1))
 
 
-def search(field: HandField, shape: Shape, samples: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> Placement | None:
+def search(field: HandField, shape: Shape, samples: SurfaceSamples, rng: np.random.Generator) -> Placement | None:
     """The best placement of a shape in a hand, or None when the pose does not hold it."""
-    rotation, offset, scale = _seeds(field, shape, samples[0], rng)
-    thickness = float(np.ptp(samples[0], axis=0).min())
+    rotation, offset, scale = _seeds(field, shape, samples.points, rng)
+    thickness = samples.thickness
     score, _ = _rate(field, samples, thickness, rotation, offset, scale)
     best = np.argsort(-score, kind="stable")[:KEPT]
     rotation, offset, scale, score = rotation[best], offset[best], scale[best], score[best]
@@ -220,7 +240,7 @@ def search(field: HandField, shape: Shape, samples: tuple[np.ndarray, np.ndarray
     if not held[k]:
         return None
     placement = Placement(rotmat_to_rotvec(rotation[k]), offset[k], float(scale[k]), float(score[k]))
-    return placement if exact_depth(field, samples[0], placement) <= depth_limit(thickness * placement.scale) else None
+    return placement if exact_depth(field, samples.points, placement) <= depth_limit(thickness * placement.scale) else None
 
 
 def depth_limit(thickness: np.ndarray | float) -> np.ndarray:
@@ -236,14 +256,14 @@ def exact_depth(field: HandField, points: np.ndarray, placement: Placement) -> f
 
 def _rate(
     field: HandField,
-    samples: tuple[np.ndarray, np.ndarray],
+    samples: SurfaceSamples,
     thickness: float,
     rotation: np.ndarray,
     offset: np.ndarray,
     scale: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(B,) how well each placement is held, and (B,) whether it is."""
-    points, normals = samples
+    points, normals = samples.points, samples.normals
     moved = scale[:, None, None] * (points @ rotation.swapaxes(1, 2)) + offset[:, None]
     distance, hand_normal, region = field.look_up(moved)
     against = ((normals @ rotation.swapaxes(1, 2)) * hand_normal).sum(-1) < -0.45
@@ -330,7 +350,7 @@ def holdings(model: HandModel, theta: np.ndarray, shapes: tuple[Shape, ...], see
 
 def refit(
     model: HandModel, regions: PalmarRegions, vertices: np.ndarray, growth: float, root: np.ndarray,
-    samples: tuple[np.ndarray, np.ndarray], placement: Placement,
+    samples: SurfaceSamples, placement: Placement,
 ) -> Placement | None:  # fmt: skip
     """A placement of the mean hand for one of another shape in the same pose: pushed out of the flesh, made a little smaller.
 
@@ -340,7 +360,7 @@ def refit(
         vertices: (V, 3) of the hand, neither turned nor shifted [m].
         growth: size of the hand over the mean one's.
         root: (3,) its wrist joint [m].
-        samples: of `surface_samples`.
+        samples: of the thing's surface.
         placement: in the mean hand.
 
     Returns:
@@ -350,12 +370,12 @@ def refit(
     rotation = rotvec_to_rotmat(placement.rotvec)
     offset = root + growth * (placement.offset - model.rest_joints[0])
     scale = growth * placement.scale
-    moved = scale * samples[0] @ rotation.T + offset
-    low, high = scale * samples[0].min(0), scale * samples[0].max(0)
+    moved = scale * samples.points @ rotation.T + offset
+    low, high = scale * samples.box
     middle = offset @ rotation
     surface = HandSurface(model, regions, vertices, (rotation, middle + low - FLESH_M, middle + high + FLESH_M))
-    limit = float(depth_limit(float(np.ptp(samples[0], axis=0).min()) * scale))
-    own, rows = samples[0] @ rotation.T, np.arange(len(moved))
+    limit = float(depth_limit(samples.thickness * scale))
+    own, rows = samples.points @ rotation.T, np.arange(len(moved))
     places, first = moved, np.zeros(len(moved))  # when all were looked up, and how far from the hand they were then
     for _ in range(REFIT_ROUNDS):
         distance, normal, region = surface.signed_distance(moved[rows], FLESH_M)
@@ -364,14 +384,14 @@ def refit(
         deep = np.maximum(-distance - 0.6 * limit, 0)
         if -distance.min(initial=np.inf) <= limit:
             close = np.flatnonzero(distance < REFIT_TOUCH_M)
-            near = close[_dots(samples[1][rows[close]] @ rotation.T, normal[close]) < 0]
+            near = close[_dots(samples.normals[rows[close]] @ rotation.T, normal[close]) < 0]
             if len(set(region[near].tolist()) - {-1}) < 2:
                 return None
             return Placement(placement.rotvec, offset, scale, placement.score)
         push = (deep[:, None] * normal).sum(0) / deep.sum()
         offset = offset + push * deep.max()
         # Where flesh presses from both sides, pushing is in vain.
-        scale *= 1 - 0.6 * (1 - np.linalg.norm(push)) * deep.max() / (np.ptp(samples[0], axis=0).min() * scale)
+        scale *= 1 - 0.6 * (1 - math.sqrt(push @ push)) * deep.max() / (samples.thickness * scale)
         if scale < SMALLEST_REFIT * growth * placement.scale:  # of a thin thing in deep flesh it would even become negative
             return None
         # Points that were farther from the hand than they have come since do not touch it.
