@@ -13,7 +13,7 @@ from handsynth.assets.objects.solid import Solid
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 from handsynth.recipe.held import FARTHEST_M, ObjectChoice
 from handsynth.recipe.holder import choose_look
-from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ArmBalls, hidden_behind
+from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ArmBalls, distances, hidden_behind
 from handsynth.recipe.spec import OccluderSpec
 
 TRIES = 8
@@ -47,6 +47,7 @@ def sample_occluder(
     solid = seen.solid @ T[:3, :3].T + T[:3, 3]
     arms = [arm._replace(centres=arm.centres @ T[:3, :3].T + T[:3, 3]) for arm in seen.arms]
     families = sorted({shape.family for shape in shapes})
+    tree = cKDTree(solid, compact_nodes=False, balanced_tree=False) if len(solid) else None
     for _ in range(TRIES):
         family = families[rng.integers(len(families))]
         own = [shape for shape in shapes if shape.family == family]
@@ -55,7 +56,7 @@ def sample_occluder(
         turn = rotvec_to_rotmat(rng.normal(0, 2, 3))
         points = scale * surface_samples(shape.solid).points @ turn.T
         aim, before = hand[rng.integers(len(hand))], rng.uniform(*BEFORE_M)
-        sideways = rng.uniform(-0.5, 0.5, 2) * np.ptp(points, axis=0)[:2]
+        sideways = rng.uniform(-0.5, 0.5, 2) * np.ptp(points.T.copy(), axis=1)[:2]  # numpy is slow along many short rows
         depth = hand[:, 2].min() - before - points[:, 2].max()
         if depth + points[:, 2].min() < NEAREST_FOREARM_M:
             continue
@@ -66,9 +67,9 @@ def sample_occluder(
         covered = hidden_behind(hand, points, scale * _spacing(shape.solid))
         if not spec.covered[0] <= covered.mean() <= spec.covered[1] or (covered | seen.hidden).mean() > 1 - least_seen:
             continue
-        if len(solid) and cKDTree(solid).query(points)[0].min() < CLEAR_M:
+        if tree is not None and tree.query(points, distance_upper_bound=CLEAR_M)[0].min() < CLEAR_M:
             continue
-        if any((np.linalg.norm(points[:, None] - arm.centres, axis=-1) - arm.radii).min() < CLEAR_M for arm in arms):
+        if any((distances(points, arm.centres) - arm.radii).min() < CLEAR_M for arm in arms):
             continue
         # In the frame of the hand neither turned nor shifted, as what it holds.
         placed_at = UPRIGHT.T @ (T[:3, :3].T @ (middle - T[:3, 3]) - seen.root) + seen.root

@@ -239,10 +239,16 @@ def hidden_by_balls(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) 
 def hidden_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np.ndarray:
     """(N,) which of `points` (N, 3) [m, camera frame] are behind a thing whose `surface` is (M, 3) points `reach_m` apart."""
     # A point is hidden when one of the surface's lies before it and near its ray: of those, along the unit vector to the point.
-    length = np.sqrt((points * points).sum(1))
+    length = np.sqrt(_dots(points.T, points.T))
     along = surface @ (points / length[:, None]).T
-    least = np.sqrt(np.maximum((surface * surface).sum(1) - (0.75 * reach_m) ** 2, 0))  # of what is so near to a ray
+    least = np.sqrt(np.maximum(_dots(surface.T, surface.T) - (0.75 * reach_m) ** 2, 0))  # of what is so near to a ray
     return np.asarray(((along > least[:, None]) & (along < 0.97 * length)).any(0))
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, 3) and (M, 3) points -> (N, M) how far they are from each other."""
+    between = a.T[:, :, None] - b.T[:, None]
+    return np.sqrt(_dots(between, between))
 
 
 def _phalanx_pairs() -> np.ndarray:

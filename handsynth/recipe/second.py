@@ -12,7 +12,7 @@ from handsynth.core.hand import BankHands, HandModel, pose_hand
 from handsynth.core.mirror import MIRROR
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 from handsynth.recipe.draws import DECIMALS, rounded
-from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ArmBalls, ForearmProxy, hidden_behind, hidden_by_balls
+from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ArmBalls, ForearmProxy, distances, hidden_behind, hidden_by_balls
 from handsynth.recipe.recipe import ArmChoice, OtherHand, PoseChoice
 from handsynth.recipe.spec import ELBOW_LIMITS_DEG, TWIST_LIMIT_DEG, ArmSpec, SecondHandSpec, wrist_reach
 from handsynth.recipe.wear import Worn
@@ -68,6 +68,11 @@ class FirstHand:
         """(V, 3), posed by itself so that no digit depends on its company."""
         return pose_hand(self.model, self.theta, self.beta).vertices
 
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """(P, 3) its points in the camera's frame [m]."""
+        return self.points @ self.T_cam_world[:3, :3].T + self.T_cam_world[:3, 3]
+
 
 @dataclass(frozen=True, eq=False)
 class Placed:
@@ -96,7 +101,7 @@ class _Field(HandSurface):
 
     def __init__(self, model: HandModel, regions: PalmarRegions, vertices: np.ndarray, held: np.ndarray | None) -> None:
         super().__init__(model, regions, vertices)
-        self._held = None if held is None else cKDTree(held)
+        self._held = None if held is None else cKDTree(held, compact_nodes=False, balanced_tree=False)
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) -> (N,) how far outside they are [m], negative in the flesh; of held things, from points of their surface."""
@@ -175,7 +180,8 @@ class SecondHands:
         # A hand of the other side is the mirror image of a right one, in a mirrored world.
         mirror = MIRROR[:3, :3] if opposite else np.eye(3)
         own = posed @ mirror
-        surface = np.concatenate([own, own[model.closed_faces].mean(1)])
+        a, b, c = self._regions.corners_of(own)
+        surface = np.concatenate([own, (a + b + c) / 3])
         turns, postures, local = self._candidates(rng, arms, first)
         seen_turns = mirror @ turns @ mirror
         for _ in range(TRIES):
@@ -184,7 +190,7 @@ class SecondHands:
             wrists = aim - seen_turns @ at
             arm_points = None if local is None else local.centres @ turns.swapaxes(1, 2) @ mirror + wrists[:, None]
             radii = None if local is None else local.radii
-            number = _plausible(arm_points, radii, first.balls, opposite)
+            number = _plausible(arm_points, radii, postures, first.balls, opposite)
             if number is None:
                 continue
             turned = surface @ seen_turns[number].T + aim - seen_turns[number] @ at
@@ -225,7 +231,6 @@ class SecondHands:
         postures = np.round(np.stack([flexion, deviation, twist, elbow], 1), DECIMALS) + 0.0
         balls = self._forearm.balls(*np.deg2rad(postures).T)
         centres = (balls.centres - self._model.rest_joints[0]) @ UPRIGHT  # from the upright hand's world back to the template
-        centres[[wrist_reach(*wrist) > 1 for wrist in postures[:, :2].tolist()]] = np.nan
         return turns, postures, ArmBalls(centres, first.balls.radii)
 
     def _placed(
@@ -250,7 +255,7 @@ class SecondHands:
     def _hidden(self, first: FirstHand, hand: np.ndarray, balls: ArmBalls | None) -> np.ndarray | None:
         """(P,) bool, which of the first hand's points are hidden; None where the second is too near or not in sight."""
         T, K, size = first.T_cam_world, first.K, first.image_size
-        points, few = (p @ T[:3, :3].T + T[:3, 3] for p in (first.points, hand[self._hull]))
+        points, few = first.seen, hand[self._hull] @ T[:3, :3].T + T[:3, 3]
         if few[:, 2].min() < NEAREST_FOREARM_M:
             return None
         x, y = (K[k, k] * few[:, k] / few[:, 2] + K[k, 2] for k in (0, 1))
@@ -301,16 +306,20 @@ def _posture(first: FirstHand, posture: np.ndarray) -> ArmChoice:
     return replace(first.arm, flexion_deg=flexion, deviation_deg=deviation, twist_deg=twist, elbow_deg=elbow)
 
 
-def _plausible(arms: np.ndarray | None, radii: np.ndarray | None, other: ArmBalls | None, opposite: bool) -> int | None:
-    """The first of (N, M, 3) arms that does not run through the other one and whose shoulders may be one person's; or None."""
-    if arms is None or radii is None or other is None:
+def _plausible(
+    arms: np.ndarray | None, radii: np.ndarray | None, postures: np.ndarray | None, other: ArmBalls | None, opposite: bool
+) -> int | None:
+    """The first of (N, M, 3) arms in (N, 4) postures [deg] that a wrist reaches, that does not run through the other one and whose
+    shoulders may be one person's; or None.
+    """
+    if arms is None or radii is None or postures is None or other is None:
         return 0
-    with np.errstate(invalid="ignore"):
-        apart = np.sqrt(((arms[:, -1] - other.centres[-1]) ** 2).sum(-1))
-        good = (apart > SHOULDERS_M[0]) & ((apart < SHOULDERS_M[1]) | (not opposite))
-        for number in np.flatnonzero(good).tolist():
-            if _apart(arms[number], radii, other) > 0:
-                return number
+    apart = np.sqrt(((arms[:, -1] - other.centres[-1]) ** 2).sum(-1))
+    good = (apart > SHOULDERS_M[0]) & ((apart < SHOULDERS_M[1]) | (not opposite))
+    for number in np.flatnonzero(good).tolist():
+        flexion, deviation = postures[number, :2].tolist()
+        if wrist_reach(flexion, deviation) <= 1 and _apart(arms[number], radii, other) > 0:
+            return number
     return None
 
 
@@ -330,5 +339,4 @@ def _arms_are_clear(balls: ArmBalls | None, other: ArmBalls | None, own: np.ndar
 
 def _apart(centres: np.ndarray, radii: np.ndarray, other: ArmBalls) -> float:
     """Least distance between (M, 3) balls and those of another arm [m]; negative where they run into each other."""
-    between = np.sqrt(((centres[:, None] - other.centres) ** 2).sum(-1))
-    return float((between - radii[:, None] - other.radii).min())
+    return float((distances(centres, other.centres) - radii[:, None] - other.radii).min())

@@ -85,9 +85,13 @@ class PalmarRegions:
         corner = self.of_vertex[model.closed_faces]
         self.of_face = np.where((corner[:, 0] == corner[:, 1]) | (corner[:, 0] == corner[:, 2]), corner[:, 0], corner[:, 1])
         self.of_point = np.concatenate([self.of_vertex, self.of_face])
-        self.corners = np.ascontiguousarray(model.closed_faces.T, np.intp)  # (3, F)
+        self._corners = np.ascontiguousarray(model.closed_faces.T, np.intp)  # (3, F)
         rows, columns = model.closed_faces.ravel(), np.repeat(np.arange(len(model.closed_faces)), 3)
         self.faces_around = csr_matrix((np.ones(len(rows)), (rows, columns)), (model.num_vertices, len(model.closed_faces)))
+
+    def corners_of(self, vertices: np.ndarray) -> list[np.ndarray]:
+        """(V, 3) vertices -> the first, second and third corner of every face of the closed hand, (F, 3) each."""
+        return [np.take(vertices, corner, 0) for corner in self._corners]
 
 
 class HandSurface:
@@ -103,7 +107,7 @@ class HandSurface:
         """`vertices` (V, 3) [m]; `within`: the axes (3, 3), as columns, of a box beyond which the surface does not matter, and the
         least and greatest (3,) that points of it have along these.
         """
-        a, b, c = (np.take(vertices, corner, 0) for corner in regions.corners)
+        a, b, c = regions.corners_of(vertices)
         normals = _cross(b - a, c - a)
         self.vertices = vertices
         self._points = np.concatenate([vertices, (a + b + c) / 3])
