@@ -247,16 +247,17 @@ def _chained(model: HandModel, rotmat: np.ndarray) -> np.ndarray:
     """(..., J, 3, 3) rotations against the parents -> rotations in the hand's frame."""
     rotation = rotmat.copy()
     for level, parents in model.levels:
-        rotation[..., level, :, :] = rotation[..., parents, :, :] @ rotmat[..., level, :, :]
+        rotation[..., level, :, :] = np.take(rotation, parents, -3) @ np.take(rotmat, level, -3)
     return rotation
 
 
 def _placed(model: HandModel, rotation: np.ndarray, rest_joints: np.ndarray) -> np.ndarray:
     """(..., J, 3) places of joints that have these rotations in the hand's frame [m]."""
-    joints = rest_joints.copy()
+    above, joints = model.parents[1:], rest_joints.copy()
+    bones = rest_joints[..., 1:, :] - np.take(rest_joints, above, -2)
+    joints[..., 1:, :] = (np.take(rotation, above, -3) @ bones[..., None])[..., 0]
     for level, parents in model.levels:
-        bones = rest_joints[..., level, :] - rest_joints[..., parents, :]
-        joints[..., level, :] = joints[..., parents, :] + (rotation[..., parents, :, :] @ bones[..., None])[..., 0]
+        joints[..., level, :] += joints[..., parents, :]
     return joints
 
 

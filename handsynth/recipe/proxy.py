@@ -245,6 +245,18 @@ def hidden_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np
     return np.asarray(((along > least[:, None]) & (along < 0.97 * length)).any(0))
 
 
+def perhaps_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np.ndarray:
+    """(N,) which of `points` are within the outline of a thing, a fifth of `hidden_behind`'s work: no other is behind it.
+
+    Arguments as there; the surface is farther from the camera than `reach_m`.
+    """
+    place, outline = (those[:, :2].T / those[:, 2] for those in (points, surface))
+    # A ray that passes a point of the surface at `reach_m` is so far from it in the image of focal length 1.
+    margin = reach_m * (1 + np.abs(outline).max()) / (surface[:, 2].min() - reach_m)
+    low, high = outline.min(1, keepdims=True) - margin, outline.max(1, keepdims=True) + margin
+    return np.asarray(((low < place) & (place < high)).all(0))
+
+
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N, 3) and (M, 3) points -> (N, M) how far they are from each other."""
     between = a.T[:, :, None] - b.T[:, None]

@@ -24,7 +24,15 @@ from handsynth.recipe.held import ObjectChoice
 from handsynth.recipe.holder import Holder
 from handsynth.recipe.interpolation import FingerBlender
 from handsynth.recipe.occluder import Seen, sample_occluder
-from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ForearmProxy, HandProxy, hidden_behind, hidden_by_balls
+from handsynth.recipe.proxy import (
+    NEAREST_FOREARM_M,
+    UPRIGHT,
+    ForearmProxy,
+    HandProxy,
+    hidden_behind,
+    hidden_by_balls,
+    perhaps_behind,
+)
 from handsynth.recipe.recipe import (
     ARM_VARIANTS,
     BATCH,
@@ -305,7 +313,11 @@ class RecipeSampler:
         hand_cam, thing = (p @ T[:3, :3].T + T[:3, 3] for p in (points, surface))
         if thing[:, 2].min() < NEAREST_FOREARM_M:
             return True
-        return 1 - float(hidden_behind(hand_cam, thing, held.scale * SAMPLE_M).mean()) < LEAST_SEEN
+        # The outline decides nine times in ten.
+        return all(
+            1 - float(hides(hand_cam, thing, held.scale * SAMPLE_M).mean()) < LEAST_SEEN
+            for hides in (perhaps_behind, hidden_behind)
+        )
 
     def _draw_arms(
         self, forearm: ForearmProxy, indices: Sequence[int], points: np.ndarray, T_cam_world: np.ndarray
