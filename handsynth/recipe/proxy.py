@@ -230,9 +230,10 @@ class ForearmProxy:
 def hidden_by_balls(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """(..., N) which of (..., N, 3) points are behind one of (..., M, 3) balls of radii (..., M) [m, camera frame]."""
     # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
-    squared = (points * points).sum(-1)[..., None, :]
+    along, middles = np.moveaxis(points, -1, 0), np.moveaxis(centres, -1, 0)
+    squared = _dots(along, along)[..., None, :]
     t = centres @ points.swapaxes(-1, -2) / squared
-    beside = (centres * centres).sum(-1)[..., None] - t * t * squared
+    beside = _dots(middles, middles)[..., None] - t * t * squared
     return np.asarray(((beside < (radii**2)[..., None]) & (t < 1)).any(-2))
 
 

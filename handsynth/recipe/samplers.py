@@ -620,7 +620,7 @@ def sample_arms(
         if rows:
             rows = _where(rows, is_seen(rows, *np.deg2rad([wrists[row] for row in rows]).T))
         if rows:
-            elbows = {row: _elbows(streams[row], spec) for row in rows}
+            elbows = dict(zip(rows, _elbows([streams[row] for row in rows], spec), strict=True))
             # Most have room at the first; of the others all that they have drawn are tried together.
             for tried in (slice(1), slice(1, None)):
                 postures = np.deg2rad([(*wrists[row], people[row].twist_deg, *elbows[row][tried]) for row in rows])
@@ -659,10 +659,11 @@ def _wrist(rng: np.random.Generator, spec: ArmSpec) -> tuple[float, float]:
     return flexion, round(rng.normal(spec.deviation_mean_deg, spec.deviation_std_deg), DECIMALS)
 
 
-def _elbows(rng: np.random.Generator, spec: ArmSpec) -> list[float]:
-    """ARM_TRIES angles in degrees, of which the first is taken that leaves room."""
-    straight, bent = ELBOW_LIMITS_DEG
-    return rounded(np.clip(rng.normal(spec.elbow_mean_deg, spec.elbow_std_deg, ARM_TRIES), straight, bent))
+def _elbows(streams: Sequence[np.random.Generator], spec: ArmSpec) -> list[list[float]]:
+    """ARM_TRIES angles in degrees from each stream, of which the first is taken that leaves room."""
+    drawn = np.array([rng.normal(spec.elbow_mean_deg, spec.elbow_std_deg, ARM_TRIES) for rng in streams])
+    angles: list[list[float]] = np.round(np.clip(drawn, *ELBOW_LIMITS_DEG), DECIMALS).tolist()
+    return angles
 
 
 def _where(values: list[Any], which: np.ndarray) -> list[Any]:
