@@ -242,20 +242,25 @@ def hidden_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np
     # A point is hidden when one of the surface's lies before it and near its ray: of those, along the unit vector to the point.
     length = np.sqrt(_dots(points.T, points.T))
     along = surface @ (points / length[:, None]).T
-    least = np.sqrt(np.maximum(_dots(surface.T, surface.T) - (0.75 * reach_m) ** 2, 0))  # of what is so near to a ray
+    least = np.sqrt(np.maximum(_dots(surface.T, surface.T) - (NEAR_SHARE * reach_m) ** 2, 0))  # of what is so near to a ray
     return np.asarray(((along > least[:, None]) & (along < 0.97 * length)).any(0))
 
 
 def perhaps_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np.ndarray:
-    """(N,) which of `points` are within the outline of a thing, a fifth of `hidden_behind`'s work: no other is behind it.
+    """(N,) which of `points` are within the outline of a thing: no other is behind it, and to know that is a fifth of the work.
 
-    Arguments as there; the surface is farther from the camera than `reach_m`.
+    Arguments as of `hidden_behind`; the surface is farther from the camera than `reach_m`.
     """
-    place, outline = (those[:, :2].T / those[:, 2] for those in (points, surface))
-    # A ray that passes a point of the surface at `reach_m` is so far from it in the image of focal length 1.
-    margin = reach_m * (1 + np.abs(outline).max()) / (surface[:, 2].min() - reach_m)
-    low, high = outline.min(1, keepdims=True) - margin, outline.max(1, keepdims=True) + margin
-    return np.asarray(((low < place) & (place < high)).all(0))
+    (x, y), (column, row) = (those[:, :2].T / those[:, 2] for those in (points, surface))
+    left, right, top, bottom = column.min(), column.max(), row.min(), row.max()
+    # By so much does a ray that is hidden pass a point of the surface at most, in the image of focal length 1.
+    near = NEAR_SHARE * reach_m
+    margin = near * (1 + max(right, -left, bottom, -top)) / (surface[:, 2].min() - near)
+    return np.asarray((x > left - margin) & (x < right + margin) & (y > top - margin) & (y < bottom + margin))
+
+
+NEAR_SHARE = 0.75
+"""A ray is hidden by a surface when it passes one of its points at less than this share of the distance between them."""
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -313,7 +313,7 @@ class RecipeSampler:
         hand_cam, thing = (p @ T[:3, :3].T + T[:3, 3] for p in (points, surface))
         if thing[:, 2].min() < NEAREST_FOREARM_M:
             return True
-        # The outline decides nine times in ten.
+        # The outline decides four times in five.
         return all(
             1 - float(hides(hand_cam, thing, held.scale * SAMPLE_M).mean()) < LEAST_SEEN
             for hides in (perhaps_behind, hidden_behind)
