@@ -230,19 +230,18 @@ class ForearmProxy:
 def hidden_by_balls(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """(..., N) which of (..., N, 3) points are behind one of (..., M, 3) balls of radii (..., M) [m, camera frame]."""
     # The ball's centre and the point on its ray that is nearest to it: t of the way to the point that is looked at.
-    along, middles = np.moveaxis(points, -1, 0), np.moveaxis(centres, -1, 0)
-    squared = _dots(along, along)[..., None, :]
+    squared = squared_lengths(points)[..., None, :]
     t = centres @ points.swapaxes(-1, -2) / squared
-    beside = _dots(middles, middles)[..., None] - t * t * squared
+    beside = squared_lengths(centres)[..., None] - t * t * squared
     return np.asarray(((beside < (radii**2)[..., None]) & (t < 1)).any(-2))
 
 
 def hidden_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np.ndarray:
     """(N,) which of `points` (N, 3) [m, camera frame] are behind a thing whose `surface` is (M, 3) points `reach_m` apart."""
     # A point is hidden when one of the surface's lies before it and near its ray: of those, along the unit vector to the point.
-    length = np.sqrt(_dots(points.T, points.T))
+    length = np.sqrt(squared_lengths(points))
     along = surface @ (points / length[:, None]).T
-    least = np.sqrt(np.maximum(_dots(surface.T, surface.T) - (NEAR_SHARE * reach_m) ** 2, 0))  # of what is so near to a ray
+    least = np.sqrt(np.maximum(squared_lengths(surface) - (NEAR_SHARE * reach_m) ** 2, 0))  # of what is so near to a ray
     return np.asarray(((along > least[:, None]) & (along < 0.97 * length)).any(0))
 
 
@@ -267,6 +266,12 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N, 3) and (M, 3) points -> (N, M) how far they are from each other."""
     between = a.T[:, :, None] - b.T[:, None]
     return np.sqrt(_dots(between, between))
+
+
+def squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    """(..., 3) -> (...): numpy's sums over so short rows are slow."""
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    return np.asarray(x * x + y * y + z * z)
 
 
 def _phalanx_pairs() -> np.ndarray:

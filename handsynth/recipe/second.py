@@ -12,7 +12,16 @@ from handsynth.core.hand import BankHands, HandModel, pose_hand
 from handsynth.core.mirror import MIRROR
 from handsynth.core.rotation import rotmat_to_rotvec, rotvec_to_rotmat
 from handsynth.recipe.draws import DECIMALS, rounded
-from handsynth.recipe.proxy import NEAREST_FOREARM_M, UPRIGHT, ArmBalls, ForearmProxy, distances, hidden_behind, hidden_by_balls
+from handsynth.recipe.proxy import (
+    NEAREST_FOREARM_M,
+    UPRIGHT,
+    ArmBalls,
+    ForearmProxy,
+    distances,
+    hidden_behind,
+    hidden_by_balls,
+    squared_lengths,
+)
 from handsynth.recipe.recipe import ArmChoice, OtherHand, PoseChoice
 from handsynth.recipe.spec import ELBOW_LIMITS_DEG, TWIST_LIMIT_DEG, ArmSpec, SecondHandSpec, wrist_reach
 from handsynth.recipe.wear import Worn
@@ -113,7 +122,7 @@ class _Field(HandSurface):
         if self._held is None:
             return found
         # What is held counts as a little thicker than its points, which are apart.
-        return np.minimum(found, self._held.query(points, distance_upper_bound=2 * REACH_M)[0] - PATCH_M)
+        return np.minimum(found, self._held.query(points, distance_upper_bound=REACH_M + PATCH_M)[0] - PATCH_M)
 
     def ways(self, points: np.ndarray, towards: np.ndarray) -> np.ndarray:
         """(N,) how far each of (N, 3) points goes, against the unit vector `towards`, until it is at the surface, or a little less
@@ -314,7 +323,7 @@ def _plausible(
     """
     if arms is None or radii is None or postures is None or other is None:
         return 0
-    apart = np.sqrt(((arms[:, -1] - other.centres[-1]) ** 2).sum(-1))
+    apart = np.sqrt(squared_lengths(arms[:, -1] - other.centres[-1]))
     good = (apart > SHOULDERS_M[0]) & ((apart < SHOULDERS_M[1]) | (not opposite))
     for number in np.flatnonzero(good).tolist():
         flexion, deviation = postures[number, :2].tolist()
@@ -328,7 +337,7 @@ def _arms_are_clear(balls: ArmBalls | None, other: ArmBalls | None, own: np.ndar
     pairs = [(balls, vertices), (other, own)]
     for arm, hand in pairs:
         if arm is not None:
-            squared = (hand * hand).sum(1)[:, None] + (arm.centres * arm.centres).sum(1) - 2 * hand @ arm.centres.T
+            squared = squared_lengths(hand)[:, None] + squared_lengths(arm.centres) - 2 * hand @ arm.centres.T
             away = np.sqrt(np.maximum(squared, 0)) - arm.radii
             if away.min() < ARM_GAP_M:
                 return False
