@@ -12,7 +12,7 @@ from handsynth.assets.hands.mano import ManoArrays, hand_from_arrays, mirror_arr
 from handsynth.core.anatomy import joint_axes, joint_limits
 from handsynth.core.conventions import FINGER_JOINTS, FINGERS, KEYPOINT_NAMES, PARENTS
 from handsynth.core.errors import AssetError
-from handsynth.core.hand import HandModel, load_hand, pose_hand, pose_points, save_hand, turn_joints
+from handsynth.core.hand import BankHands, HandModel, load_hand, pose_hand, pose_points, save_hand, turn_joints
 from handsynth.core.locations import EMBEDDED
 from handsynth.core.mesh import boundary_loop, vertex_normals
 from handsynth.core.mirror import mirror_points, mirror_theta
@@ -109,6 +109,16 @@ def test_batches_are_single_poses(hand):
         np.testing.assert_allclose(whole.keypoints.reshape(6, 21, 3)[i], alone.keypoints + 1, atol=1e-12)
     shared = pose_hand(hand, theta, beta[0])
     np.testing.assert_allclose(shared.vertices[3], pose_hand(hand, theta[3], beta[0]).vertices, atol=1e-12)
+
+
+def test_hands_of_a_bank_are_single_poses_to_the_last_digit(hand):
+    """Also where the pose is kept from another shape."""
+    theta, beta = draw(hand, 3)
+    theta[:, 0] = 0
+    hands = BankHands(hand, theta[:, 1:])
+    for row in (0, 1, 0, 2, 1):
+        for shape in beta:
+            np.testing.assert_array_equal(hands.vertices(row, shape), pose_hand(hand, theta[row], shape).vertices)
 
 
 def test_some_points_are_those_of_the_whole_hand(hand):

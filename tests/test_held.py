@@ -31,6 +31,7 @@ from handsynth.dataset.generate import RunConfig, generate
 from handsynth.dataset.selection import Selection
 from handsynth.dataset.verify import verify
 from handsynth.image.encode import decode_png
+from handsynth.recipe.proxy import hidden_behind, perhaps_behind
 from handsynth.recipe.recipe import recipe_from_dict
 from handsynth.recipe.samplers import RecipeSampler
 from handsynth.recipe.spec import HeldSpec, dataset_identity, load_spec
@@ -103,6 +104,20 @@ def test_hands_hold_what_their_pose_can_and_no_finger_is_swapped(world, holdings
         assert not recipe.pose.blends
         assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict())), "here", HAND.num_shapes) == recipe
     assert len({recipe.held.shape for recipe in held}) >= 5
+
+
+def test_nothing_beside_a_thing_is_behind_it():
+    """Of things of any size, also at the image's border, where rays are oblique."""
+    rng, found = np.random.default_rng(0), []
+    for shape in SHAPES * 4:
+        place, scale = rng.uniform((-0.3, -0.3, 0.25), (0.3, 0.3, 0.7)), rng.uniform(0.5, 2)
+        surface = scale * surface_samples(shape.solid).points + place
+        points = place + rng.normal(0, 0.06, (500, 3)) + (0, 0, 0.05)
+        behind, perhaps = (which(points, surface, 0.01 * scale) for which in (hidden_behind, perhaps_behind))
+        assert not (behind & ~perhaps).any()
+        found.append((behind.mean(), perhaps.mean()))
+    behind, perhaps = np.mean(found, 0)
+    assert 0.1 < behind < perhaps < 0.9
 
 
 def test_a_probability_of_zero_leaves_everything_as_it_was(world, holdings):

@@ -175,6 +175,10 @@ def pose_points(model: HandModel, theta: np.ndarray, beta: np.ndarray, rows: np.
     return _skin(model, theta, beta, rows)
 
 
+POSES_KEPT = 1024
+"""So many poses of a bank are kept at most, 20 kB each."""
+
+
 class BankHands:
     """Hands of one model in poses of one bank: what of posing depends on the pose alone is kept, for other shapes of it."""
 
@@ -189,10 +193,6 @@ class BankHands:
 
     def _turn(self, row: int) -> "_Turned":
         return _turned(self.model, np.concatenate([np.zeros((1, 3)), self.theta[row]])[None], slice(None))
-
-
-POSES_KEPT = 1024
-"""So many poses of a bank are kept at most, 20 kB each."""
 
 
 class _Turned(NamedTuple):

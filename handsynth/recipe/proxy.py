@@ -236,6 +236,10 @@ def hidden_by_balls(points: np.ndarray, centres: np.ndarray, radii: np.ndarray) 
     return np.asarray(((beside < (radii**2)[..., None]) & (t < 1)).any(-2))
 
 
+NEAR_SHARE = 0.75
+"""A ray is hidden by a surface when it passes one of its points at less than this share of the distance between them."""
+
+
 def hidden_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> np.ndarray:
     """(N,) which of `points` (N, 3) [m, camera frame] are behind a thing whose `surface` is (M, 3) points `reach_m` apart."""
     # A point is hidden when one of the surface's lies before it and near its ray: of those, along the unit vector to the point.
@@ -256,10 +260,6 @@ def perhaps_behind(points: np.ndarray, surface: np.ndarray, reach_m: float) -> n
     near = NEAR_SHARE * reach_m
     margin = near * (1 + max(right, -left, bottom, -top)) / (surface[:, 2].min() - near)
     return np.asarray((x > left - margin) & (x < right + margin) & (y > top - margin) & (y < bottom + margin))
-
-
-NEAR_SHARE = 0.75
-"""A ray is hidden by a surface when it passes one of its points at less than this share of the distance between them."""
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
