@@ -75,10 +75,8 @@ def vignette(codes: np.ndarray, loss: float, power: float) -> None:
     height, width = codes.shape[:2]
     gain = 1 / (1 + tangent * _from_middle(height, width)) ** (2 * power)
     gain = np.rint(gain * GAIN_STEPS).astype(np.int16)
-    whole = cv2.merge([gain] * 3)
-    for below, right in ((height // 2, 0), (0, width // 2)):
-        mirror = cv2.BORDER_REFLECT_101 if (height if below else width) % 2 else cv2.BORDER_REFLECT  # an odd middle is there once
-        whole = cv2.copyMakeBorder(whole, 0, below, 0, right, mirror)
+    half = np.concatenate([gain, gain[: height // 2][::-1]])  # an odd middle is there once
+    whole = cv2.merge([np.concatenate([half, half[:, : width // 2][:, ::-1]], 1)] * 3)
     cv2.multiply(codes, whole, dst=codes, scale=1 / GAIN_STEPS)  # one rounding to float32, alike everywhere
 
 

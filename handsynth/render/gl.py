@@ -1,5 +1,6 @@
 """The OpenGL renderer: moderngl on EGL; colour, coverage, mask and every pass from one draw at twice the resolution."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -232,7 +233,7 @@ class GlRenderer:
         cv2.pyrDown(samples, encoded[box], borderType=cv2.BORDER_REPLICATE)
         centres = samples[::FINE, ::FINE]
         if several:
-            mask = np.bitwise_and(cv2.extractChannel(samples[::FINE], BLUE)[:, ::FINE], 1).view(bool)
+            mask = np.bitwise_and(centres[..., BLUE], 1).view(bool)
         else:
             mask = centres[..., ALPHA] > 0
         layers = {"mask": mask} | _read_passes(target, part, shown, mask)
@@ -424,8 +425,8 @@ def _those_of(spheres: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray:
     if len(numbers) == len(spheres):
         return spheres
     found = np.zeros((len(numbers), 4), np.float32)
-    there = [number for number in numbers if number < len(spheres)]
-    found[: len(there)] = spheres[there]
+    there = bisect_left(numbers, len(spheres))
+    found[:there] = spheres[list(numbers[:there])]
     return found
 
 
