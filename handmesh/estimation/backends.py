@@ -246,7 +246,7 @@ def run_graph(session: Any, path: Path, outputs: list[str], values: np.ndarray, 
     try:
         found: list[np.ndarray] = session.run(outputs, {name: values})
     except Exception as error:  # onnxruntime's errors have classes of their own, one for each reason
-        raise HandsynthError(f"{path} is damaged: it takes another {name} than its metadata say ({_one_line(error)})") from None
+        raise HandsynthError(f"{path} is damaged: it takes another input than its metadata say ({_one_line(error)})") from None
     return found
 
 

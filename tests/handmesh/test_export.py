@@ -112,7 +112,7 @@ def test_a_file_whose_graph_takes_other_images_than_it_says_is_damaged(exported,
     said.value = str(SIDE // 2)
     onnx.save(model, tmp_path / "other.onnx")
     net = OnnxNet(tmp_path / "other.onnx")
-    with pytest.raises(HandsynthError, match="takes other images than its metadata say") as raised:
+    with pytest.raises(HandsynthError, match="takes another input than its metadata say") as raised:
         net(np.zeros((1, SIDE // 2, SIDE // 2, 3), np.uint8))
     assert "\n" not in str(raised.value)
 
