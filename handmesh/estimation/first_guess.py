@@ -55,6 +55,7 @@ class OnnxGuess:
         if not dofs.isdigit() or about.get("hand_digest") != hand.digest:
             raise HandsynthError(f"{path} is damaged: it does not say of which hand it is, or how many angles it finds")
         self._path, self.dofs = path, int(dofs)
+        self._shapes = (hand.num_joints - 1, 3), (hand.num_shapes,)
         self._palm = keypoints_from_vertices(hand, hand.v_template)[list(PALM_KEYPOINTS)]
 
     def guess(self, keypoints: np.ndarray, beta: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -64,4 +65,9 @@ class OnnxGuess:
         # Single precision is lost on hands that are far from the origin; bones need no translation.
         turned = ((points - points[:, :1]) @ rotation).astype(np.float32)
         theta, found = run_graph(self._session, self._path, list(FOUND), turned, KEYPOINTS)
+        for value, shape in zip((theta, found), self._shapes, strict=True):
+            if value.shape != (len(points), *shape):
+                raise HandsynthError(
+                    f"{self._path} is damaged: it finds arrays of shape {value.shape}, not {(len(points), *shape)}"
+                )
         return theta, found

@@ -11,6 +11,7 @@ from hands import EMBEDDED, draw_feasible, hand_of
 from killed_training import RUN_FILES, assert_nothing_is_lost, killed_everywhere
 from untrained import write_untrained
 
+from handmesh.estimation import first_guess
 from handmesh.estimation.backends import NONE, OWN
 from handmesh.estimation.first_guess import OnnxGuess, open_guess
 from handmesh.keypoints import keypoint_hand
@@ -365,6 +366,15 @@ def test_a_start_is_of_the_hand_that_is_fitted(tmp_path):
     (damaged / WEIGHTS).write_bytes((damaged / WEIGHTS).read_bytes()[:-4] + b"1234")
     with pytest.raises(HandsynthError, match="is damaged"):
         open_guess(damaged, embedded)
+
+
+def test_a_graph_that_finds_other_arrays_is_damaged(monkeypatch):
+    """A file whose outputs are those of another hand is said to be damaged, before a fit meets them."""
+    hand = open_hand("embedded")
+    graph = open_guess(OWN, hand)
+    monkeypatch.setattr(first_guess, "run_graph", lambda *_: [np.zeros((1, 14, 3)), np.zeros((1, 10))])
+    with pytest.raises(HandsynthError, match=r"finds arrays of shape \(1, 14, 3\), not \(1, 15, 3\)"):
+        graph.guess(np.zeros((1, 21, 3)), None)
 
 
 def test_fits_that_start_from_the_net_find_better_angles():
