@@ -27,7 +27,7 @@ from handmesh.data.shards import ShardDataset
 from handmesh.data.side_crops import usable_crops
 from handmesh.estimation.backends import open_side
 from handmesh.estimation.detector_scores import evaluate_detector
-from handmesh.estimation.first_guess import OnnxGuess
+from handmesh.estimation.first_guess import open_guess
 from handmesh.estimation.onnx import check_onnx, export_detector, export_graph, export_ik, export_side
 from handmesh.evaluation.detection import crowd_truth
 from handmesh.evaluation.evaluate import evaluate_run
@@ -36,7 +36,7 @@ from handmesh.run_files import CONFIG, DETECTOR, GRAPH, HAND, IK, SIDE, WEIGHTS,
 from handmesh.run_folder import FORMER_SETTINGS, load_detector, load_run, read_tensors
 from handmesh.shipped import CARD, DEFAULTS, weights_folder
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import pose_hand
+from handsynth.core.hand import HandModel, PosedHand, pose_hand
 from handsynth.core.named_hands import open_poses
 from handsynth.core.program import run_program
 
@@ -102,11 +102,16 @@ def _mesh_error_mm(folder: Path, data: str) -> float:
     return float(found.evaluated["net"].scores["pa_mpjpe_mm"].mean())
 
 
-def _ik_error_mm(folder: Path) -> float:
-    """Mean distance of the vertices that a net finds, from the keypoints of every tenth pose of the bank, from the true ones."""
-    run = load_ik_run(folder)
+def _some_poses(hand: HandModel) -> PosedHand:
+    """Every tenth pose of the bank, in the mean shape."""
     theta = open_poses("embedded").theta[::10]
-    true = pose_hand(run.hand, np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1), np.zeros(run.hand.num_shapes))
+    return pose_hand(hand, np.concatenate([np.zeros((len(theta), 1, 3)), theta], 1), np.zeros(hand.num_shapes))
+
+
+def _ik_error_mm(folder: Path) -> float:
+    """Mean distance of the vertices that a net finds, from the keypoints of some poses, from the true ones."""
+    run = load_ik_run(folder)
+    true = _some_poses(run.hand)
     with torch.inference_mode():
         found = run.net(torch.tensor(true.keypoints).float())
         theta = run.net.theta(found.pose).double().numpy()
@@ -116,14 +121,13 @@ def _ik_error_mm(folder: Path) -> float:
 
 
 def _export_ik(made: Path) -> float:
-    """The graph of an IK net -> by how much its angles differ from the net's on every tenth pose of the bank [rad]."""
+    """The graph of an IK net -> by how much its angles differ from the net's, of some poses [rad]."""
     run = load_ik_run(made)
     export_ik(run)
-    theta = open_poses("embedded").theta[::10]
-    keypoints = pose_hand(
-        run.hand, np.concatenate([np.ones((len(theta), 1, 3)), theta], 1), np.zeros(run.hand.num_shapes)
-    ).keypoints
-    (ours, _), (whole, _) = (net.guess(keypoints, None) for net in (OnnxGuess(made / GRAPH, run.hand), run.net))
+    graph = open_guess(made, run.hand)
+    assert graph is not None  # it is of that hand
+    keypoints = _some_poses(run.hand).keypoints
+    (ours, _), (whole, _) = (net.guess(keypoints, None) for net in (graph, run.net))
     difference = float(np.abs(ours - whole).max())
     if not difference <= LARGEST_TURN:
         raise HandsynthError(f"{made}: {GRAPH} differs from the net by {difference:g} rad, more than {LARGEST_TURN:g}")
@@ -143,7 +147,7 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
         errors = f"PA-MPJPE {float(last['val_pa_mpjpe_mm']):.1f} mm, PA-MPVPE {float(last['val_pa_mpvpe_mm']):.1f} mm"
     if kind == "mesh":
         lines += [f"`{training['net']}` for crops of {training['side']} px: from an image of a hand to a mesh of 778 vertices."]
-    elif kind == "ik":
+    elif kind == IK:
         lines += ["An IK net: from 21 keypoints to 23 joint angles and a shape."]
     lines += ["", "## Training", ""]
     epochs = "" if kind in SMALL else f" in {last['epoch']} epoch{'s' * (last['epoch'] != '1')}"
@@ -157,7 +161,7 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
         lines.append(f"* data: `{data['name']}`, {data['samples']:,} images made by handsynth, identity {data['identity'][:12]}")
     if detector := config.get("detector"):
         lines.append(f"* data: of these images, what {detector['run']} ({detector['sha256'][:12]}) takes for hands, and is none")
-    if kind == "ik":
+    if kind == IK:
         poses = config["poses"]
         lines.append(f"* data: hands drawn from {poses['training']} poses of the embedded bank; {poses['validation']} kept apart")
     validated = sum(data["samples"] for data in config.get("validation", []))
@@ -168,14 +172,14 @@ def card(name: str, run: Path, config: dict[str, Any], record: dict[str, Any], e
         lines += ["", *_groups(evaluation)]
     weak = record.get("weaknesses") or (
         ["synthetic images alone: photographs are worse than the figures above", "side views, hidden fingers, very small hands"]
-        if kind != "ik"
+        if kind != IK
         else ["keypoints that are off by more than the noise that it was trained with"]
     )
     lines += ["", "## Not good at", "", *(f"* {line}" for line in weak)]
     lines += ["", "## Licence", "", "Apache-2.0, as the package; any use is free, commercial use included. The chain:", ""]
     hand = config.get("hand") or {"name": "embedded", "licence": EMBEDDED_LICENCE}
     lines.append(f"* hand model {hand['name']}{'' if 'hand' in config else ' of the images'}: {hand['licence']}")
-    if kind != "ik":
+    if kind != IK:
         lines.append(
             "* images: made by handsynth from that hand, painted skins and procedural scenes (Apache-2.0 and CC0); no photograph"
         )

@@ -52,8 +52,7 @@ def evaluate(
     kinematics: Annotated[bool, typer.Option("--kinematics", help="evaluate the hands of the found joint angles too")] = False,
     ik_run: IKRunOpt = "own",
     calibrate: Annotated[
-        bool,
-        typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here"),
+        bool, typer.Option("--calibrate", help="keep in RUN what makes its standard deviations as large as the errors found here")
     ] = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="write a page too (.html): errors, worst hands, curves")

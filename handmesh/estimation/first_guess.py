@@ -1,6 +1,7 @@
 """Where the fit of joint angles to a net's mesh starts: an IK net, by onnxruntime, which needs no torch, or by torch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,10 +9,10 @@ from handmesh.estimation.backends import NONE, OWN, has_graph, open_graph, run_g
 from handmesh.keypoints import PALM_KEYPOINTS
 from handmesh.kinematics.fit import FirstGuess
 from handmesh.kinematics.rigid import align_rigid
-from handmesh.run_files import GRAPH, HAND, IK, read_config
+from handmesh.run_files import GRAPH, IK, read_config
 from handmesh.shipped import find_run
 from handsynth.core.errors import HandsynthError, UsageError
-from handsynth.core.hand import HandModel, keypoints_from_vertices, load_hand
+from handsynth.core.hand import HandModel, keypoints_from_vertices
 
 KEYPOINTS, FOUND = "keypoints", ("theta", "beta")
 """Input and outputs of an IK net's graph, see `onnx.export_ik`."""
@@ -32,16 +33,21 @@ def open_guess(model: str | Path | None, hand: HandModel) -> FirstGuess | None:
         return None
     folder = find_run(None if str(model) == OWN else model, IK)
     read_config(folder, IK)
-    known = load_hand(folder / HAND)
-    if known.digest != hand.digest:
-        if str(model) == OWN:
-            return None
-        raise UsageError(f"{folder} was trained on hand model {known.name!r}, the meshes are of another, {hand.name!r}")
+    net: FirstGuess
     if has_graph(folder):
-        return OnnxGuess(folder / GRAPH, hand)
-    from handmesh.kinematics.ik_net import load_ik_run  # torch
+        session, about = open_graph(folder / GRAPH, IK, threads=1)  # so small a net is done before others would wake
+        known, digest = about.get("hand", ""), about.get("hand_digest", "")
+        net = OnnxGuess(session, about, folder / GRAPH, hand)
+    else:
+        from handmesh.kinematics.ik_net import load_ik_run  # torch
 
-    return load_ik_run(folder).net
+        run = load_ik_run(folder)
+        known, digest, net = run.hand.name, run.hand.digest, run.net
+    if digest == hand.digest:
+        return net
+    if str(model) == OWN:
+        return None
+    raise UsageError(f"{folder} was trained on hand model {known!r}, the meshes are of another, {hand.name!r}")
 
 
 class OnnxGuess:
@@ -49,12 +55,12 @@ class OnnxGuess:
 
     known_shape = False
 
-    def __init__(self, path: Path, hand: HandModel) -> None:
-        self._session, about = open_graph(path, IK, threads=1)  # so small a net is done before others would wake
+    def __init__(self, session: Any, about: dict[str, str], path: Path, hand: HandModel) -> None:
+        """`session` and `about` as of `open_graph` of `path`; `hand`: whose keypoints it sees."""
         dofs = about.get("dofs", "")
-        if not dofs.isdigit() or about.get("hand_digest") != hand.digest:
-            raise HandsynthError(f"{path} is damaged: it does not say of which hand it is, or how many angles it finds")
-        self._path, self.dofs = path, int(dofs)
+        if not dofs.isdigit():
+            raise HandsynthError(f"{path} is damaged: it does not say how many angles it finds")
+        self._session, self._path, self.dofs = session, path, int(dofs)
         self._shapes = (hand.num_joints - 1, 3), (hand.num_shapes,)
         self._palm = keypoints_from_vertices(hand, hand.v_template)[list(PALM_KEYPOINTS)]
 

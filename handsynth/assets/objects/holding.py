@@ -378,7 +378,7 @@ def refit(
     low, high = scale * samples.box
     middle = offset @ rotation
     surface = HandSurface(model, regions, vertices, (rotation, middle + low - FLESH_M, middle + high + FLESH_M))
-    limit = min(MAX_DEPTH_M, THIN_SHARE * (samples.thickness * scale))
+    limit = float(depth_limit(samples.thickness * scale))
     own, rows = samples.points @ rotation.T, np.arange(len(moved))
     places, first = moved, np.zeros(len(moved))  # when all were looked up, and how far from the hand they were then
     for _ in range(REFIT_ROUNDS):
